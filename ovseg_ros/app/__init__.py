@@ -1,0 +1,1 @@
+"""The ovseg command and the demo."""

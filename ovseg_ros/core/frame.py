@@ -1,0 +1,119 @@
+"""What goes through the chain: a camera frame, the masks proposed on it, and the two protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from ovseg_ros.errors import InvalidInputError
+
+
+@dataclass(frozen=True)
+class CameraIntrinsics:
+    """Pinhole intrinsics in pixels, for an image of `width` x `height`."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if not (self.fx > 0 and self.fy > 0):
+            raise InvalidInputError(f"want focal lengths > 0, got fx={self.fx}, fy={self.fy}")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One moment of one camera.
+
+    Attributes:
+        image_rgb: (H, W, 3) uint8, RGB, never empty.
+        depth_m: (H, W) float32 metres along the optical axis, registered to the image; 0, NaN and
+            inf mean unknown. None without a depth camera.
+        intrinsics: of the colour image (and so of the registered depth); None when unknown.
+        stamp_ns: time of exposure in nanoseconds, 0 when unknown.
+        frame_id: name of the optical frame (x right, y down, z forward).
+    """
+
+    image_rgb: np.ndarray
+    depth_m: np.ndarray | None = None
+    intrinsics: CameraIntrinsics | None = None
+    stamp_ns: int = 0
+    frame_id: str = ""
+
+    def __post_init__(self) -> None:
+        image = self.image_rgb
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise InvalidInputError(f"want image_rgb (H,W,3) uint8, got {image.shape} {image.dtype}")
+        if self.depth_m is not None:
+            if self.depth_m.shape != image.shape[:2]:
+                raise InvalidInputError(
+                    f"want depth registered to the image, {image.shape[:2]}, got {self.depth_m.shape}; "
+                    "use the depth topic registered to colour (for example aligned_depth_to_color)"
+                )
+            if self.depth_m.dtype != np.float32:
+                raise InvalidInputError(f"want depth_m float32 metres, got {self.depth_m.dtype}")
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return self.image_rgb.shape[0], self.image_rgb.shape[1]
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Class-agnostic masks of one frame.
+
+    Attributes:
+        masks: (N, H, W) bool, N >= 0; masks may overlap.
+        scores: (N,) float32 in [0, 1], how sure the generator is that the mask is one thing.
+    """
+
+    masks: torch.Tensor
+    scores: torch.Tensor
+
+    def __post_init__(self) -> None:
+        if self.masks.ndim != 3 or self.masks.dtype != torch.bool:
+            raise InvalidInputError(f"want masks (N,H,W) bool, got {tuple(self.masks.shape)} {self.masks.dtype}")
+        if self.scores.shape != self.masks.shape[:1]:
+            raise InvalidInputError(f"want scores ({self.masks.shape[0]},), got {tuple(self.scores.shape)}")
+
+    def __len__(self) -> int:
+        return self.masks.shape[0]
+
+    @classmethod
+    def empty(cls, height: int, width: int) -> Proposals:
+        """No masks on an image of height x width."""
+        return cls(torch.zeros((0, height, width), dtype=torch.bool), torch.zeros(0))
+
+
+@runtime_checkable
+class Proposer(Protocol):
+    """A mask proposal generator."""
+
+    def propose(self, frame: Frame) -> Proposals:
+        """Returns the masks of things in `frame`; zero masks when nothing stands out."""
+        ...
+
+
+@runtime_checkable
+class RegionEncoder(Protocol):
+    """Puts image regions and words into one space."""
+
+    size: int
+    embedding_dim: int
+    logit_scale: float
+
+    def encode_regions(self, pixels: torch.Tensor, region_masks: torch.Tensor | None = None) -> torch.Tensor:
+        """(N,3,S,S) CLIP-normalised pixels [and (N,1,S,S) masks] -> (N,D) unit rows."""
+        ...
+
+    def encode_text(self, labels: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
+        """K labels -> (K,D) unit rows; repeated labels come from a cache."""
+        ...

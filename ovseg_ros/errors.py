@@ -1,0 +1,27 @@
+"""The errors this package raises at its public boundaries.
+
+Every message says what was wanted, what came, and the cure when it is known. Catch `OvsegError` for
+all of them; the `ValueError` bases let callers that know nothing of this package do the usual thing.
+"""
+
+from __future__ import annotations
+
+
+class OvsegError(Exception):
+    """Base of every error raised on purpose by this package."""
+
+
+class InvalidInputError(OvsegError, ValueError):
+    """An image, mask, query or message that cannot be used as given."""
+
+
+class ConfigError(OvsegError, ValueError):
+    """A parameter or preset that contradicts itself or is out of range."""
+
+
+class WeightsError(OvsegError):
+    """A weights file that is missing, damaged, of another architecture or not the one expected."""
+
+
+class OutOfMemoryError(OvsegError):
+    """The device ran out of memory even after one retry with a smaller batch."""

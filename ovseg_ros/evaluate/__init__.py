@@ -1,0 +1,1 @@
+"""Measuring: recordings, scores, speed."""

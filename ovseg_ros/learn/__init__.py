@@ -1,0 +1,1 @@
+"""Learning mask-adapted CLIP: data, training, prompts."""

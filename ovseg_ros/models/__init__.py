@@ -1,0 +1,1 @@
+"""Building and loading networks: presets, checkpoints, bundled weights."""
