@@ -2,4 +2,4 @@
 
 from ovseg_ros.models.torchvision_compat import ensure_torchvision
 
-ensure_torchvision()  # before any module here imports open_clip, timm or torchvision
+ensure_torchvision()

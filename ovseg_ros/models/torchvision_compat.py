@@ -1,99 +1,92 @@
-"""Lets torchvision be imported when its compiled operators do not fit the installed torch.
+"""Lets torchvision import beside a torch build that its compiled operators were not made for.
 
-A torch from one place (say a CPU build) beside a torchvision from another (a CUDA build) is common on
-robots. The compiled half of torchvision then fails to load, and `import torchvision` dies with
-"operator torchvision::nms does not exist", because its Python half describes operators nobody
-defined. open_clip and timm need only the Python half. Defining those operators first is enough.
+PyPI's torchvision is built against the CUDA build of torch. Beside a CPU-only torch (the usual choice on
+a small robot) its `_C.so` does not load, and `import torchvision` then fails with "operator
+torchvision::nms does not exist", because it registers shape functions for operators that are missing.
+open_clip and timm import torchvision for image transforms and one normalisation layer only, so it is
+enough that the operators exist by name; `nms`, the one that people do call, gets a plain implementation.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib.machinery
 import importlib.util
 import logging
-import sys
 from pathlib import Path
 
 import torch
 
-_log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
-# The operators that torchvision's Python half mentions at import whether or not its compiled half loaded.
-_SCHEMAS = {
-    "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+_BOXES_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_ROI_SCHEMAS = {
+    "roi_align": "(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, "
+    "SymInt pooled_width, int sampling_ratio, bool aligned) -> Tensor",
+    "roi_pool": "(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, "
+    "SymInt pooled_width) -> (Tensor, Tensor)",
+    "ps_roi_align": "(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, "
+    "SymInt pooled_width, int sampling_ratio) -> (Tensor, Tensor)",
+    "ps_roi_pool": "(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, "
+    "SymInt pooled_width) -> (Tensor, Tensor)",
 }
+_libraries: list[torch.library.Library] = []  # a Library's definitions live as long as the object does
 
 
 def ensure_torchvision() -> bool:
-    """Makes `import torchvision` work; call it before the first import of torchvision, open_clip or timm.
-
-    Does nothing where torchvision is absent, is imported already, or fits the installed torch. Calling it
-    twice is harmless.
+    """Makes `import torchvision` work; call before importing torchvision, timm or open_clip.
 
     Returns:
-        True if torchvision's own compiled operators are in use (or torchvision is absent), False if the
-        stand-ins are.
+        True when torchvision's own compiled operators are in use (or torchvision is not installed, so
+        there is nothing to do), False when stand-ins were defined. Calling again changes nothing.
     """
-    if "torchvision" in sys.modules:
-        return _has_operator("roi_align")
-    return _define_missing_operators() is None
-
-
-@functools.lru_cache(maxsize=1)  # the Library must stay alive: its operators go when it goes
-def _define_missing_operators() -> torch.library.Library | None:
-    """Loads torchvision's operators, or defines stand-ins and returns the library that owns them."""
+    if _libraries:
+        return False
     spec = importlib.util.find_spec("torchvision")
-    if spec is None or spec.origin is None or _load_compiled(Path(spec.origin).parent):
-        return None
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name, schema in _SCHEMAS.items():
-        if not _has_operator(name):
-            library.define(schema)
-            if name == "nms":
-                library.impl(name, non_maximum_suppression, "CompositeExplicitAutograd")
-    return library
-
-
-def _load_compiled(folder: Path) -> bool:
-    """Tries to load torchvision's compiled operators from its package folder."""
-    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        path = folder / f"_C{suffix}"
-        if path.is_file():
-            try:
-                torch.ops.load_library(str(path))
-            except (OSError, RuntimeError) as error:
-                reason = str(error).splitlines()[0]
-                _log.debug("torchvision's operators do not fit torch %s: %s", torch.__version__, reason)
-                return False
-            return _has_operator("nms")
+    if spec is None or spec.origin is None or _load_compiled_operators(Path(spec.origin).parent):
+        return True
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(name + _BOXES_SCHEMA)
+    for name, schema in _ROI_SCHEMAS.items():
+        library.define(name + schema)
+    library.impl("nms", nms, "CompositeExplicitAutograd")
+    _libraries.append(library)
     return False
 
 
-def _has_operator(name: str) -> bool:
-    return hasattr(torch.ops.torchvision, name)
-
-
-def non_maximum_suppression(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+def nms(dets: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
     """Greedy non-maximum suppression.
 
     Args:
-        boxes: (N, 4) x0, y0, x1, y1.
+        dets: (N, 4) boxes x1 y1 x2 y2.
         scores: (N,).
-        iou_threshold: boxes overlapping a better one by more than this go.
+        iou_threshold: a box is dropped when its IoU with a better kept box exceeds this.
 
     Returns:
-        (M,) int64 indices of the kept boxes, best first.
+        (M,) int64 indices of the kept boxes, best score first; empty for N = 0.
     """
     order = scores.argsort(descending=True, stable=True)
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept: list[torch.Tensor] = []
+    areas = (dets[:, 2] - dets[:, 0]) * (dets[:, 3] - dets[:, 1])
+    kept = []
     while order.numel():
-        best, order = order[0], order[1:]
+        best, rest = order[0], order[1:]
         kept.append(best)
-        top_left = torch.maximum(boxes[best, :2], boxes[order, :2])
-        bottom_right = torch.minimum(boxes[best, 2:], boxes[order, 2:])
-        overlap = (bottom_right - top_left).clamp(min=0).prod(dim=1)
-        order = order[overlap <= iou_threshold * (area[best] + area[order] - overlap)]
-    return torch.stack(kept) if kept else torch.zeros(0, dtype=torch.int64, device=boxes.device)
+        top_left = torch.maximum(dets[best, :2], dets[rest, :2])
+        bottom_right = torch.minimum(dets[best, 2:], dets[rest, 2:])
+        overlap = (bottom_right - top_left).clamp(min=0).prod(dim=1)  # (rest,)
+        order = rest[overlap <= iou_threshold * (areas[best] + areas[rest] - overlap)]
+    return torch.stack(kept) if kept else torch.zeros(0, dtype=torch.int64, device=dets.device)
+
+
+def _load_compiled_operators(package_dir: Path) -> bool:
+    """Whether torchvision's `_C` extension loads with this torch."""
+    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+        library_path = package_dir / f"_C{suffix}"
+        if library_path.exists():
+            try:
+                torch.ops.load_library(str(library_path))
+            except OSError as error:
+                _LOG.debug("torchvision's compiled operators do not fit this torch: %s", error)
+                return False
+            return True
+    return False
