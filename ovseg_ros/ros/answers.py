@@ -1,0 +1,50 @@
+"""What stood against an answer: one exception that carries a result code, and how errors become one."""
+
+from __future__ import annotations
+
+from ovseg_ros.errors import InvalidInputError, OutOfMemoryError, OvsegError
+from ovseg_ros.msg import ResultCode
+
+
+class Refused(Exception):
+    """A request that cannot be answered, with the code and the sentence that its reply will carry."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def refusal_of(error: BaseException) -> Refused:
+    """The refusal that tells of any error raised while a request was worked on."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, InvalidInputError):
+        return Refused(ResultCode.INVALID_QUERY, str(error))
+    if isinstance(error, OutOfMemoryError):
+        return Refused(ResultCode.OUT_OF_MEMORY, str(error))
+    if isinstance(error, OvsegError):
+        return Refused(ResultCode.INTERNAL, str(error))
+    return Refused(ResultCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+def name_of(code: int) -> str:
+    """'FOUND' for 0 and so on; the number itself where it has no name."""
+    for name in CODE_NAMES:
+        if getattr(ResultCode, name) == code:
+            return name
+    return str(code)
+
+
+CODE_NAMES = (
+    "FOUND",
+    "NOT_FOUND",
+    "NO_IMAGE",
+    "STALE_IMAGE",
+    "INVALID_QUERY",
+    "BUSY",
+    "OUT_OF_MEMORY",
+    "NO_DEPTH",
+    "INACTIVE",
+    "INTERNAL",
+)

@@ -1,0 +1,202 @@
+"""The node's parameters: one table, from which they are declared, checked, documented and read.
+
+Each field of `Settings` is a row: its type and default are the dataclass's, its description, range and
+flags stand in the field's metadata. `config/ovseg.yaml` and `docs/interfaces.md` are checked against it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ovseg_ros.errors import ConfigError
+
+PRESET_WORD = "preset"  # in background_labels: "the preset's own list stands here"
+
+
+def _row(
+    default: Any,
+    description: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    read_only: bool = False,
+    at_configure: bool = False,
+) -> Any:
+    """One row of the table. `at_configure`: may be set any time, read at the next configure."""
+    metadata = dict(
+        description=description, low=low, high=high, choices=choices, read_only=read_only, at_configure=at_configure
+    )
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of all parameters at one moment; a change makes a new one. Table of the parameters."""
+
+    preset: str = _row(
+        "mini", "Name of a bundled preset, or path of a preset's YAML file.", at_configure=True
+    )
+    device: str = _row(
+        "auto", "Where the networks run: cpu, cuda, cuda:1 …; auto: cuda where there is one.", at_configure=True
+    )
+    weights_dir: str = _row(
+        "", "Folder of downloaded weights; empty: the preset's usual places.", at_configure=True
+    )
+    offline: bool = _row(
+        True, "Never download. False: weights that are missing are downloaded once and verified.", at_configure=True
+    )
+    autostart: bool = _row(
+        True,
+        "Configure and activate by itself, and end the process where that fails. False: wait for a lifecycle manager.",
+        read_only=True,
+    )
+    image_transport: str = _row(
+        "raw",
+        "raw: subscribe to image (sensor_msgs/Image). compressed: to image/compressed (sensor_msgs/CompressedImage).",
+        choices=("raw", "compressed"),
+        at_configure=True,
+    )
+    vocabulary: tuple[str, ...] = _row(
+        ("",), "The words to look for; setting it replaces the active words. Empty strings are no words."
+    )
+    threshold: float = _row(
+        0.0, "Probability from which a mask gets a label that has no threshold of its own; 0: the preset's.", low=0, high=1
+    )
+    background_labels: tuple[str, ...] = _row(
+        (PRESET_WORD,),
+        "Words that compete with the vocabulary and are never answered; the word preset stands for the preset's list.",
+    )
+    background_max_similarity: float = _row(
+        0.0,
+        "A background word whose text is nearer than this cosine to an active label steps aside; 0: the preset's.",
+        low=0,
+        high=1,
+    )
+    max_masks: int = _row(0, "The most masks of one frame that are classified, best first; 0: the preset's.", low=0, high=1000)
+    min_mask_pixels: int = _row(0, "Masks of fewer pixels are left out; 0: the preset's.", low=0, high=1_000_000)
+    publish_masks: bool = _row(True, "Fill the field mask of every segment. False: boxes and the label images only.")
+    publish_unlabelled: bool = _row(False, "Also send the masks that no label fits.")
+    max_rate: float = _row(0.0, "The most frames per second that are computed; 0: as many as the machine can.", low=0, high=1000)
+    max_frame_age: float = _row(
+        1.0,
+        "Seconds; an image older than this is never searched; 0: any age. Images of stamp 0 are always taken.",
+        low=0,
+        high=3600,
+    )
+    sync_tolerance: float = _row(0.02, "Seconds; depth belongs to an image when their stamps differ by this or less.", low=0, high=10)
+    depth_wait: float = _row(
+        0.2,
+        "Seconds an image waits for its depth while depth messages arrive; then it is used without.",
+        low=0,
+        high=10,
+    )
+    max_pending: int = _row(8, "Requests that may wait at the same time; more are answered BUSY.", low=1, high=100)
+    detections: bool = _row(
+        True, "Offer label_info, detections and detections_3d, where vision_msgs is installed.", at_configure=True
+    )
+
+
+def rows() -> tuple[dataclasses.Field[Any], ...]:
+    """The rows of the table, in order."""
+    return dataclasses.fields(Settings)
+
+
+def type_name(row: dataclasses.Field[Any]) -> str:
+    """The ROS name of a row's type: bool, integer, double, string or string array."""
+    if isinstance(row.default, tuple):
+        return "string array"
+    return {bool: "bool", int: "integer", float: "double", str: "string"}[type(row.default)]
+
+
+def coerce(row: dataclasses.Field[Any], value: Any) -> Any:
+    """The value of one row as `Settings` holds it.
+
+    An integer is taken for a double, and one comma-separated string for a string array, because command
+    lines and launch files produce them.
+
+    Raises:
+        ConfigError: wrong type, out of range or not among the choices; the message names the parameter.
+    """
+    meta, default = row.metadata, row.default
+    want = type_name(row)
+    if isinstance(default, tuple):
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+            raise ConfigError(f"parameter {row.name}: want {want}, got {value!r}")
+        return tuple(item.strip() for item in items)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(default):
+        raise ConfigError(f"parameter {row.name}: want {want}, got {value!r}")
+    if meta["low"] is not None and not meta["low"] <= value <= meta["high"]:
+        raise ConfigError(f"parameter {row.name}: want {meta['low']} to {meta['high']}, got {value}")
+    if meta["choices"] and value not in meta["choices"]:
+        raise ConfigError(f"parameter {row.name}: want one of {', '.join(meta['choices'])}, got {value!r}")
+    return value
+
+
+def changed(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """New settings with `values`; names that are not in the table are passed over.
+
+    Raises:
+        ConfigError: the first value that cannot be.
+    """
+    table = {row.name: row for row in rows()}
+    new = {name: coerce(table[name], value) for name, value in values.items() if name in table}
+    return dataclasses.replace(settings, **new)
+
+
+class NodeParameters:
+    """Declares the table on a node and keeps `settings` true to it.
+
+    `settings` is one immutable object that is swapped as a whole: a reader on any thread takes it once
+    and sees one consistent moment.
+    """
+
+    def __init__(self, node: Any, on_change: Callable[[Settings, Settings], None]) -> None:
+        """`on_change(old, new)` runs before the swap and may raise ConfigError to refuse it.
+
+        Raises:
+            ConfigError: an initial value (command line or file) is wrong.
+        """
+        self._lock = threading.Lock()
+        self._on_change = on_change
+        self.settings = changed(Settings(), {row.name: self._declare(node, row) for row in rows()})
+        node.add_on_set_parameters_callback(self._on_set)
+
+    @staticmethod
+    def _declare(node: Any, row: dataclasses.Field[Any]) -> Any:
+        from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+        meta, default = row.metadata, row.default
+        descriptor = ParameterDescriptor(description=meta["description"], read_only=meta["read_only"])
+        if meta["choices"]:
+            descriptor.additional_constraints = "one of: " + ", ".join(meta["choices"])
+        if isinstance(default, float):  # 1 for 1.0 is common on command lines; the range is ours to check
+            descriptor.dynamic_typing = True
+            limits = FloatingPointRange(from_value=float(meta["low"]), to_value=float(meta["high"]))
+            descriptor.additional_constraints = f"{limits.from_value:g} to {limits.to_value:g}"
+        elif isinstance(default, tuple):
+            descriptor.dynamic_typing = True
+            descriptor.additional_constraints = "string array, or one string with commas"
+        elif meta["low"] is not None:
+            descriptor.integer_range = [IntegerRange(from_value=meta["low"], to_value=meta["high"], step=1)]
+        value = list(default) if isinstance(default, tuple) else default
+        return node.declare_parameter(row.name, value, descriptor).value
+
+    def _on_set(self, parameters: list[Any]) -> Any:
+        from rcl_interfaces.msg import SetParametersResult
+
+        with self._lock:
+            try:
+                new = changed(self.settings, {parameter.name: parameter.value for parameter in parameters})
+                self._on_change(self.settings, new)
+            except ConfigError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+            self.settings = new
+        return SetParametersResult(successful=True)
