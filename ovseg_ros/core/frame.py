@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ovseg_ros.errors import InvalidInputError
@@ -41,8 +42,8 @@ class Frame:
         frame_id: name of the optical frame (x right, y down, z forward).
     """
 
-    image_rgb: np.ndarray
-    depth_m: np.ndarray | None = None
+    image_rgb: npt.NDArray[np.uint8]
+    depth_m: npt.NDArray[np.float32] | None = None
     intrinsics: CameraIntrinsics | None = None
     stamp_ns: int = 0
     frame_id: str = ""
@@ -80,7 +81,9 @@ class Proposals:
 
     def __post_init__(self) -> None:
         if self.masks.ndim != 3 or self.masks.dtype != torch.bool:
-            raise InvalidInputError(f"want masks (N,H,W) bool, got {tuple(self.masks.shape)} {self.masks.dtype}")
+            raise InvalidInputError(
+                f"want masks (N,H,W) bool, got {tuple(self.masks.shape)} {self.masks.dtype}"
+            )
         if self.scores.shape != self.masks.shape[:1]:
             raise InvalidInputError(f"want scores ({self.masks.shape[0]},), got {tuple(self.scores.shape)}")
 
