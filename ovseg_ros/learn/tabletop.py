@@ -1,0 +1,311 @@
+"""Renders household objects on a table with MuJoCo: colour, metric depth and true instance masks.
+
+One `Tabletop` is one compiled set of objects, table and surroundings; `scatter` throws the objects on the
+table and lets physics settle them, `light` changes the lamps, `view` renders a camera. Needs
+`MUJOCO_GL=egl` on a machine without a display (set here unless the caller set it).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+os.environ.setdefault("MUJOCO_GL", "egl")
+
+import mujoco  # noqa: E402  (reads MUJOCO_GL when imported)
+
+from ovseg_ros.core.frame import CameraIntrinsics  # noqa: E402
+from ovseg_ros.learn.household import HouseholdObject, assets_folder  # noqa: E402
+from ovseg_ros.learn.teapot import teapot_mesh  # noqa: E402
+
+TEAPOT_SCALE_M = 0.045  # metres per Newell unit: a pot 14 cm high
+_VISUAL, _COLLISION = 1, 0  # geom groups, as in LIBERO's models
+_FOVY_DEG = 45.0
+_GRAVITY_STEP_S = 0.002
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Textures (names in LIBERO's `textures`, or "" for plain colour) and the table's half size in metres."""
+
+    table: str = "martin_novak_wood_table.png"
+    floor: str = "gray_floor.png"
+    wall: str = "light_gray_plaster.png"
+    table_half_xy: tuple[float, float] = (0.6, 0.5)
+    table_rgb: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class View:
+    """One rendered camera frame.
+
+    Attributes:
+        image_rgb: (H, W, 3) uint8.
+        depth_m: (H, W) float32 metres along the optical axis.
+        instances: (H, W) uint16, 0 = no object, i + 1 = the i-th object of the Tabletop.
+        intrinsics: of both images.
+    """
+
+    image_rgb: np.ndarray
+    depth_m: np.ndarray
+    instances: np.ndarray
+    intrinsics: CameraIntrinsics
+
+
+@dataclass(frozen=True)
+class CameraPose:
+    """An orbiting camera: looks at a point from a distance, azimuth and elevation (below zero = from above)."""
+
+    lookat_m: tuple[float, float, float] = (0.0, 0.0, 0.03)
+    distance_m: float = 0.9
+    azimuth_deg: float = 90.0
+    elevation_deg: float = -40.0
+
+
+@dataclass
+class _Placed:
+    """Where one object lives in the compiled model."""
+
+    qpos: int
+    qvel: int
+    corners: np.ndarray = field(repr=False)  # (V, 3) visual vertices in the body's frame
+    upright: np.ndarray = field(repr=False)
+
+
+class Tabletop:
+    """A compiled table scene.
+
+    Args:
+        things: the objects; the same one may come twice.
+        surroundings: table, floor and walls.
+        size_hw: rendered image size in pixels.
+        tints: per object an RGBA that replaces its own `tint`; None keeps it.
+        samples: multisampling of edges (0 is fastest).
+    """
+
+    def __init__(
+        self,
+        things: Sequence[HouseholdObject],
+        surroundings: Surroundings = Surroundings(),
+        size_hw: tuple[int, int] = (480, 640),
+        tints: Sequence[tuple[float, float, float, float] | None] | None = None,
+        samples: int = 4,
+    ) -> None:
+        self.things = tuple(things)
+        self.surroundings = surroundings
+        self.size_hw = size_hw
+        spec = _room(surroundings, size_hw, samples)
+        for i, thing in enumerate(self.things):
+            _add_thing(spec, i, thing, (tints[i] if tints else None) or thing.tint)
+        self.model = spec.compile()
+        self.data = mujoco.MjData(self.model)
+        self._placed = [self._locate(i) for i in range(len(self.things))]
+        self._instance_of_geom = np.zeros(self.model.ngeom + 1, np.uint16)  # last entry: background, -1
+        for g in range(self.model.ngeom):
+            root = self.model.body(self.model.body_rootid[self.model.geom_bodyid[g]]).name
+            if root.startswith("thing"):
+                self._instance_of_geom[g] = int(root.split("_")[0][5:]) + 1
+        self._renderer = mujoco.Renderer(self.model, *size_hw)
+        self._option = mujoco.MjvOption()
+        self._option.geomgroup[:] = 0
+        self._option.geomgroup[_VISUAL] = 1
+        self._camera = mujoco.MjvCamera()
+
+    def close(self) -> None:
+        """Frees the GL context."""
+        self._renderer.close()
+
+    def _locate(self, i: int) -> _Placed:
+        m, d = self.model, self.data
+        joint = m.joint(f"thing{i}_free")
+        root = m.joint(joint.id).bodyid[0]
+        mujoco.mj_kinematics(m, d)
+        origin, rotation = d.xpos[root], d.xmat[root].reshape(3, 3)
+        corners = []
+        for g in np.flatnonzero((m.body_rootid[m.geom_bodyid] == root) & (m.geom_group == _VISUAL)):
+            if m.geom_type[g] != mujoco.mjtGeom.mjGEOM_MESH:
+                continue
+            mesh = m.geom_dataid[g]
+            v = m.mesh_vert[m.mesh_vertadr[mesh] : m.mesh_vertadr[mesh] + m.mesh_vertnum[mesh]]
+            world = v @ d.geom_xmat[g].reshape(3, 3).T + d.geom_xpos[g]
+            corners.append((world - origin) @ rotation)
+        return _Placed(
+            int(joint.qposadr[0]), int(joint.dofadr[0]), np.concatenate(corners), np.array(self.things[i].upright)
+        )
+
+    def scatter(self, rng: np.random.Generator, upright: float = 0.8, spread_m: float = 0.35, gap_m: float = 0.01) -> None:
+        """Puts every object on the table at random and lets physics settle.
+
+        Args:
+            rng: source of all randomness.
+            upright: chance that an object starts on its base; otherwise it is dropped at any angle.
+            spread_m: half side of the square the objects start in.
+            gap_m: least gap between the objects' circles at the start (negative lets them touch).
+        """
+        taken: list[tuple[float, float, float]] = []
+        order = sorted(range(len(self.things)), key=lambda i: -np.ptp(self._placed[i].corners, axis=0).max())
+        for i in order:
+            p = self._placed[i]
+            quat = _yaw(rng.uniform(0, 2 * np.pi), p.upright if rng.random() < upright else _random_quat(rng))
+            points = p.corners @ _matrix(quat).T
+            lo, hi = points.min(0), points.max(0)
+            radius = float(np.hypot(*(hi - lo)[:2]) / 2) * 0.85
+            centre = _free_spot(rng, radius, taken, spread_m, gap_m)
+            taken.append((*centre, radius))
+            middle = (lo + hi) / 2
+            self.data.qpos[p.qpos : p.qpos + 3] = [centre[0] - middle[0], centre[1] - middle[1], 0.004 - lo[2]]
+            self.data.qpos[p.qpos + 3 : p.qpos + 7] = quat
+        self.data.qvel[:] = 0
+        self._settle()
+
+    def place(self, poses: Sequence[tuple[float, float, float]]) -> None:
+        """Stands every object at (x m, y m, yaw rad) on its base and lets physics settle."""
+        for p, (x, y, yaw) in zip(self._placed, poses, strict=True):
+            quat = _yaw(yaw, p.upright)
+            points = p.corners @ _matrix(quat).T
+            lo, hi = points.min(0), points.max(0)
+            middle = (lo + hi) / 2
+            self.data.qpos[p.qpos : p.qpos + 3] = [x - middle[0], y - middle[1], 0.002 - lo[2]]
+            self.data.qpos[p.qpos + 3 : p.qpos + 7] = quat
+        self.data.qvel[:] = 0
+        self._settle()
+
+    def _settle(self, longest_s: float = 1.2) -> None:
+        for step in range(int(longest_s / _GRAVITY_STEP_S)):
+            mujoco.mj_step(self.model, self.data)
+            if step > 150 and step % 50 == 0 and np.abs(self.data.qvel).max() < 0.05:
+                break
+        mujoco.mj_forward(self.model, self.data)
+
+    def light(self, rng: np.random.Generator) -> None:
+        """Draws a new direction, brightness and colour for the lamps."""
+        m = self.model
+        for lamp in range(m.nlight):
+            tilt, turn = rng.uniform(0.1, 1.1), rng.uniform(0, 2 * np.pi)
+            m.light_dir[lamp] = [np.sin(tilt) * np.cos(turn), np.sin(tilt) * np.sin(turn), -np.cos(tilt)]
+            colour = 1 + rng.uniform(-0.12, 0.12, 3)
+            m.light_diffuse[lamp] = rng.uniform(0.1, 0.4) * colour
+            m.light_specular[lamp] = rng.uniform(0.05, 0.4)
+        m.vis.headlight.ambient[:] = rng.uniform(0.2, 0.45)
+        m.vis.headlight.diffuse[:] = rng.uniform(0.0, 0.25)
+        mujoco.mj_forward(m, self.data)
+
+    def view(self, pose: CameraPose, depth: bool = True) -> View:
+        """Renders one camera.
+
+        Args:
+            pose: where the camera is.
+            depth: False leaves `depth_m` all zero and saves a third of the time.
+        """
+        cam = self._camera
+        cam.lookat[:] = pose.lookat_m
+        cam.distance, cam.azimuth, cam.elevation = pose.distance_m, pose.azimuth_deg, pose.elevation_deg
+        r = self._renderer
+        r.update_scene(self.data, cam, self._option)
+        rgb = r.render().copy()
+        r.enable_segmentation_rendering()
+        segments = r.render()
+        is_geom = segments[..., 1] == int(mujoco.mjtObj.mjOBJ_GEOM)  # the enum itself compares element by element
+        instances = self._instance_of_geom[np.where(is_geom, segments[..., 0], -1)]
+        r.disable_segmentation_rendering()
+        depth_m = np.zeros(self.size_hw, np.float32)
+        if depth:
+            r.enable_depth_rendering()
+            depth_m = r.render().astype(np.float32)
+            r.disable_depth_rendering()
+        h, w = self.size_hw
+        f = h / 2 / np.tan(np.radians(_FOVY_DEG) / 2)
+        return View(rgb, depth_m, instances, CameraIntrinsics(f, f, (w - 1) / 2, (h - 1) / 2, w, h))
+
+
+def _room(s: Surroundings, size_hw: tuple[int, int], samples: int) -> mujoco.MjSpec:
+    """Table top at z = 0, floor below, two walls, two lamps."""
+    spec = mujoco.MjSpec()
+    spec.option.timestep = _GRAVITY_STEP_S
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.visual.quality.shadowsize = 1024
+    spec.visual.quality.offsamples = samples
+    spec.visual.global_.offheight, spec.visual.global_.offwidth = size_hw
+    spec.visual.global_.fovy = _FOVY_DEG
+    spec.visual.map.znear, spec.visual.map.zfar = 0.01, 10.0
+    spec.stat.extent, spec.stat.center = 1.0, [0.0, 0.0, 0.0]
+    for name in ("table", "floor", "wall"):
+        _material(spec, name, getattr(s, name), repeat=2.0 if name == "table" else 6.0)
+    world = spec.worldbody
+    box, plane = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_PLANE
+    world.add_geom(type=box, size=[*s.table_half_xy, 0.02], pos=[0, 0, -0.02], material="table", group=_VISUAL,
+                   rgba=[*s.table_rgb, 1])  # fmt: skip
+    world.add_geom(type=plane, size=[4, 4, 0.1], pos=[0, 0, -0.75], material="floor", group=_VISUAL)
+    for x, y, sx, sy in ((2.0, 0, 0.02, 2.5), (-2.0, 0, 0.02, 2.5), (0, 2.0, 2.5, 0.02), (0, -2.0, 2.5, 0.02)):
+        world.add_geom(type=box, size=[sx, sy, 1.5], pos=[x, y, 0.5], material="wall", group=_VISUAL)
+    lamp = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
+    world.add_light(pos=[0, 0, 1.4], dir=[-0.4, 0.3, -1], type=lamp, diffuse=[0.5] * 3, castshadow=True)
+    world.add_light(pos=[0, 0, 1.4], dir=[0.5, -0.2, -1], type=lamp, diffuse=[0.3] * 3, castshadow=False)
+    return spec
+
+
+def _material(spec: mujoco.MjSpec, name: str, texture: str, repeat: float) -> None:
+    material = spec.add_material(name=name)
+    if not texture:
+        return
+    spec.add_texture(name=f"tex-{name}", type=mujoco.mjtTexture.mjTEXTURE_2D, file=str(assets_folder() / "textures" / texture))
+    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = f"tex-{name}"
+    material.texrepeat = [repeat, repeat]
+    material.texuniform = False
+
+
+def _add_thing(spec: mujoco.MjSpec, i: int, thing: HouseholdObject, tint: tuple[float, ...] | None) -> None:
+    """Adds one object with a free joint, its bodies' names prefixed `thing<i>_`."""
+    if thing.file:
+        child = mujoco.MjSpec.from_file(str(assets_folder() / thing.file))
+        root = child.worldbody.first_body()
+    else:
+        child = mujoco.MjSpec()
+        vertices, faces = teapot_mesh(8)
+        mesh = child.add_mesh(name="teapot")
+        mesh.uservert = (vertices * TEAPOT_SCALE_M).astype(np.float32).ravel()
+        mesh.userface = faces.ravel()
+        material = child.add_material(name="glaze", rgba=[0.85, 0.82, 0.75, 1], specular=0.6, shininess=0.6)
+        root = child.worldbody.add_body()
+        root.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname="teapot", material=material.name, group=_VISUAL, density=200)
+    root.name = "root"
+    root.add_freejoint(name="free")
+    if tint is not None:
+        for material in child.materials:
+            material.rgba = tint
+    spec.attach(child, frame=spec.worldbody.add_frame(), prefix=f"thing{i}_")
+
+
+def _free_spot(
+    rng: np.random.Generator, radius: float, taken: list[tuple[float, float, float]], spread: float, gap: float
+) -> tuple[float, float]:
+    """A spot for a circle; the least crowded of 60 tries when none is free."""
+    best, best_room = (0.0, 0.0), -np.inf
+    for _ in range(60):
+        x, y = rng.uniform(-spread, spread, 2)
+        room = min((np.hypot(x - a, y - b) - radius - r for a, b, r in taken), default=np.inf)
+        if room > best_room:
+            best, best_room = (float(x), float(y)), room
+        if room > gap:
+            break
+    return best
+
+
+def _matrix(quat: np.ndarray) -> np.ndarray:
+    out = np.empty(9)
+    mujoco.mju_quat2Mat(out, np.asarray(quat, float))
+    return out.reshape(3, 3)
+
+
+def _yaw(angle: float, quat: np.ndarray) -> np.ndarray:
+    out = np.empty(4)
+    mujoco.mju_mulQuat(out, np.array([np.cos(angle / 2), 0, 0, np.sin(angle / 2)]), np.asarray(quat, float))
+    return out
+
+
+def _random_quat(rng: np.random.Generator) -> np.ndarray:
+    q = rng.normal(size=4)
+    return q / np.linalg.norm(q)
