@@ -1,0 +1,181 @@
+"""What runs on the inference thread: the newest frame embedded once, labelled as often as it is asked about."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.msg import ResultCode
+from ovseg_ros.ros.answers import Refused
+from ovseg_ros.ros.conversions import Scene, frame_from_messages
+from ovseg_ros.ros.frame_source import FrameSource, Shot
+from ovseg_ros.ros.parameters import PRESET_WORD, Settings
+from ovseg_ros.ros.statistics import Statistics
+
+
+@dataclass(frozen=True)
+class Ready:
+    """One frame that is embedded and waits to be labelled."""
+
+    seq: int  # of its shot; 0 for an image that came with a request
+    header: Any
+    embedded: Any  # core.segmenter.EmbeddedFrame
+
+
+def options_from(preset_options: Any, settings: Settings) -> Any:
+    """The preset's SegmenterOptions with what the parameters say otherwise."""
+    changes: dict[str, Any] = {}
+    for name in ("threshold", "background_max_similarity", "max_masks", "min_mask_pixels"):
+        if getattr(settings, name) > 0:
+            changes[name] = getattr(settings, name)
+    words: list[str] = []
+    for word in settings.background_labels:
+        words += list(preset_options.background) if word == PRESET_WORD else [word] if word else []
+    changes["background"] = tuple(dict.fromkeys(words))
+    return dataclasses.replace(preset_options, **changes)
+
+
+class Engine:
+    """The model, the camera's newest frame, and what is remembered of it.
+
+    The methods `newest`, `given`, `label` and `encode` are called on the inference thread alone.
+    """
+
+    def __init__(
+        self,
+        segmenter: Any,
+        source: FrameSource,
+        settings: Callable[[], Settings],
+        now_ns: Callable[[], int],
+        statistics: Statistics,
+    ) -> None:
+        """
+        Args:
+            segmenter: A core.segmenter.OpenVocabularySegmenter.
+            source: Where the frames come from.
+            settings: Returns the settings of the moment.
+            now_ns: The node's clock in nanoseconds, the clock of the stamps.
+            statistics: What diagnostics tell.
+        """
+        self.segmenter = segmenter
+        self.source = source
+        self.needs_depth = bool(getattr(segmenter.proposer, "needs_depth", False))
+        source.needs_depth = self.needs_depth
+        self._settings = settings
+        self._now_ns = now_ns
+        self._statistics = statistics
+        self._lock = threading.Lock()  # over the two below: a reset comes from the executor's thread
+        self._ready: Ready | None = None
+        self._failed: tuple[int, Exception] | None = None
+
+    def forget(self) -> None:
+        """Forgets the frame that was embedded last (time jumped, or the node is deactivated)."""
+        with self._lock:
+            self._ready = self._failed = None
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the frame that was embedded last, 0: none is remembered."""
+        ready = self._ready
+        return ready.seq if ready else 0
+
+    @property
+    def model(self) -> str:
+        """The name of the preset."""
+        return self.segmenter.name or self._settings().preset
+
+    def age_s(self, header: Any) -> float | None:
+        """Seconds since the stamp of a header by the node's clock; None where the stamp is 0."""
+        stamp = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+        return (self._now_ns() - stamp) * 1e-9 if stamp else None
+
+    def newest(self, *, after: int = 0) -> Ready:
+        """The frame to look at now, embedded.
+
+        It is the one embedded last where that is fresh and later than number `after`, else the newest.
+
+        Raises:
+            Refused: NO_IMAGE, STALE_IMAGE or NO_DEPTH: there is none that may be used.
+            Exception: whatever this frame made the model raise; again and without work when it is asked for again.
+        """
+        ready = self._ready
+        if ready is not None and ready.seq > after and not self._stale_s(ready.header):
+            return ready
+        shot = self.source.newest()
+        if shot is None:
+            if self.source.waits_for_depth:
+                raise Refused(ResultCode.NO_DEPTH, "images arrive, but no depth and intrinsics of their time do")
+            raise Refused(ResultCode.NO_IMAGE, "no image has arrived; check the camera and the topic `image`")
+        if ready is not None and ready.seq == shot.seq and ready.seq <= after:
+            raise Refused(ResultCode.NO_IMAGE, "no newer image has arrived")
+        stale_s = self._stale_s(shot.image.header)
+        if stale_s:
+            limit = self._settings().max_frame_age
+            self._statistics.count("stale")
+            raise Refused(
+                ResultCode.STALE_IMAGE,
+                f"the newest image is {stale_s:.2f} s old, max_frame_age is {limit:g} s; "
+                "is the camera alive, and are its clock and the node's the same (use_sim_time)?",
+            )
+        return self._embed_shot(shot)
+
+    def given(self, image: Any, depth: Any, camera_info: Any) -> Ready:
+        """An image that came with a request, embedded.
+
+        Raises:
+            InvalidInputError: the messages cannot be used.
+            Refused: NO_DEPTH where the preset needs depth and none came with it.
+        """
+        frame, notes = frame_from_messages(image, depth, camera_info)
+        if (depth is not None or self.needs_depth) and notes:
+            if self.needs_depth and depth is None:
+                raise Refused(ResultCode.NO_DEPTH, f"the preset {self.model} needs depth and intrinsics with the image")
+            raise InvalidInputError("; ".join(notes))
+        return Ready(0, image.header, self.segmenter.embed(frame))
+
+    def label(self, ready: Ready, vocabulary: Any) -> Scene:
+        """Labels an embedded frame with the words of `vocabulary`, one immutable snapshot."""
+        options = options_from(self.segmenter.options, self._settings())
+        return Scene(ready.header, self.segmenter.label(ready.embedded, vocabulary, options))
+
+    def encode(self, labels: list[str], *, verbatim: bool) -> Any:
+        """The (K, D) text embeddings of labels, through the preset's templates or as they stand."""
+        if verbatim:
+            return self.segmenter.clip.encode_text(labels, ("{}",))
+        return self.segmenter.encode_text(labels)
+
+    def _stale_s(self, header: Any) -> float:
+        """The age where it is over max_frame_age, else 0."""
+        age, limit = self.age_s(header), self._settings().max_frame_age
+        return age if age is not None and limit > 0 and age > limit else 0.0
+
+    def _embed_shot(self, shot: Shot) -> Ready:
+        if self._failed is not None and self._failed[0] == shot.seq:
+            raise self._failed[1]
+        started = time.monotonic()
+        try:
+            ready = self._convert_and_embed(shot)
+        except Exception as error:
+            with self._lock:
+                self._failed = (shot.seq, error)
+            raise
+        with self._lock:
+            self._ready = ready
+        self._statistics.frame_embedded(time.monotonic() - started)
+        return ready
+
+    def _convert_and_embed(self, shot: Shot) -> Ready:
+        try:
+            frame, notes = frame_from_messages(shot.image, shot.depth, shot.camera_info)
+        except InvalidInputError as error:
+            self._statistics.bad_image(str(error))
+            raise Refused(ResultCode.NO_IMAGE, f"the newest image cannot be used: {error}") from error
+        self._statistics.without_3d(notes)
+        if self.needs_depth and (frame.depth_m is None or frame.intrinsics is None):
+            raise Refused(ResultCode.NO_DEPTH, f"the preset {self.model} needs depth; " + "; ".join(notes))
+        return Ready(shot.seq, shot.image.header, self.segmenter.embed(frame))

@@ -1,0 +1,204 @@
+"""The newest moment of the camera: image, registered depth and intrinsics that belong together, in one slot."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+JUMP_BACK_S = 1.0  # a stamp earlier than the last one by more is a clock that was set back (a bag that loops)
+DEPTH_ALIVE_S = 1.0  # without a depth message for longer, images do not wait for one
+KEPT = 8  # images and depth images that wait for their partner
+
+
+def stamp_ns(header: Any) -> int:
+    """The stamp of a std_msgs/Header in nanoseconds; 0: unknown."""
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """The messages of one moment, not looked into yet.
+
+    Attributes:
+        seq: Counts the shots, 1 and up.
+        image: sensor_msgs/Image or CompressedImage.
+        depth: sensor_msgs/Image whose stamp is the image's within the tolerance, or None.
+        camera_info: The newest sensor_msgs/CameraInfo, or None. Its stamp is not looked at: intrinsics
+            stand still, and some drivers send them rarely.
+    """
+
+    seq: int
+    image: Any
+    depth: Any = None
+    camera_info: Any = None
+
+
+@dataclass(frozen=True)
+class SourceCounts:
+    """What came in since the last configure, in messages."""
+
+    images: int = 0
+    dropped: int = 0  # images that a newer one replaced before they were used
+    without_depth: int = 0  # images used without depth although depth messages arrive
+    out_of_order: int = 0  # images older than one before them; not used
+    time_jumps: int = 0
+
+
+class FrameSource:
+    """Newest frame wins: one slot, overwritten; what is overwritten unused is counted as dropped.
+
+    Where depth messages arrive, an image waits for the one of its own time (`sync_tolerance_s`), at most
+    `depth_wait_s`. The add methods run on the executor's thread, the others on any.
+    """
+
+    def __init__(
+        self,
+        *,
+        sync_tolerance_s: float,
+        depth_wait_s: float,
+        on_shot: Callable[[], None],
+        on_reset: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            sync_tolerance_s: Largest difference of stamps, seconds.
+            depth_wait_s: How long an image waits for depth, seconds.
+            on_shot: Called after the slot was filled anew.
+            on_reset: Called after time jumped back and everything was forgotten.
+            clock: Seconds that never jump.
+        """
+        self.sync_tolerance_s = sync_tolerance_s
+        self.depth_wait_s = depth_wait_s
+        self.needs_depth = False  # True: no image is used without depth
+        self._on_shot = on_shot
+        self._on_reset = on_reset
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(SourceCounts.__dataclass_fields__, 0)
+        self._seq = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._images: deque[tuple[float, int, Any]] = deque(maxlen=KEPT)  # (arrival, stamp_ns, message)
+        self._depths: deque[tuple[int, Any]] = deque(maxlen=KEPT)  # (stamp_ns, message)
+        self._depth_arrival = -float("inf")
+        self._camera_info: Any = None
+        self._last_stamp = 0
+        self._slot: Shot | None = None
+        self._slot_used = True
+
+    @property
+    def counts(self) -> SourceCounts:
+        """The counts now."""
+        with self._lock:
+            return SourceCounts(**self._counts)
+
+    def reset(self) -> None:
+        """Forgets images, depth and intrinsics (the counts stay)."""
+        with self._lock:
+            self._forget()
+        self._on_reset()
+
+    def newest(self) -> Shot | None:
+        """The newest shot, which counts as used from now on; None: there is none."""
+        self.poll()
+        with self._lock:
+            self._slot_used = True
+            return self._slot
+
+    def newest_seq(self) -> int:
+        """The number of the newest shot, 0 where there is none."""
+        with self._lock:
+            return self._slot.seq if self._slot else 0
+
+    @property
+    def waits_for_depth(self) -> bool:
+        """True while images have come that may not be used for want of depth or intrinsics."""
+        with self._lock:
+            return self.needs_depth and self._slot is None and self._counts["images"] > 0
+
+    def add_camera_info(self, message: Any) -> None:
+        """Takes intrinsics; they hold for all images until the next."""
+        with self._lock:
+            self._camera_info = message
+            filled = self._match()
+        if filled:
+            self._on_shot()
+
+    def add_depth(self, message: Any) -> None:
+        """Takes a depth image."""
+        with self._lock:
+            self._depths.append((stamp_ns(message.header), message))
+            self._depth_arrival = self._clock()
+            filled = self._match()
+        if filled:
+            self._on_shot()
+
+    def add_image(self, message: Any) -> None:
+        """Takes a colour image."""
+        stamp = stamp_ns(message.header)
+        jumped = filled = False
+        with self._lock:
+            self._counts["images"] += 1
+            if stamp and self._last_stamp - stamp > JUMP_BACK_S * 1e9:
+                self._counts["time_jumps"] += 1
+                camera_info = self._camera_info
+                self._forget()
+                self._camera_info = camera_info  # intrinsics have no time
+                jumped = True
+            if stamp and stamp < self._last_stamp:
+                self._counts["out_of_order"] += 1
+            else:
+                self._last_stamp = stamp or self._last_stamp
+                if len(self._images) == KEPT:
+                    self._counts["dropped"] += 1
+                self._images.append((self._clock(), stamp, message))
+                filled = self._match()
+        if jumped:
+            self._on_reset()
+        if filled:
+            self._on_shot()
+
+    def poll(self) -> None:
+        """Lets images go whose wait for depth is over; call it now and then."""
+        with self._lock:
+            filled = self._match()
+        if filled:
+            self._on_shot()
+
+    def _match(self) -> bool:
+        """Fills the slot with the newest image that is ready; True where it did. Under the lock."""
+        now = self._clock()
+        depth_alive = now - self._depth_arrival < DEPTH_ALIVE_S
+        for place in range(len(self._images) - 1, -1, -1):
+            arrival, stamp, image = self._images[place]
+            depth = self._depth_at(stamp)
+            if self.needs_depth and (depth is None or self._camera_info is None):
+                continue
+            if depth is None and depth_alive and now - arrival < self.depth_wait_s:
+                continue
+            if depth is None and depth_alive:
+                self._counts["without_depth"] += 1
+            self._fill(place, image, depth)
+            return True
+        return False
+
+    def _depth_at(self, stamp: int) -> Any:
+        """The depth image nearest in time, or None where none is within the tolerance."""
+        best = min(self._depths, key=lambda kept: abs(kept[0] - stamp), default=None)
+        if best is None or abs(best[0] - stamp) > self.sync_tolerance_s * 1e9:
+            return None
+        return best[1]
+
+    def _fill(self, place: int, image: Any, depth: Any) -> None:
+        self._counts["dropped"] += place + (not self._slot_used)  # the older ones that waited, and the slot
+        for _ in range(place + 1):
+            self._images.popleft()
+        self._seq += 1
+        self._slot = Shot(self._seq, image, depth, self._camera_info)
+        self._slot_used = False
