@@ -7,14 +7,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-
-pytest.importorskip("open_clip")
-pytest.importorskip("transformers")
+from safetensors.torch import load_file
 
 from ovseg_ros.errors import WeightsError
 from ovseg_ros.models import minilm
 from ovseg_ros.models.verify import package_folder
-from safetensors.torch import load_file
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +30,20 @@ def naive_bert(weights: dict[str, torch.Tensor], ids: list[int]) -> np.ndarray:
 
     def norm(x, name):
         centred = x - x.mean(-1, keepdims=True)
-        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12) * w[name + ".weight"] + w[name + ".bias"]
+        return (
+            centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12) * w[name + ".weight"]
+            + w[name + ".bias"]
+        )
 
     def linear(x, name):
         return x @ w[name + ".weight"].T + w[name + ".bias"]
 
     x = w["embeddings.word_embeddings.weight"][ids]
-    x = x + w["embeddings.position_embeddings.weight"][: len(ids)] + w["embeddings.token_type_embeddings.weight"][0]
+    x = (
+        x
+        + w["embeddings.position_embeddings.weight"][: len(ids)]
+        + w["embeddings.token_type_embeddings.weight"][0]
+    )
     x = norm(x, "embeddings.LayerNorm")  # (L, 384)
     for i in range(6):
         p = f"encoder.layer.{i}."
@@ -50,7 +54,10 @@ def naive_bert(weights: dict[str, torch.Tensor], ids: list[int]) -> np.ndarray:
             logits = q[:, s] @ k[:, s].T / np.sqrt(32)
             attention = np.exp(logits - logits.max(-1, keepdims=True))
             heads.append(attention / attention.sum(-1, keepdims=True) @ v[:, s])
-        x = norm(x + linear(np.concatenate(heads, -1), p + "attention.output.dense"), p + "attention.output.LayerNorm")
+        x = norm(
+            x + linear(np.concatenate(heads, -1), p + "attention.output.dense"),
+            p + "attention.output.LayerNorm",
+        )
         hidden = torch.from_numpy(linear(x, p + "intermediate.dense"))
         gelu = (hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))).numpy()
         x = norm(x + linear(gelu, p + "output.dense"), p + "output.LayerNorm")
@@ -70,7 +77,9 @@ def test_tower_matches_naive_mean_pooling_with_padding(tower_and_tokenizer, mode
 
 def test_neighbours_in_meaning_are_neighbours_in_space(tower_and_tokenizer):
     tower, tokenizer = tower_and_tokenizer
-    kettle, teapot, giraffe = torch.nn.functional.normalize(tower(tokenizer(["kettle", "teapot", "giraffe"])), dim=-1)
+    kettle, teapot, giraffe = torch.nn.functional.normalize(
+        tower(tokenizer(["kettle", "teapot", "giraffe"])), dim=-1
+    )
     assert kettle @ teapot > kettle @ giraffe + 0.2
 
 

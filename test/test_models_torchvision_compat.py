@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
-pytest.importorskip("torchvision")
-
-from ovseg_ros.models.torchvision_compat import ensure_torchvision, nms
+from ovseg_ros.models.torchvision_compat import ensure_torchvision
+from ovseg_ros.models.torchvision_compat import non_maximum_suppression as nms
 
 
 def test_torchvision_imports_and_the_call_repeats():

@@ -13,15 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-
-import ovseg_ros.models  # noqa: F401  (makes torchvision importable, which open_clip needs)
 from open_clip.hf_model import HFTextEncoder
-from ovseg_ros.errors import WeightsError
-from ovseg_ros.models.verify import package_folder, verified_file
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import BertConfig
+
+from ovseg_ros.errors import WeightsError
+from ovseg_ros.models.verify import package_folder, verified_file
 
 EMBEDDING_DIM = 384
 CONTEXT_LENGTH = 256  # the limit the sentence encoder was published with

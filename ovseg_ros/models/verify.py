@@ -52,5 +52,7 @@ def verified_file(path: Path, sha256: str, cure: str) -> Path:
         raise WeightsError(f"want the weights file {path}, it does not exist; {cure}")
     got = sha256_of(path)
     if got != sha256:
-        raise WeightsError(f"want {path} with SHA-256 {sha256}, got {got}: damaged or another version; {cure}")
+        raise WeightsError(
+            f"want {path} with SHA-256 {sha256}, got {got}: damaged or another version; {cure}"
+        )
     return path

@@ -1,0 +1,159 @@
+"""The bundled model `mini`: a small mask-prompted ViT in the space of the locked MiniLM text tower.
+
+Two files beside each other: `mini.safetensors` (half precision on disk, single in memory) with the keys
+`visual.*` (open_clip's VisionTransformer), `mask_prompts` (depth, patches, width) and `logit_scale`
+(natural logarithm, as open_clip keeps it), and `mini.json` with the ViT's shape and the SHA-256 of the
+first. The text tower is not in them: it is the verified package of `ovseg_ros.models.minilm`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.errors import ConfigError, WeightsError
+from ovseg_ros.models.minilm import EMBEDDING_DIM, MiniLmTextTower, MiniLmTokenizer, load_text_tower
+from ovseg_ros.models.verify import sha256_of, verified_file
+
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+CURE = "restore mini.safetensors and mini.json together from the repository or reinstall ovseg_ros"
+
+
+@dataclass(frozen=True)
+class MiniConfig:
+    """Shape of the ViT. `image_size`, `patch_size`: pixels; `width`: channels of a token."""
+
+    image_size: int = 112
+    patch_size: int = 16
+    width: int = 256
+    layers: int = 8
+    heads: int = 4
+    mlp_ratio: float = 4.0
+    embed_dim: int = EMBEDDING_DIM
+
+    def __post_init__(self) -> None:
+        if self.image_size % self.patch_size or self.width % self.heads:
+            raise WeightsError(f"patches must tile the image and heads divide the width, got {self}")
+        if self.embed_dim != EMBEDDING_DIM:
+            raise WeightsError(f"want the text tower's embed_dim {EMBEDDING_DIM}, got {self.embed_dim}")
+
+
+def build_mini_clip(
+    config: MiniConfig, text: tuple[MiniLmTextTower, MiniLmTokenizer] | None = None
+) -> tuple[CustomTextCLIP, MiniLmTokenizer]:
+    """The open_clip model with a freshly initialised image tower and the pretrained, locked text tower.
+
+    Args:
+        config: shape of the image tower.
+        text: tower and tokenizer to use; loaded from the package by default.
+
+    Returns:
+        The model (CPU, float32) and its tokenizer.
+    """
+    tower, tokenizer = load_text_tower() if text is None else text
+    vision = CLIPVisionCfg(
+        image_size=config.image_size,
+        patch_size=config.patch_size,
+        width=config.width,
+        layers=config.layers,
+        head_width=config.width // config.heads,
+        mlp_ratio=config.mlp_ratio,
+    )
+    placeholder = CLIPTextCfg(context_length=1, vocab_size=2, width=8, heads=1, layers=1)
+    model = CustomTextCLIP(config.embed_dim, vision, placeholder)
+    model.text, model.context_length, model.vocab_size = tower, tower.context_length, tower.vocab_size
+    return model, tokenizer
+
+
+def save_mini(
+    path: Path,
+    model: CustomTextCLIP,
+    mask_prompts: torch.Tensor | None,
+    config: MiniConfig,
+    notes: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes `path` (.safetensors, fp16) and the JSON beside it with shape, SHA-256 and `notes`.
+
+    Args:
+        path: file to write; its folder is made.
+        model: as built by `build_mini_clip`.
+        mask_prompts: (depth, patches, width), or None for a model without prompts.
+        config: shape the model was built with.
+        notes: anything to keep with the weights, such as data and accuracy; not read back.
+    """
+    state = {f"visual.{key}": value for key, value in model.visual.state_dict().items()}
+    if mask_prompts is not None:
+        state["mask_prompts"] = mask_prompts
+    half = {key: value.detach().cpu().half().contiguous() for key, value in state.items()}
+    half["logit_scale"] = model.logit_scale.detach().cpu().float().clone()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(half, path)
+    record = {**dataclasses.asdict(config), "sha256": sha256_of(path), "notes": dict(notes or {})}
+    path.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def load_mini(path: Path = WEIGHTS_FOLDER / "mini.safetensors") -> MaskPromptedClip:
+    """Loads `mini` from `path` and the JSON beside it, on the CPU, in float32, in evaluation mode.
+
+    Raises:
+        WeightsError: a file is missing, damaged, of another shape, or has keys too many or too few; the
+            message lists them and names the cure.
+    """
+    config, sha256 = _read_config(path.with_suffix(".json"))
+    verified_file(path, sha256, CURE)
+    try:
+        state = {key: value.float() for key, value in load_file(path).items()}
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is not a safetensors file: {error}; {CURE}") from error
+    model, tokenizer = build_mini_clip(config)
+    mask_prompts = state.pop("mask_prompts", None)
+    _load_state(path, model, state)
+    model.eval().requires_grad_(False)
+    try:
+        clip = MaskPromptedClip(model, tokenizer, mask_prompts, size=config.image_size)
+    except ConfigError as error:
+        raise WeightsError(f"{path}: {error}; {CURE}") from error
+    return clip.eval().requires_grad_(False)
+
+
+def _read_config(path: Path) -> tuple[MiniConfig, str]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        sha256 = record.pop("sha256")
+        record.pop("notes", None)
+        return MiniConfig(**record), sha256
+    except FileNotFoundError as error:
+        raise WeightsError(f"want the description {path}, it does not exist; {CURE}") from error
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path} does not describe a `mini` model: {error!r}; {CURE}") from error
+
+
+def _load_state(path: Path, model: CustomTextCLIP, state: dict[str, torch.Tensor]) -> None:
+    """Copies `state` into the image tower and the logit scale; every key must fit exactly."""
+    own = {f"visual.{key}": value for key, value in model.visual.state_dict().items()}
+    own["logit_scale"] = model.logit_scale
+    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    misshapen = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in sorted(own.keys() & state.keys())
+        if state[key].shape != own[key].shape
+    ]
+    if missing or unexpected or misshapen:
+        raise WeightsError(
+            f"{path}: missing {missing}, unexpected {unexpected}, other shape {misshapen}; {CURE}"
+        )
+    model.visual.load_state_dict(
+        {key.removeprefix("visual."): state[key] for key in own if key != "logit_scale"}
+    )
+    with torch.no_grad():
+        model.logit_scale.copy_(state["logit_scale"])
