@@ -102,17 +102,17 @@ class Scene:
     @cached_property
     def masks(self) -> np.ndarray:
         """(N, H, W) bool."""
-        return np.asarray(self.segmentation.masks)
+        return _array(self.segmentation.masks)
 
     @cached_property
     def label_ids(self) -> np.ndarray:
         """(N,) label id, 255 unlabelled."""
-        return np.asarray(self.segmentation.label_ids)
+        return _array(self.segmentation.label_ids)
 
     @cached_property
     def scores(self) -> np.ndarray:
         """(N,) probability of the best label."""
-        return np.asarray(self.segmentation.scores, dtype=np.float64)
+        return _array(self.segmentation.scores).astype(np.float64)
 
     @cached_property
     def order(self) -> list[int]:
@@ -124,12 +124,12 @@ class Scene:
     def label_map(self) -> tuple[np.ndarray, np.ndarray]:
         """(H, W) uint8 label ids and (H, W) float confidence in [0, 1]."""
         labels, confidence = self.segmentation.semantic()
-        return np.asarray(labels, dtype=np.uint8), np.asarray(confidence)
+        return _array(labels).astype(np.uint8), _array(confidence)
 
     @cached_property
     def instance_map(self) -> np.ndarray:
         """(H, W) uint16, 0 none, i + 1 for mask i."""
-        return np.asarray(self.segmentation.instances()).astype(np.uint16)
+        return _array(self.segmentation.instances()).astype(np.uint16)
 
     @cached_property
     def visible_instances(self) -> frozenset[int]:
@@ -152,7 +152,7 @@ class Scene:
 
     def name(self, index: int) -> str:
         """The label of mask `index`, empty where it has none."""
-        label = int(np.asarray(self.segmentation.label_index)[index])
+        label = int(_array(self.segmentation.label_index)[index])
         return self.segmentation.vocabulary.labels[label].name if label >= 0 else ""
 
     def box_3d(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -261,6 +261,11 @@ def cloud_message(scene: Scene) -> PointCloud2:
     message.is_bigendian, message.is_dense = False, False
     message.data = array.array("B", cloud.tobytes())
     return message
+
+
+def _array(values: Any) -> np.ndarray:
+    """A numpy array of what may be a torch tensor on any device."""
+    return values.cpu().numpy() if hasattr(values, "cpu") else np.asarray(values)
 
 
 def _xyz(vector: np.ndarray) -> dict[str, float]:

@@ -72,11 +72,13 @@ class Engine:
         self._lock = threading.Lock()  # over the two below: a reset comes from the executor's thread
         self._ready: Ready | None = None
         self._failed: tuple[int, Exception] | None = None
+        self._epoch = 0  # counts the resets
 
     def forget(self) -> None:
         """Forgets the frame that was embedded last (time jumped, or the node is deactivated)."""
         with self._lock:
             self._ready = self._failed = None
+            self._epoch += 1
 
     @property
     def last_seq(self) -> int:
@@ -157,7 +159,7 @@ class Engine:
     def _embed_shot(self, shot: Shot) -> Ready:
         if self._failed is not None and self._failed[0] == shot.seq:
             raise self._failed[1]
-        started = time.monotonic()
+        started, epoch = time.monotonic(), self._epoch
         try:
             ready = self._convert_and_embed(shot)
         except Exception as error:
@@ -165,7 +167,8 @@ class Engine:
                 self._failed = (shot.seq, error)
             raise
         with self._lock:
-            self._ready = ready
+            if epoch == self._epoch:  # else time jumped meanwhile: answer with it, but do not keep it
+                self._ready = ready
         self._statistics.frame_embedded(time.monotonic() - started)
         return ready
 

@@ -1,0 +1,91 @@
+"""Boxes and names for RViz, and detections for those who speak vision_msgs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from geometry_msgs.msg import Point, Pose, Vector3
+from ovseg_ros.ros.conversions import UNLABELLED, Scene, tight_box
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+TEXT_HEIGHT_M = 0.03
+GOLDEN_RATIO = 0.618034
+
+
+def marker_array(scene: Scene) -> MarkerArray:
+    """A box and a name for each labelled mask with 3D, after a DELETEALL that takes the old ones away."""
+    markers = [Marker(header=scene.header, action=Marker.DELETEALL)]
+    for index, (centre, size) in scene.boxes_3d.items():
+        colour = label_colour(int(scene.label_ids[index]))
+        box = Marker(header=scene.header, ns="boxes", id=index, type=Marker.CUBE, action=Marker.ADD)
+        box.pose = _pose(centre)
+        box.scale = Vector3(**{axis: max(float(side), 1e-3) for axis, side in zip("xyz", size, strict=True)})
+        box.color = ColorRGBA(r=colour[0], g=colour[1], b=colour[2], a=0.4)
+        text = Marker(header=scene.header, ns="names", id=index, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
+        text.pose = _pose(centre - np.array([0.0, size[1] / 2 + TEXT_HEIGHT_M, 0.0]))  # up is -y in an optical frame
+        text.scale.z = TEXT_HEIGHT_M
+        text.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+        text.text = f"{scene.name(index)} {scene.scores[index]:.2f}"
+        markers += [box, text]
+    return MarkerArray(markers=markers)
+
+
+def label_colour(label_id: int) -> tuple[float, float, float]:
+    """A colour in [0, 1] for a label id; neighbours in number are far apart in hue."""
+    sector = (label_id * GOLDEN_RATIO % 1.0) * 6.0
+    red, green, blue = (min(max(abs((sector - shift) % 6.0 - 3.0) - 1.0, 0.0), 1.0) for shift in (0.0, 2.0, 4.0))
+    return red, green, blue
+
+
+def detections_2d(scene: Scene, msgs: Any) -> Any:
+    """vision_msgs/Detection2DArray of the labelled masks; `msgs` is the module vision_msgs.msg."""
+    array = msgs.Detection2DArray(header=scene.header)
+    for index in scene.order:
+        if scene.label_ids[index] == UNLABELLED:
+            continue
+        x, y, width, height = tight_box(scene.masks[index])
+        detection = msgs.Detection2D(header=scene.header, id=str(index + 1), results=[_hypothesis(scene, index, msgs)])
+        detection.bbox.center.position.x = x + width / 2
+        detection.bbox.center.position.y = y + height / 2
+        detection.bbox.size_x, detection.bbox.size_y = float(width), float(height)
+        array.detections.append(detection)
+    return array
+
+
+def detections_3d(scene: Scene, msgs: Any) -> Any:
+    """vision_msgs/Detection3DArray of the labelled masks with 3D, boxes along the axes of the optical frame."""
+    array = msgs.Detection3DArray(header=scene.header)
+    for index, (centre, size) in scene.boxes_3d.items():
+        result = _hypothesis(scene, index, msgs)
+        result.pose.pose = _pose(centre)
+        detection = msgs.Detection3D(header=scene.header, id=str(index + 1), results=[result])
+        detection.bbox.center = _pose(centre)
+        detection.bbox.size = Vector3(x=float(size[0]), y=float(size[1]), z=float(size[2]))
+        array.detections.append(detection)
+    return array
+
+
+def label_info(vocabulary: Any, threshold: float, stamp: Any, msgs: Any) -> Any:
+    """vision_msgs/LabelInfo: every name that ever had an id."""
+    info = msgs.LabelInfo(threshold=float(threshold))
+    info.header.stamp = stamp
+    info.class_map = [
+        msgs.VisionClass(class_id=i, class_name=name) for i, name in enumerate(vocabulary.names_by_id)
+    ]
+    return info
+
+
+def _hypothesis(scene: Scene, index: int, msgs: Any) -> Any:
+    result = msgs.ObjectHypothesisWithPose()
+    result.hypothesis.class_id = scene.name(index)
+    result.hypothesis.score = float(scene.scores[index])
+    return result
+
+
+def _pose(centre: np.ndarray) -> Pose:
+    pose = Pose(position=Point(x=float(centre[0]), y=float(centre[1]), z=float(centre[2])))
+    pose.orientation.w = 1.0
+    return pose

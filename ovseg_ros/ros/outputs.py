@@ -1,0 +1,147 @@
+"""The output topics of one frame: each is computed only where someone listens."""
+
+from __future__ import annotations
+
+import importlib
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ovseg_ros.core.overlay import draw_overlay
+from ovseg_ros.msg import Segmentation, Vocabulary
+from ovseg_ros.ros.conversions import Scene, cloud_message, segmentation_message, vocabulary_message
+from ovseg_ros.ros.images import image_from_array
+from ovseg_ros.ros.markers import detections_2d, detections_3d, label_info, marker_array
+from ovseg_ros.ros.parameters import Settings
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image, PointCloud2
+from visualization_msgs.msg import MarkerArray
+
+RELIABLE_1 = QoSProfile(depth=1)  # reliable, volatile
+LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def vision_msgs() -> types.ModuleType | None:
+    """The module vision_msgs.msg, or None on a machine without it."""
+    try:
+        return importlib.import_module("vision_msgs.msg")
+    except ImportError:
+        return None
+
+
+@dataclass(frozen=True)
+class Output:
+    """One topic: its publisher, and how its message comes from a scene (None: nothing to say this time)."""
+
+    name: str
+    publisher: Any
+    message_of: Callable[[Scene], Any]
+
+    @property
+    def wanted(self) -> bool:
+        """True where someone subscribes."""
+        return bool(self.publisher.get_subscription_count())
+
+
+class Outputs:
+    """All output topics of the node. `publish` runs on the inference thread, the rest on the executor's."""
+
+    def __init__(self, node: Any, settings: Callable[[], Settings], model: str) -> None:
+        self._node = node
+        self._settings = settings
+        self._model = model
+        self._publishers: list[Any] = []
+        self._vision = vision_msgs() if settings().detections else None
+        if settings().detections and self._vision is None:
+            node.get_logger().info(
+                "vision_msgs is not installed: no topics label_info, detections, detections_3d "
+                "(apt install ros-$ROS_DISTRO-vision-msgs; detections:=false silences this)"
+            )
+        self._vocabulary = self._create(Vocabulary, "vocabulary", LATCHED)
+        self._label_info = self._create(self._vision.LabelInfo, "label_info", LATCHED) if self._vision else None
+        self._outputs = self._create_outputs()
+
+    def _create_outputs(self) -> list[Output]:
+        table: list[tuple[Any, str, QoSProfile, Callable[[Scene], Any]]] = [
+            (Segmentation, "segmentation", RELIABLE_1, self._segmentation),
+            (Image, "label_image", RELIABLE_1, lambda scene: image_from_array(scene.header, scene.label_map[0])),
+            (Image, "confidence", RELIABLE_1, _confidence),
+            (Image, "instance_image", RELIABLE_1, lambda scene: image_from_array(scene.header, scene.instance_map)),
+            (Image, "overlay", RELIABLE_1, _overlay),
+            (PointCloud2, "points", qos_profile_sensor_data, lambda s: cloud_message(s) if s.has_depth else None),
+            (MarkerArray, "markers", RELIABLE_1, marker_array),
+        ]
+        if self._vision is not None:
+            msgs = self._vision
+            table += [
+                (msgs.Detection2DArray, "detections", RELIABLE_1, lambda s: detections_2d(s, msgs)),
+                (
+                    msgs.Detection3DArray,
+                    "detections_3d",
+                    RELIABLE_1,
+                    lambda s: detections_3d(s, msgs) if s.has_depth else None,
+                ),
+            ]
+        return [Output(name, self._create(kind, name, qos), message_of) for kind, name, qos, message_of in table]
+
+    def _create(self, kind: Any, name: str, qos: QoSProfile) -> Any:
+        publisher = self._node.create_lifecycle_publisher(
+            kind, f"~/{name}", qos, qos_overriding_options=QoSOverridingOptions.with_default_policies()
+        )
+        self._publishers.append(publisher)
+        return publisher
+
+    @property
+    def names_wanted(self) -> tuple[str, ...]:
+        """The topics of one frame that someone subscribes to."""
+        return tuple(output.name for output in self._outputs if output.wanted)
+
+    def publish(self, scene: Scene) -> tuple[str, ...]:
+        """Computes and publishes what is wanted; returns the names of the topics that were written."""
+        written = []
+        for output in self._outputs:
+            if output.wanted:
+                message = output.message_of(scene)
+                if message is not None:
+                    output.publisher.publish(message)
+                    written.append(output.name)
+        return tuple(written)
+
+    def publish_vocabulary(self, vocabulary: Any, default_threshold: float) -> None:
+        """Publishes the latched topics about the words."""
+        stamp = self._node.get_clock().now().to_msg()
+        self._vocabulary.publish(vocabulary_message(vocabulary, default_threshold, stamp))
+        if self._label_info is not None:
+            self._label_info.publish(label_info(vocabulary, default_threshold, stamp, self._vision))
+
+    def destroy(self) -> None:
+        """Takes all topics away."""
+        for publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers = []
+
+    def _segmentation(self, scene: Scene) -> Segmentation:
+        settings = self._settings()
+        message = segmentation_message(
+            scene,
+            model=self._model,
+            with_masks=settings.publish_masks,
+            with_unlabelled=settings.publish_unlabelled,
+        )
+        stamp = scene.segmentation.frame.stamp_ns
+        if stamp:
+            message.latency_s = (self._node.get_clock().now().nanoseconds - stamp) * 1e-9
+        return message
+
+
+def _confidence(scene: Scene) -> Image:
+    """mono8: 0 to 255 for 0 to 1."""
+    return image_from_array(scene.header, np.rint(np.clip(scene.label_map[1], 0, 1) * 255).astype(np.uint8))
+
+
+def _overlay(scene: Scene) -> Image:
+    return image_from_array(scene.header, draw_overlay(scene.segmentation.frame.image_rgb, scene.segmentation))

@@ -1,0 +1,183 @@
+"""The doors through which words come in: the query topic, the services, and what they share."""
+
+from __future__ import annotations
+
+import array
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future as ThreadFuture
+from typing import Any
+
+import numpy as np
+
+from ovseg_ros.core.query import parse_query
+from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.msg import ResultCode
+from ovseg_ros.ros.answers import Refused, name_of, refusal_of
+from ovseg_ros.ros.conversions import UNLABELLED, segmentation_message, vocabulary_message
+from ovseg_ros.srv import EmbedText, SegmentImage, SetVocabulary
+from rclpy.callback_groups import ReentrantCallbackGroup
+from std_msgs.msg import String
+
+MAX_TEXTS = 255
+
+
+def words_vocabulary(names: Sequence[str], threshold: float) -> tuple[Vocabulary, list[Any]]:
+    """A vocabulary for one request (version 0), and the names it could not take.
+
+    Args:
+        names: The words.
+        threshold: For all of them, in (0, 1]; 0: the node's.
+
+    Raises:
+        Refused: INVALID_QUERY: the threshold is out of range, or no usable word is left.
+    """
+    if not (math.isfinite(threshold) and 0 <= threshold <= 1):
+        raise Refused(ResultCode.INVALID_QUERY, f"want a threshold from 0 to 1, got {threshold}")
+    thresholds = [threshold] * len(names) if threshold > 0 else None
+    vocabulary, rejected = Vocabulary.empty().replace(list(names), thresholds)
+    if not len(vocabulary):
+        reasons = "; ".join(f"{r.name!r}: {r.reason}" for r in rejected) or "it names no thing to look for"
+        raise Refused(ResultCode.INVALID_QUERY, reasons)
+    return dataclasses.replace(vocabulary, version=0), rejected
+
+
+class Queries:
+    """`~/query`, `~/set_vocabulary`, `~/segment` and `~/embed_text`.
+
+    Callbacks that need the model are coroutines: they hand their work to the inference thread and leave the
+    executor free until it is done.
+    """
+
+    def __init__(self, node: Any) -> None:
+        """`node` offers `vocabulary`, `change_vocabulary(new)`, `submit(job)`, `engine`, `bridge`, `statistics`."""
+        self._node = node
+        group = ReentrantCallbackGroup()
+        node.create_subscription(String, "~/query", self._on_query, 10)
+        node.create_service(SetVocabulary, "~/set_vocabulary", self._on_set_vocabulary)
+        node.create_service(SegmentImage, "~/segment", self._on_segment, callback_group=group)
+        node.create_service(EmbedText, "~/embed_text", self._on_embed_text, callback_group=group)
+
+    def _on_query(self, message: String) -> None:
+        """The words of a query become the vocabulary; a bad query is said and changes nothing."""
+        node = self._node
+        try:
+            names = parse_query(message.data)
+            vocabulary, rejected = node.vocabulary.replace(names)
+            if names and not len(vocabulary):
+                raise InvalidInputError("; ".join(f"{r.name!r}: {r.reason}" for r in rejected))
+        except InvalidInputError as error:
+            node.statistics.count("invalid_queries")
+            node.get_logger().warning(f"query refused, the vocabulary stays: {error}", throttle_duration_sec=5.0)
+            return
+        for refused in rejected:
+            node.statistics.count("rejected_words")
+            node.get_logger().warning(f"word refused: {refused.name!r}: {refused.reason}", throttle_duration_sec=5.0)
+        node.change_vocabulary(vocabulary)
+
+    def _on_set_vocabulary(self, request: Any, response: Any) -> Any:
+        node = self._node
+        present, rejected = node.vocabulary, []
+        try:
+            vocabulary, rejected = _changed(present, request)
+            response.success = bool(vocabulary is not present or not rejected)
+            response.message = f"{len(vocabulary)} active labels, {len(rejected)} refused"
+            if response.success:
+                node.change_vocabulary(vocabulary)
+        except InvalidInputError as error:
+            response.success, response.message = False, str(error)
+        response.rejected = [r.name for r in rejected]
+        response.reasons = [r.reason for r in rejected]
+        stamp = node.get_clock().now().to_msg()
+        response.vocabulary = vocabulary_message(node.vocabulary, node.default_threshold(), stamp)
+        return response
+
+    async def _on_segment(self, request: Any, response: Any) -> Any:
+        return await self._answered(response, lambda: self._segment_job(request, response))
+
+    async def _on_embed_text(self, request: Any, response: Any) -> Any:
+        return await self._answered(response, lambda: self._embed_job(request, response))
+
+    async def _answered(self, response: Any, submit: Callable[[], ThreadFuture[Any]]) -> Any:
+        """Awaits a submitted job; whatever goes wrong becomes the reply's code and message."""
+        try:
+            await self._node.bridge.wrap(submit())
+        except Exception as error:
+            refusal = refusal_of(error)
+            response.code, response.message = refusal.code, refusal.message
+            self._node.report(refusal, error)
+        return response
+
+    def _segment_job(self, request: Any, response: Any) -> ThreadFuture[Any]:
+        engine, settings = self._node.ready_engine(), self._node.settings
+        if request.labels:
+            vocabulary, rejected = words_vocabulary(request.labels, request.threshold)
+        else:
+            vocabulary, rejected = self._node.vocabulary, []
+            if not len(vocabulary):
+                raise Refused(ResultCode.INVALID_QUERY, "no labels given, and the node's vocabulary is empty")
+            if request.threshold:
+                vocabulary, _ = words_vocabulary(vocabulary.names, request.threshold)
+
+        def job() -> None:
+            image = request.image
+            if image.width or image.height or len(image.data):
+                depth = request.depth if request.depth.width or len(request.depth.data) else None
+                camera_info = request.camera_info if any(request.camera_info.k) else None
+                ready = engine.given(image, depth, camera_info)
+            else:
+                ready = engine.newest()
+            scene = engine.label(ready, vocabulary)
+            response.segmentation = segmentation_message(
+                scene, model=engine.model, with_masks=True, with_unlabelled=settings.publish_unlabelled
+            )
+            found = int((scene.label_ids != UNLABELLED).sum())
+            response.code = ResultCode.FOUND if found else ResultCode.NOT_FOUND
+            refused = "".join(f"; refused {r.name!r}: {r.reason}" for r in rejected)
+            response.message = f"{name_of(response.code)}: {found} of {len(scene.masks)} masks labelled{refused}"
+
+        return self._node.submit(job)
+
+    def _embed_job(self, request: Any, response: Any) -> ThreadFuture[Any]:
+        engine = self._node.ready_engine()
+        if not 1 <= len(request.labels) <= MAX_TEXTS:
+            raise Refused(ResultCode.INVALID_QUERY, f"want 1 to {MAX_TEXTS} labels, got {len(request.labels)}")
+        texts = [checked_text(label) for label in request.labels]
+
+        def job() -> None:
+            rows = engine.encode(texts, verbatim=request.verbatim).detach().cpu().numpy().astype(np.float32)
+            response.dimension = rows.shape[1]
+            response.embeddings = array.array("f", rows.tobytes())
+            response.model = engine.model
+            response.code, response.message = ResultCode.FOUND, f"{len(rows)} vectors of length {rows.shape[1]}"
+
+        return self._node.submit(job)
+
+
+def checked_text(text: str) -> str:
+    """A text as it stands, where it is one the model may be given.
+
+    Raises:
+        Refused: INVALID_QUERY: blank or longer than 128 bytes.
+    """
+    if not text.strip() or len(text.encode()) > 128:
+        raise Refused(ResultCode.INVALID_QUERY, f"want texts of 1 to 128 bytes, got {len(text.encode())}")
+    return text
+
+
+def _changed(vocabulary: Vocabulary, request: Any) -> tuple[Vocabulary, list[Any]]:
+    """The vocabulary after a SetVocabulary request, and the labels it did not take.
+
+    Raises:
+        InvalidInputError: the request contradicts itself.
+    """
+    thresholds = [None if value == 0 else float(value) for value in request.thresholds] or None
+    if request.operation == SetVocabulary.Request.REPLACE:
+        return vocabulary.replace(request.labels, thresholds)
+    if request.operation == SetVocabulary.Request.ADD:
+        return vocabulary.add(request.labels, thresholds)
+    if request.operation == SetVocabulary.Request.REMOVE:
+        return vocabulary.remove(request.labels)
+    raise InvalidInputError(f"want operation REPLACE (0), ADD (1) or REMOVE (2), got {request.operation}")
