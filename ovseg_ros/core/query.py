@@ -38,10 +38,10 @@ _VERB = (
 )
 _WHERE = r"(?:(?:show|tell) (?:me|us) )?where(?:'s|\u2019s|s| (?:is|are|can (?:i|we) find|do you see))?"
 _ARTICLE = (
-    r"an?|the|my|our|your|his|her|its|their|some|any|this|that|these|those|"
-    r"(?:all|some|every one|each|one|both|any) of|all|every|each"
+    r"(?:all|some|every one|each|one|both|any) of|"
+    r"an?|the|my|our|your|his|her|its|their|some|any|this|that|these|those|all|every|each"
 )
-_LEAD = re.compile(rf"(?:{_POLITE}|{_VERB}|{_WHERE}|{_ARTICLE})(?=[\s:]|$)[\s:]*", re.IGNORECASE)
+_LEAD = re.compile(rf"(?:{_ARTICLE}|{_VERB}|{_WHERE}|{_POLITE})(?=[\s:]|$)[\s:]*", re.IGNORECASE)
 _BULLET = re.compile(r"(?:[-*\u2022\u2013]|\d{1,3}[.)])\s+")
 _TAIL = re.compile(
     r"\s+(?:please|pls|for (?:me|us)|thanks|thank you|too|is|are|"

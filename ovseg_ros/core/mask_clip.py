@@ -1,0 +1,246 @@
+"""CLIP that is told which patches are background: mask prompt tuning (OVSeg section 3.3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from ovseg_ros.core.templates import VILD_TEMPLATES
+from ovseg_ros.core.text_cache import TextCache
+from ovseg_ros.errors import ConfigError, InvalidInputError
+
+Tokenizer = Callable[[list[str]], torch.Tensor]
+
+PROMPT_STD = 0.02
+"""Standard deviation of freshly initialised mask prompts, as in the paper's code."""
+
+
+class MaskPromptedClip(nn.Module):
+    """An open_clip model with learned tokens in place of background patches.
+
+    With region masks, each patch token T becomes T⊗M + P⊗(1−M), where M is 1 for a patch that holds any
+    pixel of the region and P is `mask_prompts[0]`: after the patch embedding, before class token and
+    positional embedding. With depth d it happens again after transformer blocks 1 … d−1, with
+    `mask_prompts[1 … d−1]`; the class token is never touched. Without prompts or without masks this is the
+    plain model. Patch dropout, if the model has any, is skipped when masks are given.
+
+    Attributes:
+        mask_prompts: Parameter (depth, patches, width), or None. Gradients reach it through
+            `encode_regions`; freeze the rest with `clip_model.requires_grad_(False)` to tune prompts alone.
+        size: S, the input side in pixels.
+        embedding_dim: D.
+        logit_scale: multiplies cosines before the softmax.
+    """
+
+    mask_prompts: nn.Parameter | None
+
+    def __init__(
+        self,
+        clip_model: nn.Module,
+        tokenizer: Tokenizer,
+        mask_prompts: torch.Tensor | None = None,
+        *,
+        size: int | None = None,
+        logit_scale: float | None = None,
+    ) -> None:
+        """Wraps a model; nothing is copied.
+
+        Args:
+            clip_model: an open_clip `CLIP` or `CustomTextCLIP`; with prompts its image tower must be
+                open_clip's VisionTransformer.
+            tokenizer: list of K texts -> (K, L) token ids, as open_clip.get_tokenizer gives (longer texts
+                are cut there, at 77 tokens for OpenAI's).
+            mask_prompts: (depth, patches, width); see `new_mask_prompts`.
+            size: input side, by default the image tower's own.
+            logit_scale: by default exp of the model's own.
+
+        Raises:
+            ConfigError: a tower that cannot take prompts, prompts of another shape, a size not known.
+        """
+        super().__init__()
+        self.clip_model: Any = clip_model
+        self.tokenizer = tokenizer
+        self.text_cache = TextCache()
+        self.size = _input_side(clip_model) if size is None else size
+        self.logit_scale = _own_logit_scale(clip_model) if logit_scale is None else float(logit_scale)
+        self.embedding_dim = _embedding_dim(clip_model)
+        if mask_prompts is None:
+            self.mask_prompts = None
+        else:
+            _check_prompts(clip_model, mask_prompts)
+            self.mask_prompts = nn.Parameter(mask_prompts.detach().clone())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the image tower lives, and where embeddings come back."""
+        return _first_parameter(self.clip_model.visual).device
+
+    def forward(self, pixels: torch.Tensor, region_masks: torch.Tensor | None = None) -> torch.Tensor:
+        """The same as `encode_regions`, so that wrappers such as DataParallel work."""
+        return self.encode_regions(pixels, region_masks)
+
+    def encode_regions(self, pixels: torch.Tensor, region_masks: torch.Tensor | None = None) -> torch.Tensor:
+        """Embeds masked crops. Differentiable; wrap it in `torch.no_grad()` for inference.
+
+        Args:
+            pixels: (N, 3, S, S) CLIP-normalised, from `crop_regions`.
+            region_masks: (N, 1, S, S), above 0 where the region is; None, or no prompts, gives plain CLIP.
+
+        Returns:
+            (N, D) float32 unit rows on the model's device; (0, D) for N = 0.
+
+        Raises:
+            InvalidInputError: shapes are not as above.
+        """
+        side = self.size
+        if pixels.ndim != 4 or pixels.shape[1:] != (3, side, side):
+            raise InvalidInputError(f"want pixels (N,3,{side},{side}), got {tuple(pixels.shape)}")
+        if region_masks is not None and region_masks.shape != (pixels.shape[0], 1, side, side):
+            raise InvalidInputError(
+                f"want region_masks ({pixels.shape[0]},1,{side},{side}), got {tuple(region_masks.shape)}"
+            )
+        weight = _first_parameter(self.clip_model.visual)
+        if pixels.shape[0] == 0:
+            return torch.zeros((0, self.embedding_dim), device=weight.device)
+        pixels = pixels.to(weight.device, weight.dtype)
+        if self.mask_prompts is None or region_masks is None:
+            features = self.clip_model.encode_image(pixels)
+        else:
+            features = self._encode_prompted(pixels, region_masks.to(weight.device), self.mask_prompts)
+        return F.normalize(features.float(), dim=-1)
+
+    def _encode_prompted(
+        self, pixels: torch.Tensor, region_masks: torch.Tensor, prompts: torch.Tensor
+    ) -> torch.Tensor:
+        """The image tower's forward pass with background tokens replaced; (N, D), not normalised."""
+        visual = self.clip_model.visual
+        inside = F.max_pool2d((region_masks > 0).float(), visual.conv1.kernel_size) > 0  # (N,1,g,g)
+        inside = inside.flatten(1)[:, :, None]  # (N,P,1)
+        tokens = visual.conv1(pixels).flatten(2).transpose(1, 2)  # (N,W,g,g) -> (N,P,W)
+        tokens = torch.where(inside, tokens, prompts[0].to(tokens.dtype))
+        class_token = visual.class_embedding.to(tokens.dtype).expand(tokens.shape[0], 1, -1)
+        tokens = torch.cat([class_token, tokens], dim=1)  # (N,1+P,W)
+        tokens = visual.ln_pre(tokens + visual.positional_embedding.to(tokens.dtype))
+        first_layers = prompts.shape[0] - 1
+        for layer, block in enumerate(visual.transformer.resblocks, start=1):
+            tokens = _run_block(visual.transformer, block, tokens)
+            if layer <= first_layers:
+                patches = torch.where(inside, tokens[:, 1:], prompts[layer].to(tokens.dtype))
+                tokens = torch.cat([tokens[:, :1], patches], dim=1)
+        pooled, _ = visual._pool(tokens)  # class token, mean or attention, as the model was built
+        features: torch.Tensor = pooled if visual.proj is None else pooled @ visual.proj
+        return features
+
+    def encode_text(self, labels: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
+        """Embeds labels; each (label, templates) pair is encoded once and then comes from a cache.
+
+        Args:
+            labels: K words or phrases.
+            templates: sentences with one `{}` each; the 14 of ViLD when None.
+
+        Returns:
+            (K, D) float32 unit rows on the model's device, without gradient; (0, D) for no labels.
+        """
+        if len(labels) == 0:
+            return torch.zeros((0, self.embedding_dim), device=self.device)
+        chosen = VILD_TEMPLATES if templates is None else templates
+        return self.text_cache.encode(labels, chosen, self._encode_sentences).to(self.device)
+
+    @torch.no_grad()
+    def _encode_sentences(self, sentences: list[str]) -> torch.Tensor:
+        ids = self.tokenizer(sentences).to(self.device)
+        features: torch.Tensor = self.clip_model.encode_text(ids)
+        return features
+
+
+def new_mask_prompts(
+    clip_model: nn.Module, depth: int = 3, *, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Fresh mask prompts for a model: normal, standard deviation 0.02.
+
+    Args:
+        clip_model: an open_clip model with a VisionTransformer.
+        depth: how many times background tokens are replaced, 1 … number of transformer blocks (paper: 3).
+        generator: source of randomness, a CPU generator.
+
+    Returns:
+        (depth, patches, width) float32 on the CPU.
+
+    Raises:
+        ConfigError: the tower cannot take prompts, or depth is out of range.
+    """
+    blocks, patches, width = _prompt_shape(clip_model)
+    if not 1 <= depth <= blocks:
+        raise ConfigError(f"want depth in 1…{blocks}, got {depth}")
+    return PROMPT_STD * torch.randn(depth, patches, width, generator=generator)
+
+
+def _run_block(transformer: Any, block: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    """One transformer block on (N, 1+P, W) tokens, whichever order of axes the transformer works in."""
+    batch_first = getattr(transformer, "batch_first", False)
+    ordered = tokens if batch_first else tokens.transpose(0, 1)
+    if getattr(transformer, "grad_checkpointing", False) and torch.is_grad_enabled():
+        result: torch.Tensor = checkpoint(block, ordered, use_reentrant=False)
+    else:
+        result = block(ordered)
+    return result if batch_first else result.transpose(0, 1)
+
+
+def _prompt_shape(clip_model: nn.Module) -> tuple[int, int, int]:
+    """(transformer blocks, patches, width) of a tower that can take prompts."""
+    visual: Any = getattr(clip_model, "visual", None)
+    needed = ("conv1", "class_embedding", "positional_embedding", "ln_pre", "transformer", "_pool", "proj")
+    if not all(hasattr(visual, name) for name in needed):
+        raise ConfigError(
+            f"mask prompts need open_clip's VisionTransformer as image tower, got {type(visual).__name__}; "
+            "use a ViT, or no prompts"
+        )
+    patches, width = visual.positional_embedding.shape
+    return len(visual.transformer.resblocks), patches - 1, width
+
+
+def _check_prompts(clip_model: nn.Module, prompts: torch.Tensor) -> None:
+    blocks, patches, width = _prompt_shape(clip_model)
+    if prompts.ndim != 3 or not 1 <= prompts.shape[0] <= blocks or prompts.shape[1:] != (patches, width):
+        raise ConfigError(
+            f"want mask_prompts (1…{blocks},{patches},{width}) for this tower, got {tuple(prompts.shape)}"
+        )
+
+
+def _first_parameter(module: nn.Module) -> torch.Tensor:
+    return next(module.parameters())
+
+
+def _input_side(clip_model: nn.Module) -> int:
+    side = getattr(getattr(clip_model, "visual", None), "image_size", None)
+    if isinstance(side, int):
+        return side
+    if isinstance(side, (tuple, list)) and len(side) == 2 and side[0] == side[1]:
+        return int(side[0])
+    raise ConfigError(f"want a square input, got image_size {side}; give size")
+
+
+def _own_logit_scale(clip_model: Any) -> float:
+    scale = getattr(clip_model, "logit_scale", None)
+    return 100.0 if scale is None else math.exp(float(scale.detach()))
+
+
+def _embedding_dim(clip_model: Any) -> int:
+    visual = clip_model.visual
+    if getattr(visual, "proj", None) is not None and isinstance(visual.proj, torch.Tensor):
+        return int(visual.proj.shape[1])
+    for source in (visual, clip_model):
+        for name in ("output_dim", "embed_dim"):
+            if isinstance(getattr(source, name, None), int):
+                return int(getattr(source, name))
+    side = _input_side(clip_model)
+    weight = _first_parameter(visual)
+    with torch.no_grad():
+        blank = torch.zeros((1, 3, side, side), device=weight.device, dtype=weight.dtype)
+        return int(clip_model.encode_image(blank).shape[-1])
