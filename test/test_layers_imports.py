@@ -1,0 +1,166 @@
+"""The layers of the package: who may import whom, read from the import statements."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ovseg_ros
+
+SOURCE = Path(ovseg_ros.__file__).resolve().parent
+
+# errors <- core <- proposals, models <- learn, evaluate, app ; core, proposals, models <- ros
+BELOW = {
+    "errors": set(),
+    "core": {"errors"},
+    "proposals": {"errors", "core"},
+    "models": {"errors", "core", "proposals"},  # a preset names its proposal generator
+    "learn": {"errors", "core", "proposals", "models"},
+    "evaluate": {"errors", "core", "proposals", "models"},
+    "app": {"errors", "core", "proposals", "models", "learn", "evaluate"},
+    "ros": {"errors", "core", "proposals", "models"},
+}
+# The one step aside: the player publishes what evaluate.recording reads.
+ALLOWED_TOO = {("ros/player.py", "ovseg_ros.evaluate.recording")}
+
+INTERFACES = {"msg", "srv", "action"}
+ROS_PACKAGES = {
+    "rclpy",
+    "ament_index_python",
+    "cv_bridge",
+    "launch",
+    "launch_ros",
+    "message_filters",
+    "rosidl_runtime_py",
+    "sensor_msgs_py",
+    "tf2_ros",
+}
+# What reads files or the network has no place in the core.
+INPUT_OUTPUT = {"http", "huggingface_hub", "io", "os", "pathlib", "requests", "shutil", "socket", "subprocess", "urllib"}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in SOURCE.rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def imported(source: str, package: str) -> list[str]:
+    """Full names of the modules that a source text imports, at any depth, relative ones resolved.
+
+    `from ovseg_ros import errors` counts as `ovseg_ros.errors`.
+    """
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parent = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parent, node.module] if node.module else parent)
+            names += [f"{base}.{alias.name}" for alias in node.names] if base == "ovseg_ros" else [base]
+    return names
+
+
+def is_ros(name: str) -> bool:
+    first = name.split(".")[0]
+    own_interface = name.startswith("ovseg_ros.") and name.split(".")[1] in INTERFACES
+    return first in ROS_PACKAGES or first.endswith(("_msgs", "_srvs", "_interfaces")) or own_interface
+
+
+def violations(path: Path, source: str) -> list[str]:
+    """What a module under ovseg_ros/ imports against the layers, in words."""
+    inside = path.as_posix()
+    layer = path.parts[0].removesuffix(".py")
+    package = ".".join(["ovseg_ros", *path.parts[:-1]])
+    found = []
+    for name in imported(source, package):
+        if is_ros(name):
+            if layer != "ros":
+                found.append(f"{inside} imports {name}: only ovseg_ros/ros may import ROS")
+        elif name.startswith("ovseg_ros."):
+            target = name.split(".")[1]
+            if target not in BELOW:
+                continue  # ovseg_ros.__version__ and the like
+            if target != layer and target not in BELOW[layer] and (inside, name) not in ALLOWED_TOO:
+                found.append(f"{inside} imports {name}: {layer} may import {sorted(BELOW[layer])}")
+        elif layer == "core" and name.split(".")[0] in INPUT_OUTPUT:
+            found.append(f"{inside} imports {name}: core does no file or network I/O")
+    return found
+
+
+def test_layers_hold_in_every_module() -> None:
+    found = []
+    for path in modules():
+        inside = path.relative_to(SOURCE)
+        if inside.as_posix() != "__init__.py":
+            found += violations(inside, path.read_text(encoding="utf-8"))
+    assert not found, "\n".join(found)
+
+
+def test_every_module_belongs_to_a_layer() -> None:
+    tops = {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in modules()}
+    assert tops - {"__init__"} <= set(BELOW), "a new folder needs a place in the layers"
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("core/x.py", "from ovseg_ros.models import presets"),
+        ("core/x.py", "from ..models.presets import load_preset"),
+        ("core/x.py", "import rclpy"),
+        ("core/x.py", "def f():\n    from pathlib import Path"),
+        ("errors.py", "from ovseg_ros.core.frame import Frame"),
+        ("errors.py", "from . import core"),
+        ("proposals/x.py", "from ovseg_ros.models.mini import load_mini"),
+        ("models/x.py", "import ovseg_ros.learn.crops"),
+        ("models/x.py", "from sensor_msgs.msg import Image"),
+        ("evaluate/x.py", "from ovseg_ros.msg import Segmentation"),
+        ("app/x.py", "from ovseg_ros.ros import node"),
+        ("ros/x.py", "from ovseg_ros import learn"),
+        ("ros/x.py", "from ovseg_ros.evaluate.recording import read_recording"),
+    ],
+)
+def test_each_forbidden_arrow_is_seen(path: str, source: str) -> None:
+    assert len(violations(Path(path), source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("core/x.py", "from ovseg_ros.errors import OvsegError\nfrom . import frame\nimport torch"),
+        ("models/x.py", "from ovseg_ros import __version__\nfrom ..proposals.depth_clusters import DepthClusters"),
+        ("ros/x.py", "import rclpy\nfrom ovseg_ros.msg import Segment\nfrom ..models import presets"),
+        ("app/x.py", "from ovseg_ros.evaluate import demo\nimport os"),
+    ],
+)
+def test_each_permitted_arrow_passes(path: str, source: str) -> None:
+    assert violations(Path(path), source) == []
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_package_alone_imports_neither_torch_nor_ros() -> None:
+    code = "import ovseg_ros, sys; print([m for m in ('torch', 'rclpy', 'numpy', 'cv2') if m in sys.modules])"
+    assert run_python(code) == "[]"
+
+
+def test_core_imports_where_rclpy_is_absent() -> None:
+    names = [f"ovseg_ros.core.{path.stem}" for path in sorted((SOURCE / "core").glob("*.py")) if path.stem != "__init__"]
+    assert names
+    code = f"""
+import importlib, sys
+for name in ("rclpy", "sensor_msgs", "std_msgs", "ovseg_ros.msg"):
+    sys.modules[name] = None  # importing it raises ImportError
+for name in {names!r}:
+    importlib.import_module(name)
+print(len({names!r}))
+"""
+    assert run_python(code) == str(len(names))
