@@ -1,0 +1,324 @@
+"""Recordings with ground truth: rosbag2 folders (MCAP) that `ros2 bag play` plays too.
+
+| topic | type | content |
+|---|---|---|
+| `/camera/color/image_raw/compressed` | sensor_msgs/CompressedImage | JPEG |
+| `/camera/depth/image_raw` | sensor_msgs/Image 16UC1 | millimetres, registered to colour, 0 unknown |
+| `/camera/color/camera_info` | sensor_msgs/CameraInfo | pinhole, no distortion |
+| `/ground_truth/instance_image` | sensor_msgs/Image 16UC1 | instance id, 0 none |
+| `/ground_truth/names` | std_msgs/String | JSON, once per scene, before its first frame |
+
+The names are `{"1": {"name": "teapot", "synonyms": ["tea kettle"]}, ...}`; an instance id means the same
+thing through the whole recording. All messages of a frame carry its time, in the header and in the bag.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
+from rosbags.rosbag2.errors import ReaderError
+from rosbags.typesys import Stores, get_typestore
+
+from ovseg_ros.core.frame import CameraIntrinsics, Frame
+from ovseg_ros.errors import InvalidInputError
+
+COLOR_TOPIC = "/camera/color/image_raw/compressed"
+DEPTH_TOPIC = "/camera/depth/image_raw"
+INFO_TOPIC = "/camera/color/camera_info"
+INSTANCE_TOPIC = "/ground_truth/instance_image"
+NAMES_TOPIC = "/ground_truth/names"
+FRAME_ID = "camera_color_optical_frame"
+
+_TYPES = {
+    COLOR_TOPIC: "sensor_msgs/msg/CompressedImage",
+    DEPTH_TOPIC: "sensor_msgs/msg/Image",
+    INFO_TOPIC: "sensor_msgs/msg/CameraInfo",
+    INSTANCE_TOPIC: "sensor_msgs/msg/Image",
+    NAMES_TOPIC: "std_msgs/msg/String",
+}
+
+
+@dataclass(frozen=True)
+class RecordedFrame:
+    """A frame and the truth about it.
+
+    Attributes:
+        frame: colour, depth, intrinsics, time.
+        instances: (H, W) uint16, instance id per pixel, 0 none; None without ground truth.
+        names: instance id -> what the thing is called; all of the scene's, in view or not.
+        synonyms: instance id -> other words that are right.
+    """
+
+    frame: Frame
+    instances: np.ndarray | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
+    synonyms: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        instances = self.instances
+        if instances is None:
+            return
+        if instances.shape != self.frame.size_hw or instances.dtype != np.uint16:
+            raise InvalidInputError(
+                f"want instances {self.frame.size_hw} uint16, got {instances.shape} {instances.dtype}"
+            )
+
+    def mask(self, instance_id: int) -> np.ndarray:
+        """(H, W) bool, where the instance shows."""
+        if self.instances is None:
+            return np.zeros(self.frame.size_hw, dtype=bool)
+        return self.instances == instance_id
+
+
+def write_recording(path: Path, frames: Iterable[RecordedFrame], *, jpeg_quality: int = 95) -> int:
+    """Writes a recording; names are written whenever they differ from the frame before.
+
+    Args:
+        path: folder to make; it must not exist.
+        frames: in order of time, each with intrinsics. Depth is rounded to millimetres; unknown becomes 0,
+            farther than 65.535 m becomes unknown.
+        jpeg_quality: 1–100.
+
+    Returns:
+        Number of frames written.
+
+    Raises:
+        InvalidInputError: the folder exists, there are no frames, times do not increase, or no intrinsics.
+    """
+    path = Path(path)
+    if path.exists():
+        raise InvalidInputError(f"{path} exists already; remove it first")
+    count, last_stamp = 0, -1
+    last_names: str | None = None
+    bag: _BagWriter | None = None
+    try:
+        for recorded in frames:
+            bag = bag or _BagWriter(path)
+            stamp = recorded.frame.stamp_ns
+            if stamp <= last_stamp:
+                raise InvalidInputError(f"want increasing times, got {stamp} ns after {last_stamp} ns")
+            names = _names_json(recorded)
+            if names != last_names:
+                bag.write(NAMES_TOPIC, stamp, data=names)
+            _write_frame(bag, recorded, jpeg_quality)
+            count, last_stamp, last_names = count + 1, stamp, names
+    finally:
+        if bag is not None:
+            bag.close()
+    if not count:
+        raise InvalidInputError("want at least one frame to record, got none")
+    return count
+
+
+def read_recording(path: Path) -> Iterator[RecordedFrame]:
+    """Reads a recording frame by frame, in order of time.
+
+    Args:
+        path: folder with `metadata.yaml` and the MCAP file.
+
+    Yields:
+        Every moment that has a colour image; depth, intrinsics and instances where they were recorded.
+
+    Raises:
+        InvalidInputError: not a recording, or an image in it that cannot be decoded.
+    """
+    path = Path(path)
+    if not (path / "metadata.yaml").is_file():
+        raise InvalidInputError(f"want a rosbag2 folder with metadata.yaml, got {path}")
+    typestore = get_typestore(Stores.ROS2_JAZZY)
+    names: dict[int, str] = {}
+    synonyms: dict[int, tuple[str, ...]] = {}
+    try:
+        with Reader(path) as reader:
+            for messages in _moments(reader, typestore):
+                if NAMES_TOPIC in messages:
+                    names, synonyms = _parse_names(messages[NAMES_TOPIC].data)
+                if COLOR_TOPIC in messages:
+                    yield _frame_of(messages, names, synonyms)
+    except ReaderError as error:
+        raise InvalidInputError(f"{path} is not a readable recording: {error}") from error
+
+
+class _BagWriter:
+    """A rosbag2 MCAP writer with the five topics opened."""
+
+    def __init__(self, path: Path) -> None:
+        self._types = get_typestore(Stores.ROS2_JAZZY)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
+        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        self._writer.open()
+        self._connections = {
+            topic: self._writer.add_connection(
+                topic, kind, typestore=self._types, offered_qos_profiles=[_qos(latched=topic == NAMES_TOPIC)]
+            )
+            for topic, kind in _TYPES.items()
+        }
+
+    def new(self, kind: str, **fields: Any) -> Any:
+        """A message of type `kind`, for example "std_msgs/msg/Header"."""
+        return self._types.types[kind](**fields)
+
+    def write(self, topic: str, stamp_ns: int, **fields: Any) -> None:
+        """Writes one message of the topic's type at `stamp_ns`."""
+        kind = _TYPES[topic]
+        self._writer.write(
+            self._connections[topic], stamp_ns, self._types.serialize_cdr(self.new(kind, **fields), kind)
+        )
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _qos(*, latched: bool) -> Qos:
+    forever = QosTime(9223372036, 854775807)  # rmw's infinite duration
+    return Qos(
+        history=QosHistory.KEEP_LAST,
+        depth=10,
+        reliability=QosReliability.RELIABLE,
+        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+        deadline=forever,
+        lifespan=forever,
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=forever,
+        avoid_ros_namespace_conventions=False,
+    )
+
+
+def _write_frame(bag: _BagWriter, recorded: RecordedFrame, jpeg_quality: int) -> None:
+    frame = recorded.frame
+    if frame.intrinsics is None:
+        raise InvalidInputError("want frames with intrinsics, got None")
+    seconds, nanoseconds = divmod(frame.stamp_ns, 1_000_000_000)
+    stamp = bag.new("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
+    header = bag.new("std_msgs/msg/Header", stamp=stamp, frame_id=frame.frame_id or FRAME_ID)
+    encoded, jpeg = cv2.imencode(
+        ".jpg", cv2.cvtColor(frame.image_rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
+    )
+    if not encoded:
+        raise InvalidInputError(f"cannot encode an image of {frame.size_hw} as JPEG")
+    bag.write(INFO_TOPIC, frame.stamp_ns, **_camera_info(bag, header, frame.intrinsics))
+    bag.write(COLOR_TOPIC, frame.stamp_ns, header=header, format="jpeg", data=jpeg.reshape(-1))
+    if frame.depth_m is not None:
+        bag.write(DEPTH_TOPIC, frame.stamp_ns, **_image_16u(header, depth_to_mm(frame.depth_m)))
+    if recorded.instances is not None:
+        bag.write(INSTANCE_TOPIC, frame.stamp_ns, **_image_16u(header, recorded.instances))
+
+
+def depth_to_mm(depth_m: np.ndarray) -> np.ndarray:
+    """(H, W) float metres -> (H, W) uint16 millimetres; unknown and beyond 65.535 m become 0."""
+    metres = np.asarray(depth_m, dtype=np.float64)
+    millimetres = np.rint(np.nan_to_num(metres, nan=0.0, posinf=0.0, neginf=0.0) * 1000.0)
+    return np.where((millimetres < 0) | (millimetres > 65535), 0, millimetres).astype(np.uint16)
+
+
+def _camera_info(bag: _BagWriter, header: Any, intrinsics: CameraIntrinsics) -> dict[str, Any]:
+    k = [intrinsics.fx, 0.0, intrinsics.cx, 0.0, intrinsics.fy, intrinsics.cy, 0.0, 0.0, 1.0]
+    p = [*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0]
+    whole = bag.new(
+        "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+    )
+    return {
+        "header": header,
+        "height": intrinsics.height,
+        "width": intrinsics.width,
+        "distortion_model": "plumb_bob",
+        "d": np.zeros(5),
+        "k": np.array(k),
+        "r": np.eye(3).reshape(-1),
+        "p": np.array(p),
+        "binning_x": 0,
+        "binning_y": 0,
+        "roi": whole,
+    }
+
+
+def _image_16u(header: Any, pixels: np.ndarray) -> dict[str, Any]:
+    height, width = pixels.shape
+    data = np.ascontiguousarray(pixels.astype("<u2")).view(np.uint8).reshape(-1)
+    return {
+        "header": header,
+        "height": height,
+        "width": width,
+        "encoding": "16UC1",
+        "is_bigendian": 0,
+        "step": 2 * width,
+        "data": data,
+    }
+
+
+def _names_json(recorded: RecordedFrame) -> str:
+    return json.dumps(
+        {
+            str(key): {"name": name, "synonyms": list(recorded.synonyms.get(key, ()))}
+            for key, name in sorted(recorded.names.items())
+        }
+    )
+
+
+def _parse_names(text: str) -> tuple[dict[int, str], dict[int, tuple[str, ...]]]:
+    try:
+        entries = {int(key): entry for key, entry in json.loads(text).items()}
+        names = {key: str(entry["name"]) for key, entry in entries.items()}
+        return names, {key: tuple(entry.get("synonyms", ())) for key, entry in entries.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInputError(f"want names as JSON, got {text[:80]!r}: {error!r}") from error
+
+
+def _moments(reader: Reader, typestore: Any) -> Iterator[dict[str, Any]]:
+    """Messages of equal bag time together: topic -> message."""
+    current: dict[str, Any] = {}
+    current_ns: int | None = None
+    connections = [c for c in reader.connections if c.topic in _TYPES]
+    for connection, stamp_ns, data in reader.messages(connections=connections):
+        if stamp_ns != current_ns and current:
+            yield current
+            current = {}
+        current_ns = stamp_ns
+        current[connection.topic] = typestore.deserialize_cdr(data, connection.msgtype)
+    if current:
+        yield current
+
+
+def _frame_of(
+    messages: Mapping[str, Any], names: Mapping[int, str], synonyms: Mapping[int, tuple[str, ...]]
+) -> RecordedFrame:
+    color = messages[COLOR_TOPIC]
+    image_bgr = cv2.imdecode(np.asarray(color.data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    if image_bgr is None:
+        raise InvalidInputError(f"the colour image at {color.header.stamp} cannot be decoded")
+    depth_m, instances, intrinsics = None, None, None
+    if DEPTH_TOPIC in messages:
+        depth_m = _pixels_16u(messages[DEPTH_TOPIC]).astype(np.float32) / np.float32(1000.0)
+    if INSTANCE_TOPIC in messages:
+        instances = _pixels_16u(messages[INSTANCE_TOPIC])
+    if INFO_TOPIC in messages:
+        info = messages[INFO_TOPIC]
+        fx, fy, cx, cy = (float(info.k[i]) for i in (0, 4, 2, 5))
+        intrinsics = CameraIntrinsics(fx, fy, cx, cy, int(info.width), int(info.height))
+    stamp = color.header.stamp
+    frame = Frame(
+        image_rgb=cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB),
+        depth_m=depth_m,
+        intrinsics=intrinsics,
+        stamp_ns=stamp.sec * 1_000_000_000 + stamp.nanosec,
+        frame_id=color.header.frame_id,
+    )
+    return RecordedFrame(frame, instances, dict(names), dict(synonyms))
+
+
+def _pixels_16u(message: Any) -> np.ndarray:
+    if message.encoding not in ("16UC1", "mono16"):
+        raise InvalidInputError(f"want encoding 16UC1, got {message.encoding!r}")
+    kind = ">u2" if message.is_bigendian else "<u2"
+    rows = np.frombuffer(bytes(message.data), dtype=np.uint8).reshape(message.height, message.step)
+    pixels = np.ascontiguousarray(rows[:, : 2 * message.width]).view(kind)
+    return pixels.astype(np.uint16)

@@ -1,0 +1,110 @@
+"""Recordings: what is written is read back, and what is wrong is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rosbags.rosbag2 import Reader
+
+from ovseg_ros.core.frame import CameraIntrinsics, Frame
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate import recording
+from ovseg_ros.evaluate.recording import RecordedFrame, depth_to_mm, read_recording, write_recording
+
+CAMERA = CameraIntrinsics(50.0, 51.0, 20.5, 14.5, 40, 30)
+
+
+def recorded(index: int, names: dict[int, str], **changes) -> RecordedFrame:
+    ramp = np.linspace(0, 200, 40, dtype=np.float32)[None, :, None] + np.zeros((30, 1, 3), np.float32)
+    depth = np.full((30, 40), 1.0 + index, np.float32)
+    depth[0, :4] = (0.0, np.nan, np.inf, 70.0)
+    instances = np.zeros((30, 40), np.uint16)
+    instances[5:10, 5:15] = 300 + index
+    frame = Frame(ramp.astype(np.uint8), depth, CAMERA, stamp_ns=5_000_000_007 + index * 10**8)
+    frame = replace(frame, **changes)
+    return RecordedFrame(frame, instances, names, {key: ("other word",) for key in names})
+
+
+def test_frames_come_back_in_order(tmp_path):
+    scenes = [{300: "teapot", 301: "théière"}, {300: "teapot", 301: "théière"}, {302: "mug"}]
+    assert write_recording(tmp_path / "bag", (recorded(i, names) for i, names in enumerate(scenes))) == 3
+    frames = list(read_recording(tmp_path / "bag"))
+    assert len(frames) == 3
+    for index, (got, names) in enumerate(zip(frames, scenes, strict=True)):
+        wanted = recorded(index, names)
+        assert got.names == names
+        assert got.synonyms == wanted.synonyms
+        assert got.frame.stamp_ns == wanted.frame.stamp_ns
+        assert got.frame.frame_id == recording.FRAME_ID
+        assert got.frame.intrinsics == CAMERA
+        np.testing.assert_array_equal(got.instances, wanted.instances)
+        assert got.mask(300 + index).sum() == 50
+        np.testing.assert_array_equal(got.frame.depth_m[0, :4], 0.0)
+        np.testing.assert_allclose(got.frame.depth_m[1:], 1.0 + index, atol=1e-6)
+        difference = got.frame.image_rgb.astype(int) - wanted.frame.image_rgb
+        assert abs(difference).max() <= 6  # JPEG
+
+
+def test_channel_order_survives(tmp_path):
+    image = np.zeros((30, 40, 3), np.uint8)
+    image[..., 0] = 250  # red
+    write_recording(tmp_path / "bag", [recorded(0, {}, image_rgb=image)])
+    (got,) = read_recording(tmp_path / "bag")
+    assert got.frame.image_rgb[..., 0].mean() > 240
+    assert got.frame.image_rgb[..., 2].mean() < 10
+
+
+def test_layout_is_what_the_player_expects(tmp_path):
+    write_recording(tmp_path / "bag", [recorded(i, {300: "teapot"}) for i in range(4)])
+    with Reader(tmp_path / "bag") as reader:
+        counts = {c.topic: (c.msgtype, c.msgcount) for c in reader.connections}
+    assert counts == {
+        "/camera/color/image_raw/compressed": ("sensor_msgs/msg/CompressedImage", 4),
+        "/camera/depth/image_raw": ("sensor_msgs/msg/Image", 4),
+        "/camera/color/camera_info": ("sensor_msgs/msg/CameraInfo", 4),
+        "/ground_truth/instance_image": ("sensor_msgs/msg/Image", 4),
+        "/ground_truth/names": ("std_msgs/msg/String", 1),  # once: the names did not change
+    }
+
+
+def test_without_depth_and_truth(tmp_path):
+    plain = RecordedFrame(replace(recorded(0, {}).frame, depth_m=None))
+    write_recording(tmp_path / "bag", [plain])
+    (got,) = read_recording(tmp_path / "bag")
+    assert got.frame.depth_m is None
+    assert got.instances is None
+    assert got.names == {}
+    assert not got.mask(1).any()
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(InvalidInputError, match="at least one frame"):
+        write_recording(tmp_path / "none", [])
+    with pytest.raises(InvalidInputError, match="increasing times"):
+        write_recording(tmp_path / "twice", [recorded(0, {}), recorded(0, {})])
+    with pytest.raises(InvalidInputError, match="exists already"):
+        write_recording(tmp_path, [recorded(0, {})])
+    with pytest.raises(InvalidInputError, match="intrinsics"):
+        write_recording(tmp_path / "no_camera", [recorded(0, {}, intrinsics=None)])
+    with pytest.raises(InvalidInputError, match="metadata.yaml"):
+        list(read_recording(tmp_path / "nothing"))
+    with pytest.raises(InvalidInputError, match=r"instances \(30, 40\) uint16, got \(2, 2\) uint16"):
+        RecordedFrame(recorded(0, {}).frame, np.zeros((2, 2), np.uint16))
+
+
+def test_truncated_file_is_refused(tmp_path):
+    write_recording(tmp_path / "bag", [recorded(0, {})])
+    (mcap,) = (tmp_path / "bag").glob("*.mcap")
+    mcap.write_bytes(mcap.read_bytes()[:300])
+    with pytest.raises(InvalidInputError, match="not a readable recording"):
+        list(read_recording(tmp_path / "bag"))
+
+
+def test_depth_in_millimetres():
+    depth = np.array(
+        [[0.0, 0.0004, 0.0006, 1.2344, 65.535, 65.536, -1.0, np.nan, np.inf, -np.inf]], np.float32
+    )
+    assert depth_to_mm(depth).tolist() == [[0, 0, 1, 1234, 65535, 0, 0, 0, 0, 0]]
+    assert depth_to_mm(np.zeros((0, 0), np.float32)).shape == (0, 0)
