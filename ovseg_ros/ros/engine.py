@@ -9,6 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from ovseg_ros.core.frame import Frame, Proposals
+from ovseg_ros.core.segmenter import EmbeddedFrame
+from ovseg_ros.core.templates import BARE_TEMPLATE
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.answers import Refused
@@ -87,6 +92,12 @@ class Engine:
         return ready.seq if ready else 0
 
     @property
+    def failed_seq(self) -> int:
+        """The number of the last frame that could not be embedded, 0: none."""
+        failed = self._failed
+        return failed[0] if failed else 0
+
+    @property
     def model(self) -> str:
         """The name of the preset."""
         return self.segmenter.name or self._settings().preset
@@ -138,18 +149,35 @@ class Engine:
             if self.needs_depth and depth is None:
                 raise Refused(ResultCode.NO_DEPTH, f"the preset {self.model} needs depth and intrinsics with the image")
             raise InvalidInputError("; ".join(notes))
-        return Ready(0, image.header, self.segmenter.embed(frame))
+        return Ready(0, image.header, self.segmenter.embed(frame, self._options()))
+
+    def blank(self) -> Ready:
+        """The newest frame without any mask: what there is to say while no word is looked for.
+
+        Raises:
+            Refused: NO_IMAGE: there is none that can be read.
+        """
+        shot = self.source.newest()
+        if shot is None:
+            raise Refused(ResultCode.NO_IMAGE, "no image has arrived")
+        frame, _ = self._frame(shot)
+        empty = Proposals.empty(*frame.size_hw)
+        no_embeddings = torch.zeros((0, self.segmenter.clip.embedding_dim))
+        return Ready(shot.seq, shot.image.header, EmbeddedFrame(frame, empty.masks, empty.scores, no_embeddings))
 
     def label(self, ready: Ready, vocabulary: Any) -> Scene:
         """Labels an embedded frame with the words of `vocabulary`, one immutable snapshot."""
-        options = options_from(self.segmenter.options, self._settings())
-        return Scene(ready.header, self.segmenter.label(ready.embedded, vocabulary, options))
+        segmentation = self.segmenter.label(ready.embedded, vocabulary, self._options())
+        return Scene(ready.header, segmentation, self._settings().granularity)
 
     def encode(self, labels: list[str], *, verbatim: bool) -> Any:
         """The (K, D) text embeddings of labels, through the preset's templates or as they stand."""
         if verbatim:
-            return self.segmenter.clip.encode_text(labels, ("{}",))
+            return self.segmenter.clip.encode_text(labels, BARE_TEMPLATE)
         return self.segmenter.encode_text(labels)
+
+    def _options(self) -> Any:
+        return options_from(self.segmenter.options, self._settings())
 
     def _stale_s(self, header: Any) -> float:
         """The age where it is over max_frame_age, else 0."""
@@ -173,12 +201,16 @@ class Engine:
         return ready
 
     def _convert_and_embed(self, shot: Shot) -> Ready:
+        frame, notes = self._frame(shot)
+        if self.needs_depth and (frame.depth_m is None or frame.intrinsics is None):
+            raise Refused(ResultCode.NO_DEPTH, f"the preset {self.model} needs depth; " + "; ".join(notes))
+        return Ready(shot.seq, shot.image.header, self.segmenter.embed(frame, self._options()))
+
+    def _frame(self, shot: Shot) -> tuple[Frame, list[str]]:
         try:
             frame, notes = frame_from_messages(shot.image, shot.depth, shot.camera_info)
         except InvalidInputError as error:
             self._statistics.bad_image(str(error))
             raise Refused(ResultCode.NO_IMAGE, f"the newest image cannot be used: {error}") from error
         self._statistics.without_3d(notes)
-        if self.needs_depth and (frame.depth_m is None or frame.intrinsics is None):
-            raise Refused(ResultCode.NO_DEPTH, f"the preset {self.model} needs depth; " + "; ".join(notes))
-        return Ready(shot.seq, shot.image.header, self.segmenter.embed(frame))
+        return frame, notes

@@ -111,6 +111,11 @@ class FrameSource:
             self._slot_used = True
             return self._slot
 
+    def peek(self) -> Shot | None:
+        """The newest shot, without its counting as used."""
+        with self._lock:
+            return self._slot
+
     def newest_seq(self) -> int:
         """The number of the newest shot, 0 where there is none."""
         with self._lock:

@@ -77,6 +77,13 @@ class Settings:
         low=0,
         high=1,
     )
+    granularity: float = _row(
+        0.0,
+        "In label_image: 0 paints every labelled mask; more leaves out masks whose probability is below this part "
+        "of their label's best; 1 paints the best mask of each label alone.",
+        low=0,
+        high=1,
+    )
     max_masks: int = _row(0, "The most masks of one frame that are classified, best first; 0: the preset's.", low=0, high=1000)
     min_mask_pixels: int = _row(0, "Masks of fewer pixels are left out; 0: the preset's.", low=0, high=1_000_000)
     publish_masks: bool = _row(True, "Fill the field mask of every segment. False: boxes and the label images only.")
@@ -158,14 +165,24 @@ class NodeParameters:
     and sees one consistent moment.
     """
 
-    def __init__(self, node: Any, on_change: Callable[[Settings, Settings], None]) -> None:
-        """`on_change(old, new)` runs before the swap and may raise ConfigError to refuse it.
+    def __init__(
+        self,
+        node: Any,
+        check: Callable[[Settings], None],
+        apply: Callable[[Settings, Settings], None],
+    ) -> None:
+        """
+        Args:
+            node: Declares the parameters.
+            check: Called with new settings before they hold; raises ConfigError to refuse them.
+            apply: Called with the old and the new settings once they hold.
 
         Raises:
             ConfigError: an initial value (command line or file) is wrong.
         """
         self._lock = threading.Lock()
-        self._on_change = on_change
+        self._check = check
+        self._apply = apply
         self.settings = changed(Settings(), {row.name: self._declare(node, row) for row in rows()})
         node.add_on_set_parameters_callback(self._on_set)
 
@@ -195,8 +212,9 @@ class NodeParameters:
         with self._lock:
             try:
                 new = changed(self.settings, {parameter.name: parameter.value for parameter in parameters})
-                self._on_change(self.settings, new)
+                self._check(new)
             except ConfigError as error:
                 return SetParametersResult(successful=False, reason=str(error))
-            self.settings = new
+            old, self.settings = self.settings, new
+        self._apply(old, new)
         return SetParametersResult(successful=True)

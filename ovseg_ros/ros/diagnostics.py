@@ -1,0 +1,76 @@
+"""What the node says about itself once a second on /diagnostics."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+LEVELS = {"OK": DiagnosticStatus.OK, "WARN": DiagnosticStatus.WARN, "ERROR": DiagnosticStatus.ERROR}
+
+
+def diagnostic_array(node: Any) -> DiagnosticArray:
+    """The state of a node (see `ovseg_ros.ros.node`) as one DiagnosticStatus."""
+    level, message = verdict(node)
+    status = DiagnosticStatus(
+        level=LEVELS[level], name=f"{node.get_fully_qualified_name()}: segmentation", message=message
+    )
+    status.values = [KeyValue(key=key, value=str(value)) for key, value in facts(node).items()]
+    array = DiagnosticArray(status=[status])
+    array.header.stamp = node.get_clock().now().to_msg()
+    return array
+
+
+def verdict(node: Any) -> tuple[str, str]:
+    """The level (OK, WARN, ERROR) and the one sentence that matters most."""
+    statistics, engine = node.statistics, node.engine
+    if statistics.recent_error():
+        return "ERROR", statistics.recent_error()
+    if engine is None or not node.active:
+        return "OK", "not active"
+    if not node.enabled:
+        return "OK", "disabled by ~/enable"
+    if statistics.recent_bad_image():
+        return "WARN", f"image refused: {statistics.recent_bad_image()}"
+    shot = engine.source.peek()
+    if shot is None:
+        waiting = engine.source.waits_for_depth
+        return "WARN", "waiting for depth and camera_info" if waiting else "no image has arrived"
+    age, limit = engine.age_s(shot.image.header), node.settings.max_frame_age
+    if age is not None and limit > 0 and age > limit:
+        return "WARN", f"the newest image is {age:.1f} s old, max_frame_age is {limit:g} s"
+    if statistics.missing_3d():
+        return "WARN", "no 3D: " + "; ".join(statistics.missing_3d())
+    return "OK", "running" if len(node.vocabulary) else "idle: the vocabulary is empty"
+
+
+def facts(node: Any) -> dict[str, Any]:
+    """All numbers, by name."""
+    statistics, engine, vocabulary = node.statistics, node.engine, node.vocabulary
+    values: dict[str, Any] = {"active": node.active, "enabled": node.enabled}
+    values["vocabulary_version"], values["vocabulary"] = vocabulary.version, ", ".join(vocabulary.names)
+    values["memory_mb"] = round(resident_bytes() / 1e6)
+    if engine is not None:
+        shot = engine.source.peek()
+        values["model"], values["device"] = engine.model, engine.segmenter.device
+        values["frame_age_s"] = _round(engine.age_s(shot.image.header) if shot else None)
+        values.update(asdict(engine.source.counts))
+        values["pending_requests"] = node.pending
+    values["rate_hz"] = _round(statistics.rate_hz())
+    values["inference_s"], values["latency_s"] = _round(statistics.inference_s()), _round(statistics.latency_s())
+    return values | dict(sorted(statistics.counts().items()))
+
+
+def resident_bytes() -> int:
+    """Memory of this process in bytes; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _round(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,339 @@
+"""The lifecycle node `ovseg`: it wires topics, services, the action and the inference thread together."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future as ThreadFuture
+from typing import Any
+
+import rclpy
+from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.errors import ConfigError, OvsegError
+from ovseg_ros.msg import ResultCode
+from ovseg_ros.ros.answers import Refused, name_of
+from ovseg_ros.ros.bridge import Bridge
+from ovseg_ros.ros.diagnostics import diagnostic_array
+from ovseg_ros.ros.engine import Engine
+from ovseg_ros.ros.find_object import FindObjectServer
+from ovseg_ros.ros.frame_source import FrameSource
+from ovseg_ros.ros.outputs import Outputs
+from ovseg_ros.ros.parameters import NodeParameters, Settings
+from ovseg_ros.ros.queries import Queries
+from ovseg_ros.ros.statistics import Statistics
+from ovseg_ros.ros.stream import Stream
+from ovseg_ros.ros.worker import Worker
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import SetBool
+
+STOP_TIMEOUT_S = 5.0
+SENSOR_1 = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class StartFailed(Exception):
+    """The node was to start by itself and could not; the reason is in the log."""
+
+
+def load_segmenter(settings: Settings) -> Any:
+    """The segmenter of the preset that the settings name."""
+    import torch
+
+    from ovseg_ros.models.presets import load_preset
+
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return load_preset(
+        settings.preset, device=device, weights_dir=settings.weights_dir or None, offline=settings.offline
+    )
+
+
+class OvsegNode(LifecycleNode):
+    """Finds things by name in the images of a camera."""
+
+    def __init__(self, make_segmenter: Callable[[Settings], Any] = load_segmenter, **node_arguments: Any) -> None:
+        """
+        Args:
+            make_segmenter: Called in configure; tests put a light one here.
+            node_arguments: For rclpy's Node (context, parameter_overrides, namespace …).
+
+        Raises:
+            ConfigError: a parameter's value is wrong.
+        """
+        super().__init__("ovseg", **node_arguments)
+        self._make_segmenter = make_segmenter
+        self.vocabulary = Vocabulary.empty()
+        self.engine: Engine | None = None
+        self.active, self.enabled = False, True
+        self._worker: Worker | None = None
+        self._outputs: Outputs | None = None
+        self._inputs: list[Any] = []
+        self.statistics = Statistics()
+        self.bridge = Bridge(self)
+        self._parameters = NodeParameters(self, self._check_settings, self._apply_settings)
+        self._queries = Queries(self)
+        self._find_object = FindObjectServer(self)
+        self.create_service(SetBool, "~/enable", self._on_enable)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # these go on while simulated time stands
+        self.create_timer(1.0, lambda: self._diagnostics.publish(diagnostic_array(self)), clock=steady)
+        self.create_timer(0.1, self._tick, clock=steady)
+        back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        self._jumps = self.get_clock().create_jump_callback(back, post_callback=lambda _: self._forget())
+        if self.settings.autostart:
+            self._autostart = self.create_timer(0.0, self._start, clock=steady)
+
+    # What the doors need (queries.py, find_object.py)
+
+    @property
+    def settings(self) -> Settings:
+        """The parameters of this moment."""
+        return self._parameters.settings
+
+    @property
+    def pending(self) -> int:
+        """Number of requests that wait for the inference thread."""
+        return self._worker.pending if self._worker else 0
+
+    def default_threshold(self) -> float:
+        """The threshold of labels without one of their own."""
+        preset = self.engine.segmenter.options.threshold if self.engine else 0.0
+        return self.settings.threshold or float(preset)
+
+    def ready_engine(self) -> Engine:
+        """The engine, where the node may use it.
+
+        Raises:
+            Refused: INACTIVE.
+        """
+        if self.engine is None or not self.active:
+            raise Refused(ResultCode.INACTIVE, "the node is not active; configure and activate it")
+        if not self.enabled:
+            raise Refused(ResultCode.INACTIVE, "the node is disabled; call ~/enable with data: true")
+        return self.engine
+
+    def submit(self, job: Callable[[], Any]) -> ThreadFuture[Any]:
+        """Hands a job to the inference thread.
+
+        Raises:
+            Refused: BUSY or INACTIVE.
+        """
+        if self._worker is None:
+            raise Refused(ResultCode.INACTIVE, "the node is not configured")
+        return self._worker.submit(job, max_pending=self.settings.max_pending)
+
+    def change_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Puts a vocabulary into force, from the next frame on, and publishes it."""
+        if vocabulary is not self.vocabulary:
+            self.vocabulary = vocabulary
+            self.get_logger().info(f"vocabulary {vocabulary.version}: {', '.join(vocabulary.names) or '(empty)'}")
+            self._publish_vocabulary()
+            if self._worker is not None:
+                self._worker.wake()
+
+    def report(self, refused: Refused, error: BaseException) -> None:
+        """Logs and counts what is a fault of ours; a planner's own mistakes are in its reply."""
+        if refused.code in (ResultCode.INTERNAL, ResultCode.OUT_OF_MEMORY):
+            self._on_step_error(error)
+
+    # Lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Loads the model and creates the output topics."""
+        settings = self.settings
+        try:
+            segmenter = self._make_segmenter(settings)
+            segmenter.warm_up()
+        except OvsegError as error:
+            self.get_logger().error(f"cannot load preset {settings.preset!r}: {error}")
+            return FAILURE
+        except Exception:
+            self.get_logger().error(f"cannot load preset {settings.preset!r}:\n{traceback.format_exc()}")
+            return FAILURE
+        self.statistics = Statistics()
+        source = FrameSource(
+            sync_tolerance_s=settings.sync_tolerance,
+            depth_wait_s=settings.depth_wait,
+            on_shot=lambda: self._worker.wake() if self._worker else None,
+            on_reset=lambda: self.engine.forget() if self.engine else None,
+        )
+        self.engine = Engine(segmenter, source, lambda: self.settings, self._now_ns, self.statistics)
+        self._outputs = Outputs(self, lambda: self.settings, self.engine.model)
+        stream = Stream(
+            self.engine,
+            self._outputs,
+            is_on=lambda: self.active and self.enabled,
+            vocabulary=lambda: self.vocabulary,
+            settings=lambda: self.settings,
+            statistics=self.statistics,
+            on_refused=self._on_refused,
+        )
+        self._worker = Worker(stream.step, self._on_step_error)
+        self._worker.start()
+        if not len(self.vocabulary):
+            self.vocabulary, _ = self._words_of(settings)
+        self.get_logger().info(f"preset {self.engine.model} on {segmenter.device} is ready")
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribes to the camera and publishes from now on."""
+        result = super().on_activate(state)
+        assert self.engine is not None
+        self._inputs = [self._subscribe_image(self.engine.source.add_image)]
+        self._inputs.append(self._subscribe(Image, "depth", self.engine.source.add_depth))
+        self._inputs.append(self._subscribe(CameraInfo, "camera_info", self.engine.source.add_camera_info))
+        self.active = True
+        self._publish_vocabulary()
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lets go of the camera; nothing is published from now on."""
+        self._quiet()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forgets the model and the words."""
+        self.close()
+        self.vocabulary = Vocabulary.empty()
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As cleanup."""
+        return self.on_cleanup(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After an unforeseen exception in a transition: back to unconfigured."""
+        self.get_logger().error("a lifecycle transition failed; the node is unconfigured")
+        return self.on_cleanup(state)
+
+    def close(self) -> bool:
+        """Stops the inference thread and takes the output topics away.
+
+        Returns:
+            False where inference did not end in time.
+        """
+        self._quiet()
+        stopped = self._worker.stop(STOP_TIMEOUT_S) if self._worker else True
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._worker = self._outputs = self.engine = None
+        return stopped
+
+    def _quiet(self) -> None:
+        self.active = False
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs = []
+        self._forget()
+        self.bridge.notify()
+
+    # Callbacks
+
+    def _start(self) -> None:
+        self._autostart.cancel()
+        if self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS:
+            raise StartFailed
+
+    def _tick(self) -> None:
+        """Ends waits that nothing else ends: for depth, for a deadline, for a cancelled goal."""
+        if self.engine is not None:
+            self.engine.source.poll()
+        self.bridge.notify()
+
+    def _on_enable(self, request: Any, response: Any) -> Any:
+        self.enabled = bool(request.data)
+        self.bridge.notify()
+        response.success, response.message = True, "enabled" if self.enabled else "disabled"
+        return response
+
+    def _check_settings(self, new: Settings) -> None:
+        if new.vocabulary != self.settings.vocabulary:
+            rejected = self._words_of(new)[1]
+            if rejected:
+                raise ConfigError("; ".join(f"vocabulary: {r.name!r}: {r.reason}" for r in rejected))
+
+    def _apply_settings(self, old: Settings, new: Settings) -> None:
+        if self.engine is not None:
+            self.engine.source.sync_tolerance_s = new.sync_tolerance
+            self.engine.source.depth_wait_s = new.depth_wait
+        if new.vocabulary != old.vocabulary:
+            self.change_vocabulary(self._words_of(new)[0])
+        elif new.threshold != old.threshold:
+            self._publish_vocabulary()
+
+    def _words_of(self, settings: Settings) -> tuple[Vocabulary, list[Any]]:
+        return self.vocabulary.replace([word for word in settings.vocabulary if word])
+
+    def _publish_vocabulary(self) -> None:
+        if self._outputs is not None:
+            self._outputs.publish_vocabulary(self.vocabulary, self.default_threshold())
+
+    def _subscribe_image(self, add: Callable[[Any], None]) -> Any:
+        if self.settings.image_transport == "raw":
+            return self._subscribe(Image, "image", add)
+        # As image_transport does: first the base name is remapped, then the transport appended.
+        return self._subscribe(CompressedImage, self.resolve_topic_name("image") + "/compressed", add)
+
+    def _subscribe(self, kind: Any, topic: str, add: Callable[[Any], None]) -> Any:
+        def callback(message: Any) -> None:
+            add(message)
+            self.bridge.notify()
+
+        options = QoSOverridingOptions.with_default_policies()
+        return self.create_subscription(kind, topic, callback, SENSOR_1, qos_overriding_options=options)
+
+    def _forget(self) -> None:
+        if self.engine is not None:
+            self.engine.source.reset()
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _on_refused(self, refused: Refused) -> None:
+        self.get_logger().warning(f"{name_of(refused.code)}: {refused.message}", throttle_duration_sec=5.0)
+
+    def _on_step_error(self, error: BaseException) -> None:
+        self.statistics.failed(f"{type(error).__name__}: {error}")
+        trace = "".join(traceback.format_exception(error))
+        self.get_logger().error(f"inference failed, one frame is lost:\n{trace}", throttle_duration_sec=5.0)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the node until it is told to end; the exit status is 1 where it could not start, else 0."""
+    rclpy.init(args=args)
+    node, status, stopped = None, 0, True
+    try:
+        node = OvsegNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except StartFailed:
+        status = 1
+    except (ConfigError, rclpy.exceptions.ParameterException) as error:
+        rclpy.logging.get_logger("ovseg").fatal(str(error))
+        status = 1
+    finally:
+        if node is not None:
+            stopped = node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    if not stopped:  # a network in mid-inference cannot be interrupted; do not wait for it in the interpreter's exit
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""The stream: the newest frame under the node's vocabulary, to whoever subscribes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ovseg_ros.ros.answers import Refused
+from ovseg_ros.ros.engine import Engine
+from ovseg_ros.ros.outputs import Outputs
+from ovseg_ros.ros.parameters import Settings
+from ovseg_ros.ros.statistics import Statistics
+
+
+class Stream:
+    """Decides what is due, and does it one frame at a time on the inference thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        outputs: Outputs,
+        *,
+        is_on: Callable[[], bool],
+        vocabulary: Callable[[], Any],
+        settings: Callable[[], Settings],
+        statistics: Statistics,
+        on_refused: Callable[[Refused], None],
+    ) -> None:
+        """`vocabulary()` is called once per frame: what it returns is immutable and is what the frame is labelled with."""
+        self._engine = engine
+        self._outputs = outputs
+        self._is_on = is_on
+        self._vocabulary = vocabulary
+        self._settings = settings
+        self._statistics = statistics
+        self._on_refused = on_refused
+        self._last_seq = 0
+        self._last_start = -float("inf")
+
+    def step(self) -> float | None:
+        """Publishes the newest frame where it is due.
+
+        Returns:
+            Seconds to wait before the next call is of use, None: until something new arrives.
+        """
+        settings, now = self._settings(), time.monotonic()
+        newest = max(self._engine.source.newest_seq(), self._engine.last_seq)
+        if not self._is_on() or newest <= self._last_seq or not self._outputs.names_wanted:
+            return None
+        if settings.max_rate > 0:
+            wait = self._last_start + 1.0 / settings.max_rate - now
+            if wait > 0:
+                return wait
+        self._last_start = now
+        try:
+            self._publish(settings)
+        except Refused as refused:
+            self._on_refused(refused)
+            self._last_seq = max(self._last_seq, newest)
+        except Exception:
+            self._last_seq = max(self._last_seq, newest, self._engine.failed_seq)
+            raise
+        return None
+
+    def _publish(self, settings: Settings) -> None:
+        vocabulary = self._vocabulary()
+        if len(vocabulary) or settings.publish_unlabelled:
+            ready = self._engine.newest(after=self._last_seq)
+        else:
+            ready = self._engine.blank()
+        self._last_seq = ready.seq
+        scene = self._engine.label(ready, vocabulary)
+        if self._is_on():
+            self._outputs.publish(scene)
+            self._statistics.frame_published(self._engine.age_s(ready.header))
