@@ -1,0 +1,70 @@
+"""Play a bundled recording into the node: a robot's camera without the robot.
+
+    ros2 launch ovseg_ros demo.launch.py rviz:=true
+    ros2 topic pub --once /ovseg/query std_msgs/msg/String "{data: find teapot}"
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+SHARE = Path(get_package_share_directory("ovseg_ros"))
+
+# name, default, description; those after rate are handed on to ovseg.launch.py
+ARGUMENTS = (
+    ("recording", "tabletop", "tabletop, garage, or the folder of another recording with the same topics"),
+    ("rate", "5.0", "frames per second that the player publishes"),
+    ("preset", "", "as in ovseg.launch.py; empty: mini for the tabletop, lite for the garage's real photograph"),
+    ("vocabulary", "", "words to look for; empty: some that are in the recording"),
+    ("rviz", "false", "start RViz"),
+    ("device", "", "as in ovseg.launch.py"),
+    ("log_level", "info", "as in ovseg.launch.py"),
+)
+PRESETS = {"tabletop": "mini", "garage": "lite"}
+VOCABULARIES = {"tabletop": "teapot, mug, moka pot, bowl, plate, frying pan", "garage": "motorcycle, shelf, door"}
+
+
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The player and the node, for the arguments as they were given."""
+    given = {name: LaunchConfiguration(name).perform(context).strip() for name, _, _ in ARGUMENTS}
+    name = given["recording"]
+    folder = SHARE / "demo" / name if name in PRESETS else Path(name).expanduser()
+    if not (folder / "metadata.yaml").is_file():
+        raise FileNotFoundError(
+            f"recording: want one of {', '.join(PRESETS)} or a rosbag2 folder, but there is no {folder}/metadata.yaml"
+        )
+    passed_on = {
+        "preset": given["preset"] or PRESETS.get(name, ""),
+        "vocabulary": given["vocabulary"] or VOCABULARIES.get(name, ""),
+        "image_topic": "/camera/color/image_raw",
+        "depth_topic": "/camera/depth/image_raw",
+        "camera_info_topic": "/camera/color/camera_info",
+        **{key: given[key] for key in ("rviz", "device", "log_level")},
+    }
+    return [
+        Node(
+            package="ovseg_ros",
+            executable="player",
+            name="player",
+            arguments=[str(folder), "--rate", str(float(given["rate"]))],
+            output="screen",
+        ),
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(str(SHARE / "launch" / "ovseg.launch.py")),
+            launch_arguments=passed_on.items(),
+        ),
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The launch file's entry point."""
+    arguments = [
+        DeclareLaunchArgument(name, default_value=default, description=description)
+        for name, default, description in ARGUMENTS
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=start)])

@@ -1,0 +1,210 @@
+"""The launch files, resolved with the real `launch` and `launch_ros` where they are installed, and the RViz set-up."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+LAUNCH = ROOT / "launch"
+
+ARGUMENTS = (
+    "preset image_topic depth_topic camera_info_topic image_transport vocabulary params_file device weights_dir "
+    "namespace rviz autostart use_sim_time log_level"
+).split()
+
+
+def load(name: str) -> Any:
+    pytest.importorskip("launch", reason="`launch` is not on PyPI; it comes with a ROS installation")
+    pytest.importorskip("launch_ros", reason="`launch_ros` is not on PyPI; it comes with a ROS installation")
+    spec = importlib.util.spec_from_file_location(name.replace(".", "_"), LAUNCH / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def declared(module: Any) -> dict[str, Any]:
+    description = module.generate_launch_description()
+    return {argument.name: argument for argument in description.get_launch_arguments()}
+
+
+@pytest.fixture(autouse=True)
+def _log_beside_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))
+
+
+def started(module: Any, **given: str) -> tuple[list[Any], Any]:
+    """What the launch file starts for these arguments, the others at their defaults."""
+    from launch import LaunchContext
+
+    context = LaunchContext()
+    for argument in declared(module).values():
+        argument.execute(context)
+    context.launch_configurations.update(given)
+    return module.start(context), context
+
+
+def resolve(node: Any, context: Any) -> dict[str, Any]:
+    """Name, remappings, parameters (the file first, then what overrides it) and command line of a node."""
+    from launch.utilities import perform_substitutions
+
+    node._perform_substitutions(context)
+    context.extend_locals({"ros_specific_arguments": {"name": "NAME", "ns": "NAMESPACE"}})  # as Node.execute does
+    command = [perform_substitutions(context, list(part)) for part in node.cmd]
+    own, files = {}, []
+    for word, value in zip(command, command[1:]):
+        if word == "--params-file":
+            files.append(value)
+    for file in files[1:]:  # the first is params_file itself, the rest launch_ros wrote
+        for values in yaml.safe_load(Path(file).read_text()).values():
+            own.update(values["ros__parameters"])
+    return {
+        "name": node.node_name,
+        "executable": node.node_executable,
+        "remap": dict(node.expanded_remapping_rules or []),
+        "files": files,
+        "own": own,
+        "command": command,
+    }
+
+
+def test_every_argument_of_the_design_is_declared_and_described() -> None:
+    arguments = declared(load("ovseg.launch.py"))
+    assert list(arguments) == ARGUMENTS
+    assert all(argument.description for argument in arguments.values())
+
+
+def test_by_default_only_the_clock_overrides_the_params_file() -> None:
+    entities, context = started(load("ovseg.launch.py"))
+    assert len(entities) == 1
+    node = resolve(entities[0], context)
+    assert (node["name"], node["executable"]) == ("/ovseg", "ovseg_node")
+    assert node["own"] == {"use_sim_time": False}
+    assert node["files"][0].endswith("share/ovseg_ros/config/ovseg.yaml")
+    assert node["remap"] == {
+        "image": "/camera/color/image_raw",
+        "image/compressed": "/camera/color/image_raw/compressed",
+        "depth": "/camera/depth/image_raw",
+        "camera_info": "/camera/color/camera_info",
+    }
+
+
+def test_given_arguments_reach_the_node_with_their_types() -> None:
+    entities, context = started(
+        load("ovseg.launch.py"),
+        preset="lite",
+        image_topic="/head/rgb",
+        depth_topic="/head/depth",
+        camera_info_topic="/head/info",
+        image_transport="compressed",
+        vocabulary="no",
+        device="1",
+        weights_dir="/data/weights",
+        autostart="false",
+        use_sim_time="true",
+        namespace="/robot1/head/",
+        log_level="debug",
+    )
+    node = resolve(entities[0], context)
+    assert node["own"] == {
+        "preset": "lite",
+        "image_transport": "compressed",
+        "vocabulary": "no",  # not the YAML boolean
+        "device": "1",
+        "weights_dir": "/data/weights",
+        "autostart": False,
+        "use_sim_time": True,
+    }
+    assert node["name"] == "/robot1/head/ovseg"
+    assert node["remap"]["image"] == "/head/rgb"
+    assert node["remap"]["image/compressed"] == "/head/rgb/compressed"
+    assert node["remap"]["depth"] == "/head/depth"
+    assert node["remap"]["camera_info"] == "/head/info"
+    at = node["command"].index("--log-level")
+    assert node["command"][at + 1] == "robot1.head.ovseg:=debug"
+
+
+def test_another_params_file_takes_the_place_of_ours(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    preset: lite\n")
+    entities, context = started(load("ovseg.launch.py"), params_file=str(file))
+    node = resolve(entities[0], context)
+    assert node["files"][0] == str(file)
+    assert "preset" not in node["own"]
+
+
+def test_a_params_file_that_is_missing_ends_the_launch(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"params_file: there is no .*absent\.yaml"):
+        started(load("ovseg.launch.py"), params_file=str(tmp_path / "absent.yaml"))
+
+
+@pytest.mark.parametrize("name", ["rviz", "autostart", "use_sim_time"])
+def test_a_misspelt_yes_or_no_ends_the_launch(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: want true or false, got 'ture'"):
+        started(load("ovseg.launch.py"), **{name: "ture"})
+
+
+def test_rviz_follows_the_namespace_and_the_camera() -> None:
+    entities, context = started(load("ovseg.launch.py"), rviz="true", namespace="robot1", image_topic="/head/rgb")
+    assert len(entities) == 2
+    remap = {src[0].text: dst[0].text for src, dst in entities[1]._Node__remappings}
+    assert remap["/ovseg/overlay"] == "/robot1/ovseg/overlay"
+    assert remap["/camera/color/image_raw"] == "/head/rgb"
+
+
+def test_the_words_of_the_parameters_are_the_nodes_own() -> None:
+    parameters = pytest.importorskip("ovseg_ros.ros.parameters")
+    names = {row.name for row in parameters.rows()}
+    module = load("ovseg.launch.py")
+    assert {*module.PASSED_ON, "autostart"} <= names
+
+
+def test_demo_plays_the_recording_into_the_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = load("demo.launch.py")
+    (tmp_path / "demo" / "garage").mkdir(parents=True)
+    (tmp_path / "demo" / "garage" / "metadata.yaml").write_text("")
+    monkeypatch.setattr(module, "SHARE", tmp_path)
+    entities, context = started(module, recording="garage", rate="2")
+    player = resolve(entities[0], context)
+    assert player["executable"] == "player"
+    assert player["command"][1:4] == [str(tmp_path / "demo" / "garage"), "--rate", "2.0"]
+    handed_on = dict(entities[1].launch_arguments)
+    assert handed_on["preset"] == "lite"
+    assert "motorcycle" in handed_on["vocabulary"]
+    assert handed_on["image_topic"] == "/camera/color/image_raw"
+    assert set(handed_on) <= set(ARGUMENTS)
+
+
+def test_demo_names_the_folder_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="metadata.yaml"):
+        started(load("demo.launch.py"), recording=str(tmp_path))
+
+
+def displays() -> dict[str, Any]:
+    config = yaml.safe_load((ROOT / "config" / "ovseg.rviz").read_text())
+    return {display["Name"]: display for display in config["Visualization Manager"]["Displays"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "topic", "reliability"),
+    [
+        ("Camera", "Image", "/camera/color/image_raw", "Best Effort"),
+        ("Overlay", "Image", "/ovseg/overlay", "Reliable"),
+        ("Label image", "Image", "/ovseg/label_image", "Reliable"),
+        ("Points", "PointCloud2", "/ovseg/points", "Best Effort"),
+        ("Markers", "MarkerArray", "/ovseg/markers", "Reliable"),
+    ],
+)
+def test_rviz_subscribes_with_a_matching_quality_of_service(
+    name: str, kind: str, topic: str, reliability: str
+) -> None:
+    display = displays()[name]
+    assert display["Class"] == f"rviz_default_plugins/{kind}"
+    assert display["Enabled"]
+    assert display["Topic"]["Value"] == topic
+    assert display["Topic"]["Reliability Policy"] == reliability
+    assert display["Topic"]["Depth"] == 1
