@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import traceback
@@ -58,6 +59,20 @@ def load_segmenter(settings: Settings) -> Any:
     )
 
 
+def transition(method: Callable[[Any, Any], TransitionCallbackReturn]) -> Callable[[Any, Any], TransitionCallbackReturn]:
+    """Logs an unforeseen exception of a lifecycle callback; rclpy turns it into ERROR and says nothing."""
+
+    @functools.wraps(method)
+    def logged(self: Any, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return method(self, state)
+        except Exception:
+            self.get_logger().error(f"{method.__name__} failed:\n{traceback.format_exc()}")
+            raise
+
+    return logged
+
+
 class OvsegNode(LifecycleNode):
     """Finds things by name in the images of a camera."""
 
@@ -80,7 +95,7 @@ class OvsegNode(LifecycleNode):
         self._inputs: list[Any] = []
         self.statistics = Statistics()
         self.bridge = Bridge(self)
-        self._parameters = NodeParameters(self, self._check_settings, self._apply_settings)
+        self._table = NodeParameters(self, self._check_settings, self._apply_settings)
         self._queries = Queries(self)
         self._find_object = FindObjectServer(self)
         self.create_service(SetBool, "~/enable", self._on_enable)
@@ -98,7 +113,7 @@ class OvsegNode(LifecycleNode):
     @property
     def settings(self) -> Settings:
         """The parameters of this moment."""
-        return self._parameters.settings
+        return self._table.settings
 
     @property
     def pending(self) -> int:
@@ -148,6 +163,7 @@ class OvsegNode(LifecycleNode):
 
     # Lifecycle
 
+    @transition
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the model and creates the output topics."""
         settings = self.settings
@@ -185,6 +201,7 @@ class OvsegNode(LifecycleNode):
         self.get_logger().info(f"preset {self.engine.model} on {segmenter.device} is ready")
         return super().on_configure(state)
 
+    @transition
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribes to the camera and publishes from now on."""
         result = super().on_activate(state)
@@ -196,11 +213,13 @@ class OvsegNode(LifecycleNode):
         self._publish_vocabulary()
         return result
 
+    @transition
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Lets go of the camera; nothing is published from now on."""
         self._quiet()
         return super().on_deactivate(state)
 
+    @transition
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forgets the model and the words."""
         self.close()
@@ -270,6 +289,8 @@ class OvsegNode(LifecycleNode):
             self.change_vocabulary(self._words_of(new)[0])
         elif new.threshold != old.threshold:
             self._publish_vocabulary()
+        if self._worker is not None:
+            self._worker.wake()
 
     def _words_of(self, settings: Settings) -> tuple[Vocabulary, list[Any]]:
         return self.vocabulary.replace([word for word in settings.vocabulary if word])

@@ -1,0 +1,582 @@
+"""The node over real DDS: every door, every code, bad input, and what must hold of every result."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed")
+pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
+
+from action_msgs.msg import GoalStatus
+from ros_bench import COLOURS, Bench, camera_info_message, image_message, picture
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import String
+from std_srvs.srv import SetBool
+from visualization_msgs.msg import Marker, MarkerArray
+
+from ovseg_ros.errors import OutOfMemoryError
+from ovseg_ros.msg import ResultCode
+from ovseg_ros.srv import EmbedText, SegmentImage
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture(scope="module")
+def shared():
+    bench = Bench()
+    yield bench.active()
+    bench.close()
+
+
+@pytest.fixture
+def bench(shared):
+    """The shared node, active, with no image, no words and no listeners."""
+    shared.deaf()
+    shared.proposer.error = None
+    shared.proposer.needs_depth = shared.node.engine.source.needs_depth = shared.node.engine.needs_depth = False
+    shared.proposer.gate.set()
+    shared.words()
+    shared.node.engine.source.reset()
+    shared.node.engine.source._depth_arrival = -float("inf")
+    shared.proposer.frames.clear()
+    return shared
+
+
+# One frame, atomically
+
+
+def test_segmentation_carries_header_and_vocabulary_verbatim(bench):
+    received = bench.segmentations()
+    version = bench.words("red", "blue").vocabulary.version
+    sent = bench.show(picture(red=True, blue=True), frame_id="optical ünïcode")
+    message = bench.until(lambda: received and received[-1])
+    assert message.header == sent.header
+    assert (message.vocabulary_version, list(message.labels)) == (version, ["red", "blue"])
+    assert (message.height, message.width, message.model) == (24, 32, "colours")
+    assert {s.label for s in message.segments} == {"red", "blue"}
+    segment = next(s for s in message.segments if s.label == "red")
+    box = segment.box
+    assert (box.x_offset, box.y_offset, box.width, box.height, segment.area_px) == (6, 4, 10, 8, 80)
+    assert (segment.mask.encoding, segment.mask.width, segment.mask.height) == ("mono8", 10, 8)
+    assert set(segment.mask.data) == {255} and segment.mask.header == sent.header
+    assert segment.score > 0.9 and not segment.has_3d
+    labels = np.frombuffer(message.label_image.data, np.uint8).reshape(24, 32)
+    ids = dict(zip(message.labels, message.label_ids))
+    assert (labels[4:12, 6:16] == ids["red"]).all() and (labels == 255).sum() == 24 * 32 - 80 - 60
+    instances = np.frombuffer(message.instance_image.data, np.uint16).reshape(24, 32)
+    assert message.instance_image.encoding == "16UC1" and (instances[4:12, 6:16] == segment.instance_id).all()
+    assert 0 < message.latency_s < 5 and message.inference_time_s > 0
+
+
+def test_stamp_zero_is_taken_and_has_no_latency(bench):
+    received = bench.segmentations()
+    bench.words("red")
+    bench.send(image_message(picture()))
+    assert bench.until(lambda: received)[0].latency_s == -1
+
+
+def test_vocabulary_change_in_mid_inference_does_not_touch_that_frame(bench):
+    received = bench.segmentations()
+    first = bench.words("red").vocabulary.version
+    bench.show()
+    bench.until(lambda: received)
+    # The snapshot is taken before embedding: a change while the frame is in the model comes one frame later.
+    bench.proposer.gate.clear()
+    bench.show()
+    bench.until(lambda: len(bench.proposer.frames) == 2)
+    second = bench.words("blue").vocabulary.version
+    bench.proposer.gate.set()
+    bench.until(lambda: len(received) == 2)
+    assert [m.vocabulary_version for m in received] == [first, first] and second > first
+    assert list(received[1].labels) == ["red"]
+    bench.show()
+    assert bench.until(lambda: len(received) == 3 and received[2]).vocabulary_version == second
+
+
+def test_newest_frame_wins_and_drops_are_counted(bench):
+    received = bench.segmentations()
+    bench.words("red")
+    dropped = bench.node.engine.source.counts.dropped
+    bench.proposer.gate.clear()
+    bench.show()
+    bench.until(lambda: len(bench.proposer.frames) == 1)
+    sent = [bench.show() for _ in range(4)]
+    bench.proposer.gate.set()
+    bench.until(lambda: len(received) == 2)
+    assert received[1].header == sent[-1].header
+    assert bench.node.engine.source.counts.dropped - dropped == 3
+    assert len(bench.proposer.frames) == 2
+
+
+def test_nothing_is_computed_without_a_listener(bench):
+    bench.words("red")
+    bench.show()
+    bench.call(bench.enable, SetBool.Request(data=True))  # the executor has been round since
+    time.sleep(0.1)
+    assert bench.proposer.frames == []
+
+
+def test_only_what_is_listened_to_is_published(bench):
+    confidence = bench.listen(Image, "confidence")
+    bench.words("red")
+    assert bench.node._outputs.names_wanted == ("confidence",)
+    bench.show()
+    message = bench.until(lambda: confidence)[0]
+    values = np.frombuffer(message.data, np.uint8).reshape(24, 32)
+    assert message.encoding == "mono8" and values[5, 7] > 200 and values[0, 0] == 0
+
+
+def test_every_image_output(bench):
+    outputs = {name: bench.listen(Image, name) for name in ("label_image", "instance_image", "overlay")}
+    markers = bench.listen(MarkerArray, "markers")
+    clouds = bench.listen(PointCloud2, "points")
+    bench.words("red")
+    sent = bench.show_with_depth(np.full((24, 32), 2.0, np.float32))
+    bench.until(lambda: all(outputs.values()) and markers and clouds)
+    assert [outputs[n][0].encoding for n in outputs] == ["mono8", "16UC1", "rgb8"]
+    assert all(outputs[n][0].header == sent.header for n in outputs)
+    first, box, name = markers[0].markers
+    assert first.action == Marker.DELETEALL and name.text.startswith("red ")
+    assert box.pose.position.z == pytest.approx(2.0) and box.header == sent.header
+    cloud = clouds[0]
+    assert [f.name for f in cloud.fields] == ["x", "y", "z", "rgb", "label", "instance"]
+    assert (cloud.height, cloud.width, cloud.point_step) == (24, 32, 20) and cloud.header == sent.header
+    layout = np.dtype([(n, "<f4") for n in "xyz"] + [("rgb", "<u4"), ("label", "<u2"), ("instance", "<u2")])
+    points = np.frombuffer(cloud.data, layout).reshape(24, 32)
+    assert points["z"][5, 7] == 2.0 and points["rgb"][5, 7] == 0xFF0000
+    assert points["x"][5, 16] == pytest.approx(0.0) and points["label"][5, 7] != 255 == points["label"][0, 0]
+
+
+def test_empty_vocabulary_is_a_valid_idle_state(bench):
+    received = bench.segmentations()
+    bench.show()
+    message = bench.until(lambda: received)[0]
+    assert list(message.labels) == [] and list(message.segments) == []
+    assert set(message.label_image.data) == {255}
+    assert bench.proposer.frames == []  # no word, no work
+
+
+def test_unlabelled_masks_on_demand(bench):
+    received = bench.segmentations()
+    bench.set(publish_unlabelled=True)
+    bench.show()
+    (segment,) = bench.until(lambda: received)[0].segments
+    bench.set(publish_unlabelled=False)
+    assert (segment.label, segment.label_id, segment.area_px) == ("", 255, 80)
+
+
+# The doors
+
+
+def test_query_topic(bench):
+    received = bench.segmentations()
+    bench.queries.publish(String(data="find the red and the blue"))
+    bench.until(lambda: bench.node.vocabulary.names == ("red", "blue"))
+    assert list(bench.vocabulary().labels) == ["red", "blue"]
+    bench.show()
+    assert bench.until(lambda: received)[0].segments[0].label == "red"
+    bench.queries.publish(String(data=""))
+    bench.until(lambda: not len(bench.node.vocabulary), "for the empty query to clear")
+
+
+def test_query_again_is_no_new_version(bench):
+    bench.words("red")
+    version = bench.node.vocabulary.version
+    bench.queries.publish(String(data="find the red"))
+    bench.queries.publish(String(data="red, blue"))
+    bench.until(lambda: "blue" in bench.node.vocabulary)
+    assert bench.node.vocabulary.version == version + 1
+
+
+@pytest.mark.parametrize("text", ["find the", "x" * 10_000, "?" * 3000, "\x00\x01", "a" * 200])
+def test_bad_query_is_counted_and_changes_nothing(bench, text):
+    bench.words("red")
+    count = bench.node.statistics.counts().get("invalid_queries", 0)
+    bench.queries.publish(String(data=text))
+    if text.strip("\x00\x01"):
+        bench.until(lambda: bench.node.statistics.counts().get("invalid_queries", 0) == count + 1)
+        assert bench.node.vocabulary.names == ("red",)
+    bench.queries.publish(String(data="blue"))
+    bench.until(lambda: bench.node.vocabulary.names == ("blue",), "for the next good query")
+
+
+def test_non_ascii_query(bench):
+    bench.queries.publish(String(data="茶壶, café crème, Teekännchen"))
+    bench.until(lambda: bench.node.vocabulary.names == ("茶壶", "café crème", "Teekännchen"))
+
+
+def test_set_vocabulary_add_remove_thresholds(bench):
+    reply = bench.words("red", "blue", thresholds=[0.25, 0])
+    assert reply.success and list(reply.vocabulary.thresholds) == [0.25, 0.5]
+    ids = dict(zip(reply.vocabulary.labels, reply.vocabulary.label_ids))
+    assert list(bench.words("green", operation=1).vocabulary.labels) == ["red", "blue", "green"]
+    removed = bench.words("red", "giraffe", operation=2)
+    assert list(removed.vocabulary.labels) == ["blue", "green"]
+    assert list(removed.rejected) == ["giraffe"] and removed.reasons[0]
+    again = bench.words("red")
+    assert again.vocabulary.label_ids[0] == ids["red"] and again.vocabulary.names_by_id[ids["blue"]] == "blue"
+
+
+def test_set_vocabulary_says_what_it_refused_and_why(bench):
+    reply = bench.words("red", "RED", "x" * 200, " ")
+    assert reply.success and list(reply.vocabulary.labels) == ["red"] and len(reply.rejected) == 3
+    assert all(reply.reasons) and "128 bytes" in reply.reasons[1]
+    bad = bench.words("blue", operation=9)
+    assert not bad.success and "REPLACE" in bad.message and list(bad.vocabulary.labels) == ["red"]
+    uneven = bench.words("blue", thresholds=[0.1, 0.2])
+    assert not uneven.success and bench.node.vocabulary.names == ("red",)
+    out = bench.words("blue", thresholds=[1.5])
+    assert list(out.rejected) == ["blue"]
+
+
+def test_a_high_threshold_of_a_label_is_kept(bench):
+    received = bench.segmentations()
+    bench.words("wall paint", thresholds=[1.0])
+    bench.show()
+    assert list(bench.until(lambda: received)[0].segments) == []
+
+
+def test_segment_newest_image_with_own_words(bench):
+    bench.words("blue")
+    sent = bench.show()
+    before = bench.node.vocabulary
+    reply = bench.call(bench.segment, SegmentImage.Request(labels=["red"]))
+    assert (reply.code, reply.segmentation.segments[0].label) == (ResultCode.FOUND, "red")
+    assert reply.segmentation.header == sent.header and reply.segmentation.vocabulary_version == 0
+    assert bench.node.vocabulary is before
+    reply = bench.call(bench.segment, SegmentImage.Request())
+    assert reply.code == ResultCode.NOT_FOUND and list(reply.segmentation.labels) == ["blue"]
+    assert reply.segmentation.vocabulary_version == before.version
+
+
+def test_segment_given_image_with_depth(bench):
+    depth = image_message(np.full((24, 32), 1500, np.uint16), "16UC1")
+    given = SegmentImage.Request(
+        image=image_message(picture(), frame_id="elsewhere"), depth=depth, camera_info=camera_info_message()
+    )
+    given.depth.header.frame_id = "elsewhere"
+    given.labels = ["red"]
+    reply = bench.call(bench.segment, given)
+    assert reply.code == ResultCode.FOUND and reply.segmentation.header.frame_id == "elsewhere"
+    segment = reply.segmentation.segments[0]
+    assert segment.has_3d and segment.centroid.z == pytest.approx(1.5)
+    # columns 6..15 around cx = 16 at focal length 30: nine pixel steps of 1.5 / 30 m
+    assert segment.size.x == pytest.approx(9 * 1.5 / 30, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "code", "word"),
+    [
+        ({"labels": ["red"]}, ResultCode.NO_IMAGE, "image"),
+        ({"labels": []}, ResultCode.INVALID_QUERY, "vocabulary is empty"),
+        ({"labels": ["x" * 200]}, ResultCode.INVALID_QUERY, "128"),
+        ({"labels": ["red"], "threshold": 7.0}, ResultCode.INVALID_QUERY, "threshold"),
+        ({"labels": ["red"], "threshold": float("nan")}, ResultCode.INVALID_QUERY, "threshold"),
+    ],
+)
+def test_segment_refuses_with_a_reason(bench, request_fields, code, word):
+    reply = bench.call(bench.segment, SegmentImage.Request(**request_fields))
+    assert reply.code == code and word in reply.message
+
+
+def _bad_images():
+    unknown = image_message(picture())
+    unknown.encoding = "rgb9000" * 100
+    depth_like = image_message(np.zeros((4, 4), np.uint16), "16UC1")
+    step = image_message(picture())
+    step.step = 5
+    short = image_message(picture())
+    short.data = short.data[:-7]
+    zero = image_message(picture())
+    zero.height = zero.width = zero.step = 0
+    zero.data = []
+    return {
+        "unknown encoding": (unknown, "encoding"),
+        "depth as colour": (depth_like, "depth"),
+        "wrong step": (step, "step"),
+        "wrong data length": (short, "bytes of data"),
+        "zero size": (zero, "0x0"),
+    }
+
+
+@pytest.mark.parametrize("what", list(_bad_images()))
+def test_bad_image_is_counted_and_the_next_good_one_answered(bench, what):
+    message, word = _bad_images()[what]
+    received = bench.segmentations()
+    bench.words("red")
+    count = bench.node.statistics.counts().get("bad_images", 0)
+    message.header.stamp = bench.now()
+    bench.send(message)
+    bench.until(lambda: bench.node.statistics.counts().get("bad_images", 0) > count)
+    assert word in bench.node.statistics.recent_bad_image()
+    reply = bench.call(bench.segment, SegmentImage.Request(labels=["red"]))
+    assert reply.code == ResultCode.NO_IMAGE and word in reply.message
+    bench.show()
+    assert bench.until(lambda: received)[0].segments[0].label == "red"
+
+
+@pytest.mark.parametrize("what", [name for name in _bad_images() if name != "zero size"])
+def test_bad_given_image(bench, what):
+    message, word = _bad_images()[what]
+    reply = bench.call(bench.segment, SegmentImage.Request(image=message, labels=["red"]))
+    assert reply.code == ResultCode.INVALID_QUERY and word in reply.message
+
+
+def test_embed_text(bench):
+    reply = bench.call(bench.embed_text, EmbedText.Request(labels=["red", "blue"]))
+    assert (reply.code, reply.dimension, reply.model) == (ResultCode.FOUND, 5, "colours")
+    assert np.allclose(np.array(reply.embeddings).reshape(2, 5), np.eye(5)[[0, 2]])
+    assert bench.call(bench.embed_text, EmbedText.Request()).code == ResultCode.INVALID_QUERY
+    assert bench.call(bench.embed_text, EmbedText.Request(labels=[" "])).code == ResultCode.INVALID_QUERY
+
+
+# The action
+
+
+def test_find_object(bench):
+    bench.words("blue")
+    sent = bench.show()
+    result = bench.find("where is my red?")
+    assert (result.code, result.frames_seen) == (ResultCode.FOUND, 1)
+    assert result.header == sent.header and result.segments[0].label == "red"
+    assert result.best_score > 0.9 and bench.node.vocabulary.names == ("blue",)
+
+
+def test_find_reuses_the_embeddings_of_a_fresh_frame(bench):
+    bench.show()
+    assert bench.find("red").code == ResultCode.FOUND
+    assert bench.find("green").code == ResultCode.NOT_FOUND
+    assert len(bench.proposer.frames) == 1
+
+
+def test_find_waits_for_the_frame_that_shows_it(bench):
+    feedback = []
+    bench.show(picture(red=False))
+    handle = bench.begin_find("red", lambda message: feedback.append(message.feedback), timeout=8.0)
+    bench.until(lambda: feedback and feedback[-1].frames_seen == 1)
+    bench.show(picture(red=False, blue=True))
+    bench.until(lambda: feedback[-1].frames_seen == 2)
+    sent = bench.show(picture(red=True))
+    result, status = bench.result_of(handle)
+    assert (result.code, status) == (ResultCode.FOUND, GoalStatus.STATUS_SUCCEEDED)
+    assert result.header == sent.header and result.frames_seen == 3
+
+
+def test_max_results_best_first(bench):
+    bench.show(picture(red=True, blue=True))
+    everything = bench.find("red, blue").segments
+    assert len(everything) == 2 and everything[0].score >= everything[1].score
+    assert len(bench.find("red, blue", max_results=1).segments) == 1
+
+
+def test_not_found_only_after_a_search(bench):
+    bench.show(picture(red=False, blue=True))
+    result = bench.find("red", timeout=0.3)
+    assert (result.code, result.frames_seen) == (ResultCode.NOT_FOUND, 1) and "red" in result.message
+
+
+def test_no_image(bench):
+    result = bench.find("red", timeout=0.2)
+    assert (result.code, result.frames_seen, result.header.frame_id) == (ResultCode.NO_IMAGE, 0, "")
+
+
+def test_stale_image_is_refused_and_stamp_zero_is_not(bench):
+    bench.show(stamp=bench.now(-5.0))
+    result = bench.find("red", timeout=0.2)
+    assert result.code == ResultCode.STALE_IMAGE and "max_frame_age" in result.message
+    reply = bench.call(bench.segment, SegmentImage.Request(labels=["red"]))
+    assert reply.code == ResultCode.STALE_IMAGE
+    bench.node.engine.source.reset()
+    bench.send(image_message(picture()))
+    assert bench.find("red").code == ResultCode.FOUND
+
+
+def test_stale_image_is_not_streamed(bench):
+    received = bench.segmentations()
+    bench.words("red")
+    count = bench.node.statistics.counts().get("stale", 0)
+    bench.show(stamp=bench.now(-5.0))
+    bench.until(lambda: bench.node.statistics.counts().get("stale", 0) > count)
+    sent = bench.show()
+    bench.until(lambda: received)
+    assert [m.header for m in received] == [sent.header]
+
+
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        ("", {}),
+        ("find the", {}),
+        ("y" * 10_000, {}),
+        ("y" * 1000, {}),
+        ("red", {"threshold": 2.0}),
+        ("red", {"timeout": -1.0}),
+    ],
+)
+def test_invalid_goal(bench, query, fields):
+    result = bench.find(query, **fields)
+    assert result.code == ResultCode.INVALID_QUERY and result.message
+
+
+def test_non_ascii_goal(bench):
+    bench.show()
+    assert bench.find("茶壶 ☕").code == ResultCode.NOT_FOUND
+
+
+def test_no_depth_is_a_code_of_its_own(bench):
+    bench.show()
+    result = bench.find("red", want_3d=True, timeout=0.3)
+    assert result.code == ResultCode.NO_DEPTH and result.segments[0].label == "red"
+
+
+def test_find_in_3d(bench):
+    depth = np.full((24, 32), np.nan, np.float32)
+    depth[4:12, 6:16] = 0.75
+    bench.show_with_depth(depth)
+    result = bench.find("red", want_3d=True)
+    assert result.code == ResultCode.FOUND and result.segments[0].has_3d
+    assert result.segments[0].centroid.z == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("size", [(12, 16), (24, 31)])
+def test_depth_of_another_size_costs_the_3d_alone(bench, size):
+    bench.show_with_depth(np.ones(size, np.float32))
+    result = bench.find("red", want_3d=True, timeout=0.2)
+    assert result.code == ResultCode.NO_DEPTH
+    (note,) = bench.node.statistics.missing_3d()
+    assert "32x24" in note and f"{size[1]}x{size[0]}" in note
+    assert bench.find("red").code == ResultCode.FOUND
+
+
+def test_uncalibrated_camera_costs_the_3d_alone(bench):
+    bench.show_with_depth(np.ones((24, 32), np.float32), info=camera_info_message(focal=0.0))
+    assert bench.find("red", want_3d=True).code == ResultCode.NO_DEPTH
+    assert "calibrated" in bench.node.statistics.missing_3d()[0]
+    assert bench.find("red").code == ResultCode.FOUND
+
+
+def test_a_preset_that_needs_depth_says_so(bench):
+    engine = bench.node.engine
+    engine.needs_depth = engine.source.needs_depth = True
+    bench.show()
+    result = bench.find("red", timeout=0.2)
+    assert result.code == ResultCode.NO_DEPTH and result.frames_seen == 0
+    given = SegmentImage.Request(image=image_message(picture()), labels=["red"])
+    assert bench.call(bench.segment, given).code == ResultCode.NO_DEPTH
+    bench.show_with_depth(np.ones((24, 32), np.float32))
+    assert bench.find("red").code == ResultCode.FOUND
+
+
+def test_cancel(bench):
+    handle = bench.begin_find("red", timeout=60.0)
+    cancelled = handle.cancel_goal_async()
+    bench.until(cancelled.done)
+    result, status = bench.result_of(handle)
+    assert status == GoalStatus.STATUS_CANCELED and result.code == ResultCode.NO_IMAGE
+
+
+def test_disabled_is_inactive(bench):
+    bench.show()
+    assert bench.call(bench.enable, SetBool.Request(data=False)).success
+    try:
+        assert bench.find("red").code == ResultCode.INACTIVE
+        reply = bench.call(bench.segment, SegmentImage.Request(labels=["red"]))
+        assert reply.code == ResultCode.INACTIVE and "~/enable" in reply.message
+    finally:
+        bench.call(bench.enable, SetBool.Request(data=True))
+    assert bench.find("red").code == ResultCode.FOUND
+
+
+# What goes wrong inside
+
+
+def test_exception_costs_that_frame_alone(bench):
+    received = bench.segmentations()
+    bench.words("red")
+    failed = bench.node.statistics.counts().get("failed", 0)
+    bench.proposer.error = RuntimeError("cosmic ray")
+    bench.show()
+    bench.until(lambda: bench.node.statistics.counts().get("failed", 0) > failed)
+    assert "cosmic ray" in bench.node.statistics.recent_error()
+    result = bench.find("red", timeout=0.2)
+    assert result.code == ResultCode.INTERNAL and "cosmic ray" in result.message
+    bench.proposer.error = None
+    sent = bench.show()
+    assert bench.until(lambda: received)[0].header == sent.header
+    assert bench.find("red").code == ResultCode.FOUND
+
+
+def test_out_of_memory_has_a_code(bench):
+    bench.proposer.error = OutOfMemoryError("the device is full")
+    bench.show()
+    reply = bench.call(bench.segment, SegmentImage.Request(labels=["red"]))
+    assert reply.code == ResultCode.OUT_OF_MEMORY
+    assert bench.find("red", timeout=0.1).code == ResultCode.OUT_OF_MEMORY
+
+
+def test_busy_when_too_many_wait_and_the_executor_stays_free(bench):
+    bench.set(max_pending=2)
+    bench.proposer.gate.clear()
+    request = SegmentImage.Request(image=image_message(picture()), labels=["red"])
+    futures = [bench.segment.call_async(request)]
+    bench.until(lambda: bench.proposer.frames)  # the first is in the model
+    futures += [bench.segment.call_async(request) for _ in range(4)]
+    bench.until(lambda: sum(f.done() for f in futures) == 2, "for the two that find no place")
+    assert bench.words("blue").success  # other services answer while inference stands
+    bench.proposer.gate.set()
+    bench.until(lambda: all(f.done() for f in futures))
+    codes = sorted(f.result().code for f in futures)
+    assert codes == [ResultCode.FOUND] * 3 + [ResultCode.BUSY] * 2
+    bench.set(max_pending=8)
+
+
+def test_many_goals_at_once(bench):
+    bench.set(max_pending=3)
+    handles = [bench.begin_find("red", timeout=8.0) for _ in range(5)]
+    bench.until(lambda: bench.node._find_object._running == 3)
+    bench.show()
+    codes = sorted(bench.result_of(handle)[0].code for handle in handles)
+    bench.set(max_pending=8)
+    assert codes == [ResultCode.FOUND] * 3 + [ResultCode.BUSY] * 2
+
+
+def test_query_flood_is_survived(bench):
+    for number in range(200):
+        bench.queries.publish(String(data=f"red, thing {number % 3}"))
+    bench.queries.publish(String(data="blue"))
+    bench.until(lambda: bench.node.vocabulary.names == ("blue",))
+    bench.show(picture(blue=True))
+    assert bench.find("blue").code == ResultCode.FOUND
+
+
+def test_time_jumping_back_starts_anew(bench):
+    received = bench.segmentations()
+    bench.words("red")
+    bench.set(max_frame_age=0.0)
+    jumps = bench.node.engine.source.counts.time_jumps
+    bench.show()
+    bench.until(lambda: received)
+    bench.show(stamp=bench.now(-100.0))
+    bench.until(lambda: len(received) == 2)
+    bench.set(max_frame_age=1.0)
+    assert bench.node.engine.source.counts.time_jumps == jumps + 1
+
+
+def test_max_rate_limits_the_stream(bench):
+    received = bench.segmentations()
+    bench.words("red")
+    bench.show()
+    bench.until(lambda: received)
+    bench.set(max_rate=0.1)
+    bench.show()
+    assert bench.find("red").code == ResultCode.FOUND  # requests are not held back
+    assert len(received) == 1
+    bench.set(max_rate=0.0)
+    bench.until(lambda: len(received) == 2)  # the change is live: the frame that was held back comes at once
+
+
+def test_colours_of_the_bench_differ():
+    assert len(set(COLOURS.values())) == 3
