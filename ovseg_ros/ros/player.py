@@ -1,0 +1,165 @@
+"""Plays a recording as a camera: `player FOLDER --rate 5`, for demonstrations and tests.
+
+The messages keep their topics and frames; their stamps become the time of publication, so that they are
+fresh to whoever listens. Everything is read and decoded before the first message goes out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.ros.images import colour_from_compressed, image_from_array
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rclpy.serialization import deserialize_message
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import String
+
+COLOUR = "/camera/color/image_raw"
+COMPRESSED = "/camera/color/image_raw/compressed"
+DEPTH = "/camera/depth/image_raw"
+CAMERA_INFO = "/camera/color/camera_info"
+INSTANCES = "/ground_truth/instance_image"
+NAMES = "/ground_truth/names"
+KINDS = {COMPRESSED: CompressedImage, DEPTH: Image, CAMERA_INFO: CameraInfo, INSTANCES: Image, NAMES: String}
+TRUTH = (INSTANCES, NAMES)
+
+RELIABLE = QoSProfile(depth=5)
+LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+
+
+@dataclass
+class Moment:
+    """The messages of one recorded stamp, by topic; `names` is the ground truth's that begins here, or None."""
+
+    messages: dict[str, Any] = field(default_factory=dict)
+    names: String | None = None
+
+
+def read_moments(folder: Path) -> list[Moment]:
+    """Reads a rosbag2 folder with the topics above, the colour images decoded.
+
+    Raises:
+        InvalidInputError: there is no such recording, or no colour image in it.
+    """
+    from rosbags.rosbag2 import Reader, ReaderError
+
+    if not (folder / "metadata.yaml").is_file():
+        raise InvalidInputError(f"want a rosbag2 folder with metadata.yaml, found none at {folder}")
+    moments: dict[int, Moment] = {}
+    names: list[tuple[int, String]] = []
+    try:
+        with Reader(folder) as reader:
+            for connection, time_ns, data in reader.messages():
+                if connection.topic not in KINDS:
+                    continue
+                message = deserialize_message(bytes(data), KINDS[connection.topic])
+                if connection.topic == NAMES:
+                    names.append((time_ns, message))
+                    continue
+                stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+                moments.setdefault(stamp, Moment()).messages[connection.topic] = message
+    except ReaderError as error:
+        raise InvalidInputError(f"cannot read the recording {folder}: {error}") from error
+    complete = [(stamp, m) for stamp, m in sorted(moments.items()) if COMPRESSED in m.messages]
+    if not complete:
+        raise InvalidInputError(f"want messages on {COMPRESSED}, found none in {folder}")
+    for _, moment in complete:
+        compressed = moment.messages[COMPRESSED]
+        moment.messages[COLOUR] = image_from_array(compressed.header, colour_from_compressed(compressed))
+    for time_ns, message in names:  # said once per scene, before its first frame
+        later = [m for stamp, m in complete if stamp >= time_ns]
+        if later:
+            later[0].names = message
+    return [moment for _, moment in complete]
+
+
+class Player(Node):
+    """The node `camera`: one moment per period."""
+
+    def __init__(self, moments: list[Moment], defaults: argparse.Namespace, **node_arguments: Any) -> None:
+        """`defaults` are the values of the parameters that are not given otherwise."""
+        super().__init__("camera", **node_arguments)
+        rate = float(self.declare_parameter("rate", float(defaults.rate)).value)
+        self._loop = bool(self.declare_parameter("loop", not defaults.once).value)
+        compressed = bool(self.declare_parameter("compressed", bool(defaults.compressed)).value)
+        truth = bool(self.declare_parameter("ground_truth", bool(defaults.ground_truth)).value)
+        if not 0 < rate <= 1000:
+            raise InvalidInputError(f"want a rate above 0 and up to 1000 Hz, got {rate}")
+        self._moments = moments
+        self._next = 0
+        topics = {COLOUR: Image, DEPTH: Image, CAMERA_INFO: CameraInfo}
+        if compressed:
+            topics[COMPRESSED] = CompressedImage
+        if truth:
+            topics[INSTANCES] = Image
+        self._outputs = {topic: self.create_publisher(kind, topic, RELIABLE) for topic, kind in topics.items()}
+        self._names = self.create_publisher(String, NAMES, LATCHED) if truth else None
+        self.create_timer(1.0 / rate, self._play, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.get_logger().info(f"playing {len(moments)} moments at {rate:g} Hz")
+
+    def _play(self) -> None:
+        if self._next == len(self._moments):
+            if not self._loop:
+                raise ExternalShutdownException
+            self._next = 0
+        moment = self._moments[self._next]
+        self._next += 1
+        stamp = self.get_clock().now().to_msg()
+        if self._names is not None and moment.names is not None:
+            self._names.publish(moment.names)
+        # Depth and intrinsics first: whoever pairs them with the image need not wait.
+        for topic in sorted(self._outputs, key=lambda name: name in (COLOUR, COMPRESSED)):
+            message = moment.messages.get(topic)
+            if message is not None:
+                message.header.stamp = stamp
+                self._outputs[topic].publish(message)
+
+
+def default_recording() -> Path:
+    """demo/tabletop where the package is installed, or else in the source tree this file is in."""
+    try:
+        from ament_index_python.packages import get_package_share_directory
+
+        installed = Path(get_package_share_directory("ovseg_ros")) / "demo" / "tabletop"
+        if installed.is_dir():
+            return installed
+    except (ImportError, LookupError):
+        pass
+    return Path(__file__).resolve().parents[2] / "demo" / "tabletop"
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the player; the exit status is 1 where there is nothing to play, else 0."""
+    arguments = sys.argv if args is None else ["player", *args]
+    parser = argparse.ArgumentParser(prog="player", description="Plays a recording as a camera.")
+    parser.add_argument("recording", nargs="?", type=Path, help="rosbag2 folder (default: the bundled tabletop)")
+    parser.add_argument("--rate", type=float, default=5.0, help="moments per second (default 5)")
+    parser.add_argument("--once", action="store_true", help="end after the last moment instead of starting anew")
+    parser.add_argument("--compressed", action="store_true", help=f"also publish {COMPRESSED}")
+    parser.add_argument("--ground-truth", action="store_true", help=f"also publish {', '.join(TRUTH)}")
+    options = parser.parse_args(remove_ros_args(arguments)[1:])
+    rclpy.init(args=arguments)
+    try:
+        rclpy.spin(Player(read_moments(options.recording or default_recording()), options))
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    except InvalidInputError as error:
+        print(f"player: {error}", file=sys.stderr)
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
