@@ -1,0 +1,171 @@
+"""What is built and installed: the lists in CMakeLists.txt, package.xml and setup.py agree with the folders."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+import yaml
+
+import ovseg_ros
+
+ROOT = Path(__file__).resolve().parent.parent
+CMAKE = (ROOT / "CMakeLists.txt").read_text()
+DATA_SUFFIXES = {".yaml", ".json", ".md", ".txt", ".safetensors"}
+
+
+def package_xml() -> ElementTree.Element:
+    return ElementTree.parse(ROOT / "package.xml").getroot()
+
+
+def source_files() -> set[str]:
+    """Files under ovseg_ros/ that belong to the package, as paths inside it."""
+    folder = ROOT / "ovseg_ros"
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    }
+
+
+def test_every_interface_file_is_generated() -> None:
+    named = set(re.findall(r'"((?:msg|srv|action)/\w+\.\w+)"', CMAKE))
+    there = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("msg", "srv", "action")
+        for path in (ROOT / folder).glob(f"*.{folder}")
+    }
+    assert named == there
+
+
+def test_what_cmake_finds_is_declared_in_package_xml() -> None:
+    found = set(re.findall(r"find_package\((\w+)", CMAKE))
+    declared = {
+        element.text
+        for tag in ("buildtool_depend", "depend", "build_depend", "test_depend")
+        for element in package_xml().findall(tag)
+    }
+    assert found and found <= declared
+
+
+def test_packages_that_ros_modules_import_are_declared() -> None:
+    declared = {element.text for element in package_xml() if element.tag.endswith("depend")}
+    imported = set()
+    for path in (ROOT / "ovseg_ros" / "ros").glob("*.py"):
+        imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(), re.MULTILINE))
+    ros = {name for name in imported if name.endswith(("_msgs", "_srvs", "_interfaces", "_py", "_bridge")) or name == "rclpy"}
+    assert ros and ros <= declared
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert package_xml().findtext("version") == ovseg_ros.__version__
+    done = subprocess.run(
+        [sys.executable, "setup.py", "--version"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip().splitlines()[-1] == ovseg_ros.__version__
+
+
+def test_our_interfaces_depend_on_the_agreed_packages_alone() -> None:
+    allowed = {"std_msgs", "sensor_msgs", "geometry_msgs", "builtin_interfaces", "action_msgs", "ovseg_ros"}
+    used = set()
+    for folder in ("msg", "srv", "action"):
+        for path in (ROOT / folder).iterdir():
+            used |= set(re.findall(r"^(\w+)/\w+", path.read_text(), re.MULTILINE))
+    assert used and used <= allowed
+
+
+def test_pip_takes_the_core_and_its_data_but_nothing_of_ros(tmp_path: Path) -> None:
+    """Builds the pure Python package and compares it with the folder."""
+    command = [sys.executable, "setup.py", "-q", "build", "--build-base", str(tmp_path / "base")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    built_in = tmp_path / "base" / "lib" / "ovseg_ros"
+    built = {path.relative_to(built_in).as_posix() for path in built_in.rglob("*") if path.is_file()}
+    expected = {
+        name
+        for name in source_files()
+        if not name.startswith("ros/") and (name.endswith(".py") or Path(name).suffix in DATA_SUFFIXES)
+    }
+    assert built == expected
+
+
+def test_no_file_of_the_package_is_of_a_kind_that_pip_would_leave_out() -> None:
+    kinds = {Path(name).suffix for name in source_files()} - {"", ".py"}
+    assert kinds <= DATA_SUFFIXES, "add the new kind to package_data in setup.py"
+
+
+def test_each_layer_folder_is_a_package() -> None:
+    folders = {path.parent for path in (ROOT / "ovseg_ros").rglob("*.py") if "__pycache__" not in path.parts}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_continuous_integration_runs_the_tests() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert "set -euo pipefail" in script.read_text()
+    assert script.read_text().rstrip().endswith("make test")
+
+
+@pytest.mark.ros
+class TestOverlay:
+    """The colcon overlay that the tests and the demo run on."""
+
+    @staticmethod
+    def prefix() -> Path:
+        module = Path(ovseg_ros.__file__)
+        if "site-packages" not in module.parts and "dist-packages" not in module.parts:
+            pytest.skip("ovseg_ros was found in the source folder; `make test` runs on the overlay")
+        return module.parents[4]
+
+    def test_no_file_of_the_package_is_missing(self) -> None:
+        self.prefix()
+        folder = Path(ovseg_ros.__file__).parent
+        missing = {name for name in source_files() if not (folder / name).is_file()}
+        assert missing == set(), "run `make build`"
+
+    def test_generated_interfaces_lie_beside_the_modules(self) -> None:
+        self.prefix()
+        from ovseg_ros.action import FindObject
+        from ovseg_ros.msg import Segmentation
+        from ovseg_ros.srv import SetVocabulary
+
+        assert Segmentation.get_fields_and_field_types()["header"] == "std_msgs/Header"
+        assert SetVocabulary.Request.REPLACE == 0
+        assert FindObject.Goal().query == ""
+        assert ovseg_ros.__version__ == package_xml().findtext("version")
+
+    @pytest.mark.parametrize("name", ["ovseg_node", "player", "ovseg"])
+    def test_ros2_run_finds_the_executables(self, name: str) -> None:
+        script = self.prefix() / "lib" / "ovseg_ros" / name
+        assert os.access(script, os.X_OK)
+        text = script.read_text()
+        module = re.search(r"^from (ovseg_ros\.\S+) import main$", text, re.MULTILINE).group(1)
+        assert (Path(ovseg_ros.__file__).parent.parent / (module.replace(".", "/") + ".py")).is_file()
+
+    def test_launch_config_and_recordings_are_shared(self) -> None:
+        share = self.prefix() / "share" / "ovseg_ros"
+        for folder in ("launch", "config"):
+            for path in (ROOT / folder).iterdir():
+                if path.is_file():
+                    assert (share / folder / path.name).is_file(), path
+        for recording in ("tabletop", "garage"):
+            if (ROOT / "demo" / recording / "metadata.yaml").is_file():
+                assert (share / "demo" / recording / "metadata.yaml").is_file()
+
+
+def test_pytest_is_told_of_each_marker() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    for marker in ("ros:", "slow:"):
+        assert f'"{marker}' in text
+
+
+def test_yaml_files_are_yaml() -> None:
+    files = [*ROOT.glob("config/*"), *ROOT.glob("ovseg_ros/**/*.yaml"), ROOT / ".pre-commit-config.yaml"]
+    for path in files:
+        if path.is_file():
+            assert yaml.safe_load(path.read_text()) is not None, path
