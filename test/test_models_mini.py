@@ -93,13 +93,13 @@ def test_other_shapes_are_listed(saved):
 def test_changed_truncated_and_missing_files(saved):
     content = saved.read_bytes()
     saved.write_bytes(content[: len(content) // 2])
-    with pytest.raises(WeightsError, match="SHA-256.*restore mini.safetensors"):
+    with pytest.raises(WeightsError, match=r"SHA-256.*restore mini.safetensors"):
         mini.load_mini(saved)
     saved.unlink()
     with pytest.raises(WeightsError, match="does not exist"):
         mini.load_mini(saved)
     saved.with_suffix(".json").unlink()
-    with pytest.raises(WeightsError, match="mini.json"):
+    with pytest.raises(WeightsError, match=r"mini.json"):
         mini.load_mini(saved)
 
 
@@ -114,7 +114,7 @@ def test_not_a_safetensors_file(saved):
 @pytest.mark.parametrize("text", ["{", "[]", '{"image_size": 64}', '{"sha256": "0", "colour": 1}'])
 def test_bad_description(saved, text):
     saved.with_suffix(".json").write_text(text)
-    with pytest.raises(WeightsError, match="mini.json"):
+    with pytest.raises(WeightsError, match=r"mini.json"):
         mini.load_mini(saved)
 
 

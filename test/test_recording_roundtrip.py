@@ -24,7 +24,7 @@ def recorded(index: int, names: dict[int, str], **changes) -> RecordedFrame:
     instances[5:10, 5:15] = 300 + index
     frame = Frame(ramp.astype(np.uint8), depth, CAMERA, stamp_ns=5_000_000_007 + index * 10**8)
     frame = replace(frame, **changes)
-    return RecordedFrame(frame, instances, names, {key: ("other word",) for key in names})
+    return RecordedFrame(frame, instances, names, dict.fromkeys(names, ("other word",)))
 
 
 def test_frames_come_back_in_order(tmp_path):
@@ -88,7 +88,7 @@ def test_refusals(tmp_path):
         write_recording(tmp_path, [recorded(0, {})])
     with pytest.raises(InvalidInputError, match="intrinsics"):
         write_recording(tmp_path / "no_camera", [recorded(0, {}, intrinsics=None)])
-    with pytest.raises(InvalidInputError, match="metadata.yaml"):
+    with pytest.raises(InvalidInputError, match=r"metadata.yaml"):
         list(read_recording(tmp_path / "nothing"))
     with pytest.raises(InvalidInputError, match=r"instances \(30, 40\) uint16, got \(2, 2\) uint16"):
         RecordedFrame(recorded(0, {}).frame, np.zeros((2, 2), np.uint16))

@@ -65,6 +65,7 @@ class MiniLmTextTower(HFTextEncoder):
         self.transformer.pooler = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(K, L) int64 -> (K, 384) float32."""
         if x.shape[0] == 0:
             return torch.zeros((0, EMBEDDING_DIM), device=x.device)
         return super().forward(x)

@@ -1,0 +1,145 @@
+"""An image classifier made open-vocabulary: ConSE (Norouzi et al., ICLR 2014, arXiv 1312.5650).
+
+A region's embedding is the convex combination of the word embeddings of the classes the classifier thinks
+it is:
+
+    f(x) = sum over the T most probable classes c of p(c | x) · s(c), made unit length,
+
+where s(c) is the text embedding of class c's name. A region that looks like a moped, a scooter and a disk
+brake lands near "motorcycle", although ImageNet has no such class. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
+from ovseg_ros.core.templates import BARE_TEMPLATE
+from ovseg_ros.core.text_cache import TextCache
+from ovseg_ros.errors import ConfigError, InvalidInputError
+
+
+class ConSE(nn.Module):
+    """Puts regions and words into the space of a text tower by way of a classifier.
+
+    The same interface as `MaskPromptedClip`, so the two are interchangeable in a segmenter.
+
+    Attributes:
+        size: S, the input side in pixels.
+        embedding_dim: D, that of the text tower.
+        logit_scale: multiplies cosines before the softmax.
+        class_embeddings: (C, D) unit rows, s(c); a class of several names has the mean of their rows.
+    """
+
+    class_embeddings: torch.Tensor
+    _scale: torch.Tensor
+    _shift: torch.Tensor
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        class_names: Sequence[Sequence[str]],
+        text_tower: nn.Module,
+        tokenizer: Callable[[list[str]], torch.Tensor],
+        *,
+        size: int,
+        logit_scale: float,
+        top: int = 10,
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        std: Sequence[float] = (0.5, 0.5, 0.5),
+    ) -> None:
+        """Builds the class embeddings: one pass of the text tower over all names.
+
+        Args:
+            classifier: (N, 3, S, S) -> (N, C) logits.
+            class_names: C lists of names, in the order of the logits, each with at least one.
+            text_tower: token ids -> (K, D).
+            tokenizer: texts -> token ids.
+            size: S.
+            logit_scale: see the attribute.
+            top: T; probability outside the T best classes is dropped.
+            mean: the classifier's own normalisation of RGB in [0, 1], subtracted.
+            std: and divided by.
+
+        Raises:
+            ConfigError: T out of range, or a class without a name.
+        """
+        super().__init__()
+        if not 1 <= top <= len(class_names):
+            raise ConfigError(f"want top in 1…{len(class_names)}, got {top}")
+        if not all(class_names):
+            raise ConfigError("want at least one name for every class")
+        self.classifier = classifier
+        self.text_tower = text_tower
+        self.tokenizer = tokenizer
+        self.text_cache = TextCache()
+        self.size = size
+        self.top = top
+        self.logit_scale = float(logit_scale)
+        # Crops come normalised for CLIP: x = (rgb - clip mean) / clip std. The classifier wants
+        # (rgb - mean) / std = x * (clip std / std) + (clip mean - mean) / std.
+        own_mean, own_std = torch.tensor(mean)[:, None, None], torch.tensor(std)[:, None, None]
+        clip_mean, clip_std = torch.tensor(CLIP_MEAN)[:, None, None], torch.tensor(CLIP_STD)[:, None, None]
+        self.register_buffer("_scale", clip_std / own_std, persistent=False)  # (3,1,1)
+        self.register_buffer("_shift", (clip_mean - own_mean) / own_std, persistent=False)
+        self.register_buffer("class_embeddings", self._embed_classes(class_names), persistent=False)
+        self.embedding_dim = self.class_embeddings.shape[1]
+
+    def encode_regions(self, pixels: torch.Tensor, region_masks: torch.Tensor | None = None) -> torch.Tensor:
+        """Embeds crops.
+
+        Args:
+            pixels: (N, 3, S, S) CLIP-normalised, from `crop_regions`.
+            region_masks: not used: a classifier knows no mask but the blanked background.
+
+        Returns:
+            (N, D) float32 unit rows on the classifier's device; (0, D) for N = 0.
+
+        Raises:
+            InvalidInputError: pixels of another shape.
+        """
+        side = self.size
+        if pixels.ndim != 4 or pixels.shape[1:] != (3, side, side):
+            raise InvalidInputError(f"want pixels (N,3,{side},{side}), got {tuple(pixels.shape)}")
+        device = self.class_embeddings.device
+        if pixels.shape[0] == 0:
+            return torch.zeros((0, self.embedding_dim), device=device)
+        logits = self.classifier(pixels.to(device) * self._scale + self._shift)  # (N,C)
+        probs, classes = logits.float().softmax(dim=-1).topk(self.top, dim=-1)  # (N,T)
+        combined = torch.einsum("nt,ntd->nd", probs, self.class_embeddings[classes])  # (N,D)
+        return F.normalize(combined, dim=-1)
+
+    def forward(self, pixels: torch.Tensor, region_masks: torch.Tensor | None = None) -> torch.Tensor:
+        """The same as `encode_regions`."""
+        return self.encode_regions(pixels, region_masks)
+
+    def encode_text(self, labels: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
+        """Embeds labels; each is encoded once and then comes from a cache.
+
+        Args:
+            labels: K words or phrases.
+            templates: sentences with one `{}` each; the bare word when None, as the class names were.
+
+        Returns:
+            (K, D) float32 unit rows on the classifier's device; (0, D) for no labels.
+        """
+        if len(labels) == 0:
+            return torch.zeros((0, self.embedding_dim), device=self.class_embeddings.device)
+        chosen = BARE_TEMPLATE if templates is None else templates
+        return self.text_cache.encode(labels, chosen, self._encode_sentences).to(self.class_embeddings.device)
+
+    @torch.no_grad()
+    def _encode_sentences(self, sentences: list[str]) -> torch.Tensor:
+        device = next(self.text_tower.parameters()).device
+        features: torch.Tensor = self.text_tower(self.tokenizer(sentences).to(device))
+        return features
+
+    def _embed_classes(self, class_names: Sequence[Sequence[str]]) -> torch.Tensor:
+        flat = [name for names in class_names for name in names]
+        rows = TextCache(len(flat)).encode(flat, BARE_TEMPLATE, self._encode_sentences)
+        groups = rows.split([len(names) for names in class_names])
+        return F.normalize(torch.stack([group.mean(dim=0) for group in groups]), dim=-1)  # (C,D)

