@@ -1,0 +1,126 @@
+"""The `ovseg` command. Works without ROS; heavy modules are imported by the subcommand that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ovseg_ros import __version__
+from ovseg_ros.errors import OvsegError
+
+if TYPE_CHECKING:
+    from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+    from ovseg_ros.evaluate.demo import Suite
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+        0: done, and what was measured reaches its targets. 1: it does not. 2: an error, said on stderr.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except OvsegError as error:
+        print(f"ovseg: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ovseg: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ovseg", description="Find things by name in a camera's view.")
+    parser.add_argument("--version", action="version", version=f"ovseg_ros {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    presets = commands.add_parser("presets", help="list the bundled presets")
+    presets.set_defaults(run=_presets)
+
+    evaluate = commands.add_parser("evaluate", help="measure on data with ground truth")
+    subjects = evaluate.add_subparsers(title="what", required=True, metavar="WHAT")
+    demo = subjects.add_parser(
+        "demo",
+        help="the bundled recordings",
+        description="Measures mini on demo/tabletop and lite on demo/garage, or what the options say, and "
+        "prints the figures beside those that must be reached. Exits 1 where one is missed.",
+    )
+    demo.add_argument("--preset", help="measure this preset (default: mini on tabletop, lite on garage)")
+    demo.add_argument(
+        "--recording", help="measure on this recording alone (a rosbag2 folder with ground truth)"
+    )
+    demo.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
+    demo.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    demo.add_argument("--summary", action="store_true", help="leave out the lines per word")
+    demo.add_argument("--report-only", action="store_true", help="exit 0 whatever was reached")
+    demo.set_defaults(run=_evaluate_demo)
+    return parser
+
+
+def _presets(options: argparse.Namespace) -> int:
+    from ovseg_ros.models.presets import list_presets
+
+    for name in list_presets():
+        print(name)
+    return 0
+
+
+def _evaluate_demo(options: argparse.Namespace) -> int:
+    from ovseg_ros.evaluate.demo import evaluate_suites, write_json
+    from ovseg_ros.evaluate.tables import report
+
+    def load(preset: str) -> OpenVocabularySegmenter:
+        from ovseg_ros.models.presets import load_preset
+
+        _say(f"loading {preset}")
+        segmenter = load_preset(preset, device=options.device)
+        segmenter.warm_up()
+        return segmenter
+
+    result = evaluate_suites(_suites(options.recording, options.preset), load, _show_progress)
+    if options.json:
+        write_json(result, options.json)
+    print(report(result, details=not options.summary))
+    missed = [t["text"] for suite in result["suites"].values() for t in suite["targets"] if not t["met"]]
+    print()
+    print("every target is met" if not missed else f"missed: {'; '.join(missed)}")
+    return 0 if result["ok"] or options.report_only else 1
+
+
+def _suites(recording: str | None, preset: str | None) -> dict[str, Suite]:
+    """Both bundled recordings, or the one named, with the targets of its bundled namesake."""
+    from dataclasses import replace
+
+    from ovseg_ros.evaluate.demo import SUITES, Suite
+
+    if recording is None:
+        chosen = dict(SUITES)
+    else:
+        name = Path(recording).name
+        known = SUITES.get(name, Suite(recording, "mini"))
+        chosen = {name: replace(known, recording=recording)}
+    if preset is not None:
+        chosen = {name: replace(suite, preset=preset) for name, suite in chosen.items()}
+    return chosen
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _show_progress(name: str, done: int, total: int) -> None:
+    """One line on stderr that grows on a terminal, and a line every tenth frame elsewhere."""
+    if sys.stderr.isatty():
+        print(
+            f"\r{name}: frame {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True
+        )
+    elif done % 10 == 0 or done == total:
+        _say(f"{name}: frame {done}/{total}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""`ovseg evaluate demo`: what the bundled presets reach on the bundled recordings, beside what they must.
+
+Ground truth is read for scoring alone. The figures go to a table and, as numbers, to a JSON file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.measures import MIN_PIXELS, Counts, Segmenter, measure
+from ovseg_ros.evaluate.recording import read_recording
+from ovseg_ros.evaluate.scores import share
+
+GOOD_IOU = 0.75
+"""From this IoU on a mask is right."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One figure that must be reached.
+
+    Attributes:
+        text: what is measured, for people.
+        at_least: what it must be.
+        value_of: takes the figure out of a summary; None where nothing was measured, which fails.
+        percent: True where the figure is a share.
+    """
+
+    text: str
+    at_least: float
+    value_of: Callable[[Mapping[str, Any]], float | None]
+    percent: bool = True
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One recording with the preset that is measured on it and the figures it must reach."""
+
+    recording: str
+    preset: str
+    targets: tuple[Target, ...] = field(default=())
+
+
+def _word(name: str) -> Callable[[Mapping[str, Any]], float | None]:
+    return lambda summary: (summary["asked"]["per_word"].get(name) or {}).get("right")
+
+
+def _word_iou(name: str) -> Callable[[Mapping[str, Any]], float | None]:
+    return lambda summary: (summary["asked"]["per_word"].get(name) or {}).get("min_iou")
+
+
+_ABSENT = Target("absent things: NOT_FOUND", 0.90, lambda s: s["absent"]["not_found"])
+
+TABLETOP = Suite(
+    "demo/tabletop",
+    "mini",
+    (
+        Target(f"asked by its own word: mask with IoU >= {GOOD_IOU}", 0.90, lambda s: s["asked"]["right"]),
+        Target('"teapot" asked: the same, in every frame', 1.0, _word("teapot")),
+        Target("words in the scene vocabulary", 12, lambda s: s["scene"]["words"], percent=False),
+        Target("scene vocabulary: top-1", 0.90, lambda s: s["scene"]["top1"]),
+        Target("unseen words tried", 10, lambda s: s["unseen"]["words"], percent=False),
+        Target("unseen words: top-1", 0.60, lambda s: s["unseen"]["top1"]),
+        _ABSENT,
+    ),
+)
+GARAGE = Suite(
+    "demo/garage",
+    "lite",
+    (
+        Target('"motorcycle": IoU', 0.80, _word_iou("motorcycle"), percent=False),
+        Target('"shelf": IoU', 0.50, _word_iou("shelf"), percent=False),
+        Target('"door": IoU', 0.50, _word_iou("door"), percent=False),
+        _ABSENT,
+    ),
+)
+SUITES = {"tabletop": TABLETOP, "garage": GARAGE}
+
+
+def recording_folder(name: str | Path) -> Path:
+    """Where a recording lies: as given, in the source tree, or in the installed package's share folder.
+
+    Raises:
+        InvalidInputError: in none of these; the message names them.
+    """
+    source = Path(__file__).resolve().parents[2]
+    shares = [Path(p, "share", "ovseg_ros") for p in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if p]
+    tried = [Path(name), *(root / name for root in (source, *shares))]
+    for folder in tried:
+        if (folder / "metadata.yaml").is_file():
+            return folder
+    raise InvalidInputError(f"no recording {name}: no metadata.yaml in {', '.join(map(str, tried))}")
+
+
+def summarise(counts: Counts) -> dict[str, Any]:
+    """The figures of one recording, ready for JSON; shares in [0, 1], times in milliseconds.
+
+    A figure of which there was no trial is None.
+    """
+    every_asked = [iou for ious in counts.asked.values() for iou in ious]
+    scene = [hit for hits in counts.scene.values() for hit in hits]
+    unseen = [hit for hits in counts.unseen.values() for hit in hits]
+    absent = [hit for hits in counts.absent.values() for hit in hits]
+    return {
+        "frames": counts.frames,
+        "objects": counts.objects,
+        "asked": {
+            "right": share([iou >= GOOD_IOU for iou in every_asked]),
+            "trials": len(every_asked),
+            "per_word": {word: _asked_summary(ious) for word, ious in sorted(counts.asked.items())},
+        },
+        "scene": {
+            "words": len(counts.words),
+            "top1": share(scene),
+            "trials": len(scene),
+            "unmatched": counts.unmatched,
+            "per_word": {word: _share_summary(hits) for word, hits in sorted(counts.scene.items())},
+        },
+        "unseen": {
+            "words": len(counts.unseen),
+            "top1": share(unseen),
+            "trials": len(unseen),
+            "per_word": {word: _share_summary(hits) for word, hits in sorted(counts.unseen.items())},
+        },
+        "absent": {
+            "not_found": share(absent),
+            "trials": len(absent),
+            "per_word": {word: _share_summary(hits) for word, hits in sorted(counts.absent.items())},
+        },
+        "proposals": {
+            "good": share([iou >= GOOD_IOU for iou in counts.proposal_iou]),
+            "mean_iou": _mean(counts.proposal_iou),
+            "trials": len(counts.proposal_iou),
+            "masks_per_frame": _mean(counts.masks),
+        },
+        "median_ms": {
+            stage: round(1000 * statistics.median(values), 2) for stage, values in counts.seconds.items()
+        },
+    }
+
+
+def _asked_summary(ious: list[float]) -> dict[str, Any]:
+    return {
+        "right": share([iou >= GOOD_IOU for iou in ious]),
+        "mean_iou": _mean(ious),
+        "min_iou": min(ious),
+        "not_found": sum(iou == 0.0 for iou in ious),
+        "trials": len(ious),
+    }
+
+
+def _share_summary(hits: list[bool]) -> dict[str, Any]:
+    return {"share": share(hits), "trials": len(hits)}
+
+
+def _mean(values: list[float] | list[int]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def judge(summary: Mapping[str, Any], targets: tuple[Target, ...]) -> list[dict[str, Any]]:
+    """Each target beside what was measured; what was not measured is not met."""
+    judged = []
+    for target in targets:
+        value = target.value_of(summary)
+        met = value is not None and value >= target.at_least
+        judged.append(
+            {
+                "text": target.text,
+                "at_least": target.at_least,
+                "value": value,
+                "met": met,
+                "percent": target.percent,
+            }
+        )
+    return judged
+
+
+def evaluate_suites(
+    suites: Mapping[str, Suite],
+    load: Callable[[str], Segmenter],
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> dict[str, Any]:
+    """Measures each suite.
+
+    Args:
+        suites: name -> suite.
+        load: makes the segmenter of a preset.
+        progress: told (suite, frames done, frames in all).
+
+    Returns:
+        `{"ok", "machine", "suites": {name: {"recording", "preset", "targets", …summarise}}}`; `ok` is True
+        where every target of every suite is met.
+    """
+    results: dict[str, Any] = {}
+    folders = {name: recording_folder(suite.recording) for name, suite in suites.items()}
+    for name, suite in suites.items():
+        segmenter = load(suite.preset)
+        frames = read_recording(folders[name])
+        counts = measure(
+            segmenter, frames, progress=lambda done, total, name=name: progress(name, done, total)
+        )
+        summary = summarise(counts)
+        results[name] = {
+            "recording": suite.recording,
+            "preset": suite.preset,
+            "targets": judge(summary, suite.targets),
+            **summary,
+        }
+    ok = all(target["met"] for result in results.values() for target in result["targets"])
+    return {"ok": ok, "min_pixels": MIN_PIXELS, "good_iou": GOOD_IOU, "machine": machine(), "suites": results}
+
+
+def machine() -> dict[str, Any]:
+    """What the times were measured on."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(
+            (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model
+        )
+    except OSError:
+        pass  # another system than Linux: the architecture has to do
+    return {"processor": model, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
+
+
+def write_json(result: Mapping[str, Any], path: Path) -> None:
+    """Writes a result of `evaluate_suites`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,179 @@
+"""What a segmenter gets right on a recording with ground truth, counted trial by trial.
+
+Each frame is embedded once and labelled many times. The truth is compared with the results and is never
+input: `measure` hands the segmenter frames and words alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ovseg_ros.core.frame import Frame
+from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
+from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.recording import RecordedFrame
+from ovseg_ros.evaluate.scores import best_matches, instance_masks, pairwise_iou
+
+ABSENT_WORDS = (
+    "giraffe", "motorcycle", "bicycle", "elephant", "laptop", "banana", "guitar", "umbrella", "shoe", "car",
+    "television", "dog",
+)  # fmt: skip
+"""Things that no recording shows; a word that one does show is left out there."""
+
+MIN_PIXELS = 400
+"""An object that shows fewer pixels is not asked for."""
+
+MATCH_IOU = 0.5
+"""From this IoU on a proposal counts as the object, for classification."""
+
+
+class Segmenter(Protocol):
+    """What is measured: `core.segmenter.OpenVocabularySegmenter`, or a stand-in in tests."""
+
+    def embed(self, frame: Frame) -> EmbeddedFrame:
+        """The masks of a frame and their embeddings."""
+        ...
+
+    def label(self, embedded: EmbeddedFrame, vocabulary: Vocabulary) -> Segmentation:
+        """The masks under some words."""
+        ...
+
+
+@dataclass
+class Counts:
+    """Trials of one recording.
+
+    Attributes:
+        frames: how many were measured.
+        objects: how many distinct things the names tell of.
+        words: the words of all things in the recording, the scene vocabulary.
+        asked: word -> per trial the IoU of the one mask answered to that word asked alone; 0 where none was.
+        scene: word -> per matched object whether its proposal's best word of the scene vocabulary was right.
+        unmatched: objects for which no proposal reached `MATCH_IOU`, so that nothing could be classified.
+        unseen: synonym -> the same as `scene`, with the synonym in place of the object's own word.
+        absent: word -> per frame whether nothing was found, which is right.
+        proposal_iou: per object the best IoU any proposal has with it.
+        seconds: stage -> per frame.
+        masks: proposals per frame.
+    """
+
+    frames: int = 0
+    objects: int = 0
+    words: tuple[str, ...] = ()
+    asked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    scene: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    unmatched: int = 0
+    unseen: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    absent: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    proposal_iou: list[float] = field(default_factory=list)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    masks: list[int] = field(default_factory=list)
+
+
+def measure(
+    segmenter: Segmenter,
+    frames: Iterable[RecordedFrame],
+    *,
+    absent_words: Sequence[str] = ABSENT_WORDS,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Counts:
+    """Runs every trial on every frame.
+
+    Args:
+        segmenter: what is measured.
+        frames: of one recording, with instances and names.
+        absent_words: words of things that are not there; those the recording names are left out.
+        progress: told (frames done, frames in all) after each frame.
+    """
+    recorded = list(frames)
+    names = {instance: name for one in recorded for instance, name in one.names.items()}
+    synonyms = {s for one in recorded for several in one.synonyms.values() for s in several}
+    counts = Counts(objects=len(names), words=tuple(dict.fromkeys(names.values())))
+    known = {word.casefold() for word in (*counts.words, *synonyms)}
+    absent = [word for word in absent_words if word.casefold() not in known]
+    for done, one in enumerate(recorded, start=1):
+        _measure_frame(segmenter, one, absent, counts)
+        progress(done, len(recorded))
+    return counts
+
+
+def _measure_frame(segmenter: Segmenter, one: RecordedFrame, absent: list[str], counts: Counts) -> None:
+    embedded = segmenter.embed(one.frame)
+    counts.frames += 1
+    counts.masks.append(len(embedded))
+    truth = _Truth(one, embedded)
+    counts.proposal_iou += [match.iou for match in truth.matches]
+    for word in dict.fromkeys(one.names[i] for i in truth.shown):
+        counts.asked[word].append(_asked_alone(segmenter, embedded, word, truth))
+    for word in absent:
+        found, _ = segmenter.label(embedded, words(word)).best(word)
+        counts.absent[word].append(found is None)
+    scene = segmenter.label(embedded, words(*counts.words))
+    for stage, seconds in scene.timings.items():
+        counts.seconds[stage].append(seconds)
+    for instance, match in zip(truth.shown, truth.matches, strict=True):
+        name = one.names[instance]
+        if match.proposal < 0 or match.iou < MATCH_IOU:
+            counts.unmatched += 1
+            continue
+        place = counts.words.index(name)
+        counts.scene[name].append(top_label(scene, match.proposal) == place)
+        for synonym in one.synonyms.get(instance, ()):
+            if synonym in counts.words:  # another object's own word: which is right cannot be said
+                continue
+            swapped = words(*counts.words[:place], synonym, *counts.words[place + 1 :])
+            labelled = segmenter.label(embedded, swapped)
+            counts.unseen[synonym].append(top_label(labelled, match.proposal) == place)
+
+
+class _Truth:
+    """The true objects of one frame beside its proposals.
+
+    Attributes:
+        ids: every named instance in view.
+        shown: those of at least `MIN_PIXELS`.
+        iou: (P, len(ids)) of every proposal with every instance in view.
+        matches: per `shown` the proposal that fits best, whatever it is like.
+    """
+
+    def __init__(self, one: RecordedFrame, embedded: EmbeddedFrame) -> None:
+        if one.instances is None:
+            raise InvalidInputError("want a recording with ground truth, got a frame without instances")
+        self._names = one.names
+        values, areas = np.unique(one.instances, return_counts=True)
+        areas_of = {int(v): int(a) for v, a in zip(values, areas, strict=True) if int(v) in one.names}
+        self.ids = list(areas_of)
+        self.shown = [i for i in self.ids if areas_of[i] >= MIN_PIXELS]
+        self.iou: npt.NDArray[np.float64] = pairwise_iou(
+            embedded.masks.numpy(), instance_masks(one.instances, self.ids)
+        )
+        self.matches = best_matches(self.iou[:, [self.ids.index(i) for i in self.shown]])
+
+    def iou_with(self, proposal: int, word: str) -> float:
+        """The IoU of a proposal with that instance of the word which it fits best."""
+        return max(float(self.iou[proposal, k]) for k, i in enumerate(self.ids) if self._names[i] == word)
+
+
+def _asked_alone(segmenter: Segmenter, embedded: EmbeddedFrame, word: str, truth: _Truth) -> float:
+    best, _ = segmenter.label(embedded, words(word)).best(word)
+    return 0.0 if best is None else truth.iou_with(best, word)
+
+
+def words(*names: str) -> Vocabulary:
+    """A vocabulary of just these words."""
+    vocabulary, rejected = Vocabulary.empty().replace(names)
+    if rejected:
+        raise InvalidInputError(f"words that cannot be looked for: {rejected}")
+    return vocabulary
+
+
+def top_label(segmentation: Segmentation, mask: int) -> int:
+    """The place in the vocabulary of one mask's most probable word, above its threshold or not."""
+    return int(segmentation.probs[mask].argmax())

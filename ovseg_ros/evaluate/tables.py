@@ -1,0 +1,105 @@
+"""The result of `ovseg evaluate demo` as Markdown tables: readable in a terminal, ready for the README."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns line up; all but the first are right-aligned."""
+    widths = [max(len(str(row[i])) for row in (head, *rows)) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        first = str(cells[0]).ljust(widths[0])
+        rest = [str(cell).rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+        return "| " + " | ".join([first, *rest]) + " |"
+
+    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
+    return "\n".join([line(head), rule, *map(line, rows)])
+
+
+def report(result: Mapping[str, Any], *, details: bool = True) -> str:
+    """All tables of a result of `evaluate.demo.evaluate_suites`.
+
+    Args:
+        result: see there.
+        details: also one line per word.
+    """
+    parts = []
+    for name, suite in result["suites"].items():
+        parts.append(_suite_report(name, suite, details))
+    machine = result["machine"]
+    parts.append(f"Measured on {machine['processor']}, {machine['cores']} cores, Python {machine['python']}.")
+    return "\n\n".join(parts)
+
+
+def _suite_report(name: str, suite: Mapping[str, Any], details: bool) -> str:
+    parts = [
+        f"### {name}: {suite['frames']} frames, {suite['objects']} objects, preset {suite['preset']}",
+        markdown_table(("measure", "wanted", "measured", ""), [_target_row(t) for t in suite["targets"]]),
+        markdown_table(("beside these", "measured"), _beside_rows(suite)),
+    ]
+    if details:
+        parts.append(_asked_table(suite))
+        for key, head in (("unseen", "unseen word"), ("absent", "absent thing")):
+            if suite[key]["per_word"]:
+                parts.append(_share_table(head, suite[key]["per_word"]))
+    parts.append(markdown_table(("stage", "median ms"), _stage_rows(suite["median_ms"])))
+    return "\n\n".join(parts)
+
+
+def _target_row(target: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    percent = target["percent"]
+    wanted = ">= " + _figure(target["at_least"], percent)
+    return target["text"], wanted, _figure(target["value"], percent), "ok" if target["met"] else "MISSED"
+
+
+def _beside_rows(suite: Mapping[str, Any]) -> list[tuple[str, str]]:
+    proposals = suite["proposals"]
+    return [
+        ("trials: asked / scene vocabulary / unseen / absent", "/".join(
+            str(suite[key]["trials"]) for key in ("asked", "scene", "unseen", "absent")
+        )),
+        ("objects that no proposal matched", str(suite["scene"]["unmatched"])),
+        ("proposals: objects with IoU >= 0.75", _figure(proposals["good"], percent=True)),
+        ("proposals: mean best IoU", _figure(proposals["mean_iou"], percent=False)),
+        ("proposals per frame", _figure(proposals["masks_per_frame"], percent=False)),
+    ]  # fmt: skip
+
+
+def _asked_table(suite: Mapping[str, Any]) -> str:
+    rows = []
+    for word, asked in suite["asked"]["per_word"].items():
+        scene = suite["scene"]["per_word"].get(word, {"share": None})
+        rows.append(
+            (
+                word,
+                str(asked["trials"]),
+                _figure(asked["right"], percent=True),
+                _figure(asked["mean_iou"], percent=False),
+                str(asked["not_found"]),
+                _figure(scene["share"], percent=True),
+            )
+        )
+    head = ("word", "frames", "right mask", "mean IoU", "missed", "top-1 in scene vocabulary")
+    return markdown_table(head, rows)
+
+
+def _share_table(head: str, per_word: Mapping[str, Any]) -> str:
+    right = "NOT_FOUND" if head.startswith("absent") else "top-1"
+    rows = [(w, str(one["trials"]), _figure(one["share"], percent=True)) for w, one in per_word.items()]
+    return markdown_table((head, "trials", right), rows)
+
+
+def _stage_rows(median_ms: Mapping[str, float]) -> list[tuple[str, str]]:
+    rows = [(stage, f"{ms:.1f}") for stage, ms in median_ms.items()]
+    return [*rows, ("all", f"{sum(median_ms.values()):.1f}")]
+
+
+def _figure(value: float | None, percent: bool) -> str:
+    if value is None:
+        return "-"
+    if percent:
+        return f"{100 * value:.1f} %"
+    return f"{value:d}" if isinstance(value, int) else f"{value:.2f}"
