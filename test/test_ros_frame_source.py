@@ -1,0 +1,140 @@
+"""Newest frame wins, depth belongs to its own image, and time may jump: on hand-made stamps, without DDS."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from ovseg_ros.ros.frame_source import FrameSource
+
+
+def message(seconds: float):
+    nanoseconds = round(seconds * 1e9)
+    stamp = SimpleNamespace(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+    return SimpleNamespace(header=SimpleNamespace(stamp=stamp))
+
+
+class Rig:
+    def __init__(self, **options):
+        self.time, self.shots, self.resets = 100.0, 0, 0
+        self.source = FrameSource(
+            sync_tolerance_s=0.02,
+            depth_wait_s=0.2,
+            on_shot=lambda: setattr(self, "shots", self.shots + 1),
+            on_reset=lambda: setattr(self, "resets", self.resets + 1),
+            clock=lambda: self.time,
+            **options,
+        )
+
+
+@pytest.fixture
+def rig():
+    return Rig()
+
+
+def test_nothing_yet(rig):
+    assert rig.source.newest() is None and rig.source.newest_seq() == 0 and not rig.source.waits_for_depth
+
+
+def test_newest_wins_and_unused_ones_are_drops(rig):
+    images = [message(t) for t in (1.0, 1.1, 1.2)]
+    for image in images:
+        rig.source.add_image(image)
+    shot = rig.source.newest()
+    assert shot.image is images[2] and shot.seq == 3 and rig.shots == 3
+    assert rig.source.counts.images == 3 and rig.source.counts.dropped == 2
+    assert rig.source.newest() is shot  # it stays, for the next question
+    rig.source.add_image(message(1.3))
+    assert rig.source.counts.dropped == 2  # the one before was used
+
+
+def test_peek_does_not_use(rig):
+    rig.source.add_image(message(1.0))
+    assert rig.source.peek() is not None
+    rig.source.add_image(message(1.1))
+    assert rig.source.counts.dropped == 1
+
+
+@pytest.mark.parametrize("depth_first", [True, False])
+def test_depth_of_the_same_time_is_paired(rig, depth_first):
+    rig.source.add_depth(message(0.9))  # depth is alive
+    image, depth = message(1.0), message(1.015)
+    steps = [lambda: rig.source.add_image(image), lambda: rig.source.add_depth(depth)]
+    for step in reversed(steps) if depth_first else steps:
+        step()
+    shot = rig.source.newest()
+    assert shot.image is image and shot.depth is depth and rig.shots == 1
+
+
+def test_image_waits_for_depth_then_goes_without(rig):
+    rig.source.add_depth(message(0.9))
+    rig.source.add_image(message(1.0))
+    assert rig.source.newest() is None
+    rig.time += 0.25
+    shot = rig.source.newest()
+    assert shot.depth is None and rig.source.counts.without_depth == 1
+
+
+def test_images_do_not_wait_when_no_depth_arrives(rig):
+    rig.source.add_image(message(1.0))
+    assert rig.source.newest().depth is None and rig.source.counts.without_depth == 0
+    rig.source.add_depth(message(1.0))
+    rig.time += 2.0  # the depth camera died
+    rig.source.add_image(message(3.0))
+    assert rig.source.newest_seq() == 2
+
+
+def test_a_slower_depth_camera_picks_its_images(rig):
+    rig.source.add_depth(message(0.9))
+    images = [message(t) for t in (1.0, 1.033, 1.066)]
+    for image in images:
+        rig.source.add_image(image)
+    rig.source.add_depth(message(1.034))
+    assert rig.source.newest().image is images[1]
+    assert rig.source.counts.dropped == 1  # the one before it; the one after still waits
+    rig.source.add_depth(message(1.066))
+    assert rig.source.newest().image is images[2]
+
+
+def test_needed_depth_is_never_left_out(rig):
+    rig.source.needs_depth = True
+    rig.source.add_image(message(1.0))
+    rig.time += 5
+    assert rig.source.newest() is None and rig.source.waits_for_depth
+    rig.source.add_depth(message(1.0))
+    assert rig.source.newest() is None  # intrinsics are needed as well
+    info = message(0)
+    rig.source.add_camera_info(info)
+    shot = rig.source.newest()
+    assert shot.depth is not None and shot.camera_info is info and not rig.source.waits_for_depth
+
+
+def test_out_of_order_is_not_used(rig):
+    rig.source.add_image(message(2.0))
+    rig.source.add_image(message(1.9))
+    assert rig.source.newest_seq() == 1 and rig.source.counts.out_of_order == 1
+
+
+def test_time_jump_back_forgets_all_but_intrinsics(rig):
+    info = message(0)
+    rig.source.add_camera_info(info)
+    rig.source.add_depth(message(50.0))
+    rig.source.add_image(message(50.0))
+    rig.source.add_image(message(1.0))
+    shot = rig.source.newest()
+    assert rig.resets == 1 and rig.source.counts.time_jumps == 1
+    assert shot.seq == 2 and shot.depth is None and shot.camera_info is info
+
+
+def test_stamp_zero_is_no_jump(rig):
+    rig.source.add_image(message(50.0))
+    rig.source.add_image(message(0))
+    assert rig.source.newest_seq() == 2 and rig.source.counts.time_jumps == 0
+
+
+def test_waiting_images_are_bounded(rig):
+    rig.source.needs_depth = True
+    for number in range(50):
+        rig.source.add_image(message(1 + number / 30))
+    assert len(rig.source._images) == 8 and rig.source.counts.dropped == 42
