@@ -124,12 +124,15 @@ class NodeClient:
 
     # Frames
 
-    def keep(self, topic: str, decode: Callable[[Any], np.ndarray] = colour_from_image) -> None:
-        """Keeps the last images of a topic (sensor_msgs/Image, reliable) by their stamps."""
+    def keep(self, topic: str) -> None:
+        """Keeps the last images of a reliable topic (sensor_msgs/Image) by their stamps.
+
+        Colour becomes (H, W, 3) uint8 RGB, 16UC1 stays (H, W) uint16.
+        """
         frames = self._kept.setdefault(topic, OrderedDict())
 
         def callback(message: Image) -> None:
-            pixels = decode(message)
+            pixels = _integers(message) if message.encoding == "16UC1" else colour_from_image(message)
             with self._changed:
                 frames[stamp_ns(message.header)] = pixels
                 while len(frames) > KEPT_FRAMES:
@@ -293,3 +296,9 @@ def _segment_of(segment: Any) -> FoundSegment:
         (box.x_offset, box.y_offset, box.width, box.height),
         rows[:, : mask.width] > 0,
     )
+
+
+def _integers(message: Image) -> np.ndarray:
+    """The numbers of a 16UC1 image, for example instance ids."""
+    rows = np.frombuffer(message.data, dtype=">u2" if message.is_bigendian else "<u2")
+    return rows.reshape(message.height, message.step // 2)[:, : message.width].astype(np.uint16)

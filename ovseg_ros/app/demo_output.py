@@ -1,0 +1,156 @@
+"""What the demo leaves behind: pictures, an animation, a table, a JSON file."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+MAX_ANIMATION_BYTES = 3_000_000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One row of the table. `iou` and `score` are None where there is nothing to give."""
+
+    query: str
+    word: str
+    door: str
+    recording: str
+    preset: str
+    code: str
+    expected: str
+    score: float | None
+    iou: float | None
+    latency_ms: float | None
+    correct: bool
+    note: str = ""
+
+
+def write_result(path: Path, answers: Sequence[Answer], ok: bool, about: Mapping[str, Any]) -> None:
+    """Writes `{"ok", "answers": [...], …about}`."""
+    result = {"ok": ok, **about, "answers": [asdict(answer) for answer in answers]}
+    path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def table(answers: Sequence[Answer]) -> str:
+    """The answers as aligned columns."""
+    head = ("", "query", "word", "door", "recording", "code", "score", "IoU", "ms", "")
+    rows = [head]
+    for answer in answers:
+        rows.append(
+            (
+                "ok" if answer.correct else "WRONG",
+                answer.query,
+                answer.word,
+                answer.door,
+                f"{answer.recording} ({answer.preset})",
+                answer.code,
+                _number(answer.score, 2),
+                _number(answer.iou, 2),
+                _number(answer.latency_ms, 0),
+                answer.note,
+            )
+        )
+    widths = [max(_columns(row[i]) for row in rows) for i in range(len(head))]
+    return "\n".join("  ".join(_padded(cell, w) for cell, w in zip(row, widths)).rstrip() for row in rows)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _columns(text))
+
+
+def write_image(path: Path, image_rgb: np.ndarray) -> None:
+    """Writes (H, W, 3) uint8 RGB as PNG."""
+    encoded, data = cv2.imencode(".png", cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
+    if not encoded:
+        raise OSError(f"cannot encode {path}")
+    path.write_bytes(data.tobytes())
+
+
+def file_name(text: str) -> str:
+    """A text as part of a file name: "find the red mug" -> "find_the_red_mug"."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "_", plain.casefold()).strip("_")[:40] or "query"
+
+
+def overlay(
+    image_rgb: np.ndarray, words: Sequence[str], found: Sequence[tuple[str, float, np.ndarray]]
+) -> np.ndarray:
+    """The core's overlay of an answer.
+
+    Args:
+        image_rgb: (H, W, 3) uint8, the frame that was searched.
+        words: what was asked.
+        found: (word, score, mask (H, W) bool) of each segment of the answer.
+    """
+    import torch
+
+    from ovseg_ros.core.frame import Frame
+    from ovseg_ros.core.overlay import draw_overlay
+    from ovseg_ros.core.segmentation import Segmentation
+    from ovseg_ros.core.vocabulary import Vocabulary
+
+    vocabulary, _ = Vocabulary.empty().replace(list(words))
+    places = [vocabulary.index(word) for word, _, _ in found]
+    known = [(place, score, mask) for place, (_, score, mask) in zip(places, found) if place is not None]
+    masks = np.stack([mask for _, _, mask in known]) if known else np.zeros((0, *image_rgb.shape[:2]), bool)
+    index = torch.tensor([place for place, _, _ in known], dtype=torch.int64)
+    scores = torch.tensor([score for _, score, _ in known], dtype=torch.float32)
+    segmentation = Segmentation(
+        frame=Frame(image_rgb),
+        vocabulary=vocabulary,
+        masks=torch.from_numpy(masks),
+        mask_scores=torch.ones(len(known)),
+        embeddings=torch.zeros(len(known), 1),
+        probs=torch.nn.functional.one_hot(index, len(vocabulary)) * scores[:, None],
+        label_index=index,
+        label_ids=torch.tensor(vocabulary.ids, dtype=torch.uint8)[index],
+        scores=scores,
+    )
+    return draw_overlay(image_rgb, segmentation)
+
+
+def write_animation(path: Path, frames: Sequence[np.ndarray], rate_hz: float) -> int:
+    """Writes RGB frames as a GIF that loops, made smaller until it is `MAX_ANIMATION_BYTES` at most.
+
+    Returns:
+        Its size in bytes.
+    """
+    for width, colours in ((480, 128), (400, 96), (320, 64), (240, 48)):
+        size = _write_gif(path, frames, rate_hz, width, colours)
+        if size <= MAX_ANIMATION_BYTES:
+            break
+    return size
+
+
+def _write_gif(path: Path, frames: Sequence[np.ndarray], rate_hz: float, width: int, colours: int) -> int:
+    from PIL import Image
+
+    height = round(frames[0].shape[0] * width / frames[0].shape[1])
+    small = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames]
+    pictures = [
+        Image.fromarray(frame).quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        for frame in small
+    ]
+    duration_ms = round(1000 / rate_hz)
+    pictures[0].save(
+        path, save_all=True, append_images=pictures[1:], duration=duration_ms, loop=0, optimize=False
+    )
+    return path.stat().st_size

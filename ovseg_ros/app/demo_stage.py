@@ -1,0 +1,256 @@
+"""One act of the demo: a node with its preset and a camera with its recording, asked by a planner."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ovseg_ros.app.demo_output import Answer, file_name, overlay, write_image
+from ovseg_ros.app.demo_queries import ACTION, SERVICES, TOPIC, Ask
+from ovseg_ros.app.demo_truth import Truth
+from ovseg_ros.app.processes import Child
+from ovseg_ros.errors import OvsegError
+
+if TYPE_CHECKING:
+    from ovseg_ros.ros.client import NodeClient, Reply
+
+COLOUR = "/camera/color/image_raw"
+INSTANCES = "/ground_truth/instance_image"
+OVERLAY = "/ovseg/overlay"
+REMAPS = (
+    "image:=/camera/color/image_raw",
+    "depth:=/camera/depth/image_raw",
+    "camera_info:=/camera/color/camera_info",
+)
+NODE_START_S = 90.0
+ATTEMPTS = 4
+LOOPS = 3
+"""A thing that is not seen in good view while the recording plays this often is given up."""
+
+SEARCH_S = {True: 5.0, False: 1.5}
+"""How long the action looks: for what is there, and for what is not."""
+
+
+class DemoFailed(OvsegError):
+    """The demo cannot go on; the message says why."""
+
+
+class Stage:
+    """Starts the processes, waits for them, asks, judges. `close` ends everything."""
+
+    def __init__(
+        self,
+        name: str,
+        preset: str,
+        folder: Path,
+        truth: Truth,
+        *,
+        frames: int,
+        rate_hz: float,
+        domain: int,
+        output: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            name: of the recording, for people and file names.
+            preset: of the node.
+            folder: the recording.
+            truth: about it; stays here.
+            frames: how many it has.
+            rate_hz: at which the camera plays it.
+            domain: ROS_DOMAIN_ID of its own, so that two stages can run at the same time.
+            output: folder of logs and pictures.
+            say: prints a line of progress.
+        """
+        self.name, self.preset, self.truth = name, preset, truth
+        self._folder, self._frames, self._rate_hz = folder, frames, rate_hz
+        self._domain, self._output, self._say = domain, output, say
+        self._children: dict[str, Child] = {}
+        self._client: NodeClient | None = None
+
+    def start_node(self) -> None:
+        """Starts the node; it loads its preset meanwhile."""
+        remaps = [part for remap in REMAPS for part in ("-r", remap)]
+        self._start("node", "ovseg_ros.ros.node", "--ros-args", "-p", f"preset:={self.preset}", *remaps)
+
+    def start_camera(self) -> None:
+        """Starts the player, with ground truth for the judge, and joins as a planner."""
+        from ovseg_ros.ros.client import NodeClient
+
+        rate = f"{self._rate_hz:g}"
+        self._start("camera", "ovseg_ros.ros.player", str(self._folder), "--rate", rate, "--ground-truth")
+        self._client = NodeClient(domain_id=self._domain)
+        self._client.keep(COLOUR)
+        self._client.keep(INSTANCES)
+
+    def _start(self, role: str, module: str, *arguments: str) -> None:
+        command = [sys.executable, "-m", module, *arguments]
+        log = self._output / f"{self.name}_{role}.log"
+        env = {"ROS_DOMAIN_ID": str(self._domain), "PYTHONUNBUFFERED": "1"}
+        self._children[role] = Child(f"{self.name} {role}", command, log, env)
+
+    def close(self) -> None:
+        """Leaves the node and ends both processes."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        for child in self._children.values():
+            child.end()
+        self._children.clear()
+
+    @property
+    def client(self) -> NodeClient:
+        """The planner."""
+        assert self._client is not None, "start_camera comes first"
+        return self._client
+
+    def check(self) -> None:
+        """Raises ChildEnded where a process has ended."""
+        for child in self._children.values():
+            child.check()
+
+    def logs(self) -> str:
+        """The ends of the logs."""
+        return "\n".join(f"{child.log} ends:\n{child.tail()}" for child in self._children.values())
+
+    def wait_ready(self) -> None:
+        """Waits until the node is active and frames arrive.
+
+        Raises:
+            DemoFailed: not within `NODE_START_S` seconds.
+            ChildEnded: a process ended.
+        """
+        start = said = time.monotonic()
+        while not self.client.is_active():
+            self.check()
+            now = time.monotonic()
+            if now - start > NODE_START_S:
+                raise DemoFailed(f"the node was not active within {NODE_START_S:g} s\n{self.logs()}")
+            if now - said > 3:
+                self._say(f"waiting for preset {self.preset} to load")
+                said = now
+            time.sleep(0.1)
+        self.client.newest(INSTANCES, timeout_s=20.0)
+
+    def ask_all(self, asks: Sequence[Ask]) -> list[Answer]:
+        """Asks each question in a moment when what it asks for is in good view (or is nowhere).
+
+        Returns:
+            One answer per word, in the order of the questions.
+        """
+        answers: dict[Ask, list[Answer]] = {}
+        pending, tried = list(asks), Counter[Ask]()
+        after, idle_since = 0, time.monotonic()
+        while pending:
+            self.check()
+            stamp, image = self.client.newest(INSTANCES, after=after)
+            ask = next((ask for ask in pending if self.truth.fits(ask.words, image)), None)
+            if ask is None:
+                after = stamp
+                if time.monotonic() - idle_since > LOOPS * self._frames / self._rate_hz + 10:
+                    break
+                continue
+            tried[ask] += 1
+            number = asks.index(ask) + 1
+            rows = self._ask(ask, number, last_attempt=tried[ask] >= ATTEMPTS)
+            idle_since = time.monotonic()
+            if rows is None:  # the scene changed meanwhile: ask again
+                after = stamp
+                continue
+            answers[ask] = rows
+            pending.remove(ask)
+            verdict = "right" if all(row.correct for row in rows) else "WRONG"
+            codes = ", ".join(f"{row.word}: {row.code}" for row in rows)
+            self._say(f"{ask.door:<13} {ask.text!r} -> {codes} ({verdict})")
+        for ask in pending:
+            answers[ask] = [
+                self._failure(ask, w, "NO_ANSWER", "never in good view together") for w in ask.words
+            ]
+        return [row for ask in asks for row in answers[ask]]
+
+    def _ask(self, ask: Ask, number: int, *, last_attempt: bool) -> list[Answer] | None:
+        """One question; None where its answer cannot be judged and another attempt is left."""
+        try:
+            reply = self._through_door(ask)
+        except OvsegError as error:  # NoAnswer: a door that stays shut is an answer too, a wrong one
+            return [self._failure(ask, word, "NO_ANSWER", str(error)) for word in ask.words]
+        image = self.client.frame(INSTANCES, reply.stamp_ns) if reply.stamp_ns else None
+        rows = [self._judged(ask, word, reply, image) for word in ask.words] if image is not None else [None]
+        if any(row is None for row in rows):
+            if not last_attempt:
+                return None
+            note = reply.message or "what was asked for is not in good view in the frame that was searched"
+            return [self._failure(ask, word, reply.code_name, note) for word in ask.words]
+        self._draw(ask, number, reply)
+        return [row for row in rows if row is not None]
+
+    def _through_door(self, ask: Ask) -> Reply:
+        if ask.door == TOPIC:
+            return self.client.ask_by_topic(ask.text)
+        if ask.door == SERVICES:
+            return self.client.ask_by_services(ask.words)
+        assert ask.door == ACTION
+        present = any(self.truth.knows(word) for word in ask.words)
+        return self.client.ask_by_action(ask.text, search_s=SEARCH_S[present])
+
+    def _judged(self, ask: Ask, word: str, reply: Reply, image: np.ndarray) -> Answer | None:
+        found = [s for s in reply.segments if s.label.casefold() == word.casefold()]
+        judgement = self.truth.judge(word, (s.mask(image.shape) for s in found), image)
+        if judgement is None:
+            return None
+        code = "FOUND" if found else "NOT_FOUND"
+        if len(ask.words) == 1 or reply.code_name not in ("FOUND", "NOT_FOUND"):
+            code = reply.code_name  # the door's own word for it
+        return Answer(
+            query=ask.text,
+            word=word,
+            door=ask.door,
+            recording=self.name,
+            preset=self.preset,
+            code=code,
+            expected=judgement.expected,
+            score=found[0].score if found else reply.best_score,
+            iou=judgement.iou,
+            latency_ms=1000 * reply.latency_s,
+            correct=judgement.correct and code == judgement.expected,
+            note="" if self.truth.knows(word) else "absent in this recording",
+        )
+
+    def _failure(self, ask: Ask, word: str, code: str, note: str) -> Answer:
+        expected = "FOUND" if self.truth.knows(word) else "NOT_FOUND"
+        door = ask.door
+        return Answer(
+            ask.text, word, door, self.name, self.preset, code, expected, None, None, None, False, note
+        )
+
+    def _draw(self, ask: Ask, number: int, reply: Reply) -> None:
+        image = self.client.frame(COLOUR, reply.stamp_ns)
+        if image is None:
+            return
+        found = [(s.label, s.score, s.mask(image.shape[:2])) for s in reply.segments]
+        path = self._output / f"overlay_{self.name}_{number:02d}_{file_name(ask.text)}.png"
+        write_image(path, overlay(image, ask.words, found))
+
+    def film(self, words: Sequence[str]) -> list[np.ndarray]:
+        """One round of the recording as the node's overlay shows it, labelled with `words`."""
+        self.client.ask_by_topic(", ".join(f'"{word}"' for word in words))
+        self.client.keep(OVERLAY)
+        deadline = time.monotonic() + self._frames / self._rate_hz + 2.0
+        while len(self.client.frames(OVERLAY)) < self._frames and time.monotonic() < deadline:
+            self.check()
+            time.sleep(0.1)
+        return [image for _, image in self.client.frames(OVERLAY)]
+
+
+def own_domain() -> int:
+    """The ROS_DOMAIN_ID of this process, 0 where none is set."""
+    return int(os.environ.get("ROS_DOMAIN_ID") or 0)

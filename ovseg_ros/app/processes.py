@@ -1,0 +1,69 @@
+"""Child processes that cannot outlive the program: each in its own group, with a log file, always ended."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ovseg_ros.errors import OvsegError
+
+_PR_SET_PDEATHSIG = 1
+
+
+class ChildEnded(OvsegError):
+    """A process ended that should have gone on; the message holds the end of its log."""
+
+
+class Child:
+    """A running command; everything it prints goes to `log`."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        """Starts it; `env` is added to this process's environment."""
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+
+    def check(self) -> None:
+        """Raises ChildEnded where it has ended."""
+        status = self._process.poll()
+        if status is not None:
+            raise ChildEnded(f"{self.name} ended with status {status}; {self.log} ends:\n{self.tail()}")
+
+    def tail(self, lines: int = 15) -> str:
+        """The end of its log."""
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        return "\n".join("    " + line for line in text.splitlines()[-lines:]) or "    (nothing)"
+
+    def end(self, patience_s: float = 3.0) -> None:
+        """Ends it and what it started: interrupt, then kill after `patience_s` seconds."""
+        for which in (signal.SIGINT, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, which)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience_s)
+                break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # whatever is left of the group
+
+
+def _end_with_parent() -> None:
+    """Runs in the child: where the parent dies without cleaning up (Linux), the child is told to end."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
