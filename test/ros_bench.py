@@ -69,7 +69,7 @@ class ColourClip:
 
     size = 8
     embedding_dim = 5
-    logit_scale = 50.0
+    logit_scale = 10.0
 
     def __init__(self) -> None:
         self.encoded: list[tuple[str, ...]] = []
@@ -211,6 +211,8 @@ class Bench:
 
     def listen(self, kind: Any, topic: str, *, latched: bool = False) -> list[Any]:
         """Subscribes once to ~/topic; the list grows as messages come."""
+        if latched and topic in self._subscriptions:  # a late subscriber anew
+            self.client.destroy_subscription(self._subscriptions.pop(topic)[0])
         if topic not in self._subscriptions:
             received: list[Any] = []
             durability = QoSDurabilityPolicy.TRANSIENT_LOCAL if latched else QoSDurabilityPolicy.VOLATILE
@@ -222,7 +224,8 @@ class Bench:
             if not latched and self.node.active:
                 self.until(lambda: topic in self.node._outputs.names_wanted, f"for {topic} to be connected")
         received = self._subscriptions[topic][1]
-        received.clear()
+        if not latched:
+            received.clear()
         return received
 
     def deaf(self) -> None:

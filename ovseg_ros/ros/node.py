@@ -29,7 +29,9 @@ from ovseg_ros.ros.worker import Worker
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -67,10 +69,32 @@ def transition(method: Callable[[Any, Any], TransitionCallbackReturn]) -> Callab
         try:
             return method(self, state)
         except Exception:
-            self.get_logger().error(f"{method.__name__} failed:\n{traceback.format_exc()}")
+            if self.context.ok():  # else the process is being ended and nothing can be published any more
+                self.get_logger().error(f"{method.__name__} failed:\n{traceback.format_exc()}")
             raise
 
     return logged
+
+
+def survive_refused_transitions(node: LifecycleNode) -> None:
+    """A transition that the present state does not allow is answered with success: false.
+
+    In Humble and Jazzy rclpy lets the error through the service's callback, and it ends the node.
+    """
+    service = getattr(node, "_service_change_state", None)
+    if service is None:
+        return
+    change_state = service.callback
+
+    def answered(request: Any, response: Any) -> Any:
+        try:
+            return change_state(request, response)
+        except rclpy_implementation.RCLError as error:
+            node.get_logger().error(f"transition {request.transition.id} refused: {error}")
+            response.success = False
+            return response
+
+    service.callback = answered
 
 
 class OvsegNode(LifecycleNode):
@@ -86,6 +110,7 @@ class OvsegNode(LifecycleNode):
             ConfigError: a parameter's value is wrong.
         """
         super().__init__("ovseg", **node_arguments)
+        survive_refused_transitions(self)
         self._make_segmenter = make_segmenter
         self.vocabulary = Vocabulary.empty()
         self.engine: Engine | None = None
@@ -329,22 +354,26 @@ class OvsegNode(LifecycleNode):
         self.get_logger().error(f"inference failed, one frame is lost:\n{trace}", throttle_duration_sec=5.0)
 
 
-def main(args: list[str] | None = None) -> int:
+def main(args: list[str] | None = None, make_segmenter: Callable[[Settings], Any] = load_segmenter) -> int:
     """Runs the node until it is told to end; the exit status is 1 where it could not start, else 0."""
     rclpy.init(args=args)
     node, status, stopped = None, 0, True
     try:
-        node = OvsegNode()
+        node = OvsegNode(make_segmenter)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except StartFailed:
-        status = 1
-    except (ConfigError, rclpy.exceptions.ParameterException) as error:
+        status = int(rclpy.ok())
+    except (ConfigError, ParameterException) as error:
         rclpy.logging.get_logger("ovseg").fatal(str(error))
         status = 1
+    except Exception:
+        if rclpy.ok():
+            raise
+        # A signal took the context away under a callback, for example while the model was loading.
     finally:
         if node is not None:
             stopped = node.close()

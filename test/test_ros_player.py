@@ -1,0 +1,148 @@
+"""The player: a small recording made here, played over DDS with fresh stamps."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed")
+pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
+rosbag2 = pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installed")
+
+import cv2
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rclpy.serialization import serialize_message
+from ros_bench import camera_info_message, image_message
+from rosbags.typesys import Stores, get_typestore
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import String
+
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.ros import player
+
+pytestmark = pytest.mark.ros
+LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """Three moments of 8x6 pixels, red values 50, 150, 250; the third begins a new scene."""
+    folder = tmp_path_factory.mktemp("bag") / "three"
+    store = get_typestore(Stores.ROS2_JAZZY)
+    with rosbag2.Writer(folder, version=9, storage_plugin=rosbag2.StoragePlugin.MCAP) as writer:
+        topics = {}
+        for topic, kind in player.KINDS.items():
+            name = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
+            topics[topic] = writer.add_connection(topic, name, typestore=store)
+
+        def write(topic, message, stamp):
+            writer.write(topics[topic], stamp.sec * 10**9 + stamp.nanosec, serialize_message(message))
+
+        for number, red in enumerate((50, 150, 250)):
+            stamp = rclpy.time.Time(seconds=1000 + number).to_msg()
+            if number != 1:
+                write(player.NAMES, String(data=json.dumps({str(number + 1): {"name": f"thing {number}"}})), stamp)
+            picture = np.full((6, 8, 3), (0, 0, red), np.uint8)
+            jpeg = CompressedImage(format="jpeg", data=cv2.imencode(".png", picture)[1].tobytes())
+            depth = image_message(np.full((6, 8), 1000 + number, np.uint16), "16UC1", stamp)
+            truth = image_message(np.full((6, 8), number + 1, np.uint16), "16UC1", stamp)
+            info = camera_info_message(6, 8)
+            jpeg.header.stamp = info.header.stamp = stamp
+            jpeg.header.frame_id = "optical"
+            for topic, message in zip(player.KINDS, (jpeg, depth, info, truth)):
+                write(topic, message, stamp)
+    return folder
+
+
+def play(moments, topics, until, **options):
+    """Runs the player and a listener until `until(received)`; returns what came by topic, and the topics seen."""
+    defaults = argparse.Namespace(rate=50.0, once=False, compressed=False, ground_truth=False)
+    vars(defaults).update(options)
+    context = rclpy.context.Context()
+    rclpy.init(args=[], context=context)
+    received = {topic: [] for topic in topics}
+    listener = rclpy.create_node("listener", context=context)
+    for topic, kind in topics.items():
+        qos = LATCHED if topic == player.NAMES else 10
+        listener.create_subscription(kind, topic, received[topic].append, qos)
+    node = player.Player(moments, defaults, context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    executor.add_node(listener)
+    ended = threading.Event()
+
+    def spin():
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            ended.set()
+
+    thread = threading.Thread(target=spin, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not until(received, ended) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    published = {name for name, _ in node.get_publisher_names_and_types_by_node("camera", "/")}
+    now = node.get_clock().now().nanoseconds
+    context.try_shutdown()
+    thread.join(5)
+    node.destroy_node()
+    listener.destroy_node()
+    assert until(received, ended), {topic: len(messages) for topic, messages in received.items()}
+    return received, published, now
+
+
+def test_moments_are_read_in_order_and_decoded(recording):
+    moments = player.read_moments(recording)
+    assert [m.messages[player.COLOUR].data[0] for m in moments] == [50, 150, 250]
+    assert [bool(m.names) for m in moments] == [True, False, True]
+    assert all(m.messages[player.COLOUR].encoding == "rgb8" for m in moments)
+
+
+def test_it_loops_with_fresh_stamps_and_keeps_the_truth_to_itself(recording):
+    topics = {player.COLOUR: Image, player.DEPTH: Image, player.CAMERA_INFO: CameraInfo}
+    received, published, now = play(
+        player.read_moments(recording), topics, lambda got, _: len(got[player.COLOUR]) >= 6
+    )
+    colours, depths = received[player.COLOUR], received[player.DEPTH]
+    reds = [message.data[0] for message in colours]
+    assert set(reds) == {50, 150, 250} and all(reds[i] == reds[i + 3] for i in range(len(reds) - 3))
+    stamps = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in colours]
+    assert stamps == sorted(stamps) and 0 <= now - stamps[-1] < 10e9
+    assert colours[0].header.frame_id == "optical"
+    depth_of = {(m.header.stamp.sec, m.header.stamp.nanosec): m for m in depths}
+    paired = [(c, depth_of.get((c.header.stamp.sec, c.header.stamp.nanosec))) for c in colours]
+    assert all(np.frombuffer(d.data, np.uint16)[0] == 1000 + (c.data[0] - 50) // 100 for c, d in paired if d)
+    assert not any(name.startswith("/ground_truth") or "compressed" in name for name in published)
+
+
+def test_truth_and_compressed_on_demand(recording):
+    topics = {player.COMPRESSED: CompressedImage, player.INSTANCES: Image, player.NAMES: String}
+    received, _, _ = play(
+        player.read_moments(recording), topics, lambda got, _: all(got.values()), compressed=True, ground_truth=True
+    )
+    truth, compressed = received[player.INSTANCES][-1], received[player.COMPRESSED][-1]
+    assert truth.encoding == "16UC1" and truth.header.stamp.sec > 10**9 and compressed.header.stamp.sec > 10**9
+    assert "thing" in json.loads(received[player.NAMES][0].data).popitem()[1]["name"]
+
+
+def test_once_ends(recording):
+    received, _, _ = play(player.read_moments(recording), {}, lambda _, ended: ended.is_set(), once=True)
+    assert received == {}
+
+
+def test_what_cannot_be_played_is_said(recording, tmp_path, capsys):
+    assert player.main([str(tmp_path)]) == 1
+    assert str(tmp_path) in capsys.readouterr().err
+    assert player.main([str(recording), "--rate", "0"]) == 1
+    assert "rate" in capsys.readouterr().err
+    (tmp_path / "metadata.yaml").write_text("nonsense: [", encoding="utf-8")
+    with pytest.raises(InvalidInputError):
+        player.read_moments(tmp_path)
