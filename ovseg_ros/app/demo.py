@@ -19,6 +19,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 from ovseg_ros.app.demo_output import Answer, table, write_animation, write_result
 from ovseg_ros.app.demo_queries import GARAGE_ASKS, TABLETOP_ASKS, Ask, users_asks
 from ovseg_ros.app.demo_stage import Stage, own_domain
@@ -78,10 +80,14 @@ class Demo:
         if garage_asks:
             self.say("starting a second node (preset lite) for demo/garage")
             garage.start_node()
-        self._film(tabletop, tabletop_asks)
+        frames = self._film(tabletop, tabletop_asks)
         tabletop.close()
         if garage_asks:
             garage.start_camera()
+        if frames:  # written while the second node loads
+            size = write_animation(self._output / "tabletop.gif", frames, GIF_RATE_HZ)
+            self.say(f"tabletop.gif: {len(frames)} frames, {size / 1e6:.1f} MB")
+        if garage_asks:
             garage.wait_ready()
             self.answers += garage.ask_all(garage_asks)
 
@@ -110,15 +116,13 @@ class Demo:
             self._queries, lambda word: garage.truth.knows(word) and not tabletop.truth.knows(word)
         )
 
-    def _film(self, tabletop: Stage, asks: Sequence[Ask]) -> None:
+    def _film(self, tabletop: Stage, asks: Sequence[Ask]) -> list[np.ndarray]:
         words = [word for ask in asks for word in ask.words] if self._queries else tabletop.truth.names
+        words = list(dict.fromkeys(words))
         if not words:
-            return
-        self.say(f"filming the node's overlay of {', '.join(dict.fromkeys(words))}")
-        frames = tabletop.film(tuple(dict.fromkeys(words)))
-        if frames:
-            size = write_animation(self._output / "tabletop.gif", frames, GIF_RATE_HZ)
-            self.say(f"tabletop.gif: {len(frames)} frames, {size / 1e6:.1f} MB")
+            return []
+        self.say(f"filming the node's overlay of {', '.join(words)}")
+        return tabletop.film(words)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

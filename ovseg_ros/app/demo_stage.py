@@ -15,7 +15,7 @@ import numpy as np
 from ovseg_ros.app.demo_output import Answer, file_name, overlay, write_image
 from ovseg_ros.app.demo_queries import ACTION, SERVICES, TOPIC, Ask
 from ovseg_ros.app.demo_truth import Truth
-from ovseg_ros.app.processes import Child
+from ovseg_ros.app.processes import Child, end_all
 from ovseg_ros.errors import OvsegError
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ class Stage:
         if self._client is not None:
             self._client.close()
             self._client = None
-        for child in self._children.values():
-            child.end()
+        end_all(list(self._children.values()))
         self._children.clear()
 
     @property

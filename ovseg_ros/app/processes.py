@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -51,16 +52,27 @@ class Child:
         text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
         return "\n".join("    " + line for line in text.splitlines()[-lines:]) or "    (nothing)"
 
-    def end(self, patience_s: float = 3.0) -> None:
-        """Ends it and what it started: interrupt, then kill after `patience_s` seconds."""
-        for which in (signal.SIGINT, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, which)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience_s)
-                break
+    def signal(self, which: signal.Signals) -> None:
+        """Sends a signal to it and to what it started."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # whatever is left of the group
+            os.killpg(self._process.pid, which)
+
+    def ended(self, patience_s: float) -> bool:
+        """Whether it is over, at the latest after `patience_s` seconds."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience_s)
+        return self._process.poll() is not None
+
+
+def end_all(children: Sequence[Child], patience_s: float = 3.0) -> None:
+    """Ends children and all they started: interrupts them together, kills after `patience_s` seconds."""
+    for child in children:
+        child.signal(signal.SIGINT)
+    deadline = time.monotonic() + patience_s
+    for child in children:
+        child.ended(max(deadline - time.monotonic(), 0))
+        child.signal(signal.SIGKILL)  # also what is left of its group
+        child.ended(patience_s)
 
 
 def _end_with_parent() -> None:

@@ -1,0 +1,247 @@
+"""`make demo`'s runner: real processes over DDS, a small recording, a segmenter whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from evaluate_fixtures import BOXES, recorded
+from PIL import Image
+
+from ovseg_ros.app import demo, demo_output, demo_stage
+from ovseg_ros.app.demo_output import Answer, file_name, table, write_animation
+from ovseg_ros.app.demo_queries import ACTION, GARAGE_ASKS, SERVICES, TABLETOP_ASKS, TOPIC, Ask, users_asks
+from ovseg_ros.app.demo_truth import Truth
+from ovseg_ros.app.processes import Child, ChildEnded, end_all
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.recording import write_recording
+
+TRUTH = Truth({1: ("red mug", "crimson cup"), 2: ("green bowl",), 3: ("blue mug",)}, {"green bowl": 0.3})
+IMAGE = recorded(0).instances
+
+
+def box(instance: int, rows: int = 25) -> np.ndarray:
+    mask = np.zeros(IMAGE.shape, dtype=bool)
+    mask[BOXES[instance]] = True
+    mask[BOXES[instance][0].start + rows :] = False
+    return mask
+
+
+def test_words_name_things_by_name_synonym_or_end_of_name():
+    assert TRUTH.instances("Red  Mug") == [1]
+    assert TRUTH.instances("crimson cup") == [1]
+    assert TRUTH.instances("mug") == [1, 3]
+    assert TRUTH.instances("ug") == TRUTH.instances("red") == TRUTH.instances("cup") == []
+    assert TRUTH.names == ("red mug", "green bowl", "blue mug")
+    assert TRUTH.fits(["red mug", "giraffe"], IMAGE)
+    assert not TRUTH.fits(["red mug", "blue mug"], IMAGE)  # the blue one shows 100 pixels
+    assert Truth.of_frames([recorded(0)]).instances("crimson") == [1]
+
+
+@pytest.mark.parametrize(
+    ("word", "answered", "correct", "iou"),
+    [
+        ("red mug", [box(1)], True, 1.0),
+        ("mug", [box(1), box(2)], True, 1.0),  # only the best counts
+        ("mug", [box(2), box(1)], False, 0.0),
+        ("red mug", [box(1, rows=18)], False, 0.72),
+        ("green bowl", [box(2, rows=10)], True, 0.4),  # needs 0.3 only
+        ("red mug", [], False, None),
+        ("giraffe", [], True, None),
+        ("giraffe", [box(1)], False, None),
+    ],
+)
+def test_answers_are_judged(word, answered, correct, iou):
+    judgement = TRUTH.judge(word, answered, IMAGE)
+    assert judgement.correct is correct
+    assert judgement.iou == (None if iou is None else pytest.approx(iou))
+    assert judgement.expected == ("FOUND" if TRUTH.knows(word) else "NOT_FOUND")
+
+
+def test_what_hardly_shows_cannot_be_judged():
+    assert TRUTH.judge("blue mug", [box(3)], IMAGE) is None
+
+
+def test_the_users_words_go_round_the_doors():
+    tabletop, garage = users_asks(
+        'find moka pot, giraffe, "salt and pepper", motorcycle', lambda w: w == "motorcycle"
+    )
+    assert [ask.words for ask in tabletop] == [("moka pot",), ("giraffe",), ("salt and pepper",)]
+    assert {ask.door for ask in tabletop} == {ACTION, TOPIC, SERVICES}
+    assert [ask.words for ask in garage] == [("motorcycle",)]
+    with pytest.raises(InvalidInputError):
+        users_asks("find the", lambda word: False)
+
+
+def test_the_own_questions_use_every_door_and_can_be_read():
+    assert {ask.door for ask in TABLETOP_ASKS} == {ACTION, TOPIC, SERVICES}
+    assert "find teapot" in [ask.text for ask in TABLETOP_ASKS]
+    assert "find motorcycle" in [ask.text for ask in GARAGE_ASKS]
+    for ask in (*TABLETOP_ASKS, *GARAGE_ASKS):
+        assert ask.words
+
+
+def test_table_and_file_names():
+    answer = Answer("find é", "é", TOPIC, "tabletop", "mini", "FOUND", "FOUND", 0.912, 0.87, 123.4, True)
+    rows = table(
+        [answer, Answer("x", "x", ACTION, "t", "m", "INTERNAL", "FOUND", None, None, None, False)]
+    ).splitlines()
+    assert rows[1].split() == [
+        "ok",
+        "find",
+        "é",
+        "é",
+        "~/query",
+        "tabletop",
+        "(mini)",
+        "FOUND",
+        "0.91",
+        "0.87",
+        "123",
+    ]
+    assert rows[2].startswith("WRONG")
+    assert file_name("Find the red  mug?") == "find_the_red_mug"
+    assert file_name("茶壶") == "query"
+
+
+def test_an_animation_is_made_small_enough(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 255, (60, 80, 3), dtype=np.uint8) for _ in range(5)]
+    large = write_animation(tmp_path / "large.gif", noise, 9.0)
+    monkeypatch.setattr(demo_output, "MAX_ANIMATION_BYTES", large // 2)
+    small = write_animation(tmp_path / "small.gif", noise, 9.0)
+    assert small == (tmp_path / "small.gif").stat().st_size <= large // 2
+    with Image.open(tmp_path / "small.gif") as picture:
+        assert picture.n_frames == 5
+
+
+def test_children_are_ended_with_all_they_started(tmp_path):
+    script = "import subprocess; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
+    child = Child("sleeper", [sys.executable, "-c", script], tmp_path / "sleeper.log")
+    deadline = time.monotonic() + 20
+    while not child.tail().strip().isdigit() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    child.check()
+    grandchild = int(child.tail())
+    end_all([child])
+    for _ in range(100):
+        state = Path(f"/proc/{grandchild}/stat")
+        if not state.exists() or ") Z " in state.read_text():
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the grandchild lives on")
+    with pytest.raises(ChildEnded, match="sleeper ended"):
+        child.check()
+
+
+def test_a_child_that_fails_shows_its_log(tmp_path):
+    child = Child(
+        "broken", [sys.executable, "-c", "import sys; sys.exit('no camera')"], tmp_path / "broken.log"
+    )
+    deadline = time.monotonic() + 20
+    while "no camera" not in child.tail() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert child.ended(20)
+    with pytest.raises(ChildEnded, match="no camera"):
+        child.check()
+
+
+def test_no_recording_fails_with_a_result(tmp_path, monkeypatch):
+    def nowhere(name):
+        raise InvalidInputError("no recording")
+
+    monkeypatch.setattr(demo, "recording_folder", nowhere)
+    assert demo.main(["--output", str(tmp_path / "out")]) == 1
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["ok"] is False
+    assert result["error"] == "no recording"
+
+
+@pytest.fixture
+def box_demo(tmp_path, monkeypatch):
+    """The demo on two small recordings, its node the real one with the box segmenter; the output folder."""
+    scenes = [recorded(i, shown=(1,) if i < 4 else (2, 3)) for i in range(8)]
+    for name in ("tabletop", "garage"):
+        write_recording(tmp_path / "demo" / name, scenes)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "TABLETOP_RATE_HZ", 8.0)
+    monkeypatch.setattr(demo, "GARAGE_RATE_HZ", 8.0)
+    node = Path(__file__).resolve().with_name("demo_box_node.py")
+    start = demo_stage.Child
+
+    def with_box_node(name, command, log, env):
+        if "ovseg_ros.ros.node" in command:
+            command = [sys.executable, str(node), *command[3:]]
+        return start(name, command, log, env)
+
+    monkeypatch.setattr(demo_stage, "Child", with_box_node)
+    return tmp_path / "out" / "demo"
+
+
+@pytest.mark.ros
+def test_the_whole_demo_over_dds(box_demo, monkeypatch, capsys):
+    asks = (
+        Ask("find red", ACTION),
+        Ask("where is the green?", TOPIC),
+        Ask("crimson", SERVICES),
+        Ask("yak", ACTION),
+        Ask("yak, red", SERVICES),
+    )
+    monkeypatch.setattr(demo, "TABLETOP_ASKS", asks)
+    monkeypatch.setattr(demo, "GARAGE_ASKS", (Ask("green", TOPIC), Ask("yak", TOPIC)))
+    assert demo.main([]) == 0, capsys.readouterr().out
+    result = json.loads((box_demo / "result.json").read_text())
+    assert result["ok"] is True
+    got = [(a["recording"], a["word"], a["door"], a["code"], a["correct"]) for a in result["answers"]]
+    assert got == [
+        ("tabletop", "red", ACTION, "FOUND", True),
+        ("tabletop", "green", TOPIC, "FOUND", True),
+        ("tabletop", "crimson", SERVICES, "FOUND", True),
+        ("tabletop", "yak", ACTION, "NOT_FOUND", True),
+        ("tabletop", "yak", SERVICES, "NOT_FOUND", True),
+        ("tabletop", "red", SERVICES, "FOUND", True),
+        ("garage", "green", TOPIC, "FOUND", True),
+        ("garage", "yak", TOPIC, "NOT_FOUND", True),
+    ]
+    for answer in result["answers"]:
+        assert (answer["iou"] == 1.0) is (answer["code"] == "FOUND")
+        assert 0 < answer["latency_ms"] < 60_000
+    pictures = sorted(box_demo.glob("overlay_*.png"))
+    assert len(pictures) == 7
+    assert cv2.imread(str(pictures[0])).shape == (60, 80, 3)
+    with Image.open(box_demo / "tabletop.gif") as picture:
+        assert picture.n_frames >= 4
+    assert "8 of 8 answers are right" in capsys.readouterr().out
+
+
+@pytest.mark.ros
+def test_a_wrong_answer_is_exit_1(box_demo, monkeypatch):
+    monkeypatch.setattr(demo.Demo, "_film", lambda *_: None)
+    # "scarlet" is a synonym of green to the recording, and red to the segmenter
+    assert demo.main(["--queries", "scarlet, yak"]) == 1
+    answers = json.loads((box_demo / "result.json").read_text())["answers"]
+    assert [(a["word"], a["code"], a["correct"]) for a in answers] == [
+        ("scarlet", "NOT_FOUND", False),
+        ("yak", "NOT_FOUND", True),
+    ]
+    assert answers[1]["note"] == "absent in this recording"
+
+
+@pytest.mark.ros
+def test_a_node_that_cannot_start_ends_the_demo(box_demo, monkeypatch, capsys):
+    monkeypatch.setattr(demo_stage, "Child", lambda name, command, log, env: Child(name, ["false"], log, env))
+    assert demo.main([]) == 1
+    assert "ended with status 1" in capsys.readouterr().out
+    assert json.loads((box_demo / "result.json").read_text())["ok"] is False
+
+
+def test_the_domain_is_the_environments(monkeypatch):
+    monkeypatch.setitem(os.environ, "ROS_DOMAIN_ID", "42")
+    assert demo_stage.own_domain() == 42
