@@ -19,6 +19,9 @@ import torch
 from action_msgs.msg import GoalStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from ovseg_ros.action import FindObject
+from ovseg_ros.msg import Segmentation, Vocabulary
+from ovseg_ros.srv import EmbedText, SegmentImage, SetVocabulary
 from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -28,14 +31,11 @@ from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
+from std_srvs.srv import SetBool
 
-from ovseg_ros.action import FindObject
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
-from ovseg_ros.msg import Segmentation, Vocabulary
 from ovseg_ros.ros.node import OvsegNode
-from ovseg_ros.srv import EmbedText, SegmentImage, SetVocabulary
-from std_srvs.srv import SetBool
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 PATIENCE_S = 10.0
@@ -65,7 +65,7 @@ class ColourProposer:
 
 
 class ColourClip:
-    """Embeds a region as its mean colour, a colour word as that colour, "wall" and any other word as a direction each."""
+    """Embeds a region as its mean colour, a colour word as that colour, "wall" and the rest as one more."""
 
     size = 8
     embedding_dim = 5
@@ -109,7 +109,9 @@ def picture(red: bool = True, blue: bool = False, height: int = 24, width: int =
     return image
 
 
-def image_message(pixels: np.ndarray, encoding: str = "rgb8", stamp: Any = None, frame_id: str = "camera") -> Image:
+def image_message(
+    pixels: np.ndarray, encoding: str = "rgb8", stamp: Any = None, frame_id: str = "camera"
+) -> Image:
     """An Image message of an array."""
     message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
     message.step = pixels.shape[1] * pixels[0, 0].nbytes
@@ -136,7 +138,9 @@ class Bench:
         rclpy.init(args=[], context=self.context, domain_id=1 + os.getpid() % 100)
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         self.node = OvsegNode(
-            make_segmenter or (lambda settings: self.segmenter), context=self.context, parameter_overrides=overrides
+            make_segmenter or (lambda settings: self.segmenter),
+            context=self.context,
+            parameter_overrides=overrides,
         )
         self.client = Node("client", context=self.context)
         self.failure: BaseException | None = None
@@ -205,8 +209,14 @@ class Bench:
     def active(self) -> Bench:
         """Waits until the node is active and its inputs are connected."""
         self.until(lambda: self.node.active, "for the node to be active")
-        self.until(lambda: self.images.get_subscription_count() and self.depths.get_subscription_count(), "for inputs")
-        self.until(lambda: self.queries.get_subscription_count() and self.infos.get_subscription_count(), "for inputs")
+        self.until(
+            lambda: self.images.get_subscription_count() and self.depths.get_subscription_count(),
+            "for inputs",
+        )
+        self.until(
+            lambda: self.queries.get_subscription_count() and self.infos.get_subscription_count(),
+            "for inputs",
+        )
         return self
 
     def listen(self, kind: Any, topic: str, *, latched: bool = False) -> list[Any]:
@@ -256,7 +266,12 @@ class Bench:
         self.until(lambda: count() > before, "for the node to receive")
 
     def show_with_depth(
-        self, depth: np.ndarray, pixels: np.ndarray | None = None, *, encoding: str = "32FC1", info: Any = None
+        self,
+        depth: np.ndarray,
+        pixels: np.ndarray | None = None,
+        *,
+        encoding: str = "32FC1",
+        info: Any = None,
     ) -> Image:
         """Publishes camera_info, depth and a picture of one stamp, in this order."""
         stamp, source = self.now(), self.node.engine.source
@@ -282,7 +297,9 @@ class Bench:
     def set(self, **values: Any) -> Any:
         """Sets one parameter over its service; returns the result with `successful` and `reason`."""
         self.parameters.wait_for_services(PATIENCE_S)
-        future = self.parameters.set_parameters([Parameter(name, value=value) for name, value in values.items()])
+        future = self.parameters.set_parameters(
+            [Parameter(name, value=value) for name, value in values.items()]
+        )
         self.until(future.done, "for set_parameters")
         return future.result().results[0]
 

@@ -34,7 +34,9 @@ def rig():
 
 
 def test_nothing_yet(rig):
-    assert rig.source.newest() is None and rig.source.newest_seq() == 0 and not rig.source.waits_for_depth
+    assert rig.source.newest() is None
+    assert rig.source.newest_seq() == 0
+    assert not rig.source.waits_for_depth
 
 
 def test_newest_wins_and_unused_ones_are_drops(rig):
@@ -42,8 +44,11 @@ def test_newest_wins_and_unused_ones_are_drops(rig):
     for image in images:
         rig.source.add_image(image)
     shot = rig.source.newest()
-    assert shot.image is images[2] and shot.seq == 3 and rig.shots == 3
-    assert rig.source.counts.images == 3 and rig.source.counts.dropped == 2
+    assert shot.image is images[2]
+    assert shot.seq == 3
+    assert rig.shots == 3
+    assert rig.source.counts.images == 3
+    assert rig.source.counts.dropped == 2
     assert rig.source.newest() is shot  # it stays, for the next question
     rig.source.add_image(message(1.3))
     assert rig.source.counts.dropped == 2  # the one before was used
@@ -64,7 +69,9 @@ def test_depth_of_the_same_time_is_paired(rig, depth_first):
     for step in reversed(steps) if depth_first else steps:
         step()
     shot = rig.source.newest()
-    assert shot.image is image and shot.depth is depth and rig.shots == 1
+    assert shot.image is image
+    assert shot.depth is depth
+    assert rig.shots == 1
 
 
 def test_image_waits_for_depth_then_goes_without(rig):
@@ -73,12 +80,14 @@ def test_image_waits_for_depth_then_goes_without(rig):
     assert rig.source.newest() is None
     rig.time += 0.25
     shot = rig.source.newest()
-    assert shot.depth is None and rig.source.counts.without_depth == 1
+    assert shot.depth is None
+    assert rig.source.counts.without_depth == 1
 
 
 def test_images_do_not_wait_when_no_depth_arrives(rig):
     rig.source.add_image(message(1.0))
-    assert rig.source.newest().depth is None and rig.source.counts.without_depth == 0
+    assert rig.source.newest().depth is None
+    assert rig.source.counts.without_depth == 0
     rig.source.add_depth(message(1.0))
     rig.time += 2.0  # the depth camera died
     rig.source.add_image(message(3.0))
@@ -101,19 +110,23 @@ def test_needed_depth_is_never_left_out(rig):
     rig.source.needs_depth = True
     rig.source.add_image(message(1.0))
     rig.time += 5
-    assert rig.source.newest() is None and rig.source.waits_for_depth
+    assert rig.source.newest() is None
+    assert rig.source.waits_for_depth
     rig.source.add_depth(message(1.0))
     assert rig.source.newest() is None  # intrinsics are needed as well
     info = message(0)
     rig.source.add_camera_info(info)
     shot = rig.source.newest()
-    assert shot.depth is not None and shot.camera_info is info and not rig.source.waits_for_depth
+    assert shot.depth is not None
+    assert shot.camera_info is info
+    assert not rig.source.waits_for_depth
 
 
 def test_out_of_order_is_not_used(rig):
     rig.source.add_image(message(2.0))
     rig.source.add_image(message(1.9))
-    assert rig.source.newest_seq() == 1 and rig.source.counts.out_of_order == 1
+    assert rig.source.newest_seq() == 1
+    assert rig.source.counts.out_of_order == 1
 
 
 def test_time_jump_back_forgets_all_but_intrinsics(rig):
@@ -123,18 +136,23 @@ def test_time_jump_back_forgets_all_but_intrinsics(rig):
     rig.source.add_image(message(50.0))
     rig.source.add_image(message(1.0))
     shot = rig.source.newest()
-    assert rig.resets == 1 and rig.source.counts.time_jumps == 1
-    assert shot.seq == 2 and shot.depth is None and shot.camera_info is info
+    assert rig.resets == 1
+    assert rig.source.counts.time_jumps == 1
+    assert shot.seq == 2
+    assert shot.depth is None
+    assert shot.camera_info is info
 
 
 def test_stamp_zero_is_no_jump(rig):
     rig.source.add_image(message(50.0))
     rig.source.add_image(message(0))
-    assert rig.source.newest_seq() == 2 and rig.source.counts.time_jumps == 0
+    assert rig.source.newest_seq() == 2
+    assert rig.source.counts.time_jumps == 0
 
 
 def test_waiting_images_are_bounded(rig):
     rig.source.needs_depth = True
     for number in range(50):
         rig.source.add_image(message(1 + number / 30))
-    assert len(rig.source._images) == 8 and rig.source.counts.dropped == 42
+    assert len(rig.source._images) == 8
+    assert rig.source.counts.dropped == 42

@@ -30,7 +30,9 @@ def message(pixels: np.ndarray, encoding: str, padding: int = 0, big_endian: boo
     rows = pixels.reshape(pixels.shape[0], -1)
     rows = rows.astype(rows.dtype.newbyteorder(">" if big_endian else "<"))
     data = b"".join(row.tobytes() + b"\xee" * padding for row in rows)
-    image = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding, is_bigendian=int(big_endian))
+    image = Image(
+        height=pixels.shape[0], width=pixels.shape[1], encoding=encoding, is_bigendian=int(big_endian)
+    )
     image.step, image.data = len(data) // pixels.shape[0], data
     return image
 
@@ -65,7 +67,9 @@ def test_bayer(pattern):
     channel = dict(zip("rgb", ORANGE))
     tile = np.array([[channel[c] for c in pattern[:2]], [channel[c] for c in pattern[2:]]])
     mosaic = np.tile(tile, (4, 4))
-    assert (colour_from_image(message(mosaic.astype(np.uint8), f"bayer_{pattern}8"))[2:-2, 2:-2] == ORANGE).all()
+    assert (
+        colour_from_image(message(mosaic.astype(np.uint8), f"bayer_{pattern}8"))[2:-2, 2:-2] == ORANGE
+    ).all()
     wide = message((mosaic * 257).astype(np.uint16), f"bayer_{pattern}16")
     assert (colour_from_image(wide)[2:-2, 2:-2] == ORANGE).all()
 
@@ -76,7 +80,9 @@ def test_yuv_422(encoding):
     pair = [u, y, v, y] if encoding in ("yuv422", "uyvy") else [y, u, y, v]
     pixels = np.tile(np.array(pair, np.uint8), (2, 3)).reshape(2, 6, 2)
     red, green, blue = colour_from_image(message(pixels, encoding))[0, 0].astype(int)
-    assert red > 230 and 100 < green < 180 and blue < 40
+    assert red > 230
+    assert 100 < green < 180
+    assert blue < 40
     with pytest.raises(InvalidInputError, match="even width"):
         colour_from_image(message(pixels[:, :5], encoding))
 
@@ -119,7 +125,8 @@ def test_depth_by_rep_118():
     millimetres = np.array([[0, 1500], [65535, 1]], np.uint16)
     for big_endian in (False, True):
         metres = depth_from_image(message(millimetres, "16UC1", 2, big_endian))
-        assert metres.dtype == np.float32 and np.allclose(metres, [[0, 1.5], [65.535, 0.001]])
+        assert metres.dtype == np.float32
+        assert np.allclose(metres, [[0, 1.5], [65.535, 0.001]])
         floats = message(np.array([[np.nan, 2.5]], np.float32), "32FC1", 0, big_endian)
         assert np.array_equal(depth_from_image(floats), np.array([[np.nan, 2.5]], np.float32), equal_nan=True)
     with pytest.raises(InvalidInputError, match="16UC1"):

@@ -18,14 +18,14 @@ pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colco
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from ovseg_ros.msg import ResultCode, Segmentation
+from ovseg_ros.srv import SegmentImage
 from rclpy.qos import QoSProfile
 from ros_bench import Bench, image_message, picture
 from sensor_msgs.msg import CompressedImage, Image
 
 from ovseg_ros.errors import WeightsError
-from ovseg_ros.msg import ResultCode, Segmentation
 from ovseg_ros.ros.node import main
-from ovseg_ros.srv import SegmentImage
 
 pytestmark = pytest.mark.ros
 HERE = Path(__file__).resolve().parent
@@ -68,8 +68,11 @@ def test_every_transition_and_inactive_in_between(make_bench):
         bench.until(lambda: bench.images.get_subscription_count() == 0)
     thread = bench.node._worker._thread
     assert bench.transition("cleanup")
-    assert bench.node.engine is None and not thread.is_alive() and not len(bench.node.vocabulary)
-    assert bench.transition("configure") and bench.transition("activate")
+    assert bench.node.engine is None
+    assert not thread.is_alive()
+    assert not len(bench.node.vocabulary)
+    assert bench.transition("configure")
+    assert bench.transition("activate")
     bench.active().show()
     assert bench.find("red").code == ResultCode.FOUND
     assert bench.transition("active_shutdown")
@@ -106,7 +109,8 @@ def test_failing_configure_leaves_a_node_that_can_be_mended(make_bench):
     bench = make_bench(make_segmenter, autostart=False)
     assert not bench.transition("configure")
     broken.clear()
-    assert bench.transition("configure") and bench.transition("activate")
+    assert bench.transition("configure")
+    assert bench.transition("activate")
 
 
 def test_parameters_live_and_refused(make_bench):
@@ -119,7 +123,8 @@ def test_parameters_live_and_refused(make_bench):
     assert bench.find("red").code == ResultCode.FOUND
     latched = bench.vocabulary()
     assert latched.thresholds[0] == pytest.approx(0.3)
-    assert bench.set(vocabulary=["green", ""]).successful and bench.node.vocabulary.names == ("green",)
+    assert bench.set(vocabulary=["green", ""]).successful
+    assert bench.node.vocabulary.names == ("green",)
     assert list(bench.vocabulary().labels) == ["green"]
     for values, reason in [
         ({"threshold": 2.0}, "0 to 1"),
@@ -129,33 +134,42 @@ def test_parameters_live_and_refused(make_bench):
         ({"autostart": False}, ""),
     ]:
         result = bench.set(**values)
-        assert not result.successful and reason in result.reason, values
-    assert bench.node.settings.threshold == 0.3 and bench.node.vocabulary.names == ("green",)
+        assert not result.successful, values
+        assert reason in result.reason
+    assert bench.node.settings.threshold == 0.3
+    assert bench.node.vocabulary.names == ("green",)
 
 
 def test_background_and_mask_limits_are_live(make_bench):
     bench = make_bench().active()
     bench.show(picture(red=True, blue=True))
     options = bench.node.engine._options()
-    assert options.background == ("wall",) and options.min_mask_pixels == 1
+    assert options.background == ("wall",)
+    assert options.min_mask_pixels == 1
     assert bench.set(background_labels=["preset", "floor"]).successful
     assert bench.set(min_mask_pixels=70, max_masks=5, background_max_similarity=0.5, granularity=1.0)
     options = bench.node.engine._options()
-    assert options.background == ("wall", "floor") and options.min_mask_pixels == 70
+    assert options.background == ("wall", "floor")
+    assert options.min_mask_pixels == 70
     bench.show(picture(red=True, blue=True))
     bench.until(lambda: bench.node.engine.source.newest_seq() > bench.node.engine.last_seq)
     bench.node.engine.forget()
     assert bench.find("blue").code == ResultCode.NOT_FOUND  # its 60 pixels are under the limit
     assert bench.find("red").code == ResultCode.FOUND
-    assert bench.set(background_labels=[""]).successful and bench.node.engine._options().background == ()
+    assert bench.set(background_labels=[""]).successful
+    assert bench.node.engine._options().background == ()
 
 
 def test_256th_label_is_refused_by_name(make_bench):
     bench = make_bench().active()
     reply = bench.words(*(f"thing {n}" for n in range(255)))
-    assert reply.success and len(reply.vocabulary.labels) == 255 and not reply.rejected
+    assert reply.success
+    assert len(reply.vocabulary.labels) == 255
+    assert not reply.rejected
     full = bench.words("one more", operation=1)
-    assert list(full.rejected) == ["one more"] and "255" in full.reasons[0] and not full.success
+    assert list(full.rejected) == ["one more"]
+    assert "255" in full.reasons[0]
+    assert not full.success
     assert not bench.set(vocabulary=["one more"]).successful
     assert bench.words("thing 7").success
 
@@ -165,7 +179,8 @@ def test_compressed_transport(make_bench):
 
     bench = make_bench(image_transport="compressed", autostart=False, vocabulary="red")
     publisher = bench.client.create_publisher(CompressedImage, "/image/compressed", 1)
-    assert bench.transition("configure") and bench.transition("activate")
+    assert bench.transition("configure")
+    assert bench.transition("activate")
     bench.until(publisher.get_subscription_count)
     message = CompressedImage(format="png")
     for data, code in ((b"junk", ResultCode.NO_IMAGE), (None, ResultCode.FOUND)):
@@ -190,8 +205,12 @@ def test_diagnostics(make_bench):
     bench.until(lambda: said(DiagnosticStatus.ERROR, "cosmic ray"))
     status = heard[-1].status[0]
     values = {pair.key: pair.value for pair in status.values}
-    assert status.name == "/ovseg: segmentation" and values["model"] == "colours" and values["vocabulary"] == "red"
-    assert values["images"] == "1" and int(values["failed"]) >= 1 and int(values["memory_mb"]) > 10
+    assert status.name == "/ovseg: segmentation"
+    assert values["model"] == "colours"
+    assert values["vocabulary"] == "red"
+    assert values["images"] == "1"
+    assert int(values["failed"]) >= 1
+    assert int(values["memory_mb"]) > 10
     assert {"rate_hz", "inference_s", "latency_s", "dropped", "frame_age_s", "device"} <= set(values)
 
 
@@ -204,7 +223,8 @@ def test_depth_arriving_later_is_waited_for(make_bench):
     bench.show(stamp=stamp)
     bench.depths.publish(image_message(np.full((24, 32), 2.0, np.float32), "32FC1", stamp))
     bench.until(lambda: len(received) == 2)
-    assert received[1].has_depth and received[1].segments[0].centroid.z == pytest.approx(2.0)
+    assert received[1].has_depth
+    assert received[1].segments[0].centroid.z == pytest.approx(2.0)
 
 
 # The process
@@ -272,7 +292,8 @@ def test_a_signal_ends_the_process_with_status_0(moment, end):
             output, _ = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert process.returncode == 0 and "Traceback" not in output, output
+    assert process.returncode == 0, output
+    assert "Traceback" not in output, output
 
 
 @pytest.mark.parametrize(

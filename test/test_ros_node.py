@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,15 +13,15 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
 
 from action_msgs.msg import GoalStatus
-from ros_bench import COLOURS, Bench, camera_info_message, image_message, picture
+from ovseg_ros.msg import ResultCode
+from ovseg_ros.srv import EmbedText, SegmentImage
+from ros_bench import Bench, camera_info_message, image_message, picture
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 from visualization_msgs.msg import Marker, MarkerArray
 
 from ovseg_ros.errors import OutOfMemoryError
-from ovseg_ros.msg import ResultCode
-from ovseg_ros.srv import EmbedText, SegmentImage
 
 pytestmark = pytest.mark.ros
 
@@ -36,7 +38,9 @@ def bench(shared):
     """The shared node, active, with no image, no words and no listeners."""
     shared.deaf()
     shared.proposer.error = None
-    shared.proposer.needs_depth = shared.node.engine.source.needs_depth = shared.node.engine.needs_depth = False
+    shared.proposer.needs_depth = shared.node.engine.source.needs_depth = shared.node.engine.needs_depth = (
+        False
+    )
     shared.proposer.gate.set()
     shared.words()
     shared.node.engine.source.reset()
@@ -61,14 +65,19 @@ def test_segmentation_carries_header_and_vocabulary_verbatim(bench):
     box = segment.box
     assert (box.x_offset, box.y_offset, box.width, box.height, segment.area_px) == (6, 4, 10, 8, 80)
     assert (segment.mask.encoding, segment.mask.width, segment.mask.height) == ("mono8", 10, 8)
-    assert set(segment.mask.data) == {255} and segment.mask.header == sent.header
-    assert segment.score > 0.9 and not segment.has_3d
+    assert set(segment.mask.data) == {255}
+    assert segment.mask.header == sent.header
+    assert segment.score > 0.9
+    assert not segment.has_3d
     labels = np.frombuffer(message.label_image.data, np.uint8).reshape(24, 32)
     ids = dict(zip(message.labels, message.label_ids))
-    assert (labels[4:12, 6:16] == ids["red"]).all() and (labels == 255).sum() == 24 * 32 - 80 - 60
+    assert (labels[4:12, 6:16] == ids["red"]).all()
+    assert (labels == 255).sum() == 24 * 32 - 80 - 60
     instances = np.frombuffer(message.instance_image.data, np.uint16).reshape(24, 32)
-    assert message.instance_image.encoding == "16UC1" and (instances[4:12, 6:16] == segment.instance_id).all()
-    assert 0 < message.latency_s < 5 and message.inference_time_s > 0
+    assert message.instance_image.encoding == "16UC1"
+    assert (instances[4:12, 6:16] == segment.instance_id).all()
+    assert 0 < message.latency_s < 5
+    assert message.inference_time_s > 0
 
 
 def test_stamp_zero_is_taken_and_has_no_latency(bench):
@@ -90,7 +99,8 @@ def test_vocabulary_change_in_mid_inference_does_not_touch_that_frame(bench):
     second = bench.words("blue").vocabulary.version
     bench.proposer.gate.set()
     bench.until(lambda: len(received) == 2)
-    assert [m.vocabulary_version for m in received] == [first, first] and second > first
+    assert [m.vocabulary_version for m in received] == [first, first]
+    assert second > first
     assert list(received[1].labels) == ["red"]
     bench.show()
     assert bench.until(lambda: len(received) == 3 and received[2]).vocabulary_version == second
@@ -126,7 +136,9 @@ def test_only_what_is_listened_to_is_published(bench):
     bench.show()
     message = bench.until(lambda: confidence)[0]
     values = np.frombuffer(message.data, np.uint8).reshape(24, 32)
-    assert message.encoding == "mono8" and values[5, 7] > 200 and values[0, 0] == 0
+    assert message.encoding == "mono8"
+    assert values[5, 7] > 200
+    assert values[0, 0] == 0
 
 
 def test_every_image_output(bench):
@@ -139,22 +151,28 @@ def test_every_image_output(bench):
     assert [outputs[n][0].encoding for n in outputs] == ["mono8", "16UC1", "rgb8"]
     assert all(outputs[n][0].header == sent.header for n in outputs)
     first, box, name = markers[0].markers
-    assert first.action == Marker.DELETEALL and name.text.startswith("red ")
-    assert box.pose.position.z == pytest.approx(2.0) and box.header == sent.header
+    assert first.action == Marker.DELETEALL
+    assert name.text.startswith("red ")
+    assert box.pose.position.z == pytest.approx(2.0)
+    assert box.header == sent.header
     cloud = clouds[0]
     assert [f.name for f in cloud.fields] == ["x", "y", "z", "rgb", "label", "instance"]
-    assert (cloud.height, cloud.width, cloud.point_step) == (24, 32, 20) and cloud.header == sent.header
+    assert (cloud.height, cloud.width, cloud.point_step) == (24, 32, 20)
+    assert cloud.header == sent.header
     layout = np.dtype([(n, "<f4") for n in "xyz"] + [("rgb", "<u4"), ("label", "<u2"), ("instance", "<u2")])
     points = np.frombuffer(cloud.data, layout).reshape(24, 32)
-    assert points["z"][5, 7] == 2.0 and points["rgb"][5, 7] == 0xFF0000
-    assert points["x"][5, 16] == pytest.approx(0.0) and points["label"][5, 7] != 255 == points["label"][0, 0]
+    assert points["z"][5, 7] == 2.0
+    assert points["rgb"][5, 7] == 0xFF0000
+    assert points["x"][5, 16] == pytest.approx(0.0)
+    assert points["label"][5, 7] != 255 == points["label"][0, 0]
 
 
 def test_empty_vocabulary_is_a_valid_idle_state(bench):
     received = bench.segmentations()
     bench.show()
     message = bench.until(lambda: received)[0]
-    assert list(message.labels) == [] and list(message.segments) == []
+    assert list(message.labels) == []
+    assert list(message.segments) == []
     assert set(message.label_image.data) == {255}
     assert bench.proposer.frames == []  # no word, no work
 
@@ -210,24 +228,33 @@ def test_non_ascii_query(bench):
 
 def test_set_vocabulary_add_remove_thresholds(bench):
     reply = bench.words("red", "blue", thresholds=[0.25, 0])
-    assert reply.success and list(reply.vocabulary.thresholds) == [0.25, 0.5]
+    assert reply.success
+    assert list(reply.vocabulary.thresholds) == [0.25, 0.5]
     ids = dict(zip(reply.vocabulary.labels, reply.vocabulary.label_ids))
     assert list(bench.words("green", operation=1).vocabulary.labels) == ["red", "blue", "green"]
     removed = bench.words("red", "giraffe", operation=2)
     assert list(removed.vocabulary.labels) == ["blue", "green"]
-    assert list(removed.rejected) == ["giraffe"] and removed.reasons[0]
+    assert list(removed.rejected) == ["giraffe"]
+    assert removed.reasons[0]
     again = bench.words("red")
-    assert again.vocabulary.label_ids[0] == ids["red"] and again.vocabulary.names_by_id[ids["blue"]] == "blue"
+    assert again.vocabulary.label_ids[0] == ids["red"]
+    assert again.vocabulary.names_by_id[ids["blue"]] == "blue"
 
 
 def test_set_vocabulary_says_what_it_refused_and_why(bench):
     reply = bench.words("red", "RED", "x" * 200, " ")
-    assert reply.success and list(reply.vocabulary.labels) == ["red"] and len(reply.rejected) == 3
-    assert all(reply.reasons) and "128 bytes" in reply.reasons[1]
+    assert reply.success
+    assert list(reply.vocabulary.labels) == ["red"]
+    assert len(reply.rejected) == 3
+    assert all(reply.reasons)
+    assert "128 bytes" in reply.reasons[1]
     bad = bench.words("blue", operation=9)
-    assert not bad.success and "REPLACE" in bad.message and list(bad.vocabulary.labels) == ["red"]
+    assert not bad.success
+    assert "REPLACE" in bad.message
+    assert list(bad.vocabulary.labels) == ["red"]
     uneven = bench.words("blue", thresholds=[0.1, 0.2])
-    assert not uneven.success and bench.node.vocabulary.names == ("red",)
+    assert not uneven.success
+    assert bench.node.vocabulary.names == ("red",)
     out = bench.words("blue", thresholds=[1.5])
     assert list(out.rejected) == ["blue"]
 
@@ -245,10 +272,12 @@ def test_segment_newest_image_with_own_words(bench):
     before = bench.node.vocabulary
     reply = bench.call(bench.segment, SegmentImage.Request(labels=["red"]))
     assert (reply.code, reply.segmentation.segments[0].label) == (ResultCode.FOUND, "red")
-    assert reply.segmentation.header == sent.header and reply.segmentation.vocabulary_version == 0
+    assert reply.segmentation.header == sent.header
+    assert reply.segmentation.vocabulary_version == 0
     assert bench.node.vocabulary is before
     reply = bench.call(bench.segment, SegmentImage.Request())
-    assert reply.code == ResultCode.NOT_FOUND and list(reply.segmentation.labels) == ["blue"]
+    assert reply.code == ResultCode.NOT_FOUND
+    assert list(reply.segmentation.labels) == ["blue"]
     assert reply.segmentation.vocabulary_version == before.version
 
 
@@ -260,9 +289,11 @@ def test_segment_given_image_with_depth(bench):
     given.depth.header.frame_id = "elsewhere"
     given.labels = ["red"]
     reply = bench.call(bench.segment, given)
-    assert reply.code == ResultCode.FOUND and reply.segmentation.header.frame_id == "elsewhere"
+    assert reply.code == ResultCode.FOUND
+    assert reply.segmentation.header.frame_id == "elsewhere"
     segment = reply.segmentation.segments[0]
-    assert segment.has_3d and segment.centroid.z == pytest.approx(1.5)
+    assert segment.has_3d
+    assert segment.centroid.z == pytest.approx(1.5)
     # columns 6..15 around cx = 16 at focal length 30: nine pixel steps of 1.5 / 30 m
     assert segment.size.x == pytest.approx(9 * 1.5 / 30, abs=1e-3)
 
@@ -279,7 +310,8 @@ def test_segment_given_image_with_depth(bench):
 )
 def test_segment_refuses_with_a_reason(bench, request_fields, code, word):
     reply = bench.call(bench.segment, SegmentImage.Request(**request_fields))
-    assert reply.code == code and word in reply.message
+    assert reply.code == code
+    assert word in reply.message
 
 
 def _bad_images():
@@ -313,7 +345,8 @@ def test_bad_image_is_counted_and_the_next_good_one_answered(bench, what):
     bench.until(lambda: bench.node.statistics.counts().get("bad_images", 0) > count)
     assert word in bench.node.statistics.recent_bad_image()
     reply = bench.call(bench.segment, SegmentImage.Request(labels=["red"]))
-    assert reply.code == ResultCode.NO_IMAGE and word in reply.message
+    assert reply.code == ResultCode.NO_IMAGE
+    assert word in reply.message
     bench.show()
     assert bench.until(lambda: received)[0].segments[0].label == "red"
 
@@ -322,7 +355,8 @@ def test_bad_image_is_counted_and_the_next_good_one_answered(bench, what):
 def test_bad_given_image(bench, what):
     message, word = _bad_images()[what]
     reply = bench.call(bench.segment, SegmentImage.Request(image=message, labels=["red"]))
-    assert reply.code == ResultCode.INVALID_QUERY and word in reply.message
+    assert reply.code == ResultCode.INVALID_QUERY
+    assert word in reply.message
 
 
 def test_embed_text(bench):
@@ -341,8 +375,10 @@ def test_find_object(bench):
     sent = bench.show()
     result = bench.find("where is my red?")
     assert (result.code, result.frames_seen) == (ResultCode.FOUND, 1)
-    assert result.header == sent.header and result.segments[0].label == "red"
-    assert result.best_score > 0.9 and bench.node.vocabulary.names == ("blue",)
+    assert result.header == sent.header
+    assert result.segments[0].label == "red"
+    assert result.best_score > 0.9
+    assert bench.node.vocabulary.names == ("blue",)
 
 
 def test_find_reuses_the_embeddings_of_a_fresh_frame(bench):
@@ -362,20 +398,23 @@ def test_find_waits_for_the_frame_that_shows_it(bench):
     sent = bench.show(picture(red=True))
     result, status = bench.result_of(handle)
     assert (result.code, status) == (ResultCode.FOUND, GoalStatus.STATUS_SUCCEEDED)
-    assert result.header == sent.header and result.frames_seen == 3
+    assert result.header == sent.header
+    assert result.frames_seen == 3
 
 
 def test_max_results_best_first(bench):
     bench.show(picture(red=True, blue=True))
     everything = bench.find("red, blue").segments
-    assert len(everything) == 2 and everything[0].score >= everything[1].score
+    assert len(everything) == 2
+    assert everything[0].score >= everything[1].score
     assert len(bench.find("red, blue", max_results=1).segments) == 1
 
 
 def test_not_found_only_after_a_search(bench):
     bench.show(picture(red=False, blue=True))
     result = bench.find("red", timeout=0.3)
-    assert (result.code, result.frames_seen) == (ResultCode.NOT_FOUND, 1) and "red" in result.message
+    assert (result.code, result.frames_seen) == (ResultCode.NOT_FOUND, 1)
+    assert "red" in result.message
 
 
 def test_no_image(bench):
@@ -386,7 +425,8 @@ def test_no_image(bench):
 def test_stale_image_is_refused_and_stamp_zero_is_not(bench):
     bench.show(stamp=bench.now(-5.0))
     result = bench.find("red", timeout=0.2)
-    assert result.code == ResultCode.STALE_IMAGE and "max_frame_age" in result.message
+    assert result.code == ResultCode.STALE_IMAGE
+    assert "max_frame_age" in result.message
     reply = bench.call(bench.segment, SegmentImage.Request(labels=["red"]))
     assert reply.code == ResultCode.STALE_IMAGE
     bench.node.engine.source.reset()
@@ -418,7 +458,8 @@ def test_stale_image_is_not_streamed(bench):
 )
 def test_invalid_goal(bench, query, fields):
     result = bench.find(query, **fields)
-    assert result.code == ResultCode.INVALID_QUERY and result.message
+    assert result.code == ResultCode.INVALID_QUERY
+    assert result.message
 
 
 def test_non_ascii_goal(bench):
@@ -429,7 +470,8 @@ def test_non_ascii_goal(bench):
 def test_no_depth_is_a_code_of_its_own(bench):
     bench.show()
     result = bench.find("red", want_3d=True, timeout=0.3)
-    assert result.code == ResultCode.NO_DEPTH and result.segments[0].label == "red"
+    assert result.code == ResultCode.NO_DEPTH
+    assert result.segments[0].label == "red"
 
 
 def test_find_in_3d(bench):
@@ -437,7 +479,8 @@ def test_find_in_3d(bench):
     depth[4:12, 6:16] = 0.75
     bench.show_with_depth(depth)
     result = bench.find("red", want_3d=True)
-    assert result.code == ResultCode.FOUND and result.segments[0].has_3d
+    assert result.code == ResultCode.FOUND
+    assert result.segments[0].has_3d
     assert result.segments[0].centroid.z == pytest.approx(0.75)
 
 
@@ -447,7 +490,8 @@ def test_depth_of_another_size_costs_the_3d_alone(bench, size):
     result = bench.find("red", want_3d=True, timeout=0.2)
     assert result.code == ResultCode.NO_DEPTH
     (note,) = bench.node.statistics.missing_3d()
-    assert "32x24" in note and f"{size[1]}x{size[0]}" in note
+    assert "32x24" in note
+    assert f"{size[1]}x{size[0]}" in note
     assert bench.find("red").code == ResultCode.FOUND
 
 
@@ -463,7 +507,8 @@ def test_a_preset_that_needs_depth_says_so(bench):
     engine.needs_depth = engine.source.needs_depth = True
     bench.show()
     result = bench.find("red", timeout=0.2)
-    assert result.code == ResultCode.NO_DEPTH and result.frames_seen == 0
+    assert result.code == ResultCode.NO_DEPTH
+    assert result.frames_seen == 0
     given = SegmentImage.Request(image=image_message(picture()), labels=["red"])
     assert bench.call(bench.segment, given).code == ResultCode.NO_DEPTH
     bench.show_with_depth(np.ones((24, 32), np.float32))
@@ -475,7 +520,8 @@ def test_cancel(bench):
     cancelled = handle.cancel_goal_async()
     bench.until(cancelled.done)
     result, status = bench.result_of(handle)
-    assert status == GoalStatus.STATUS_CANCELED and result.code == ResultCode.NO_IMAGE
+    assert status == GoalStatus.STATUS_CANCELED
+    assert result.code == ResultCode.NO_IMAGE
 
 
 def test_disabled_is_inactive(bench):
@@ -484,7 +530,8 @@ def test_disabled_is_inactive(bench):
     try:
         assert bench.find("red").code == ResultCode.INACTIVE
         reply = bench.call(bench.segment, SegmentImage.Request(labels=["red"]))
-        assert reply.code == ResultCode.INACTIVE and "~/enable" in reply.message
+        assert reply.code == ResultCode.INACTIVE
+        assert "~/enable" in reply.message
     finally:
         bench.call(bench.enable, SetBool.Request(data=True))
     assert bench.find("red").code == ResultCode.FOUND
@@ -502,7 +549,8 @@ def test_exception_costs_that_frame_alone(bench):
     bench.until(lambda: bench.node.statistics.counts().get("failed", 0) > failed)
     assert "cosmic ray" in bench.node.statistics.recent_error()
     result = bench.find("red", timeout=0.2)
-    assert result.code == ResultCode.INTERNAL and "cosmic ray" in result.message
+    assert result.code == ResultCode.INTERNAL
+    assert "cosmic ray" in result.message
     bench.proposer.error = None
     sent = bench.show()
     assert bench.until(lambda: received)[0].header == sent.header
@@ -578,5 +626,19 @@ def test_max_rate_limits_the_stream(bench):
     bench.until(lambda: len(received) == 2)  # the change is live: the frame that was held back comes at once
 
 
-def test_colours_of_the_bench_differ():
-    assert len(set(COLOURS.values())) == 3
+def test_documentation_has_every_topic_service_and_type(bench):
+    document = (Path(__file__).resolve().parents[1] / "docs" / "interfaces.md").read_text(encoding="utf-8")
+    graph = bench.node.get_publisher_names_and_types_by_node("ovseg", "/")
+    graph += bench.node.get_subscriber_names_and_types_by_node("ovseg", "/")
+    graph += bench.node.get_service_names_and_types_by_node("ovseg", "/")
+    ours = {}
+    for name, (kind,) in graph:
+        if not re.search(
+            r"parameter|rosout|_action/|transition|/(change|get)_\w*state|_type_description", name
+        ):
+            ours[name.replace("/ovseg/", "~/") if name.startswith("/ovseg/") else name] = kind
+    assert len(ours) >= 17
+    for name, kind in ours.items():
+        written = f"`{name if name.startswith('~') or name == '/diagnostics' else name[1:]}`"
+        short = re.sub("/(msg|srv)/", "/", kind)
+        assert any(written in line and short in line for line in document.splitlines()), (name, kind)

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
-rosbag2 = pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installed")
+pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installed")
 
 import cv2
 import rclpy
@@ -20,6 +20,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
 from ros_bench import camera_info_message, image_message
+from rosbags import rosbag2
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
@@ -48,7 +49,11 @@ def recording(tmp_path_factory):
         for number, red in enumerate((50, 150, 250)):
             stamp = rclpy.time.Time(seconds=1000 + number).to_msg()
             if number != 1:
-                write(player.NAMES, String(data=json.dumps({str(number + 1): {"name": f"thing {number}"}})), stamp)
+                write(
+                    player.NAMES,
+                    String(data=json.dumps({str(number + 1): {"name": f"thing {number}"}})),
+                    stamp,
+                )
             picture = np.full((6, 8, 3), (0, 0, red), np.uint8)
             jpeg = CompressedImage(format="jpeg", data=cv2.imencode(".png", picture)[1].tobytes())
             depth = image_message(np.full((6, 8), 1000 + number, np.uint16), "16UC1", stamp)
@@ -62,7 +67,7 @@ def recording(tmp_path_factory):
 
 
 def play(moments, topics, until, **options):
-    """Runs the player and a listener until `until(received)`; returns what came by topic, and the topics seen."""
+    """Runs the player and a listener until `until(received)`; returns what came and the topics seen."""
     defaults = argparse.Namespace(rate=50.0, once=False, compressed=False, ground_truth=False)
     vars(defaults).update(options)
     context = rclpy.context.Context()
@@ -113,9 +118,11 @@ def test_it_loops_with_fresh_stamps_and_keeps_the_truth_to_itself(recording):
     )
     colours, depths = received[player.COLOUR], received[player.DEPTH]
     reds = [message.data[0] for message in colours]
-    assert set(reds) == {50, 150, 250} and all(reds[i] == reds[i + 3] for i in range(len(reds) - 3))
+    assert set(reds) == {50, 150, 250}
+    assert all(reds[i] == reds[i + 3] for i in range(len(reds) - 3))
     stamps = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in colours]
-    assert stamps == sorted(stamps) and 0 <= now - stamps[-1] < 10e9
+    assert stamps == sorted(stamps)
+    assert 0 <= now - stamps[-1] < 10e9
     assert colours[0].header.frame_id == "optical"
     depth_of = {(m.header.stamp.sec, m.header.stamp.nanosec): m for m in depths}
     paired = [(c, depth_of.get((c.header.stamp.sec, c.header.stamp.nanosec))) for c in colours]
@@ -126,10 +133,16 @@ def test_it_loops_with_fresh_stamps_and_keeps_the_truth_to_itself(recording):
 def test_truth_and_compressed_on_demand(recording):
     topics = {player.COMPRESSED: CompressedImage, player.INSTANCES: Image, player.NAMES: String}
     received, _, _ = play(
-        player.read_moments(recording), topics, lambda got, _: all(got.values()), compressed=True, ground_truth=True
+        player.read_moments(recording),
+        topics,
+        lambda got, _: all(got.values()),
+        compressed=True,
+        ground_truth=True,
     )
     truth, compressed = received[player.INSTANCES][-1], received[player.COMPRESSED][-1]
-    assert truth.encoding == "16UC1" and truth.header.stamp.sec > 10**9 and compressed.header.stamp.sec > 10**9
+    assert truth.encoding == "16UC1"
+    assert truth.header.stamp.sec > 10**9
+    assert compressed.header.stamp.sec > 10**9
     assert "thing" in json.loads(received[player.NAMES][0].data).popitem()[1]["name"]
 
 

@@ -10,6 +10,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
 
 from ovseg_ros.msg import ResultCode
+
 from ovseg_ros.ros.answers import Refused
 from ovseg_ros.ros.worker import Worker
 
@@ -47,7 +48,8 @@ def test_an_exception_reaches_its_own_future_alone():
     good = desk.worker.submit(lambda: "fine", max_pending=9)
     with pytest.raises(ZeroDivisionError):
         bad.result(5)
-    assert good.result(5) == "fine" and desk.errors == []
+    assert good.result(5) == "fine"
+    assert desk.errors == []
     assert desk.worker.stop(5)
 
 
@@ -66,7 +68,8 @@ def test_the_queue_is_bounded():
         desk.worker.submit(lambda: None, max_pending=2)
     with pytest.raises(Refused) as refused:
         desk.worker.submit(lambda: None, max_pending=2)
-    assert refused.value.code == ResultCode.BUSY and desk.worker.pending == 2
+    assert refused.value.code == ResultCode.BUSY
+    assert desk.worker.pending == 2
     assert desk.worker.stop(5)
 
 
@@ -97,4 +100,5 @@ def test_stop_refuses_what_waits_and_does_not_wait_for_ever():
     with pytest.raises(Refused):
         desk.worker.submit(lambda: None, max_pending=9)
     gate.set()
-    assert first.result(5) and desk.worker.stop(5)
+    assert first.result(5)
+    assert desk.worker.stop(5)

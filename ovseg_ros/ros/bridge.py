@@ -1,4 +1,4 @@
-"""From the inference thread to coroutines on the executor: awaiting work without holding the executor's thread."""
+"""From the inference thread to coroutines on the executor, without holding the executor's thread."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-
 from geometry_msgs.msg import Point, Vector3
+from sensor_msgs.msg import PointCloud2, PointField, RegionOfInterest
+
 from ovseg_ros.core.compose import select_by_granularity
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.geometry import back_project, box_3d
@@ -20,7 +21,6 @@ from ovseg_ros.msg import Segmentation as SegmentationMsg
 from ovseg_ros.msg import Vocabulary as VocabularyMsg
 from ovseg_ros.ros.frame_source import stamp_ns
 from ovseg_ros.ros.images import colour_from_compressed, colour_from_image, depth_from_image, image_from_array
-from sensor_msgs.msg import PointCloud2, PointField, RegionOfInterest
 
 UNLABELLED = 255
 
@@ -81,7 +81,9 @@ def intrinsics_from_message(camera_info: Any, size_hw: tuple[int, int]) -> Camer
     height, width = size_hw
     k = [float(value) for value in camera_info.k]
     if not (np.isfinite(k).all() and k[0] > 0 and k[4] > 0):
-        raise InvalidInputError(f"want focal lengths > 0, got fx={k[0]}, fy={k[4]}; is the camera calibrated?")
+        raise InvalidInputError(
+            f"want focal lengths > 0, got fx={k[0]}, fy={k[4]}; is the camera calibrated?"
+        )
     if camera_info.width and (camera_info.width, camera_info.height) != (width, height):
         raise InvalidInputError(
             f"want the size of the image, {width}x{height}, got {camera_info.width}x{camera_info.height}"
@@ -91,7 +93,7 @@ def intrinsics_from_message(camera_info: Any, size_hw: tuple[int, int]) -> Camer
 
 @dataclass
 class Scene:
-    """One labelled frame under its message header; what several outputs need is computed once, when asked for."""
+    """One labelled frame under its message header; what outputs share is computed once, when asked for."""
 
     header: Any
     segmentation: Any  # core.segmenter.Segmentation
@@ -130,7 +132,10 @@ class Scene:
         if self.granularity > 0 and len(painted.vocabulary) and len(painted.masks):
             kept = select_by_granularity(painted.probs, self.granularity)
             painted = dataclasses.replace(
-                painted, masks=painted.masks[kept], probs=painted.probs[kept], label_index=painted.label_index[kept]
+                painted,
+                masks=painted.masks[kept],
+                probs=painted.probs[kept],
+                label_index=painted.label_index[kept],
             )
         labels, confidence = painted.semantic()
         return _array(labels).astype(np.uint8), _array(confidence)
@@ -213,7 +218,9 @@ def segment_message(scene: Scene, index: int, *, with_mask: bool = True) -> Segm
     return message
 
 
-def segmentation_message(scene: Scene, *, model: str, with_masks: bool, with_unlabelled: bool) -> SegmentationMsg:
+def segmentation_message(
+    scene: Scene, *, model: str, with_masks: bool, with_unlabelled: bool
+) -> SegmentationMsg:
     """A scene as the one atomic message (its latency is for the publisher to fill)."""
     height, width = scene.size_hw
     vocabulary = scene.segmentation.vocabulary
@@ -241,14 +248,15 @@ def vocabulary_message(vocabulary: Any, default_threshold: float, stamp: Any) ->
     message.header.stamp = stamp
     message.label_ids = array.array("B", vocabulary.ids)
     message.thresholds = array.array(
-        "f", [default_threshold if label.threshold is None else label.threshold for label in vocabulary.labels]
+        "f",
+        [default_threshold if label.threshold is None else label.threshold for label in vocabulary.labels],
     )
     message.names_by_id = list(vocabulary.names_by_id)
     return message
 
 
 def cloud_message(scene: Scene) -> PointCloud2:
-    """The organised cloud of a scene that has depth: x y z in metres, rgb, label, instance; NaN where depth is unknown.
+    """The organised cloud of a scene with depth: x y z in metres, rgb, label, instance; NaN: unknown.
 
     It is written without sensor_msgs_py, which not every machine has.
     """
@@ -260,7 +268,11 @@ def cloud_message(scene: Scene) -> PointCloud2:
         cloud[name] = points[..., axis]
     cloud["rgb"] = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
     cloud["label"], cloud["instance"] = scene.label_map[0], scene.instance_map
-    types = {"x": PointField.FLOAT32, "rgb": PointField.FLOAT32, "label": PointField.UINT16}  # rgb: as PCL packs it
+    types = {
+        "x": PointField.FLOAT32,
+        "rgb": PointField.FLOAT32,
+        "label": PointField.UINT16,
+    }  # rgb: as PCL packs it
     types.update(y=PointField.FLOAT32, z=PointField.FLOAT32, instance=PointField.UINT16)
     fields = [
         PointField(name=n, offset=layout.fields[n][1], datatype=types[n], count=1) for n in layout.names

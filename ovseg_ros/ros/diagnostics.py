@@ -59,7 +59,10 @@ def facts(node: Any) -> dict[str, Any]:
         values.update(asdict(engine.source.counts))
         values["pending_requests"] = node.pending
     values["rate_hz"] = _round(statistics.rate_hz())
-    values["inference_s"], values["latency_s"] = _round(statistics.inference_s()), _round(statistics.latency_s())
+    values["inference_s"], values["latency_s"] = (
+        _round(statistics.inference_s()),
+        _round(statistics.latency_s()),
+    )
     return values | dict(sorted(statistics.counts().items()))
 
 

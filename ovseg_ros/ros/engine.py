@@ -1,4 +1,4 @@
-"""What runs on the inference thread: the newest frame embedded once, labelled as often as it is asked about."""
+"""What runs on the inference thread: the newest frame embedded once, labelled as often as asked."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ class Engine:
         now_ns: Callable[[], int],
         statistics: Statistics,
     ) -> None:
-        """
+        """An engine for one model and one camera.
+
         Args:
             segmenter: A core.segmenter.OpenVocabularySegmenter.
             source: Where the frames come from.
@@ -114,7 +115,7 @@ class Engine:
 
         Raises:
             Refused: NO_IMAGE, STALE_IMAGE or NO_DEPTH: there is none that may be used.
-            Exception: whatever this frame made the model raise; again and without work when it is asked for again.
+            Exception: whatever this frame made the model raise; the same, without work, when asked again.
         """
         ready = self._ready
         if ready is not None and ready.seq > after and not self._stale_s(ready.header):
@@ -122,7 +123,9 @@ class Engine:
         shot = self.source.newest()
         if shot is None:
             if self.source.waits_for_depth:
-                raise Refused(ResultCode.NO_DEPTH, "images arrive, but no depth and intrinsics of their time do")
+                raise Refused(
+                    ResultCode.NO_DEPTH, "images arrive, but no depth and intrinsics of their time do"
+                )
             raise Refused(ResultCode.NO_IMAGE, "no image has arrived; check the camera and the topic `image`")
         if ready is not None and ready.seq == shot.seq and ready.seq <= after:
             raise Refused(ResultCode.NO_IMAGE, "no newer image has arrived")
@@ -147,7 +150,9 @@ class Engine:
         frame, notes = frame_from_messages(image, depth, camera_info)
         if (depth is not None or self.needs_depth) and notes:
             if self.needs_depth and depth is None:
-                raise Refused(ResultCode.NO_DEPTH, f"the preset {self.model} needs depth and intrinsics with the image")
+                raise Refused(
+                    ResultCode.NO_DEPTH, f"the preset {self.model} needs depth and intrinsics with the image"
+                )
             raise InvalidInputError("; ".join(notes))
         return Ready(0, image.header, self.segmenter.embed(frame, self._options()))
 
@@ -163,7 +168,9 @@ class Engine:
         frame, _ = self._frame(shot)
         empty = Proposals.empty(*frame.size_hw)
         no_embeddings = torch.zeros((0, self.segmenter.clip.embedding_dim))
-        return Ready(shot.seq, shot.image.header, EmbeddedFrame(frame, empty.masks, empty.scores, no_embeddings))
+        return Ready(
+            shot.seq, shot.image.header, EmbeddedFrame(frame, empty.masks, empty.scores, no_embeddings)
+        )
 
     def label(self, ready: Ready, vocabulary: Any) -> Scene:
         """Labels an embedded frame with the words of `vocabulary`, one immutable snapshot."""

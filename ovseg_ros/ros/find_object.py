@@ -6,6 +6,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
+from std_msgs.msg import Header
+
 from ovseg_ros.action import FindObject
 from ovseg_ros.core.query import parse_query
 from ovseg_ros.core.vocabulary import Vocabulary
@@ -13,9 +17,6 @@ from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.answers import Refused, refusal_of
 from ovseg_ros.ros.conversions import UNLABELLED, segment_message
 from ovseg_ros.ros.queries import words_vocabulary
-from rclpy.action import ActionServer, CancelResponse
-from rclpy.callback_groups import ReentrantCallbackGroup
-from std_msgs.msg import Header
 
 MAX_TIMEOUT_S = 24 * 3600.0
 
@@ -127,14 +128,16 @@ class FindObjectServer:
         vocabulary, _ = words_vocabulary(names, request.threshold)
         timeout_s = request.timeout.sec + request.timeout.nanosec * 1e-9
         if not 0 <= timeout_s <= MAX_TIMEOUT_S:
-            raise Refused(ResultCode.INVALID_QUERY, f"want a timeout of 0 to {MAX_TIMEOUT_S:g} s, got {timeout_s:g}")
+            raise Refused(
+                ResultCode.INVALID_QUERY, f"want a timeout of 0 to {MAX_TIMEOUT_S:g} s, got {timeout_s:g}"
+            )
         limit = self._node.settings.max_pending
         if self._running > limit:
             raise Refused(ResultCode.BUSY, f"{limit} searches are running already; ask again later")
         return Search(vocabulary, request.want_3d, request.max_results, time.monotonic() + timeout_s)
 
     async def _search(self, goal_handle: Any, search: Search) -> list[Any]:
-        """Looks at frame after frame; returns the segments found, empty where time or patience ended first."""
+        """Looks at frame after frame; returns the segments found, empty where the time was over first."""
         tried = -1
         while True:
             engine = self._node.ready_engine()

@@ -1,4 +1,4 @@
-"""The newest moment of the camera: image, registered depth and intrinsics that belong together, in one slot."""
+"""The newest moment of the camera: image, depth and intrinsics that belong together, in one slot."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ class FrameSource:
         on_reset: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """
+        """An empty source.
+
         Args:
             sync_tolerance_s: Largest difference of stamps, seconds.
             depth_wait_s: How long an image waits for depth, seconds.

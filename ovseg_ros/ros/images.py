@@ -11,9 +11,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+from sensor_msgs.msg import Image
 
 from ovseg_ros.errors import InvalidInputError
-from sensor_msgs.msg import Image
 
 # encoding: (bytes per channel, channels, OpenCV's conversion to RGB; None: is RGB already)
 COLOUR_ENCODINGS: dict[str, tuple[int, int, int | None]] = {
@@ -64,7 +64,9 @@ def colour_from_image(message: Any) -> np.ndarray:
         raise InvalidInputError(f"want an even width for {message.encoding}, got {message.width}")
     if conversion is not None and message.encoding.startswith("bayer"):
         if min(pixels.shape[:2]) < 2:
-            raise InvalidInputError(f"want at least 2x2 pixels for {message.encoding}, got {pixels.shape[:2]}")
+            raise InvalidInputError(
+                f"want at least 2x2 pixels for {message.encoding}, got {pixels.shape[:2]}"
+            )
         return _to_8_bit(cv2.cvtColor(pixels, conversion))
     pixels = _to_8_bit(pixels)
     return pixels.copy() if conversion is None else cv2.cvtColor(pixels, conversion)
@@ -81,16 +83,19 @@ def colour_from_compressed(message: Any) -> np.ndarray:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(data, flags) if data.size else None
     except cv2.error as error:
-        raise InvalidInputError(f"compressed image of format {_short(message.format)}: {error.err}") from error
+        raise InvalidInputError(
+            f"compressed image of format {_short(message.format)}: {error.err}"
+        ) from error
     if image is None:
         raise InvalidInputError(
-            f"want a compressed image OpenCV can read (jpeg, png), got {data.size} bytes of format {_short(message.format)}"
+            f"want a compressed image OpenCV can read (jpeg, png), got {data.size} bytes of format "
+            f"{_short(message.format)}"
         )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def depth_from_image(message: Any) -> np.ndarray:
-    """A depth image by REP 118 as (H, W) float32 metres: 16UC1 is millimetres, 32FC1 metres; 0 and NaN unknown.
+    """A depth image by REP 118 as (H, W) float32 metres, 0 and NaN unknown: 16UC1 is mm, 32FC1 m.
 
     Raises:
         InvalidInputError: another encoding, or sizes that contradict each other.
@@ -107,18 +112,22 @@ def depth_from_image(message: Any) -> np.ndarray:
 
 def image_from_array(header: Any, pixels: np.ndarray) -> Image:
     """(H, W) uint8 as mono8, (H, W) uint16 as 16UC1, (H, W, 3) uint8 as rgb8, under `header`."""
-    encoding = {(2, "uint8"): "mono8", (2, "uint16"): "16UC1", (3, "uint8"): "rgb8"}[pixels.ndim, pixels.dtype.name]
+    encoding = {(2, "uint8"): "mono8", (2, "uint16"): "16UC1", (3, "uint8"): "rgb8"}[
+        pixels.ndim, pixels.dtype.name
+    ]
     height, width = pixels.shape[:2]
     message = Image(header=header, height=height, width=width, encoding=encoding)
     message.is_bigendian = 0
     message.step = width * pixels[:1, :1].nbytes
     little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
-    message.data = array.array("B", little.tobytes())  # the one type the setter takes without looking at each byte
+    message.data = array.array(
+        "B", little.tobytes()
+    )  # the one type the setter takes without looking at each byte
     return message
 
 
 def _pixels(message: Any, dtype: np.dtype[Any], channels: int) -> np.ndarray:
-    """The rows of a message as (H, W) or (H, W, C) of native `dtype`, padding left out (a view where it can be).
+    """The rows of a message as (H, W) or (H, W, C) of native `dtype`, padding left out.
 
     Raises:
         InvalidInputError: height, width, step and data length contradict each other.

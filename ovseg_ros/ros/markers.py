@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 from geometry_msgs.msg import Point, Pose, Vector3
-from ovseg_ros.ros.conversions import UNLABELLED, Scene, tight_box
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
+
+from ovseg_ros.ros.conversions import UNLABELLED, Scene, tight_box
 
 TEXT_HEIGHT_M = 0.03
 GOLDEN_RATIO = 0.618034
@@ -24,8 +24,12 @@ def marker_array(scene: Scene) -> MarkerArray:
         box.pose = _pose(centre)
         box.scale = Vector3(**{axis: max(float(side), 1e-3) for axis, side in zip("xyz", size, strict=True)})
         box.color = ColorRGBA(r=colour[0], g=colour[1], b=colour[2], a=0.4)
-        text = Marker(header=scene.header, ns="names", id=index, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
-        text.pose = _pose(centre - np.array([0.0, size[1] / 2 + TEXT_HEIGHT_M, 0.0]))  # up is -y in an optical frame
+        text = Marker(
+            header=scene.header, ns="names", id=index, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD
+        )
+        text.pose = _pose(
+            centre - np.array([0.0, size[1] / 2 + TEXT_HEIGHT_M, 0.0])
+        )  # up is -y in an optical frame
         text.scale.z = TEXT_HEIGHT_M
         text.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
         text.text = f"{scene.name(index)} {scene.scores[index]:.2f}"
@@ -36,7 +40,9 @@ def marker_array(scene: Scene) -> MarkerArray:
 def label_colour(label_id: int) -> tuple[float, float, float]:
     """A colour in [0, 1] for a label id; neighbours in number are far apart in hue."""
     sector = (label_id * GOLDEN_RATIO % 1.0) * 6.0
-    red, green, blue = (min(max(abs((sector - shift) % 6.0 - 3.0) - 1.0, 0.0), 1.0) for shift in (0.0, 2.0, 4.0))
+    red, green, blue = (
+        min(max(abs((sector - shift) % 6.0 - 3.0) - 1.0, 0.0), 1.0) for shift in (0.0, 2.0, 4.0)
+    )
     return red, green, blue
 
 
@@ -47,7 +53,9 @@ def detections_2d(scene: Scene, msgs: Any) -> Any:
         if scene.label_ids[index] == UNLABELLED:
             continue
         x, y, width, height = tight_box(scene.masks[index])
-        detection = msgs.Detection2D(header=scene.header, id=str(index + 1), results=[_hypothesis(scene, index, msgs)])
+        detection = msgs.Detection2D(
+            header=scene.header, id=str(index + 1), results=[_hypothesis(scene, index, msgs)]
+        )
         detection.bbox.center.position.x = x + width / 2
         detection.bbox.center.position.y = y + height / 2
         detection.bbox.size_x, detection.bbox.size_y = float(width), float(height)
@@ -56,7 +64,7 @@ def detections_2d(scene: Scene, msgs: Any) -> Any:
 
 
 def detections_3d(scene: Scene, msgs: Any) -> Any:
-    """vision_msgs/Detection3DArray of the labelled masks with 3D, boxes along the axes of the optical frame."""
+    """vision_msgs/Detection3DArray of the labelled masks with 3D, along the axes of the optical frame."""
     array = msgs.Detection3DArray(header=scene.header)
     for index, (centre, size) in scene.boxes_3d.items():
         result = _hypothesis(scene, index, msgs)

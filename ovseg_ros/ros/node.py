@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import traceback
@@ -11,6 +10,14 @@ from concurrent.futures import Future as ThreadFuture
 from typing import Any
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from std_srvs.srv import SetBool
+
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, OvsegError
 from ovseg_ros.msg import ResultCode
@@ -20,26 +27,16 @@ from ovseg_ros.ros.diagnostics import diagnostic_array
 from ovseg_ros.ros.engine import Engine
 from ovseg_ros.ros.find_object import FindObjectServer
 from ovseg_ros.ros.frame_source import FrameSource
+from ovseg_ros.ros.inputs import Inputs
+from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitions
 from ovseg_ros.ros.outputs import Outputs
 from ovseg_ros.ros.parameters import NodeParameters, Settings
 from ovseg_ros.ros.queries import Queries
 from ovseg_ros.ros.statistics import Statistics
 from ovseg_ros.ros.stream import Stream
 from ovseg_ros.ros.worker import Worker
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType, JumpThreshold
-from rclpy.duration import Duration
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_srvs.srv import SetBool
 
 STOP_TIMEOUT_S = 5.0
-SENSOR_1 = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -61,47 +58,14 @@ def load_segmenter(settings: Settings) -> Any:
     )
 
 
-def transition(method: Callable[[Any, Any], TransitionCallbackReturn]) -> Callable[[Any, Any], TransitionCallbackReturn]:
-    """Logs an unforeseen exception of a lifecycle callback; rclpy turns it into ERROR and says nothing."""
-
-    @functools.wraps(method)
-    def logged(self: Any, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            return method(self, state)
-        except Exception:
-            if self.context.ok():  # else the process is being ended and nothing can be published any more
-                self.get_logger().error(f"{method.__name__} failed:\n{traceback.format_exc()}")
-            raise
-
-    return logged
-
-
-def survive_refused_transitions(node: LifecycleNode) -> None:
-    """A transition that the present state does not allow is answered with success: false.
-
-    In Humble and Jazzy rclpy lets the error through the service's callback, and it ends the node.
-    """
-    service = getattr(node, "_service_change_state", None)
-    if service is None:
-        return
-    change_state = service.callback
-
-    def answered(request: Any, response: Any) -> Any:
-        try:
-            return change_state(request, response)
-        except rclpy_implementation.RCLError as error:
-            node.get_logger().error(f"transition {request.transition.id} refused: {error}")
-            response.success = False
-            return response
-
-    service.callback = answered
-
-
 class OvsegNode(LifecycleNode):
     """Finds things by name in the images of a camera."""
 
-    def __init__(self, make_segmenter: Callable[[Settings], Any] = load_segmenter, **node_arguments: Any) -> None:
-        """
+    def __init__(
+        self, make_segmenter: Callable[[Settings], Any] = load_segmenter, **node_arguments: Any
+    ) -> None:
+        """An unconfigured node.
+
         Args:
             make_segmenter: Called in configure; tests put a light one here.
             node_arguments: For rclpy's Node (context, parameter_overrides, namespace …).
@@ -117,7 +81,7 @@ class OvsegNode(LifecycleNode):
         self.active, self.enabled = False, True
         self._worker: Worker | None = None
         self._outputs: Outputs | None = None
-        self._inputs: list[Any] = []
+        self._inputs: Inputs | None = None
         self.statistics = Statistics()
         self.bridge = Bridge(self)
         self._table = NodeParameters(self, self._check_settings, self._apply_settings)
@@ -176,7 +140,9 @@ class OvsegNode(LifecycleNode):
         """Puts a vocabulary into force, from the next frame on, and publishes it."""
         if vocabulary is not self.vocabulary:
             self.vocabulary = vocabulary
-            self.get_logger().info(f"vocabulary {vocabulary.version}: {', '.join(vocabulary.names) or '(empty)'}")
+            self.get_logger().info(
+                f"vocabulary {vocabulary.version}: {', '.join(vocabulary.names) or '(empty)'}"
+            )
             self._publish_vocabulary()
             if self._worker is not None:
                 self._worker.wake()
@@ -188,7 +154,7 @@ class OvsegNode(LifecycleNode):
 
     # Lifecycle
 
-    @transition
+    @logged_transition
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the model and creates the output topics."""
         settings = self.settings
@@ -226,25 +192,23 @@ class OvsegNode(LifecycleNode):
         self.get_logger().info(f"preset {self.engine.model} on {segmenter.device} is ready")
         return super().on_configure(state)
 
-    @transition
+    @logged_transition
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribes to the camera and publishes from now on."""
         result = super().on_activate(state)
         assert self.engine is not None
-        self._inputs = [self._subscribe_image(self.engine.source.add_image)]
-        self._inputs.append(self._subscribe(Image, "depth", self.engine.source.add_depth))
-        self._inputs.append(self._subscribe(CameraInfo, "camera_info", self.engine.source.add_camera_info))
+        self._inputs = Inputs(self, self.engine.source, self.bridge.notify, self.settings.image_transport)
         self.active = True
         self._publish_vocabulary()
         return result
 
-    @transition
+    @logged_transition
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Lets go of the camera; nothing is published from now on."""
         self._quiet()
         return super().on_deactivate(state)
 
-    @transition
+    @logged_transition
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forgets the model and the words."""
         self.close()
@@ -275,9 +239,9 @@ class OvsegNode(LifecycleNode):
 
     def _quiet(self) -> None:
         self.active = False
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._inputs = []
+        if self._inputs is not None:
+            self._inputs.destroy()
+            self._inputs = None
         self._forget()
         self.bridge.notify()
 
@@ -324,20 +288,6 @@ class OvsegNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.publish_vocabulary(self.vocabulary, self.default_threshold())
 
-    def _subscribe_image(self, add: Callable[[Any], None]) -> Any:
-        if self.settings.image_transport == "raw":
-            return self._subscribe(Image, "image", add)
-        # As image_transport does: first the base name is remapped, then the transport appended.
-        return self._subscribe(CompressedImage, self.resolve_topic_name("image") + "/compressed", add)
-
-    def _subscribe(self, kind: Any, topic: str, add: Callable[[Any], None]) -> Any:
-        def callback(message: Any) -> None:
-            add(message)
-            self.bridge.notify()
-
-        options = QoSOverridingOptions.with_default_policies()
-        return self.create_subscription(kind, topic, callback, SENSOR_1, qos_overriding_options=options)
-
     def _forget(self) -> None:
         if self.engine is not None:
             self.engine.source.reset()
@@ -379,7 +329,9 @@ def main(args: list[str] | None = None, make_segmenter: Callable[[Settings], Any
             stopped = node.close()
             node.destroy_node()
         rclpy.try_shutdown()
-    if not stopped:  # a network in mid-inference cannot be interrupted; do not wait for it in the interpreter's exit
+    if (
+        not stopped
+    ):  # a network in mid-inference cannot be interrupted; do not wait for it in the interpreter's exit
         sys.stderr.flush()
         os._exit(status)
     return status

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image, PointCloud2
+from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.core.overlay import draw_overlay
 from ovseg_ros.msg import Segmentation, Vocabulary
@@ -16,10 +20,6 @@ from ovseg_ros.ros.conversions import Scene, cloud_message, segmentation_message
 from ovseg_ros.ros.images import image_from_array
 from ovseg_ros.ros.markers import detections_2d, detections_3d, label_info, marker_array
 from ovseg_ros.ros.parameters import Settings
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import Image, PointCloud2
-from visualization_msgs.msg import MarkerArray
 
 RELIABLE_1 = QoSProfile(depth=1)  # reliable, volatile
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
@@ -62,17 +62,34 @@ class Outputs:
                 "(apt install ros-$ROS_DISTRO-vision-msgs; detections:=false silences this)"
             )
         self._vocabulary = self._create(Vocabulary, "vocabulary", LATCHED)
-        self._label_info = self._create(self._vision.LabelInfo, "label_info", LATCHED) if self._vision else None
+        self._label_info = (
+            self._create(self._vision.LabelInfo, "label_info", LATCHED) if self._vision else None
+        )
         self._outputs = self._create_outputs()
 
     def _create_outputs(self) -> list[Output]:
         table: list[tuple[Any, str, QoSProfile, Callable[[Scene], Any]]] = [
             (Segmentation, "segmentation", RELIABLE_1, self._segmentation),
-            (Image, "label_image", RELIABLE_1, lambda scene: image_from_array(scene.header, scene.label_map[0])),
+            (
+                Image,
+                "label_image",
+                RELIABLE_1,
+                lambda scene: image_from_array(scene.header, scene.label_map[0]),
+            ),
             (Image, "confidence", RELIABLE_1, _confidence),
-            (Image, "instance_image", RELIABLE_1, lambda scene: image_from_array(scene.header, scene.instance_map)),
+            (
+                Image,
+                "instance_image",
+                RELIABLE_1,
+                lambda scene: image_from_array(scene.header, scene.instance_map),
+            ),
             (Image, "overlay", RELIABLE_1, _overlay),
-            (PointCloud2, "points", qos_profile_sensor_data, lambda s: cloud_message(s) if s.has_depth else None),
+            (
+                PointCloud2,
+                "points",
+                qos_profile_sensor_data,
+                lambda s: cloud_message(s) if s.has_depth else None,
+            ),
             (MarkerArray, "markers", RELIABLE_1, marker_array),
         ]
         if self._vision is not None:
@@ -86,7 +103,9 @@ class Outputs:
                     lambda s: detections_3d(s, msgs) if s.has_depth else None,
                 ),
             ]
-        return [Output(name, self._create(kind, name, qos), message_of) for kind, name, qos, message_of in table]
+        return [
+            Output(name, self._create(kind, name, qos), message_of) for kind, name, qos, message_of in table
+        ]
 
     def _create(self, kind: Any, name: str, qos: QoSProfile) -> Any:
         publisher = self._node.create_lifecycle_publisher(
@@ -144,4 +163,6 @@ def _confidence(scene: Scene) -> Image:
 
 
 def _overlay(scene: Scene) -> Image:
-    return image_from_array(scene.header, draw_overlay(scene.segmentation.frame.image_rgb, scene.segmentation))
+    return image_from_array(
+        scene.header, draw_overlay(scene.segmentation.frame.image_rgb, scene.segmentation)
+    )

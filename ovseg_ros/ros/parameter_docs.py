@@ -18,10 +18,19 @@ BEGIN, END = "<!-- parameters: begin -->", "<!-- parameters: end -->"
 
 def yaml_text() -> str:
     """config/ovseg.yaml: every parameter with its default and its description."""
-    lines = ["# Every parameter of the node `ovseg` with its default.", "# Written from the table in ovseg_ros/ros/parameters.py", "# by python -m ovseg_ros.ros.parameter_docs", "/**:", "  ros__parameters:"]
+    lines = [
+        "# Every parameter of the node `ovseg` with its default.",
+        "# Written from the table in ovseg_ros/ros/parameters.py",
+        "# by python -m ovseg_ros.ros.parameter_docs",
+        "/**:",
+        "  ros__parameters:",
+    ]
     for row in rows():
         lines += textwrap.wrap(
-            f"{row.metadata['description']} {_limits(row)}".strip(), 96, initial_indent="    # ", subsequent_indent="    # "
+            f"{row.metadata['description']} {_limits(row)}".strip(),
+            96,
+            initial_indent="    # ",
+            subsequent_indent="    # ",
         )
         lines.append(f"    {row.name}: {_value(row.default)}")
     return "\n".join(lines) + "\n"

@@ -28,9 +28,14 @@ def _row(
     at_configure: bool = False,
 ) -> Any:
     """One row of the table. `at_configure`: may be set any time, read at the next configure."""
-    metadata = dict(
-        description=description, low=low, high=high, choices=choices, read_only=read_only, at_configure=at_configure
-    )
+    metadata = {
+        "description": description,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "read_only": read_only,
+        "at_configure": at_configure,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -42,22 +47,26 @@ class Settings:
         "mini", "Name of a bundled preset, or path of a preset's YAML file.", at_configure=True
     )
     device: str = _row(
-        "auto", "Where the networks run: cpu, cuda, cuda:1 …; auto: cuda where there is one.", at_configure=True
+        "auto",
+        "Where the networks run: cpu, cuda, cuda:1 …; auto: cuda where there is one.",
+        at_configure=True,
     )
     weights_dir: str = _row(
         "", "Folder of downloaded weights; empty: the preset's usual places.", at_configure=True
     )
     offline: bool = _row(
-        True, "Never download. False: weights that are missing are downloaded once and verified.", at_configure=True
+        True,
+        "Never download. False: weights that are missing are downloaded once and verified.",
+        at_configure=True,
     )
     autostart: bool = _row(
         True,
-        "Configure and activate by itself, and end the process where that fails. False: wait for a lifecycle manager.",
+        "Configure and activate by itself, and end the process where that fails. False: wait for a manager.",
         read_only=True,
     )
     image_transport: str = _row(
         "raw",
-        "raw: subscribe to image (sensor_msgs/Image). compressed: to image/compressed (sensor_msgs/CompressedImage).",
+        "raw: subscribe to image (Image). compressed: subscribe to image/compressed (CompressedImage).",
         choices=("raw", "compressed"),
         at_configure=True,
     )
@@ -65,46 +74,63 @@ class Settings:
         ("",), "The words to look for; setting it replaces the active words. Empty strings are no words."
     )
     threshold: float = _row(
-        0.0, "Probability from which a mask gets a label that has no threshold of its own; 0: the preset's.", low=0, high=1
+        0.0,
+        "Probability from which a mask gets a label that has no threshold of its own; 0: the preset's.",
+        low=0,
+        high=1,
     )
     background_labels: tuple[str, ...] = _row(
         (PRESET_WORD,),
-        "Words that compete with the vocabulary and are never answered; the word preset stands for the preset's list.",
+        "Words that compete with the vocabulary and are never answered; the word preset: the preset's own.",
     )
     background_max_similarity: float = _row(
         0.0,
-        "A background word whose text is nearer than this cosine to an active label steps aside; 0: the preset's.",
+        "A background word nearer than this cosine to an active label steps aside; 0: the preset's.",
         low=0,
         high=1,
     )
     granularity: float = _row(
         0.0,
-        "In label_image: 0 paints every labelled mask; more leaves out masks whose probability is below this part "
-        "of their label's best; 1 paints the best mask of each label alone.",
+        "In label_image: 0 paints every labelled mask; more leaves out masks whose probability is below "
+        "this part of their label's best; 1 paints the best mask of each label alone.",
         low=0,
         high=1,
     )
-    max_masks: int = _row(0, "The most masks of one frame that are classified, best first; 0: the preset's.", low=0, high=1000)
-    min_mask_pixels: int = _row(0, "Masks of fewer pixels are left out; 0: the preset's.", low=0, high=1_000_000)
-    publish_masks: bool = _row(True, "Fill the field mask of every segment. False: boxes and the label images only.")
+    max_masks: int = _row(
+        0, "The most masks of one frame that are classified, best first; 0: the preset's.", low=0, high=1000
+    )
+    min_mask_pixels: int = _row(
+        0, "Masks of fewer pixels are left out; 0: the preset's.", low=0, high=1_000_000
+    )
+    publish_masks: bool = _row(
+        True, "Fill the field mask of every segment. False: boxes and the label images only."
+    )
     publish_unlabelled: bool = _row(False, "Also send the masks that no label fits.")
-    max_rate: float = _row(0.0, "The most frames per second that are computed; 0: as many as the machine can.", low=0, high=1000)
+    max_rate: float = _row(
+        0.0, "The most frames per second that are computed; 0: as many as the machine can.", low=0, high=1000
+    )
     max_frame_age: float = _row(
         1.0,
-        "Seconds; an image older than this is never searched; 0: any age. Images of stamp 0 are always taken.",
+        "Seconds; an image older than this is never searched; 0: any age. Stamp 0 is never too old.",
         low=0,
         high=3600,
     )
-    sync_tolerance: float = _row(0.02, "Seconds; depth belongs to an image when their stamps differ by this or less.", low=0, high=10)
+    sync_tolerance: float = _row(
+        0.02, "Seconds; depth belongs to an image when their stamps differ by this or less.", low=0, high=10
+    )
     depth_wait: float = _row(
         0.2,
         "Seconds an image waits for its depth while depth messages arrive; then it is used without.",
         low=0,
         high=10,
     )
-    max_pending: int = _row(8, "Requests that may wait at the same time; more are answered BUSY.", low=1, high=100)
+    max_pending: int = _row(
+        8, "Requests that may wait at the same time; more are answered BUSY.", low=1, high=100
+    )
     detections: bool = _row(
-        True, "Offer label_info, detections and detections_3d, where vision_msgs is installed.", at_configure=True
+        True,
+        "Offer label_info, detections and detections_3d, where vision_msgs is installed.",
+        at_configure=True,
     )
 
 
@@ -171,7 +197,8 @@ class NodeParameters:
         check: Callable[[Settings], None],
         apply: Callable[[Settings, Settings], None],
     ) -> None:
-        """
+        """Declares every row.
+
         Args:
             node: Declares the parameters.
             check: Called with new settings before they hold; raises ConfigError to refuse them.

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.ros.images import colour_from_compressed, image_from_array
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -23,6 +21,9 @@ from rclpy.serialization import deserialize_message
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
+
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.ros.images import colour_from_compressed, image_from_array
 
 COLOUR = "/camera/color/image_raw"
 COMPRESSED = "/camera/color/image_raw/compressed"
@@ -39,7 +40,7 @@ LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 
 @dataclass
 class Moment:
-    """The messages of one recorded stamp, by topic; `names` is the ground truth's that begins here, or None."""
+    """The messages of one recorded stamp, by topic; `names`: the ground truth that begins here, or None."""
 
     messages: dict[str, Any] = field(default_factory=dict)
     names: String | None = None
@@ -102,7 +103,9 @@ class Player(Node):
             topics[COMPRESSED] = CompressedImage
         if truth:
             topics[INSTANCES] = Image
-        self._outputs = {topic: self.create_publisher(kind, topic, RELIABLE) for topic, kind in topics.items()}
+        self._outputs = {
+            topic: self.create_publisher(kind, topic, RELIABLE) for topic, kind in topics.items()
+        }
         self._names = self.create_publisher(String, NAMES, LATCHED) if truth else None
         self.create_timer(1.0 / rate, self._play, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(f"playing {len(moments)} moments at {rate:g} Hz")
@@ -142,9 +145,13 @@ def main(args: list[str] | None = None) -> int:
     """Runs the player; the exit status is 1 where there is nothing to play, else 0."""
     arguments = sys.argv if args is None else ["player", *args]
     parser = argparse.ArgumentParser(prog="player", description="Plays a recording as a camera.")
-    parser.add_argument("recording", nargs="?", type=Path, help="rosbag2 folder (default: the bundled tabletop)")
+    parser.add_argument(
+        "recording", nargs="?", type=Path, help="rosbag2 folder (default: the bundled tabletop)"
+    )
     parser.add_argument("--rate", type=float, default=5.0, help="moments per second (default 5)")
-    parser.add_argument("--once", action="store_true", help="end after the last moment instead of starting anew")
+    parser.add_argument(
+        "--once", action="store_true", help="end after the last moment instead of starting anew"
+    )
     parser.add_argument("--compressed", action="store_true", help=f"also publish {COMPRESSED}")
     parser.add_argument("--ground-truth", action="store_true", help=f"also publish {', '.join(TRUTH)}")
     options = parser.parse_args(remove_ros_args(arguments)[1:])

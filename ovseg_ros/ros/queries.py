@@ -10,6 +10,8 @@ from concurrent.futures import Future as ThreadFuture
 from typing import Any
 
 import numpy as np
+from rclpy.callback_groups import ReentrantCallbackGroup
+from std_msgs.msg import String
 
 from ovseg_ros.core.query import parse_query
 from ovseg_ros.core.vocabulary import Vocabulary
@@ -18,8 +20,6 @@ from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.answers import Refused, name_of, refusal_of
 from ovseg_ros.ros.conversions import UNLABELLED, segmentation_message, vocabulary_message
 from ovseg_ros.srv import EmbedText, SegmentImage, SetVocabulary
-from rclpy.callback_groups import ReentrantCallbackGroup
-from std_msgs.msg import String
 
 MAX_TEXTS = 255
 
@@ -52,7 +52,7 @@ class Queries:
     """
 
     def __init__(self, node: Any) -> None:
-        """`node` offers `vocabulary`, `change_vocabulary(new)`, `submit(job)`, `engine`, `bridge`, `statistics`."""
+        """`node` is an `ovseg_ros.ros.node.OvsegNode`."""
         self._node = node
         group = ReentrantCallbackGroup()
         node.create_subscription(String, "~/query", self._on_query, 10)
@@ -70,11 +70,15 @@ class Queries:
                 raise InvalidInputError("; ".join(f"{r.name!r}: {r.reason}" for r in rejected))
         except InvalidInputError as error:
             node.statistics.count("invalid_queries")
-            node.get_logger().warning(f"query refused, the vocabulary stays: {error}", throttle_duration_sec=5.0)
+            node.get_logger().warning(
+                f"query refused, the vocabulary stays: {error}", throttle_duration_sec=5.0
+            )
             return
         for refused in rejected:
             node.statistics.count("rejected_words")
-            node.get_logger().warning(f"word refused: {refused.name!r}: {refused.reason}", throttle_duration_sec=5.0)
+            node.get_logger().warning(
+                f"word refused: {refused.name!r}: {refused.reason}", throttle_duration_sec=5.0
+            )
         node.change_vocabulary(vocabulary)
 
     def _on_set_vocabulary(self, request: Any, response: Any) -> Any:
@@ -136,14 +140,18 @@ class Queries:
             found = int((scene.label_ids != UNLABELLED).sum())
             response.code = ResultCode.FOUND if found else ResultCode.NOT_FOUND
             refused = "".join(f"; refused {r.name!r}: {r.reason}" for r in rejected)
-            response.message = f"{name_of(response.code)}: {found} of {len(scene.masks)} masks labelled{refused}"
+            response.message = (
+                f"{name_of(response.code)}: {found} of {len(scene.masks)} masks labelled{refused}"
+            )
 
         return self._node.submit(job)
 
     def _embed_job(self, request: Any, response: Any) -> ThreadFuture[Any]:
         engine = self._node.ready_engine()
         if not 1 <= len(request.labels) <= MAX_TEXTS:
-            raise Refused(ResultCode.INVALID_QUERY, f"want 1 to {MAX_TEXTS} labels, got {len(request.labels)}")
+            raise Refused(
+                ResultCode.INVALID_QUERY, f"want 1 to {MAX_TEXTS} labels, got {len(request.labels)}"
+            )
         texts = [checked_text(label) for label in request.labels]
 
         def job() -> None:
@@ -151,7 +159,10 @@ class Queries:
             response.dimension = rows.shape[1]
             response.embeddings = array.array("f", rows.tobytes())
             response.model = engine.model
-            response.code, response.message = ResultCode.FOUND, f"{len(rows)} vectors of length {rows.shape[1]}"
+            response.code, response.message = (
+                ResultCode.FOUND,
+                f"{len(rows)} vectors of length {rows.shape[1]}",
+            )
 
         return self._node.submit(job)
 

@@ -27,7 +27,7 @@ class Stream:
         statistics: Statistics,
         on_refused: Callable[[Refused], None],
     ) -> None:
-        """`vocabulary()` is called once per frame: what it returns is immutable and is what the frame is labelled with."""
+        """`vocabulary()` is called once per frame; what it returns is immutable."""
         self._engine = engine
         self._outputs = outputs
         self._is_on = is_on

@@ -1,4 +1,4 @@
-"""One thread on which all inference runs: requests first come first served, the camera's frames between them."""
+"""One thread on which all inference runs: requests in their order, the camera's frames between them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from ovseg_ros.ros.answers import Refused
 from ovseg_ros.msg import ResultCode
+from ovseg_ros.ros.answers import Refused
 
 
 class Worker:
@@ -20,7 +20,8 @@ class Worker:
     """
 
     def __init__(self, step: Callable[[], float | None], on_step_error: Callable[[Exception], None]) -> None:
-        """
+        """A thread that is not started yet.
+
         Args:
             step: Does what is due on the stream; returns the seconds after which it wants to be called
                 again, or None for not before `wake()`.
@@ -55,7 +56,9 @@ class Worker:
             if self._stopping:
                 raise Refused(ResultCode.INACTIVE, "the node is shutting down")
             if len(self._jobs) >= max_pending:
-                raise Refused(ResultCode.BUSY, f"{len(self._jobs)} requests are waiting already; ask again later")
+                raise Refused(
+                    ResultCode.BUSY, f"{len(self._jobs)} requests are waiting already; ask again later"
+                )
             self._jobs.append((future, job))
             self._condition.notify()
         return future
