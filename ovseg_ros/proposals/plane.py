@@ -1,0 +1,201 @@
+"""The plane things stand on, found in inverse depth, where every plane is a linear function of the pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ovseg_ros.core.frame import CameraIntrinsics
+
+FloatArray = npt.NDArray[np.float32]
+
+_SAMPLES = 2400  # pixels the search looks at, on a grid
+_HYPOTHESES = 160  # three-point planes tried per search
+_MAX_PLANES = 4  # a table, the floor below, two walls
+_PARALLEL_COS = 0.985  # 10 degrees: table and floor
+_LOWEST_UP = -0.2  # a plane that faces further down than this carries nothing
+_MOST_SIDEWAYS = 0.65  # sine of the camera roll up to which image up is still up
+
+
+@dataclass(frozen=True)
+class Plane:
+    """m · P = 1 for points P in the camera's optical frame.
+
+    Attributes:
+        m: (3,) float64, 1/metres; the unit normal towards the camera is -m/|m|.
+        noise_m: robust standard deviation of the inliers' heights at 1 m, metres. Depth noise of stereo and
+            structured light grows with the square of the distance, so at z it is noise_m · z².
+        support: share of the known pixels that lie on it, in [0, 1].
+    """
+
+    m: npt.NDArray[np.float64]
+    noise_m: float
+    support: float
+
+    @property
+    def distance_m(self) -> float:
+        """From the camera's centre to the plane, metres."""
+        return float(1.0 / np.linalg.norm(self.m))
+
+    @property
+    def up(self) -> float:
+        """How far the normal points to the top of the image: 1 floor of a level camera, 0 wall ahead or view from above."""
+        return float(self.m[1] / np.linalg.norm(self.m))
+
+    @property
+    def sideways(self) -> float:
+        """How far the normal points to the left or right of the image, in [0, 1]."""
+        return float(abs(self.m[0]) / np.linalg.norm(self.m))
+
+    def heights(self, depth_m: FloatArray, intrinsics: CameraIntrinsics) -> FloatArray:
+        """Height over the plane, h = d·(1 − z·(m · ray)).
+
+        Args:
+            depth_m: (H, W) metres, 0 where unknown.
+            intrinsics: of the same image.
+
+        Returns:
+            (H, W) float32 metres, positive on the camera's side; `distance_m` where depth is unknown.
+        """
+        rays_x, rays_y = pixel_rays(intrinsics, *depth_m.shape)
+        m = self.m.astype(np.float32)
+        along = (m[1] * rays_y + m[2])[:, None] + (m[0] * rays_x)[None]
+        np.multiply(along, depth_m, out=along)
+        np.subtract(np.float32(1.0), along, out=along)
+        return np.multiply(along, np.float32(self.distance_m), out=along)
+
+    def axes(self) -> npt.NDArray[np.float64]:
+        """(3, 2): two unit vectors that span the plane, to look at points from straight above."""
+        normal = self.m / np.linalg.norm(self.m)
+        first = np.cross(normal, [0.0, 0.0, 1.0] if abs(normal[2]) < 0.9 else [1.0, 0.0, 0.0])
+        first /= np.linalg.norm(first)
+        return np.stack([first, np.cross(normal, first)], axis=1)
+
+
+def pixel_rays(intrinsics: CameraIntrinsics, height: int, width: int) -> tuple[FloatArray, FloatArray]:
+    """x/z of each column (W,) and y/z of each row (H,), float32."""
+    columns = (np.arange(width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
+    rows = (np.arange(height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy)
+    return columns, rows
+
+
+def find_planes(
+    depth_m: FloatArray,
+    intrinsics: CameraIntrinsics,
+    *,
+    tolerance_m: float,
+    min_support: float,
+    rng: np.random.Generator,
+) -> list[Plane]:
+    """The dominant planes of a view, largest first, by repeated RANSAC on a grid of pixels.
+
+    Args:
+        depth_m: (H, W) metres, 0 where unknown.
+        intrinsics: of the same image.
+        tolerance_m: height within which a point at 1 m belongs to a plane, in the first, loose count.
+        min_support: share of the known pixels a plane must hold.
+        rng: source of the hypotheses; the same state gives the same planes.
+
+    Returns:
+        At most 4 planes; none when nothing flat is large enough.
+    """
+    points = _sample_points(depth_m, intrinsics)
+    enough = max(12.0, min_support * len(points))
+    planes: list[Plane] = []
+    left = points
+    while len(planes) < _MAX_PLANES and len(left) >= enough:
+        m = _best_hypothesis(left, tolerance_m, rng)
+        if m is None:
+            break
+        m, noise = _polish(m, left, tolerance_m)
+        inliers = _residuals(m, left) < np.maximum(tolerance_m, 4 * noise) * _noise_growth(left)
+        if inliers.sum() < enough:
+            break
+        planes.append(Plane(m, noise, float(inliers.sum() / len(points))))
+        left = left[~inliers]
+    return sorted(planes, key=lambda plane: -plane.support)
+
+
+def choose_support(planes: list[Plane]) -> Plane | None:
+    """The plane things stand on: large, facing up; of several levels the highest that is not a mere object's top.
+
+    Args:
+        planes: from `find_planes`.
+
+    Returns:
+        One of them, or None when all face sideways or down.
+    """
+    level = [p for p in planes if p.up > _LOWEST_UP and p.sideways < _MOST_SIDEWAYS]
+    if not level:
+        return None
+    best = max(level, key=lambda plane: plane.support * (0.2 + max(plane.up, 0.0)))
+    normal = best.m * best.distance_m
+    same_way = [p for p in level if p.m @ normal * p.distance_m > _PARALLEL_COS and p.support > 0.35 * best.support]
+    return min(same_way, key=lambda plane: plane.distance_m)
+
+
+def _sample_points(depth_m: FloatArray, intrinsics: CameraIntrinsics) -> npt.NDArray[np.float64]:
+    """(M, 3) points in metres of the known pixels on a grid of about `_SAMPLES`."""
+    height, width = depth_m.shape
+    step = max(1, int(np.sqrt(height * width / _SAMPLES)))
+    grid = depth_m[step // 2 :: step, step // 2 :: step]
+    rays_x, rays_y = pixel_rays(intrinsics, height, width)
+    x, y = np.meshgrid(rays_x[step // 2 :: step], rays_y[step // 2 :: step])
+    points = np.stack([x * grid, y * grid, grid], axis=-1)[grid > 0]
+    return points.astype(np.float64)
+
+
+def _noise_growth(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(M,) how much noisier a point is than one at 1 m; never below a half, for what does not shrink with z."""
+    return np.maximum(points[:, 2] ** 2, 0.5)
+
+
+def _residuals(m: npt.NDArray[np.float64], points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(..., M) metres from points to planes m (..., 3)."""
+    return np.abs(1.0 - m @ points.T) / np.linalg.norm(m, axis=-1, keepdims=m.ndim > 1)
+
+
+def _best_hypothesis(
+    points: npt.NDArray[np.float64], tolerance_m: float, rng: np.random.Generator
+) -> npt.NDArray[np.float64] | None:
+    """The three-point plane with most points near it; half of the triples are neighbours, half from anywhere."""
+    count = len(points)
+    first = rng.integers(0, count, _HYPOTHESES)
+    near = rng.integers(1, max(2, count // 6), (2, _HYPOTHESES // 2))
+    far = rng.integers(1, max(2, count), (2, _HYPOTHESES - _HYPOTHESES // 2))
+    others = (first + np.concatenate([near, far], axis=1)) % count  # rows of the grid lie one after another
+    triples = np.stack([points[first], points[others[0]], points[others[1]]], axis=1)  # (T, 3, 3)
+    volume = np.abs(np.linalg.det(triples))
+    usable = volume > 1e-9 * np.maximum(1e-9, np.abs(triples[:, :, 2]).prod(axis=1))
+    if not usable.any():
+        return None
+    m = np.linalg.solve(triples[usable], np.ones((int(usable.sum()), 3, 1)))[..., 0]  # (T, 3)
+    m = m[np.linalg.norm(m, axis=1) < 1e3]  # through the camera itself: seen edge on
+    if not len(m):
+        return None
+    near_plane = _residuals(m, points) < tolerance_m * _noise_growth(points)
+    return m[np.argmax(near_plane.sum(axis=1))]
+
+
+def _polish(
+    m: npt.NDArray[np.float64], points: npt.NDArray[np.float64], tolerance_m: float
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Least squares on the inliers, with a tolerance that shrinks to three of their own deviations.
+
+    Returns:
+        The plane, and its noise at 1 m in metres.
+    """
+    growth = _noise_growth(points)
+    limit, noise = tolerance_m, tolerance_m / 3
+    for _ in range(5):
+        inliers = _residuals(m, points) < limit * growth
+        if inliers.sum() < 6:
+            break
+        weight = 1.0 / growth[inliers]
+        rows = points[inliers] * weight[:, None]
+        m = np.linalg.lstsq(rows, weight, rcond=None)[0]
+        noise = float(1.4826 * np.median(_residuals(m, points[inliers]) / growth[inliers]))
+        limit = min(limit, max(3.5 * noise, 0.0015))
+    return m, noise
