@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -74,6 +75,7 @@ class DepthClusters:
     """
 
     options: DepthClustersOptions = field(default_factory=DepthClustersOptions)
+    needs_depth: ClassVar[bool] = True  # the node then hands over no frame without depth and intrinsics
 
     def propose(self, frame: Frame) -> Proposals:
         """Masks of the things in a frame, surest first; the same frame gives the same masks.
