@@ -53,7 +53,7 @@ def mask_probabilities(
 def ensemble(
     p_maskformer: torch.Tensor, p_clip: torch.Tensor, lam: float, valid: torch.Tensor
 ) -> torch.Tensor:
-    """p = p_maskformer^(1−λ) · p_clip^λ, where an empty mask has p_clip = 1 for every label.
+    """Ensemble p_maskformer^(1−λ) · p_clip^λ, where an empty mask has p_clip = 1 for every label.
 
     Args:
         p_maskformer: (N, K) from MaskFormer's own class head.

@@ -28,7 +28,8 @@ _SEPARATOR = re.compile(
 # Words before the name, each with what may stand between: tried again and again until none fits.
 _POLITE = (
     r"please|pls|hey|ok|okay|now|then|also|just|either|both|"
-    r"(?:can|could|will|would) you|i(?: a|')m looking for|i(?: want|'d like| would like| need)(?: you)?(?: to)?|"
+    r"(?:can|could|will|would) you|i(?: a|')m looking for|"
+    r"i(?: want|'d like| would like| need)(?: you)?(?: to)?|"
     r"(?:try|help me) to|help me|let'?s"
 )
 _VERB = (

@@ -182,7 +182,7 @@ class Vocabulary:
 
 
 def clean_label(text: str) -> str:
-    """Brings one label into the form it is stored and compared in.
+    r"""Brings one label into the form it is stored and compared in.
 
     Unicode NFC; control and other invisible characters go, runs of white space become one space, and
     punctuation around the words goes.
@@ -194,7 +194,7 @@ def clean_label(text: str) -> str:
         InvalidInputError: nothing is left, or more than 128 bytes are.
 
     Example:
-        >>> clean_label("  red\\tmug?!")
+        >>> clean_label("  red\tmug?!")
         'red mug'
     """
     if not isinstance(text, str):

@@ -1,0 +1,186 @@
+"""A picture for people: colours, outlines, names and scores over the camera image."""
+
+from __future__ import annotations
+
+import colorsys
+import unicodedata
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ovseg_ros.core.segmentation import Segmentation
+from ovseg_ros.errors import InvalidInputError
+
+Image = npt.NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+FILL_OPACITY = 0.38
+UNLABELLED_COLOUR: Colour = (170, 170, 170)
+
+_FONT = cv2.FONT_HERSHEY_DUPLEX
+_SUPERSAMPLE = 4  # tags are drawn this much larger and shrunk: smoother letters and corners
+_GOLDEN_ANGLE = 0.6180339887  # of a full turn of hue: neighbours in id are far apart in colour
+
+
+def label_colour(label_id: int) -> Colour:
+    """The RGB colour of a label id in 0…254: always the same, far from those of neighbouring ids."""
+    hue = (0.02 + label_id * _GOLDEN_ANGLE) % 1.0
+    saturation = (0.85, 0.62)[label_id // 5 % 2]
+    value = (1.0, 0.82, 0.92)[label_id // 3 % 3]
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def draw_overlay(image_rgb: Image, segmentation: Segmentation) -> Image:
+    """Paints a segmentation over its image.
+
+    Labelled masks get a translucent fill, a crisp outline and a tag such as "teapot 0.93" in their label's
+    colour, the most probable on top; masks without a label get a thin grey outline.
+
+    Args:
+        image_rgb: (H, W, 3) uint8 of the size that was segmented; not changed.
+        segmentation: what to paint.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        InvalidInputError: the image and the masks differ in size.
+    """
+    size_hw = image_rgb.shape[:2]
+    if tuple(segmentation.masks.shape[1:]) != size_hw or image_rgb.dtype != np.uint8:
+        raise InvalidInputError(
+            f"want an image {tuple(segmentation.masks.shape[1:])} uint8, got {image_rgb.shape} "
+            f"{image_rgb.dtype}"
+        )
+    canvas: Image = image_rgb.copy()
+    masks = segmentation.masks.numpy().view(np.uint8)  # (N,H,W)
+    ids, scores = segmentation.label_ids.tolist(), segmentation.scores.tolist()
+    labelled = segmentation.label_index >= 0
+    worst_first = segmentation.scores.argsort(stable=True).tolist()
+    unit = max(min(size_hw) / 480.0, 0.5)  # 1 on a 640x480 image
+    for i in worst_first:
+        if not labelled[i]:
+            _outline(canvas, masks[i], UNLABELLED_COLOUR, max(round(unit), 1))
+    tags = []
+    for i in worst_first:
+        if labelled[i] and masks[i].any():
+            colour = label_colour(ids[i])
+            _fill(canvas, masks[i], colour)
+            _outline(canvas, masks[i], (20, 20, 20), max(round(4 * unit), 2))
+            _outline(canvas, masks[i], colour, max(round(2 * unit), 1))
+            tags.append((i, f"{segmentation.name_of(i)} {scores[i]:.2f}", colour))
+    taken: list[_Box] = []
+    for i, text, colour in reversed(tags):  # the best tag chooses its place first
+        taken.append(_draw_tag(canvas, masks[i], text, colour, unit, taken))
+    return canvas
+
+
+@dataclass(frozen=True)
+class _Box:
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def overlaps(self, other: _Box) -> bool:
+        return (
+            self.x < other.x + other.width
+            and other.x < self.x + self.width
+            and self.y < other.y + other.height
+            and other.y < self.y + self.height
+        )
+
+
+def _fill(canvas: Image, mask: Image, colour: Colour) -> None:
+    inside = mask > 0
+    mixed = (1.0 - FILL_OPACITY) * canvas[inside] + FILL_OPACITY * np.array(colour)
+    canvas[inside] = mixed.astype(np.uint8)
+
+
+def _outline(canvas: Image, mask: Image, colour: Colour, thickness: int) -> None:
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(canvas, contours, -1, colour, thickness, cv2.LINE_AA)
+
+
+def _draw_tag(canvas: Image, mask: Image, text: str, colour: Colour, unit: float, taken: list[_Box]) -> _Box:
+    """Draws one tag near the top of its mask, inside the image and off the tags drawn before."""
+    tag, shape = _render_tag(text, colour, unit, canvas.shape[1])
+    shape = shape[: canvas.shape[0]]
+    height, width = shape.shape
+    _, y, _, _ = cv2.boundingRect(mask)
+    top_row = np.flatnonzero(mask[y])  # centre the tag over the mask's highest pixels
+    image_hw = canvas.shape[0], canvas.shape[1]
+    box = _place(int(top_row.mean()) - width // 2, y - height - 2, (height, width), image_hw, taken)
+    opacity = shape[:, :, None]
+    part = canvas[box.y : box.y + height, box.x : box.x + width]
+    part[:] = (opacity * tag[:height] + (1.0 - opacity) * part).astype(np.uint8)
+    return box
+
+
+def _place(x: int, y: int, tag_hw: tuple[int, int], image_hw: tuple[int, int], taken: list[_Box]) -> _Box:
+    """The free place nearest to (x, y), searched up and down; (x, y) itself where none is free."""
+    height, width = tag_hw
+    x = min(max(x, 0), max(image_hw[1] - width, 0))
+    lowest = max(image_hw[0] - height, 0)
+    first = _Box(x, min(max(y, 0), lowest), width, height)
+    for offset in range(0, image_hw[0], max(height // 3, 1)):
+        for candidate_y in (first.y + offset, first.y - offset):
+            box = _Box(x, candidate_y, width, height)
+            if 0 <= candidate_y <= lowest and not any(box.overlaps(other) for other in taken):
+                return box
+    return first
+
+
+def _render_tag(
+    text: str, colour: Colour, unit: float, max_width: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """A rounded tag (h, w, 3) in [0, 255] and its opacity (h, w) in [0, 1], at most `max_width` wide."""
+    scale, pad = 0.5 * unit * _SUPERSAMPLE, round(5 * unit) * _SUPERSAMPLE
+    thickness = max(round(0.9 * unit * _SUPERSAMPLE), 1)
+    text = _printable(text)
+    text_width, text_height, baseline = _text_size(text, scale, thickness)
+    while text_width + 2 * pad > max_width * _SUPERSAMPLE and len(text) > 8:
+        text = f"{text[:-8]}..{text[-5:]}"  # the end is the score: the name gives way
+        text_width, text_height, baseline = _text_size(text, scale, thickness)
+    descent = baseline // 2  # room for g and y; OpenCV's baseline is generous
+    width = -(-(text_width + 2 * pad) // _SUPERSAMPLE)
+    height = -(-(text_height + descent + pad + pad // 2) // _SUPERSAMPLE)
+    large_hw = height * _SUPERSAMPLE, width * _SUPERSAMPLE
+    opacity = _rounded_rectangle(large_hw, radius=pad)
+    tag = np.full((*large_hw, 3), colour, dtype=np.uint8)
+    red, green, blue = colour
+    ink = (16, 16, 16) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
+    origin = (pad, large_hw[0] - descent - pad // 2 - pad // 4)
+    cv2.putText(tag, text, origin, _FONT, scale, ink, thickness, cv2.LINE_AA)
+    small = (min(width, max_width), height)
+    return (
+        cv2.resize(tag, small, interpolation=cv2.INTER_AREA).astype(np.float32),
+        cv2.resize(opacity, small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0,
+    )
+
+
+def _text_size(text: str, scale: float, thickness: int) -> tuple[int, int, int]:
+    """Width, height above the baseline and height below it, in pixels."""
+    (width, height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
+    return width, height, baseline
+
+
+def _rounded_rectangle(size_hw: tuple[int, int], radius: int) -> Image:
+    height, width = size_hw
+    radius = min(radius, height // 2, width // 2)
+    shape = np.zeros(size_hw, dtype=np.uint8)
+    cv2.rectangle(shape, (radius, 0), (width - 1 - radius, height - 1), 255, -1)
+    cv2.rectangle(shape, (0, radius), (width - 1, height - 1 - radius), 255, -1)
+    for x in (radius, width - 1 - radius):
+        for y in (radius, height - 1 - radius):
+            cv2.circle(shape, (x, y), radius, 255, -1)
+    return shape
+
+
+def _printable(text: str) -> str:
+    """OpenCV's letters are ASCII: accents go, the rest becomes "?"."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return "".join(c if " " <= c <= "~" else "?" for c in plain)
