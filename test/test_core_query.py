@@ -1,0 +1,126 @@
+"""What people and planners type, and the names that must come out."""
+
+import pytest
+
+from ovseg_ros.core.query import parse_query
+from ovseg_ros.errors import InvalidInputError
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("find teapot", ["teapot"]),
+        ("teapot", ["teapot"]),
+        ("FIND ME the Teapot!", ["Teapot"]),
+        ("teapot, red mug", ["teapot", "red mug"]),
+        ("find the apple and the orange", ["apple", "orange"]),
+        ("find an apple, an orange, and some cherries", ["apple", "orange", "cherries"]),
+        ("look for my keys", ["keys"]),
+        ("search for any mug or bowl", ["mug", "bowl"]),
+        ("locate: wine bottle", ["wine bottle"]),
+        ("where is my kettle?", ["kettle"]),
+        ("Where's the kettle", ["kettle"]),
+        ("where are the cups and the plates?", ["cups", "plates"]),
+        ("tell me where the teapot is", ["teapot"]),
+        ("show me a moka pot, please", ["moka pot"]),
+        ("please detect cups", ["cups"]),
+        ("could you please segment the frying pan for me?", ["frying pan"]),
+        ("is there a giraffe in the image?", ["giraffe"]),
+        ("find all of the mugs", ["mugs"]),
+        ("cup; plate\nbowl\r\nspoon", ["cup", "plate", "bowl", "spoon"]),
+        ("- cup\n* plate\n1. bowl\n2) spoon", ["cup", "plate", "bowl", "spoon"]),
+        ("Find the teapot. Then find the mug.", ["teapot", "mug"]),
+        ('find "salt and pepper shaker" and cup', ["salt and pepper shaker", "cup"]),
+        ("find the “salt, and pepper” shaker", ["salt, and pepper shaker"]),
+        ("'the who' poster", ["the who poster"]),
+        ('"find"', ["find"]),
+        ("baker's peel, o'brien's mug", ["baker's peel", "o'brien's mug"]),
+        ("teapot, Teapot,teapot", ["teapot"]),
+        ("teapot,, ;mug,", ["teapot", "mug"]),
+        ("茶壶，杯子", ["茶壶", "杯子"]),
+        ("cafe\u0301 cre\u0300me", ["café crème"]),
+    ],
+)
+def test_names(text, names):
+    assert list(parse_query(text)) == names
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "android",
+        "android phone",
+        "over the ear headphones",
+        "orange",
+        "sandwich",
+        "theme park ticket",
+        "thermos",
+        "finder",
+        "Mr. Coffee machine",
+        "hello kitty mug",
+        "plus sign",
+        "isle of man flag",
+        "anyway sign",
+        "no. 5 perfume",
+        "black-and-white ball",
+        "island",
+        "myrtle",
+        "segmented worm",
+        "teapot on the table",
+    ],
+)
+def test_names_keep_their_parts(name):
+    assert parse_query(name) == (name,)
+    assert parse_query(f"find the {name}") == (name,)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t "])
+def test_blank_asks_for_nothing(text):
+    assert parse_query(text) == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["find", "find the", "Find me!", "where is", "please", "???", "and", '""', "\x00"]
+)
+def test_a_query_must_name_a_thing(text):
+    with pytest.raises(InvalidInputError, match="name a thing"):
+        parse_query(text)
+
+
+def test_size_limit():
+    assert parse_query("x" * 4096) == ("x" * 4096,)  # the vocabulary will refuse it by name
+    with pytest.raises(InvalidInputError, match="4096"):
+        parse_query("x" * 4097)
+    with pytest.raises(InvalidInputError, match="10000"):
+        parse_query("x " * 5000)
+    with pytest.raises(InvalidInputError, match="4096"):
+        parse_query("é" * 2049)
+
+
+def test_only_text():
+    with pytest.raises(InvalidInputError, match="bytes"):
+        parse_query(b"teapot")
+
+
+@pytest.mark.parametrize(
+    "text", ["find \ud800 cup", "\ue000 cup", '"unclosed cup', "'''cup", "cup " + "'" * 4000]
+)
+def test_odd_characters_do_no_harm(text):
+    (name,) = parse_query(text)
+    assert "cup" in name
+    name.encode()
+
+
+def test_hostile_input_stays_quick():
+    for text in (
+        "find " * 800,
+        "a" * 4000,
+        '"' * 4000,
+        "the " * 1000 + "cup",
+        ", " * 2000 + "cup",
+        "." * 4000,
+    ):
+        try:
+            parse_query(text)
+        except InvalidInputError:
+            pass
