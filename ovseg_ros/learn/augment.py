@@ -1,4 +1,4 @@
-"""Augmentation of masked crops: what a proposal generator does to a mask, and what a camera does to colours."""
+"""Augmentation of masked crops: what proposals do to a mask, and what a camera does to colours."""
 
 from __future__ import annotations
 

@@ -2,11 +2,10 @@
 
     python -m ovseg_ros.learn.crops OUT_DIR --crops 60000 --seed 1
 
-Every shard is a pair `crops_<seed>_<n>.npy` (M, S, S, 4) uint8, RGB and mask {0, 255}, and
-`labels_<seed>_<n>.npy` (M,) int16, an index into `household.OBJECTS` or -1 for background. The crop holds the
-object's tight box grown by `GROWTH` and squashed to S x S, so that training can still move the box and
-grow or shrink the mask. Shards are written whole (to a temporary name, then renamed): a run that was
-stopped continues with the next shard, from that shard's own seed.
+Every shard is a pair `crops_<seed>_<n>.npy` (M, S, S, 4) uint8, laid out as `stored_crop` says, and
+`labels_<seed>_<n>.npy` (M,) int16, an index into `household.OBJECTS` or BACKGROUND. Shards
+are written whole (to a temporary name, then renamed): a run that was stopped continues with the next shard,
+from that shard's own seed.
 """
 
 from __future__ import annotations
@@ -20,11 +19,9 @@ import numpy as np
 from tqdm import tqdm
 
 from ovseg_ros.learn.household import BY_KEY, OBJECTS
+from ovseg_ros.learn.stored_crop import BACKGROUND, cut
 from ovseg_ros.learn.tabletop import CameraPose, Surroundings, Tabletop, View
 
-STORED_SIZE = 132
-GROWTH = 1.18  # stored box / tight box
-BACKGROUND = -1
 SHARD = 2000
 MIN_PIXELS = 350  # of a 480x360 view
 _INDEX = {thing.key: i for i, thing in enumerate(OBJECTS)}
@@ -33,8 +30,20 @@ _TABLES = (
     "seamless_wood_planks_floor.png", "rustic_floor.png", "cream-plaster.png", "kona_gotham.png",
     "brown_ceramic_tile.png", "gray_ceramic_tile.png", "white_marble_floor.png", "light_blue_wall.png", "",
 )  # fmt: skip
-_FLOORS = ("gray_floor.png", "light_floor.png", "dapper_gray_floor.png", "light-gray-floor-tile.png", "rustic_floor.png")
-_WALLS = ("light_gray_plaster.png", "yellow_linen_wall_texture.png", "stucco_wall.png", "white_wall.png", "gray_plaster.png")
+_FLOORS = (
+    "gray_floor.png",
+    "light_floor.png",
+    "dapper_gray_floor.png",
+    "light-gray-floor-tile.png",
+    "rustic_floor.png",
+)
+_WALLS = (
+    "light_gray_plaster.png",
+    "yellow_linen_wall_texture.png",
+    "stucco_wall.png",
+    "white_wall.png",
+    "gray_plaster.png",
+)
 
 
 def random_surroundings(rng: np.random.Generator) -> Surroundings:
@@ -44,40 +53,21 @@ def random_surroundings(rng: np.random.Generator) -> Surroundings:
     return Surroundings(table, str(rng.choice(_FLOORS)), str(rng.choice(_WALLS)), table_rgb=rgb)
 
 
-def crop_box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 (end exclusive) of a mask's tight box grown by GROWTH; may leave the image."""
-    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    cx, cy = (xs[0] + xs[-1] + 1) / 2, (ys[0] + ys[-1] + 1) / 2
-    hw, hh = (xs[-1] + 1 - xs[0]) * GROWTH / 2, (ys[-1] + 1 - ys[0]) * GROWTH / 2
-    return round(cx - hw), round(cy - hh), round(cx + hw), round(cy + hh)
-
-
-def cut(image_rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(S, S, 4) uint8 crop of one mask: grown box, squashed; outside the image grey and mask 0."""
-    x0, y0, x1, y1 = crop_box(mask)
-    h, w = mask.shape
-    rgba = np.dstack([image_rgb, mask.astype(np.uint8) * 255])
-    pad = max(0, -x0, -y0, x1 - w, y1 - h)
-    if pad:
-        rgba = cv2.copyMakeBorder(rgba, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=(122, 116, 104, 0))
-    box = rgba[y0 + pad : y1 + pad, x0 + pad : x1 + pad]
-    shrink = max(box.shape[:2]) > 1.5 * STORED_SIZE
-    out = cv2.resize(box, (STORED_SIZE, STORED_SIZE), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
-    out[..., 3] = np.where(out[..., 3] > 127, 255, 0)
-    return out
-
-
 def _background(view: View, rng: np.random.Generator) -> np.ndarray | None:
     """A crop of table, floor or wall under a random ellipse; None when an object is in the way."""
     h, w = view.instances.shape
     mask = np.zeros((h, w), np.uint8)
     axes = (int(rng.uniform(15, 90)), int(rng.uniform(15, 60)))
-    cv2.ellipse(mask, (int(rng.uniform(0, w)), int(rng.uniform(0, h))), axes, rng.uniform(0, 180), 0, 360, 1, -1)
+    cv2.ellipse(
+        mask, (int(rng.uniform(0, w)), int(rng.uniform(0, h))), axes, rng.uniform(0, 180), 0, 360, 1, -1
+    )
     region = (mask > 0) & (view.instances == 0)
     return cut(view.image_rgb, region) if region.sum() > MIN_PIXELS else None
 
 
-def _crops_of_view(view: View, labels: list[int], rng: np.random.Generator) -> Iterator[tuple[np.ndarray, int]]:
+def _crops_of_view(
+    view: View, labels: list[int], rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, int]]:
     counts = np.bincount(view.instances.ravel(), minlength=len(labels) + 1)
     for i, label in enumerate(labels):
         if counts[i + 1] < MIN_PIXELS:
@@ -106,7 +96,9 @@ def render(rng: np.random.Generator, scatters: int = 7, views: int = 5) -> Itera
             for _ in range(views):
                 scene.light(rng)
                 x, y = rng.uniform(-0.15, 0.15, 2)
-                pose = CameraPose((x, y, 0.04), rng.uniform(0.4, 0.95), rng.uniform(0, 360), -rng.uniform(12, 75))
+                pose = CameraPose(
+                    (x, y, 0.04), rng.uniform(0.4, 0.95), rng.uniform(0, 360), -rng.uniform(12, 75)
+                )
                 yield from _crops_of_view(scene.view(pose, depth=False), [int(i) for i in chosen], rng)
     finally:
         scene.close()
@@ -134,7 +126,9 @@ def write_shards(folder: Path, crops: int, seed: int) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--crops", type=int, default=60000)
     parser.add_argument("--seed", type=int, default=1)

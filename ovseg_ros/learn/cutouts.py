@@ -1,9 +1,10 @@
 """Named cut-outs for breadth: Microsoft's Fluent 3D emoji (MIT), named by Unicode.
 
-    npm pack @lobehub/fluent-emoji-3d && tar xzf lobehub-fluent-emoji-3d-*.tgz     # gives package/assets/*.webp
+    npm pack @lobehub/fluent-emoji-3d
+    tar xzf lobehub-fluent-emoji-3d-*.tgz     # gives package/assets/*.webp
 
-Only single-character emoji that show a thing are taken: no faces, hands, symbols, flags or clocks. Names
-that hold a word kept for measuring (`household` synonyms) are left out.
+Only single-character emoji that show a thing, an animal or a plain face are taken: no hands, symbols, flags
+or clocks. Names that hold a word kept for measuring (`household` synonyms) are left out.
 """
 
 from __future__ import annotations
@@ -17,25 +18,39 @@ import cv2
 import numpy as np
 
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.crops import GROWTH, STORED_SIZE
+from ovseg_ros.learn.stored_crop import GROWTH, STORED_SIZE
 
 _NOT_A_THING = re.compile(
     r"\b(face|faces|hand|hands|person|people|symbol|sign|arrow|arrows|square|circle|squared|circled|heart|hearts|"
-    r"button|moon|index|finger|fist|oclock|thirty|ideograph|latin|letter|mark|triangle|diamond|keycap|medical|"
+    r"button|moon|index|finger|fist|oclock|thirty|ideograph|latin|letter|mark|triangle|diamond|keycap|"
     r"man|men|woman|women|boy|girl|couple|family|bust|busts|kiss|aries|taurus|gemini|cancer|leo|virgo|libra|"
-    r"scorpius|sagittarius|capricorn|aquarius|pisces|ophiuchus|silhouette|plus|minus|division|loop|star|chart|"
-    r"sleeping|nose|mouth|tongue|eyes|eye|ear|horns|compression|accommodation|equals|selfie|shrug|muscle|"
-    r"hole|dash|fog|foggy|wind|cross|cloud|sun|speech|hamsa|fairy|mage|elf|genie|zombie|vampire|adult|child|"
-    r"person|runner|swimmer|golfer|surfer|older|pregnant|breast|handball|water polo|juggling|wrestlers|fencer)\b"
+    r"scorpius|sagittarius|capricorn|aquarius|pisces|ophiuchus|silhouette|plus|minus|division|loop|star|chart|medical|"
+    r"sleeping|nose|mouth|tongue|eyes|eye|ear|horns|compression|accommodation|equals|selfie|shrug|"
+    r"muscle|hole|dash|fog|foggy|wind|cross|cloud|sun|speech|hamsa|fairy|mage|elf|genie|zombie|vampire|adult|child|"
+    r"person|runner|swimmer|golfer|surfer|older|pregnant|breast|handball|water polo|juggling|wrestlers|"
+    r"fencer)\b"
 )
 _PLAINER = {
-    "lady beetle": "ladybug", "automobile": "car", "hocho": "kitchen knife", "aubergine": "eggplant",
-    "ear of maize": "corn", "electric torch": "flashlight", "beverage box": "juice box", "mantelpiece clock": "clock",
-    "shopping trolley": "shopping cart", "black scissors": "scissors", "black telephone": "telephone",
-    "personal computer": "laptop", "hot beverage": "hot drink", "lower left paintbrush": "paintbrush",
-    "lower left crayon": "crayon", "lower left ballpoint pen": "ballpoint pen", "wastebasket": "waste bin",
-    "lower left fountain pen": "fountain pen", "racing motorcycle": "motorcycle",
-}  # fmt: skip
+    "lady beetle": "ladybug",
+    "automobile": "car",
+    "hocho": "kitchen knife",
+    "aubergine": "eggplant",
+    "ear of maize": "corn",
+    "electric torch": "flashlight",
+    "beverage box": "juice box",
+    "mantelpiece clock": "clock",
+    "shopping trolley": "shopping cart",
+    "black scissors": "scissors",
+    "black telephone": "telephone",
+    "personal computer": "laptop",
+    "hot beverage": "hot drink",
+    "lower left paintbrush": "paintbrush",
+    "lower left crayon": "crayon",
+    "lower left ballpoint pen": "ballpoint pen",
+    "wastebasket": "waste bin",
+    "lower left fountain pen": "fountain pen",
+    "racing motorcycle": "motorcycle",
+}
 
 
 def holds_word(caption: str, word: str) -> bool:
@@ -82,7 +97,9 @@ def load_cutouts(folder: Path, banned: Iterable[str]) -> tuple[list[str], np.nda
         names.append(name)
         crops.append(_as_crop(image))
     if not names:
-        raise ConfigError(f"no cut-outs in {folder}; run: npm pack @lobehub/fluent-emoji-3d, unpack, give package/assets")
+        raise ConfigError(
+            f"no cut-outs in {folder}; run: npm pack @lobehub/fluent-emoji-3d, unpack, give package/assets"
+        )
     return names, np.stack(crops)
 
 

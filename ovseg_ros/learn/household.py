@@ -57,7 +57,9 @@ class HouseholdObject:
 _HOPE_UPRIGHT = (0.70710678, 0.70710678, 0.0, 0.0)  # the HOPE scans have y up
 
 
-def _hope(key: str, names: tuple[str, ...], synonyms: tuple[str, ...] = (), stand: bool = True) -> HouseholdObject:
+def _hope(
+    key: str, names: tuple[str, ...], synonyms: tuple[str, ...] = (), stand: bool = True
+) -> HouseholdObject:
     upright = _HOPE_UPRIGHT if stand else (1.0, 0.0, 0.0, 0.0)
     return HouseholdObject(key, f"stable_hope_objects/{key}/{key}.xml", names, synonyms, upright)
 
@@ -124,7 +126,12 @@ OBJECTS: tuple[HouseholdObject, ...] = (
     _hope("red_alphabet_soup", ("soup can", "red can of alphabet soup"), ("tin of soup",)),
     _hope("tomato_sauce", ("tomato sauce", "can of tomato sauce"), ("pasta sauce", "marinara")),
     _hope("yellow_tomato_sauce", ("tomato sauce", "yellow can of tomato sauce"), ("pasta sauce",)),
-    _hope("bbq_sauce", ("barbecue sauce", "bottle of barbecue sauce", "bbq sauce"), ("steak sauce",), stand=False),
+    _hope(
+        "bbq_sauce",
+        ("barbecue sauce", "bottle of barbecue sauce", "bbq sauce"),
+        ("steak sauce",),
+        stand=False,
+    ),
     _hope("green_bbq_sauce", ("barbecue sauce", "bottle of bbq sauce"), ("steak sauce",), stand=False),
     _hope("ketchup", ("ketchup bottle", "ketchup", "bottle of ketchup"), ("catsup",)),
     _hope("green_ketchup", ("green ketchup bottle", "ketchup"), ("catsup",)),
@@ -138,13 +145,22 @@ OBJECTS: tuple[HouseholdObject, ...] = (
     _hope("butter", ("butter", "box of butter", "butter box"), ("margarine",), stand=False),
     _hope("green_butter", ("butter", "green butter box"), ("margarine",), stand=False),
     _hope("chocolate_pudding", ("chocolate pudding", "chocolate pudding box"), ("dessert mix",), stand=False),
-    _hope("green_chocolate_pudding", ("chocolate pudding", "green pudding box"), ("dessert mix",), stand=False),
+    _hope(
+        "green_chocolate_pudding", ("chocolate pudding", "green pudding box"), ("dessert mix",), stand=False
+    ),
     _hope("cookies", ("cookies", "box of cookies", "cookie box"), ("biscuits",), stand=False),
     _hope("yellow_cookies", ("cookies", "yellow box of cookies"), ("biscuits",), stand=False),
     _hope("cream_cheese", ("cream cheese", "box of cream cheese"), ("soft cheese",), stand=False),
-    _hope("red_cream_cheese", ("cream cheese", "red and white cream cheese box"), ("soft cheese",), stand=False),
-    _hope("macaroni_and_cheese", ("macaroni and cheese", "box of macaroni and cheese"), ("boxed pasta",), stand=False),
+    _hope(
+        "red_cream_cheese", ("cream cheese", "red and white cream cheese box"), ("soft cheese",), stand=False
+    ),
+    _hope(
+        "macaroni_and_cheese",
+        ("macaroni and cheese", "box of macaroni and cheese"),
+        ("boxed pasta",),
+        stand=False,
+    ),
     _hope("popcorn", ("popcorn", "popcorn box", "box of popcorn"), ("movie snack",), stand=False),
-)  # fmt: skip
+)
 
 BY_KEY = {thing.key: thing for thing in OBJECTS}

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import queue
 import threading
 import time
@@ -30,9 +31,9 @@ from ovseg_ros.core.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.templates import BARE_TEMPLATE
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.learn.augment import plain_crop, training_crop
-from ovseg_ros.learn.crops import BACKGROUND
 from ovseg_ros.learn.cutouts import load_cutouts
 from ovseg_ros.learn.household import OBJECTS
+from ovseg_ros.learn.stored_crop import BACKGROUND
 from ovseg_ros.models.mini import MiniConfig, build_mini_clip, save_mini
 
 log = logging.getLogger("ovseg.learn.mini")
@@ -69,7 +70,9 @@ class CropStream:
     Classes are the objects in `OBJECTS` order, then background, then the cut-outs' names.
     """
 
-    def __init__(self, folder: Path, cutouts: Path | None, recipe: Recipe, seeds: list[int] | None = None) -> None:
+    def __init__(
+        self, folder: Path, cutouts: Path | None, recipe: Recipe, seeds: list[int] | None = None
+    ) -> None:
         self.folder, self.recipe, self.seeds = folder, recipe, seeds
         self.names: list[tuple[str, ...]] = [thing.names for thing in OBJECTS] + [BACKGROUND_NAMES]
         banned = {word for thing in OBJECTS for word in thing.synonyms}
@@ -85,7 +88,9 @@ class CropStream:
         if self.seeds is not None:
             files = [f for f in files if int(f.stem.split("_")[1]) in self.seeds]
         if not files:
-            raise ConfigError(f"no crops in {self.folder}; run: python -m ovseg_ros.learn.crops {self.folder}")
+            raise ConfigError(
+                f"no crops in {self.folder}; run: python -m ovseg_ros.learn.crops {self.folder}"
+            )
         self.shards = [np.load(f, mmap_mode="r") for f in files]
         labels = [np.load(f.with_name(f.name.replace("crops", "labels"))) for f in files]
         self.labels = np.concatenate(labels).astype(np.int64)
@@ -102,7 +107,7 @@ class CropStream:
         return self.shards[shard][i - self.starts[shard]]
 
     def batch(self, rng: np.random.Generator, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """pixels (B,3,S,S) float32, masks (B,1,S,S) uint8, labels (B,) int64."""
+        """Pixels (B,3,S,S) float32, masks (B,1,S,S) uint8, labels (B,) int64."""
         pixels, masks, labels = [], [], []
         for _ in range(self.recipe.batch):
             if len(self.cutouts) and rng.random() < self.recipe.cutout_share:
@@ -115,7 +120,11 @@ class CropStream:
             pixels.append(p)
             masks.append(m)
             labels.append(label)
-        return torch.from_numpy(np.stack(pixels)).float(), torch.from_numpy(np.stack(masks)), torch.tensor(labels)
+        return (
+            torch.from_numpy(np.stack(pixels)).float(),
+            torch.from_numpy(np.stack(masks)),
+            torch.tensor(labels),
+        )
 
 
 class Prefetch:
@@ -148,7 +157,13 @@ def class_prototypes(clip: MaskPromptedClip, names: list[tuple[str, ...]]) -> to
     return F.normalize(torch.stack(means), dim=-1)
 
 
-def loss_of(embedding: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor, scale: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+def loss_of(
+    embedding: torch.Tensor,
+    labels: torch.Tensor,
+    prototypes: torch.Tensor,
+    scale: torch.Tensor,
+    recipe: Recipe,
+) -> torch.Tensor:
     """Softmax cross-entropy over all prototypes + distance * (1 - cosine to the own one)."""
     cosines = embedding @ prototypes.T  # (B, C)
     own = cosines.gather(1, labels[:, None]).squeeze(1)
@@ -178,13 +193,15 @@ def held_out_accuracy(clip: MaskPromptedClip, stream: CropStream, limit: int = 2
 def _learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
     if step < warmup:
         return peak * (step + 1) / warmup
-    return peak * 0.5 * (1 + np.cos(np.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+    return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
 
 
 class Trainer:
     """Runs one phase: steps of AdamW over `parameters`, an exponential average of them, checkpoints."""
 
-    def __init__(self, clip: MaskPromptedClip, scale: nn.Parameter, prototypes: torch.Tensor, recipe: Recipe, out: Path) -> None:
+    def __init__(
+        self, clip: MaskPromptedClip, scale: nn.Parameter, prototypes: torch.Tensor, recipe: Recipe, out: Path
+    ) -> None:
         self.clip, self.scale, self.prototypes, self.recipe, self.out = clip, scale, prototypes, recipe, out
 
     def run(self, phase: str, parameters: list[nn.Parameter], samples: int, peak: float, decay: float,
@@ -201,9 +218,10 @@ class Trainer:
         first = self._resume(phase, parameters, average, optimizer)
         began, saved, shown = time.monotonic(), time.monotonic(), 0
         use_masks = phase == "prompts"
+        warmup = min(50 if use_masks else r.warmup_steps, steps // 10)
         for step in range(first, steps):
             for group in optimizer.param_groups:
-                group["lr"] = _learning_rate(step, steps, peak, r.warmup_steps if phase == "tower" else 50)
+                group["lr"] = _learning_rate(step, steps, peak, warmup)
             pixels, masks, labels = batches.next()
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 embedding = self.clip.encode_regions(pixels, masks if use_masks else None)
@@ -221,7 +239,15 @@ class Trainer:
             if step % 50 == 0:
                 speed = shown / (time.monotonic() - began)
                 left = (steps - step) * r.batch / speed / 60
-                log.info("%s %d/%d loss %.3f, %.0f crops/s, %.0f min left", phase, step, steps, loss.item(), speed, left)
+                log.info(
+                    "%s %d/%d loss %.3f, %.0f crops/s, %.0f min left",
+                    phase,
+                    step,
+                    steps,
+                    loss.item(),
+                    speed,
+                    left,
+                )
             if time.monotonic() - saved > 240:
                 saved = time.monotonic()
                 self._save(phase, step + 1, parameters, average, optimizer)
@@ -252,8 +278,15 @@ class Trainer:
         with (self.out / "history.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
 
-    def _save(self, phase: str, step: int, parameters: list, average: list, optimizer: torch.optim.Optimizer) -> None:
-        state = {"step": step, "parameters": [p.detach() for p in parameters], "average": average, "optimizer": optimizer.state_dict()}
+    def _save(
+        self, phase: str, step: int, parameters: list, average: list, optimizer: torch.optim.Optimizer
+    ) -> None:
+        state = {
+            "step": step,
+            "parameters": [p.detach() for p in parameters],
+            "average": average,
+            "optimizer": optimizer.state_dict(),
+        }
         partial = self.out / f"{phase}.tmp"
         torch.save(state, partial)
         partial.rename(self.out / f"{phase}.pt")
@@ -264,7 +297,9 @@ class Trainer:
             return 0
         state = torch.load(file, weights_only=True)
         with torch.no_grad():
-            for p, a, saved, mean in zip(parameters, average, state["parameters"], state["average"], strict=True):
+            for p, a, saved, mean in zip(
+                parameters, average, state["parameters"], state["average"], strict=True
+            ):
                 p.copy_(saved)
                 a.copy_(mean)
         optimizer.load_state_dict(state["optimizer"])
@@ -291,9 +326,15 @@ def train(crops: Path, cutouts: Path | None, test_seed: int, out: Path, recipe: 
     trainer.run("tower", tower, recipe.samples, recipe.learning_rate, recipe.weight_decay, batches, test)
     model.requires_grad_(False)
     assert clip.mask_prompts is not None
-    trainer.run("prompts", [clip.mask_prompts], recipe.prompt_samples, recipe.prompt_learning_rate, 0.0, batches, test)
+    trainer.run(
+        "prompts", [clip.mask_prompts], recipe.prompt_samples, recipe.prompt_learning_rate, 0.0, batches, test
+    )
     model.eval()
-    figures = {"held_out": held_out_accuracy(clip, test, 10_000), "classes": len(stream.names), "crops": len(stream.labels)}
+    figures = {
+        "held_out": held_out_accuracy(clip, test, 10_000),
+        "classes": len(stream.names),
+        "crops": len(stream.labels),
+    }
     save_mini(out / "mini.safetensors", model, clip.mask_prompts, recipe.config, figures)
     log.info("wrote %s: %s", out / "mini.safetensors", figures)
     return out / "mini.safetensors"
@@ -301,11 +342,15 @@ def train(crops: Path, cutouts: Path | None, test_seed: int, out: Path, recipe: 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("crops", type=Path)
     parser.add_argument("--cutouts", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--test-seed", type=int, default=99, help="render seed that is measured on, never trained on")
+    parser.add_argument(
+        "--test-seed", type=int, default=99, help="render seed that is measured on, never trained on"
+    )
     parser.add_argument("--samples", type=int, default=Recipe.samples)
     parser.add_argument("--prompt-samples", type=int, default=Recipe.prompt_samples)
     args = parser.parse_args()

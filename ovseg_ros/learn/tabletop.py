@@ -15,11 +15,11 @@ import numpy as np
 
 os.environ.setdefault("MUJOCO_GL", "egl")
 
-import mujoco  # noqa: E402  (reads MUJOCO_GL when imported)
+import mujoco
 
-from ovseg_ros.core.frame import CameraIntrinsics  # noqa: E402
-from ovseg_ros.learn.household import HouseholdObject, assets_folder  # noqa: E402
-from ovseg_ros.learn.teapot import teapot_mesh  # noqa: E402
+from ovseg_ros.core.frame import CameraIntrinsics
+from ovseg_ros.learn.household import HouseholdObject, assets_folder
+from ovseg_ros.learn.teapot import teapot_mesh
 
 TEAPOT_SCALE_M = 0.045  # metres per Newell unit: a pot 14 cm high
 _VISUAL, _COLLISION = 1, 0  # geom groups, as in LIBERO's models
@@ -57,7 +57,7 @@ class View:
 
 @dataclass(frozen=True)
 class CameraPose:
-    """An orbiting camera: looks at a point from a distance, azimuth and elevation (below zero = from above)."""
+    """An orbiting camera: looks at a point from a distance; an elevation below zero is from above."""
 
     lookat_m: tuple[float, float, float] = (0.0, 0.0, 0.03)
     distance_m: float = 0.9
@@ -84,6 +84,8 @@ class Tabletop:
         size_hw: rendered image size in pixels.
         tints: per object an RGBA that replaces its own `tint`; None keeps it.
         samples: multisampling of edges (0 is fastest).
+        lamp_m: where a spot lamp hangs that throws the shadows; None takes a sun from a direction (faster to
+            vary, its shadows are grainy).
     """
 
     def __init__(
@@ -93,11 +95,12 @@ class Tabletop:
         size_hw: tuple[int, int] = (480, 640),
         tints: Sequence[tuple[float, float, float, float] | None] | None = None,
         samples: int = 4,
+        lamp_m: tuple[float, float, float] | None = None,
     ) -> None:
         self.things = tuple(things)
         self.surroundings = surroundings
         self.size_hw = size_hw
-        spec = _room(surroundings, size_hw, samples)
+        spec = _room(surroundings, size_hw, samples, lamp_m)
         for i, thing in enumerate(self.things):
             _add_thing(spec, i, thing, (tints[i] if tints else None) or thing.tint)
         self.model = spec.compile()
@@ -133,10 +136,15 @@ class Tabletop:
             world = v @ d.geom_xmat[g].reshape(3, 3).T + d.geom_xpos[g]
             corners.append((world - origin) @ rotation)
         return _Placed(
-            int(joint.qposadr[0]), int(joint.dofadr[0]), np.concatenate(corners), np.array(self.things[i].upright)
+            int(joint.qposadr[0]),
+            int(joint.dofadr[0]),
+            np.concatenate(corners),
+            np.array(self.things[i].upright),
         )
 
-    def scatter(self, rng: np.random.Generator, upright: float = 0.8, spread_m: float = 0.35, gap_m: float = 0.01) -> None:
+    def scatter(
+        self, rng: np.random.Generator, upright: float = 0.8, spread_m: float = 0.35, gap_m: float = 0.01
+    ) -> None:
         """Puts every object on the table at random and lets physics settle.
 
         Args:
@@ -156,7 +164,11 @@ class Tabletop:
             centre = _free_spot(rng, radius, taken, spread_m, gap_m)
             taken.append((*centre, radius))
             middle = (lo + hi) / 2
-            self.data.qpos[p.qpos : p.qpos + 3] = [centre[0] - middle[0], centre[1] - middle[1], 0.004 - lo[2]]
+            self.data.qpos[p.qpos : p.qpos + 3] = [
+                centre[0] - middle[0],
+                centre[1] - middle[1],
+                0.004 - lo[2],
+            ]
             self.data.qpos[p.qpos + 3 : p.qpos + 7] = quat
         self.data.qvel[:] = 0
         self._settle()
@@ -208,7 +220,9 @@ class Tabletop:
         rgb = r.render().copy()
         r.enable_segmentation_rendering()
         segments = r.render()
-        is_geom = segments[..., 1] == int(mujoco.mjtObj.mjOBJ_GEOM)  # the enum itself compares element by element
+        is_geom = segments[..., 1] == int(
+            mujoco.mjtObj.mjOBJ_GEOM
+        )  # the enum itself compares element by element
         instances = self._instance_of_geom[np.where(is_geom, segments[..., 0], -1)]
         r.disable_segmentation_rendering()
         depth_m = np.zeros(self.size_hw, np.float32)
@@ -221,12 +235,14 @@ class Tabletop:
         return View(rgb, depth_m, instances, CameraIntrinsics(f, f, (w - 1) / 2, (h - 1) / 2, w, h))
 
 
-def _room(s: Surroundings, size_hw: tuple[int, int], samples: int) -> mujoco.MjSpec:
+def _room(
+    s: Surroundings, size_hw: tuple[int, int], samples: int, lamp_m: tuple[float, float, float] | None
+) -> mujoco.MjSpec:
     """Table top at z = 0, floor below, two walls, two lamps."""
     spec = mujoco.MjSpec()
     spec.option.timestep = _GRAVITY_STEP_S
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    spec.visual.quality.shadowsize = 1024
+    spec.visual.quality.shadowsize = 1024 if lamp_m is None else 4096
     spec.visual.quality.offsamples = samples
     spec.visual.global_.offheight, spec.visual.global_.offwidth = size_hw
     spec.visual.global_.fovy = _FOVY_DEG
@@ -236,14 +252,23 @@ def _room(s: Surroundings, size_hw: tuple[int, int], samples: int) -> mujoco.MjS
         _material(spec, name, getattr(s, name), repeat=2.0 if name == "table" else 6.0)
     world = spec.worldbody
     box, plane = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_PLANE
-    world.add_geom(type=box, size=[*s.table_half_xy, 0.02], pos=[0, 0, -0.02], material="table", group=_VISUAL,
-                   rgba=[*s.table_rgb, 1])  # fmt: skip
+    top = {"type": box, "size": [*s.table_half_xy, 0.02], "pos": [0, 0, -0.02], "rgba": [*s.table_rgb, 1]}
+    world.add_geom(**top, material="table", group=_VISUAL)
     world.add_geom(type=plane, size=[4, 4, 0.1], pos=[0, 0, -0.75], material="floor", group=_VISUAL)
-    for x, y, sx, sy in ((2.0, 0, 0.02, 2.5), (-2.0, 0, 0.02, 2.5), (0, 2.0, 2.5, 0.02), (0, -2.0, 2.5, 0.02)):
+    for x, y, sx, sy in (
+        (2.0, 0, 0.02, 2.5),
+        (-2.0, 0, 0.02, 2.5),
+        (0, 2.0, 2.5, 0.02),
+        (0, -2.0, 2.5, 0.02),
+    ):
         world.add_geom(type=box, size=[sx, sy, 1.5], pos=[x, y, 0.5], material="wall", group=_VISUAL)
-    lamp = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
-    world.add_light(pos=[0, 0, 1.4], dir=[-0.4, 0.3, -1], type=lamp, diffuse=[0.5] * 3, castshadow=True)
-    world.add_light(pos=[0, 0, 1.4], dir=[0.5, -0.2, -1], type=lamp, diffuse=[0.3] * 3, castshadow=False)
+    sun, spot = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, mujoco.mjtLightType.mjLIGHT_SPOT
+    if lamp_m is None:
+        world.add_light(pos=[0, 0, 1.4], dir=[-0.4, 0.3, -1], type=sun, diffuse=[0.5] * 3, castshadow=True)
+    else:
+        world.add_light(pos=lamp_m, dir=[-c for c in lamp_m], type=spot, cutoff=60, exponent=1,
+                        diffuse=[0.55] * 3, castshadow=True)  # fmt: skip
+    world.add_light(pos=[0, 0, 1.4], dir=[0.5, -0.2, -1], type=sun, diffuse=[0.3] * 3, castshadow=False)
     return spec
 
 
@@ -251,7 +276,11 @@ def _material(spec: mujoco.MjSpec, name: str, texture: str, repeat: float) -> No
     material = spec.add_material(name=name)
     if not texture:
         return
-    spec.add_texture(name=f"tex-{name}", type=mujoco.mjtTexture.mjTEXTURE_2D, file=str(assets_folder() / "textures" / texture))
+    spec.add_texture(
+        name=f"tex-{name}",
+        type=mujoco.mjtTexture.mjTEXTURE_2D,
+        file=str(assets_folder() / "textures" / texture),
+    )
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = f"tex-{name}"
     material.texrepeat = [repeat, repeat]
     material.texuniform = False
@@ -270,7 +299,13 @@ def _add_thing(spec: mujoco.MjSpec, i: int, thing: HouseholdObject, tint: tuple[
         mesh.userface = faces.ravel()
         material = child.add_material(name="glaze", rgba=[0.85, 0.82, 0.75, 1], specular=0.6, shininess=0.6)
         root = child.worldbody.add_body()
-        root.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname="teapot", material=material.name, group=_VISUAL, density=200)
+        root.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_MESH,
+            meshname="teapot",
+            material=material.name,
+            group=_VISUAL,
+            density=200,
+        )
     root.name = "root"
     root.add_freejoint(name="free")
     if tint is not None:
@@ -280,7 +315,11 @@ def _add_thing(spec: mujoco.MjSpec, i: int, thing: HouseholdObject, tint: tuple[
 
 
 def _free_spot(
-    rng: np.random.Generator, radius: float, taken: list[tuple[float, float, float]], spread: float, gap: float
+    rng: np.random.Generator,
+    radius: float,
+    taken: list[tuple[float, float, float]],
+    spread: float,
+    gap: float,
 ) -> tuple[float, float]:
     """A spot for a circle; the least crowded of 60 tries when none is free."""
     best, best_room = (0.0, 0.0), -np.inf

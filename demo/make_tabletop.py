@@ -1,0 +1,168 @@
+"""Makes the recording `demo/tabletop`: three table scenes seen by a moving camera, with true masks and names.
+
+    scripts/env.sh python demo/make_tabletop.py [--out demo/tabletop] [--preview FILE.png]
+
+Needs `pip install mujoco==4.0.0` and LIBERO's models (see ovseg_ros/learn/household.py). The scenes use
+arrangements, cameras, lamps and table textures that the training renders (ovseg_ros/learn/crops.py) do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ovseg_ros.core.frame import Frame
+from ovseg_ros.evaluate.recording import RecordedFrame, write_recording
+from ovseg_ros.learn.household import BY_KEY
+from ovseg_ros.learn.tabletop import CameraPose, Surroundings, Tabletop
+
+FRAMES_PER_SCENE = 15
+JPEG_QUALITY = 92
+RATE_HZ = 5.0
+START_NS = 1_700_000_000_000_000_000
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Objects as (key, word, x m, y m, yaw degrees), surroundings, the camera's way, the lamp."""
+
+    objects: tuple[tuple[str, str, float, float, float], ...]
+    surroundings: Surroundings
+    teapot_rgb: tuple[float, float, float]
+    azimuth_deg: tuple[float, float]
+    elevation_deg: tuple[float, float]
+    distance_m: tuple[float, float]
+    lamp_m: tuple[float, float, float]
+
+
+SCENES = (
+    Scene(
+        (
+            ("teapot", "teapot", 0.02, -0.10, 200),
+            ("moka_pot", "moka pot", 0.26, 0.10, 30),
+            ("red_coffee_mug", "red mug", -0.22, 0.06, 60),
+            ("akita_black_bowl", "bowl", 0.20, -0.20, 0),
+            ("plate", "plate", -0.02, 0.24, 0),
+            ("milk", "milk carton", -0.26, -0.16, 20),
+            ("chefmate_8_frypan", "frying pan", 0.00, 0.40, 150),
+        ),
+        Surroundings(
+            "ceramic.png", "gray_ceramic_tile.png", "cream-plaster.png", (0.7, 0.8), (0.85, 0.8, 0.75)
+        ),
+        (0.16, 0.42, 0.5),
+        (-120, -55),
+        (-30, -46),
+        (0.98, 0.86),
+        (0.7, -0.5, 1.8),
+    ),
+    Scene(
+        (
+            ("teapot", "teapot", -0.06, 0.02, 310),
+            ("wine_bottle", "wine bottle", 0.24, 0.14, 0),
+            ("basket", "basket", -0.30, 0.13, 15),
+            ("orange_juice", "orange juice", 0.05, 0.26, 40),
+            ("ketchup", "ketchup bottle", 0.18, -0.10, 80),
+            ("cookies", "cookies", -0.20, -0.20, 65),
+            ("glazed_rim_porcelain_ramekin", "ramekin", 0.06, -0.24, 0),
+        ),
+        Surroundings(
+            "meeka-beige-plaster.png",
+            "marble_floor.png",
+            "dark_gray_plaster.png",
+            (0.65, 0.65),
+            (0.75, 0.6, 0.45),
+        ),
+        (0.92, 0.9, 0.84),
+        (-60, 10),
+        (-48, -30),
+        (0.84, 0.92),
+        (-0.6, -0.6, 1.7),
+    ),
+    Scene(
+        (
+            ("teapot", "teapot", 0.10, 0.14, 120),
+            ("yellow_book", "book", -0.24, 0.22, 25),
+            ("porcelain_mug", "white mug", -0.08, -0.16, 200),
+            ("alphabet_soup", "soup can", 0.24, -0.14, 140),
+            ("macaroni_and_cheese", "macaroni and cheese", -0.30, -0.12, 100),
+            ("wooden_tray", "wooden tray", -0.06, 0.38, 10),
+            ("bbq_sauce", "barbecue sauce", 0.06, -0.30, 0),
+        ),
+        Surroundings(
+            "new_light_gray_plaster.png",
+            "dapper_gray_floor.png",
+            "light_blue_wall.png",
+            (0.7, 0.75),
+            (0.55, 0.62, 0.7),
+        ),
+        (0.72, 0.3, 0.16),
+        (-140, -80),
+        (-35, -50),
+        (0.88, 0.98),
+        (-0.3, 0.8, 1.9),
+    ),
+)
+
+
+def as_a_sensor_sees(depth_m: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Depth with the faults of an active stereo camera.
+
+    Noise of 1 mm at 1 m, correlated over the few pixels of a matching window, that grows with the square of the distance, and no reading beside most
+    depth edges. (H, W) float32 metres in and out, 0 where unknown.
+    """
+    noise = cv2.GaussianBlur(rng.normal(size=depth_m.shape).astype(np.float32), (0, 0), 3.0)
+    noisy = depth_m + noise / noise.std() * 0.001 * depth_m**2
+    span = cv2.dilate(depth_m, np.ones((3, 3))) - cv2.erode(depth_m, np.ones((3, 3)))
+    unknown = (span > 0.03) & (cv2.blur(rng.random(depth_m.shape), (5, 5)) < 0.52)
+    return np.where(unknown, 0, noisy).astype(np.float32)
+
+
+def record(scene: Scene, first_id: int, first_frame: int) -> Iterator[RecordedFrame]:
+    """Renders one scene; its objects get the ids first_id, first_id + 1, …"""
+    things = [BY_KEY[key] for key, *_ in scene.objects]
+    tints = [(*scene.teapot_rgb, 1.0) if key == "teapot" else None for key, *_ in scene.objects]
+    table = Tabletop(things, scene.surroundings, (480, 640), tints, lamp_m=scene.lamp_m)
+    table.place([(x, y, np.radians(yaw)) for _, _, x, y, yaw in scene.objects])
+    table.model.vis.headlight.ambient[:] = 0.35
+    table.model.light_diffuse[1] = 0.15
+    names = {first_id + i: word for i, (_, word, *_) in enumerate(scene.objects)}
+    synonyms = {first_id + i: BY_KEY[key].synonyms for i, (key, *_) in enumerate(scene.objects)}
+    for n in range(FRAMES_PER_SCENE):
+        t = n / (FRAMES_PER_SCENE - 1)
+        ease = 0.5 - 0.5 * np.cos(np.pi * t)
+        ends = (scene.distance_m, scene.azimuth_deg, scene.elevation_deg)
+        pose = CameraPose((0.0, 0.08, 0.04), *(float(a + (b - a) * ease) for a, b in ends))
+        view = table.view(pose)
+        instances = np.where(view.instances > 0, view.instances + (first_id - 1), 0).astype(np.uint16)
+        stamp = START_NS + int((first_frame + n) / RATE_HZ * 1e9)
+        depth_m = as_a_sensor_sees(view.depth_m, np.random.default_rng(first_frame + n))
+        frame = Frame(view.image_rgb, depth_m, view.intrinsics, stamp, "camera_color_optical_frame")
+        yield RecordedFrame(frame, instances, names, synonyms)
+    table.close()
+
+
+def all_frames() -> Iterator[RecordedFrame]:
+    """All scenes one after the other."""
+    first_id, first_frame = 1, 0
+    for scene in SCENES:
+        yield from record(scene, first_id, first_frame)
+        first_id += len(scene.objects)
+        first_frame += FRAMES_PER_SCENE
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "tabletop")
+    write_recording(parser.parse_args().out, all_frames(), jpeg_quality=JPEG_QUALITY)
+
+
+if __name__ == "__main__":
+    main()
