@@ -1,5 +1,7 @@
 """What people and planners type, and the names that must come out."""
 
+import contextlib
+
 import pytest
 
 from ovseg_ros.core.query import parse_query
@@ -37,7 +39,7 @@ from ovseg_ros.errors import InvalidInputError
         ("baker's peel, o'brien's mug", ["baker's peel", "o'brien's mug"]),
         ("teapot, Teapot,teapot", ["teapot"]),
         ("teapot,, ;mug,", ["teapot", "mug"]),
-        ("茶壶，杯子", ["茶壶", "杯子"]),
+        ("茶壶\uff0c杯子", ["茶壶", "杯子"]),
         ("cafe\u0301 cre\u0300me", ["café crème"]),
     ],
 )
@@ -120,7 +122,5 @@ def test_hostile_input_stays_quick():
         ", " * 2000 + "cup",
         "." * 4000,
     ):
-        try:
+        with contextlib.suppress(InvalidInputError):
             parse_query(text)
-        except InvalidInputError:
-            pass
