@@ -7,6 +7,7 @@ pure colour, and the space of regions and words is (red, green, blue, wall, anyt
 from __future__ import annotations
 
 import array
+import itertools
 import os
 import threading
 import time
@@ -38,7 +39,13 @@ from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.ros.node import OvsegNode
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
+_domains = itertools.count(os.getpid())
+
+
+def fresh_domain() -> int:
+    """A DDS domain of its own for each bench: the ghosts of nodes that just ended stay in theirs."""
+    return 1 + next(_domains) % 100
 
 
 class ColourProposer:
@@ -135,7 +142,7 @@ class Bench:
     def __init__(self, make_segmenter: Callable[[Any], Any] | None = None, **parameters: Any) -> None:
         self.segmenter = colour_segmenter()
         self.context = Context()
-        rclpy.init(args=[], context=self.context, domain_id=1 + os.getpid() % 100)
+        rclpy.init(args=[], context=self.context, domain_id=fresh_domain())
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         self.node = OvsegNode(
             make_segmenter or (lambda settings: self.segmenter),

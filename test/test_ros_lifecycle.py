@@ -21,7 +21,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from ovseg_ros.msg import ResultCode, Segmentation
 from ovseg_ros.srv import SegmentImage
 from rclpy.qos import QoSProfile
-from ros_bench import Bench, image_message, picture
+from ros_bench import Bench, fresh_domain, image_message, picture
 from sensor_msgs.msg import CompressedImage, Image
 
 from ovseg_ros.errors import WeightsError
@@ -36,7 +36,7 @@ def make_bench():
     made = []
 
     def make(*args, **parameters):
-        made.append(Bench(*args, **parameters))
+        made.append(Bench(*args, **{"max_frame_age": 60.0, **parameters}))
         return made[-1]
 
     yield make
@@ -253,10 +253,10 @@ sys.exit(node.main([*sys.argv], make_segmenter))
 
 
 @contextlib.contextmanager
-def camera():
+def camera(domain):
     """A camera that shows a picture ten times a second to whoever looks, and a listener to the results."""
     context = rclpy.context.Context()
-    rclpy.init(args=[], context=context)
+    rclpy.init(args=[], context=context, domain_id=domain)
     node = rclpy.create_node("camera", context=context)
     publisher = node.create_publisher(Image, "/image", QoSProfile(depth=1))
     node.create_subscription(Segmentation, "/ovseg/segmentation", lambda _: None, 1)
@@ -277,15 +277,16 @@ def camera():
     [("LOADING", signal.SIGINT), ("is ready", signal.SIGTERM), ("IN MODEL", signal.SIGINT)],
 )
 def test_a_signal_ends_the_process_with_status_0(moment, end):
+    domain = fresh_domain()
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD.format(here=str(HERE)), "--ros-args", "-p", "vocabulary:=red"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "ROS_DOMAIN_ID": str(domain)},
     )
     try:
-        with camera():
+        with camera(domain):
             seen = next((line for line in process.stdout if moment in line), None)
             assert seen is not None
             process.send_signal(end)

@@ -21,14 +21,14 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool
 from visualization_msgs.msg import Marker, MarkerArray
 
-from ovseg_ros.errors import OutOfMemoryError
+from ovseg_ros.errors import InvalidInputError, OutOfMemoryError
 
 pytestmark = pytest.mark.ros
 
 
 @pytest.fixture(scope="module")
 def shared():
-    bench = Bench()
+    bench = Bench(max_frame_age=60.0)  # a busy machine must not make a fresh frame old
     yield bench.active()
     bench.close()
 
@@ -423,7 +423,7 @@ def test_no_image(bench):
 
 
 def test_stale_image_is_refused_and_stamp_zero_is_not(bench):
-    bench.show(stamp=bench.now(-5.0))
+    bench.show(stamp=bench.now(-500.0))
     result = bench.find("red", timeout=0.2)
     assert result.code == ResultCode.STALE_IMAGE
     assert "max_frame_age" in result.message
@@ -438,7 +438,7 @@ def test_stale_image_is_not_streamed(bench):
     received = bench.segmentations()
     bench.words("red")
     count = bench.node.statistics.counts().get("stale", 0)
-    bench.show(stamp=bench.now(-5.0))
+    bench.show(stamp=bench.now(-500.0))
     bench.until(lambda: bench.node.statistics.counts().get("stale", 0) > count)
     sent = bench.show()
     bench.until(lambda: received)
@@ -513,6 +513,14 @@ def test_a_preset_that_needs_depth_says_so(bench):
     assert bench.call(bench.segment, given).code == ResultCode.NO_DEPTH
     bench.show_with_depth(np.ones((24, 32), np.float32))
     assert bench.find("red").code == ResultCode.FOUND
+
+
+def test_a_proposer_that_wants_depth_unannounced_is_no_invalid_query(bench):
+    bench.proposer.error = InvalidInputError("want depth, got none")
+    bench.show()
+    assert bench.find("red", timeout=0.1).code == ResultCode.NO_DEPTH
+    bench.show_with_depth(np.ones((24, 32), np.float32))
+    assert bench.find("red", timeout=0.1).code == ResultCode.INTERNAL
 
 
 def test_cancel(bench):
@@ -607,9 +615,9 @@ def test_time_jumping_back_starts_anew(bench):
     jumps = bench.node.engine.source.counts.time_jumps
     bench.show()
     bench.until(lambda: received)
-    bench.show(stamp=bench.now(-100.0))
+    bench.show(stamp=bench.now(-1000.0))
     bench.until(lambda: len(received) == 2)
-    bench.set(max_frame_age=1.0)
+    bench.set(max_frame_age=60.0)
     assert bench.node.engine.source.counts.time_jumps == jumps + 1
 
 

@@ -19,7 +19,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
-from ros_bench import camera_info_message, image_message
+from ros_bench import camera_info_message, fresh_domain, image_message
 from rosbags import rosbag2
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -71,7 +71,7 @@ def play(moments, topics, until, **options):
     defaults = argparse.Namespace(rate=50.0, once=False, compressed=False, ground_truth=False)
     vars(defaults).update(options)
     context = rclpy.context.Context()
-    rclpy.init(args=[], context=context)
+    rclpy.init(args=[], context=context, domain_id=fresh_domain())
     received = {topic: [] for topic in topics}
     listener = rclpy.create_node("listener", context=context)
     for topic, kind in topics.items():
@@ -91,7 +91,7 @@ def play(moments, topics, until, **options):
 
     thread = threading.Thread(target=spin, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not until(received, ended) and time.monotonic() < deadline:
         time.sleep(0.01)
     published = {name for name, _ in node.get_publisher_names_and_types_by_node("camera", "/")}

@@ -154,7 +154,7 @@ class Engine:
                     ResultCode.NO_DEPTH, f"the preset {self.model} needs depth and intrinsics with the image"
                 )
             raise InvalidInputError("; ".join(notes))
-        return Ready(0, image.header, self.segmenter.embed(frame, self._options()))
+        return Ready(0, image.header, self._embed(frame))
 
     def blank(self) -> Ready:
         """The newest frame without any mask: what there is to say while no word is looked for.
@@ -193,7 +193,7 @@ class Engine:
 
     def _embed_shot(self, shot: Shot) -> Ready:
         if self._failed is not None and self._failed[0] == shot.seq:
-            raise self._failed[1]
+            raise self._failed[1].with_traceback(None)
         started, epoch = time.monotonic(), self._epoch
         try:
             ready = self._convert_and_embed(shot)
@@ -211,7 +211,15 @@ class Engine:
         frame, notes = self._frame(shot)
         if self.needs_depth and (frame.depth_m is None or frame.intrinsics is None):
             raise Refused(ResultCode.NO_DEPTH, f"the preset {self.model} needs depth; " + "; ".join(notes))
-        return Ready(shot.seq, shot.image.header, self.segmenter.embed(frame, self._options()))
+        return Ready(shot.seq, shot.image.header, self._embed(frame))
+
+    def _embed(self, frame: Frame) -> EmbeddedFrame:
+        try:
+            return self.segmenter.embed(frame, self._options())
+        except InvalidInputError as error:  # a proposer that wants depth and did not say so before
+            if frame.depth_m is None or frame.intrinsics is None:
+                raise Refused(ResultCode.NO_DEPTH, str(error)) from error
+            raise Refused(ResultCode.INTERNAL, str(error)) from error
 
     def _frame(self, shot: Shot) -> tuple[Frame, list[str]]:
         try:

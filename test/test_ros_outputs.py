@@ -1,0 +1,166 @@
+"""What becomes of a scene: segments, boxes, markers and detections, without a node."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed")
+pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
+
+from types import SimpleNamespace
+
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Pose, PoseWithCovariance, Vector3
+from ros_bench import camera_info_message, colour_segmenter, image_message, picture
+from std_msgs.msg import Header
+
+from ovseg_ros.core.segmenter import SegmenterOptions
+from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.ros.conversions import (
+    Scene,
+    frame_from_messages,
+    segment_message,
+    segmentation_message,
+    tight_box,
+    vocabulary_message,
+)
+from ovseg_ros.ros.engine import options_from
+from ovseg_ros.ros.markers import detections_2d, detections_3d, label_colour, label_info
+from ovseg_ros.ros.parameters import Settings
+
+pytestmark = pytest.mark.ros
+
+
+def scene(words=("red", "blue"), depth=None, granularity=0.0, **colours):
+    """A labelled scene of the test picture."""
+    image = image_message(picture(**{"red": True, "blue": True, **colours}))
+    depth = None if depth is None else image_message(np.asarray(depth, np.float32), "32FC1")
+    frame, _ = frame_from_messages(image, depth, camera_info_message())
+    vocabulary, _ = Vocabulary.empty().replace(words)
+    return Scene(image.header, colour_segmenter().segment(frame, vocabulary), granularity)
+
+
+def test_tight_box_of_a_single_pixel_and_of_a_ring():
+    mask = np.zeros((5, 7), bool)
+    mask[3, 6] = True
+    assert tight_box(mask) == (6, 3, 1, 1)
+    mask[0, 2] = True
+    assert tight_box(mask) == (2, 0, 5, 4)
+
+
+def test_nothing_proposed():
+    empty = scene(red=False, blue=False)
+    message = segmentation_message(empty, model="m", with_masks=True, with_unlabelled=True)
+    assert list(message.segments) == []
+    assert set(message.label_image.data) == {255}
+    assert set(message.instance_image.data) == {0}
+    assert len(message.label_image.data) == 24 * 32
+
+
+def test_masks_can_be_left_out():
+    message = segmentation_message(scene(), model="m", with_masks=False, with_unlabelled=False)
+    assert len(message.segments) == 2
+    assert all(segment.mask.width == 0 and segment.box.width == 10 for segment in message.segments)
+
+
+def test_mask_bytes_are_the_mask_inside_its_box():
+    found = scene()
+    segmentation = found.segmentation
+    index = segmentation.found("red")[0]
+    found.masks[index][4, 6] = False  # a corner less
+    message = segment_message(found, index)
+    mask = np.frombuffer(message.mask.data, np.uint8).reshape(8, 10)
+    assert mask[0, 0] == 0
+    assert (mask == 255).sum() == message.area_px == 79
+
+
+def test_an_object_without_known_depth_has_no_3d():
+    depth = np.full((24, 32), np.nan)
+    depth[4:12, 6:16] = 2.0  # the red one alone
+    found = scene(depth=depth)
+    messages = {s.label: s for s in (segment_message(found, i) for i in found.order)}
+    assert messages["red"].has_3d
+    assert not messages["blue"].has_3d
+    assert messages["red"].size.z == 0.0
+    assert messages["red"].size.y == pytest.approx(7 * 2.0 / 30)
+
+
+def test_granularity_thins_the_label_image_alone():
+    masks, probs = 2, scene().segmentation.probs
+    assert probs.shape == (masks, 2)
+    all_of_it = scene(granularity=0.0).label_map[0]
+    best_alone = scene(granularity=1.0).label_map[0]
+    assert (all_of_it == best_alone).all()  # each label has one mask here
+    crowded = scene(words=("red",), granularity=1.0)
+    crowded.segmentation.label_index[:] = 0
+    assert (crowded.label_map[0] != 255).sum() == 80
+
+
+def test_vocabulary_message_has_the_thresholds_in_force():
+    vocabulary, _ = Vocabulary.empty().replace(["a", "b"], [None, 0.75])
+    message = vocabulary_message(vocabulary, 0.25, Time(sec=3))
+    assert list(message.thresholds) == [0.25, 0.75]
+    assert list(message.label_ids) == [0, 1]
+    assert message.header.stamp.sec == 3
+
+
+def test_options_from_parameters():
+    preset = SegmenterOptions(threshold=0.4, background=("wall", "floor"), max_masks=9)
+    assert options_from(preset, Settings()) == preset
+    changed = options_from(preset, Settings(threshold=0.7, background_labels=("sky", "preset", "wall", "")))
+    assert changed.threshold == 0.7
+    assert changed.background == ("sky", "wall", "floor")
+    assert changed.max_masks == 9
+
+
+def test_neighbouring_ids_differ_in_colour():
+    colours = [label_colour(i) for i in range(255)]
+    assert all(0 <= value <= 1 for colour in colours for value in colour)
+    assert all(np.abs(np.subtract(a, b)).max() > 0.5 for a, b in itertools.pairwise(colours))
+
+
+class VisionMsgs:
+    """vision_msgs 4.1, field by field: the package itself is not on PyPI."""
+
+    @staticmethod
+    def _kind(**defaults):
+        def make(**given):
+            assert set(given) <= set(defaults), given
+            return SimpleNamespace(**{name: value() for name, value in defaults.items()} | given)
+
+        return make
+
+    Detection2DArray = _kind(header=Header, detections=list)
+    Detection3DArray = _kind(header=Header, detections=list)
+    VisionClass = _kind(class_id=int, class_name=str)
+    LabelInfo = _kind(header=Header, class_map=list, threshold=float)
+    ObjectHypothesisWithPose = _kind(hypothesis=_kind(class_id=str, score=float), pose=PoseWithCovariance)
+    Detection2D = _kind(
+        header=Header,
+        results=list,
+        bbox=_kind(center=_kind(position=_kind(x=float, y=float), theta=float), size_x=float, size_y=float),
+        id=str,
+    )
+    Detection3D = _kind(header=Header, results=list, bbox=_kind(center=Pose, size=Vector3), id=str)
+
+
+def test_detections():
+    found = scene(depth=np.full((24, 32), 1.5))
+    flat, deep = detections_2d(found, VisionMsgs), detections_3d(found, VisionMsgs)
+    red = next(d for d in flat.detections if d.results[0].hypothesis.class_id == "red")
+    assert (red.bbox.center.position.x, red.bbox.center.position.y) == (11.0, 8.0)
+    assert (red.bbox.size_x, red.bbox.size_y) == (10.0, 8.0)
+    assert red.results[0].hypothesis.score > 0.9
+    assert flat.header is found.header
+    assert {d.results[0].hypothesis.class_id for d in deep.detections} == {"red", "blue"}
+    assert all(d.bbox.center.position.z == pytest.approx(1.5) for d in deep.detections)
+
+
+def test_label_info_holds_every_name_that_ever_had_an_id():
+    vocabulary, _ = Vocabulary.empty().replace(["a", "b"])
+    vocabulary, _ = vocabulary.replace(["c"])
+    info = label_info(vocabulary, 0.5, Time(), VisionMsgs)
+    assert [(c.class_id, c.class_name) for c in info.class_map] == [(0, "a"), (1, "b"), (2, "c")]
