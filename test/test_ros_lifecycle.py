@@ -17,15 +17,18 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
 
 import rclpy
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from ovseg_ros.msg import ResultCode, Segmentation
 from ovseg_ros.srv import SegmentImage
 from rclpy.qos import QoSProfile
 from ros_bench import Bench, fresh_domain, image_message, picture
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
 from ovseg_ros.errors import WeightsError
 from ovseg_ros.ros.node import main
+from ovseg_ros.ros.parameters import Settings
 
 pytestmark = pytest.mark.ros
 HERE = Path(__file__).resolve().parent
@@ -227,6 +230,36 @@ def test_depth_arriving_later_is_waited_for(make_bench):
     assert received[1].segments[0].centroid.z == pytest.approx(2.0)
 
 
+def test_simulated_time_that_stands_and_jumps_back(make_bench):
+    bench = make_bench(use_sim_time=True, max_frame_age=1.0).active()  # started although no clock runs
+    clock = bench.client.create_publisher(Clock, "/clock", 1)
+    bench.until(clock.get_subscription_count)
+
+    def set_clock(seconds):
+        clock.publish(Clock(clock=Time(sec=seconds)))
+        bench.until(lambda: bench.node._now_ns() == seconds * 10**9)
+
+    set_clock(100)
+    bench.show(stamp=Time(sec=100))
+    assert bench.find("red", timeout=0.2).code == ResultCode.FOUND
+    set_clock(102)
+    assert bench.find("red", timeout=0.2).code == ResultCode.STALE_IMAGE
+    set_clock(10)
+    assert bench.find("red", timeout=0.2).code == ResultCode.NO_IMAGE  # the future's frame is forgotten
+    bench.show(stamp=Time(sec=10))
+    assert bench.find("red", timeout=0.2).code == ResultCode.FOUND
+
+
+def test_qos_can_be_overridden(make_bench):
+    depth = "qos_overrides./ovseg/segmentation.publisher.depth"
+    bench = make_bench(autostart=False, **{depth: 7})
+    assert bench.transition("configure")
+    (output,) = [o for o in bench.node._outputs._outputs if o.name == "segmentation"]
+    assert output.publisher.qos_profile.depth == 7
+    assert bench.transition("cleanup")
+    assert bench.transition("configure")  # the override is declared already
+
+
 # The process
 
 CHILD = """
@@ -312,3 +345,15 @@ def test_a_start_that_fails_says_why_and_ends_with_status_1(parameter, reason, c
 
     assert main(["--ros-args", "-p", parameter], make_segmenter) == 1
     assert reason in "".join(capfd.readouterr())
+
+
+def test_config_file_is_read_by_ros_and_gives_the_defaults():
+    seen = []
+
+    def make_segmenter(settings):
+        seen.append(settings)
+        raise WeightsError("enough seen")
+
+    config = HERE.parent / "config" / "ovseg.yaml"
+    assert main(["--ros-args", "--params-file", str(config)], make_segmenter) == 1
+    assert seen == [Settings()]
