@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from ovseg_ros.core.classify import mask_probabilities
 from ovseg_ros.core.regions import crop_regions
+from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import WeightsError
+from ovseg_ros.evaluate.recording import read_recording
 from ovseg_ros.models import lite
+from ovseg_ros.models.presets import load_preset
 from ovseg_ros.models.verify import package_folder
 
+GARAGE = Path(__file__).resolve().parents[1] / "demo" / "garage"
 WORDS = [
     "cup of coffee",
     "cat",
@@ -27,8 +33,31 @@ WORDS = [
 
 
 @pytest.fixture(scope="module")
-def encoder():
-    return lite.load_lite()
+def segmenter():
+    return load_preset("lite")
+
+
+@pytest.fixture(scope="module")
+def encoder(segmenter):
+    return segmenter.clip
+
+
+@pytest.fixture(scope="module")
+def garage(segmenter):
+    """The recording's frame with its truth, and its masks embedded."""
+    (recorded,) = read_recording(GARAGE)
+    return recorded, segmenter.embed(recorded.frame)
+
+
+def ask(segmenter, embedded, *words):
+    vocabulary, rejected = Vocabulary.empty().replace(list(words))
+    assert not rejected
+    return segmenter.label(embedded, vocabulary)
+
+
+def iou(mask, truth):
+    mask = mask.numpy()
+    return (mask & truth).sum() / (mask | truth).sum()
 
 
 def test_class_names_are_those_of_imagenet():
@@ -47,13 +76,39 @@ def test_names_photographs(encoder, picture, name):
     data = pytest.importorskip("skimage.data", reason="the photographs come with scikit-image")
     image = torch.from_numpy(np.ascontiguousarray(getattr(data, picture)())).permute(2, 0, 1)
     whole = torch.ones(1, *image.shape[1:], dtype=torch.bool)
-    regions = crop_regions(image, whole, size=encoder.size)
+    regions = crop_regions(image, whole, size=encoder.size, fill="grey")
     probs = mask_probabilities(
         encoder.encode_regions(regions.pixels, regions.masks),
         encoder.encode_text(WORDS),
         logit_scale=encoder.logit_scale,
     )
     assert WORDS[int(probs.argmax())] == name
+
+
+@pytest.mark.parametrize(("word", "least"), [("motorcycle", 0.8), ("shelf", 0.5), ("motorbike", 0.8)])
+def test_finds_things_in_the_garage(segmenter, garage, word, least):
+    recorded, embedded = garage
+    (instance,) = [i for i, name in recorded.names.items() if word in (name, *recorded.synonyms[i])]
+    result = ask(segmenter, embedded, word)
+    best, score = result.best(word)
+    assert best is not None
+    assert score >= segmenter.options.threshold
+    assert iou(result.masks[best], recorded.mask(instance)) >= least
+
+
+@pytest.mark.parametrize("word", ["giraffe", "teapot", "mug", "elephant", "banana", "umbrella"])
+def test_finds_nothing_that_is_not_in_the_garage(segmenter, garage, word):
+    assert ask(segmenter, garage[1], word).best(word)[0] is None
+
+
+def test_tells_things_in_the_garage_apart(segmenter, garage):
+    recorded, embedded = garage
+    words = ("giraffe", "shelf", "teapot", "motorcycle", "mug")
+    result = ask(segmenter, embedded, *words)
+    for instance, name in recorded.names.items():
+        overlaps = [iou(mask, recorded.mask(instance)) for mask in result.masks]
+        if name in words:
+            assert result.name_of(int(np.argmax(overlaps))) == name
 
 
 def test_encoder_attributes(encoder):
