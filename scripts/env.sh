@@ -15,6 +15,7 @@
 #   LD_LIBRARY_PATH      the wheels' libraries, so that they need not start Python twice to set it themselves
 #   ROS_DOMAIN_ID        kept if set, else 67: two terminals find each other, other robots do not
 #   ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST   nothing leaves this machine (set it to SUBNET to change that)
+#   FASTRTPS_DEFAULT_PROFILES_FILE   config/fastdds.xml: images go through shared memory whole, and so arrive
 #   OVSEG_SOURCE_DIR     the repository
 set -euo pipefail
 
@@ -59,6 +60,7 @@ export ROS_DISTRO=jazzy
 export RMW_IMPLEMENTATION=rmw_fastrtps_cpp
 export ROS_DOMAIN_ID=${ROS_DOMAIN_ID:-67}
 export ROS_AUTOMATIC_DISCOVERY_RANGE=${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}
+export FASTRTPS_DEFAULT_PROFILES_FILE=${FASTRTPS_DEFAULT_PROFILES_FILE:-$root/config/fastdds.xml}
 export ROS_LOG_DIR=${ROS_LOG_DIR:-$root/log/ros}
 export OVSEG_SOURCE_DIR=$root
 exec "$@"

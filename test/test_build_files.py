@@ -165,7 +165,7 @@ def test_pytest_is_told_of_each_marker() -> None:
 
 
 def test_yaml_files_are_yaml() -> None:
-    files = [*ROOT.glob("config/*"), *ROOT.glob("ovseg_ros/**/*.yaml"), ROOT / ".pre-commit-config.yaml"]
+    files = [*ROOT.glob("config/*.yaml"), *ROOT.glob("config/*.rviz"), *ROOT.glob("ovseg_ros/**/*.yaml"), ROOT / ".pre-commit-config.yaml"]
     for path in files:
         if path.is_file():
             assert yaml.safe_load(path.read_text()) is not None, path

@@ -38,10 +38,11 @@ GARAGE_IOU = {"motorcycle": 0.8, "shelf": 0.5, "door": 0.5, "bench": 0.5}
 class Demo:
     """One run."""
 
-    def __init__(self, output: Path, queries: str) -> None:
-        """`queries` empty: the demo's own."""
+    def __init__(self, output: Path, queries: str, presets: tuple[str, str] = ("mini", "lite")) -> None:
+        """`queries` empty: the demo's own. `presets`: at the tabletop and in the garage."""
         self._output = output
         self._queries = queries
+        self._presets = presets
         self._start = time.monotonic()
         self.answers: list[Answer] = []
         self._stack = ExitStack()
@@ -68,17 +69,17 @@ class Demo:
         return ok
 
     def _play(self) -> None:
-        self.say("starting the node (preset mini) and the camera (demo/tabletop)")
-        tabletop = self._stage("tabletop", "mini", TABLETOP_RATE_HZ, own_domain())
+        self.say(f"starting the node (preset {self._presets[0]}) and the camera (demo/tabletop)")
+        tabletop = self._stage("tabletop", self._presets[0], TABLETOP_RATE_HZ, own_domain())
         tabletop.start_node()
         tabletop.start_camera()
-        garage = self._stage("garage", "lite", GARAGE_RATE_HZ, own_domain() % 100 + 1)
+        garage = self._stage("garage", self._presets[1], GARAGE_RATE_HZ, own_domain() % 100 + 1)
         tabletop_asks, garage_asks = self._asks(tabletop, garage)
         tabletop.wait_ready()
         self.say("the node is active, frames arrive; asking")
         self.answers += tabletop.ask_all(tabletop_asks)
         if garage_asks:
-            self.say("starting a second node (preset lite) for demo/garage")
+            self.say(f"starting a second node (preset {self._presets[1]}) for demo/garage")
             garage.start_node()
         frames = self._film(tabletop, tabletop_asks)
         tabletop.close()
@@ -134,10 +135,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--queries", default="", help='other words than the demo\'s own: "find moka pot, giraffe"'
     )
     parser.add_argument("--output", type=Path, default=Path("out/demo"), help="folder (default: out/demo)")
+    parser.add_argument("--preset", default="mini", help="of the tabletop's node (default: mini)")
+    parser.add_argument("--garage-preset", default="lite", help="of the garage's node (default: lite)")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _on_terminate)
     _empty(options.output)
-    demo = Demo(options.output, options.queries.strip())
+    demo = Demo(options.output, options.queries.strip(), (options.preset, options.garage_preset))
     try:
         ok = demo.run()
     except KeyboardInterrupt:

@@ -241,7 +241,11 @@ class Stage:
 
     def film(self, words: Sequence[str]) -> list[np.ndarray]:
         """One round of the recording as the node's overlay shows it, labelled with `words`."""
-        self.client.ask_by_topic(", ".join(f'"{word}"' for word in words))
+        try:
+            self.client.ask_by_topic(", ".join(f'"{word}"' for word in words))
+        except OvsegError as error:  # the film is for people; the answers are what counts
+            self._say(f"no film: {error}")
+            return []
         self.client.keep(OVERLAY)
         deadline = time.monotonic() + self._frames / self._rate_hz + 2.0
         while len(self.client.frames(OVERLAY)) < self._frames and time.monotonic() < deadline:
