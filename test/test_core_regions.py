@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ovseg_ros.core import regions as regions_module
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD, crop_regions, mask_boxes
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
@@ -59,7 +60,9 @@ def scene():
 @pytest.mark.parametrize(
     ("fill", "colour"), [("mean", MEAN), ("none", None), ("black", np.zeros(3)), ("grey", np.full(3, 127.5))]
 )
-def test_agrees_with_the_naive_loop(scene, fill, colour):
+@pytest.mark.parametrize("path", ["_squash_numpy", "_squash_torch"])
+def test_agrees_with_the_naive_loop(scene, fill, colour, path, monkeypatch):
+    monkeypatch.setattr(regions_module, "_squash_numpy", getattr(regions_module, path))
     image, masks = scene
     regions = crop_regions(image, masks, size=12, fill=fill)
     assert regions.keep.tolist() == [True, True, True, True, False]
@@ -71,6 +74,15 @@ def test_agrees_with_the_naive_loop(scene, fill, colour):
         np.testing.assert_array_equal(regions.masks[i, 0], small)
     assert regions.pixels[4].abs().sum() == 0
     assert regions.masks[4].sum() == 0
+
+
+def test_mask_is_the_nearest_of_interpolate():
+    generator = torch.Generator().manual_seed(0)
+    for side in range(1, 80, 3):
+        mask = torch.rand(1, side, side, generator=generator) > 0.5
+        mask[:, 0] = mask[:, -1] = mask[:, :, 0] = mask[:, :, -1] = True
+        expected = F.interpolate(mask[None].float(), size=(37, 37), mode="nearest")
+        assert torch.equal(crop_regions(torch.zeros(3, side, side), mask, size=37).masks, expected)
 
 
 def test_bicubic_overshoot_is_not_clamped():
