@@ -107,9 +107,7 @@ def assign_labels(probs: torch.Tensor, thresholds: torch.Tensor) -> tuple[torch.
     if labels == 0 or count == 0:
         none = torch.full((count,), -1, dtype=torch.int64, device=probs.device)
         return none, torch.zeros(count, device=probs.device)
-    score = probs.amax(dim=1)
-    columns = torch.arange(labels, device=probs.device)
-    index = torch.where(probs == score[:, None], columns, labels - 1).amin(dim=1)  # the first of equals
+    score, index = probs.max(dim=1)  # the first of equals
     return torch.where(score >= thresholds.to(probs)[index], index, -1), score
 
 

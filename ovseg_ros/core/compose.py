@@ -74,7 +74,7 @@ def label_map(masks: torch.Tensor, class_probs: torch.Tensor, label_ids: Sequenc
     if masks.shape[0] == 0 or not label_ids:
         return LabelMap(labels, confidence)
     id_of = torch.tensor(label_ids, dtype=torch.uint8, device=device)
-    best_score, best_label = _first_max(class_probs)  # (N,), (N,)
+    best_score, best_label = class_probs.max(dim=1)  # (N,), (N,)
     covered = torch.zeros(size_hw, dtype=torch.int16, device=device)
     for mask, part, label_id, score in zip(masks, _parts(masks), id_of[best_label], best_score, strict=True):
         labels[part].masked_fill_(mask[part], label_id)
@@ -85,7 +85,7 @@ def label_map(masks: torch.Tensor, class_probs: torch.Tensor, label_ids: Sequenc
     for start in range(0, rows.numel(), step):
         at = rows[start : start + step], columns[start : start + step]
         over = masks[:, at[0], at[1]].T.to(class_probs.dtype)  # (P,N)
-        score, winner = _first_max(over @ class_probs)  # (P,K) -> (P,), (P,)
+        score, winner = (over @ class_probs).max(dim=1)  # (P,K) -> (P,), (P,)
         labels[at] = id_of[winner]
         confidence[at] = score / over.sum(dim=1)
     return LabelMap(labels, confidence)
@@ -143,7 +143,7 @@ def select_by_granularity(class_probs: torch.Tensor, granularity: float) -> torc
         return torch.zeros(count, dtype=torch.bool, device=class_probs.device)
     if granularity < 1.0:
         return (class_probs > granularity * class_probs.amax(dim=0)).any(dim=1)
-    _, best_mask = _first_max(class_probs.T)  # (K,)
+    best_mask = class_probs.argmax(dim=0)  # (K,), the first of equals
     kept = torch.zeros(count, dtype=torch.bool, device=class_probs.device)
     kept[best_mask] = True
     return kept
@@ -153,13 +153,6 @@ def _parts(masks: torch.Tensor) -> list[tuple[slice, slice]]:
     """The part of the image each mask's box takes: painting there is cheaper than on the whole."""
     boxes_xyxy, _ = mask_boxes(masks)
     return [(slice(y0, y1), slice(x0, x1)) for x0, y0, x1, y1 in boxes_xyxy.tolist()]
-
-
-def _first_max(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Highest value of each row and the first column that has it; argmax leaves open which."""
-    highest = values.amax(dim=1)
-    columns = torch.arange(values.shape[1], device=values.device)
-    return highest, torch.where(values == highest[:, None], columns, values.shape[1] - 1).amin(dim=1)
 
 
 def _check_counts(masks: torch.Tensor, class_probs: torch.Tensor) -> None:
