@@ -127,9 +127,15 @@ def test_the_loss_is_smallest_at_the_own_prototype():
     prototypes = torch.eye(3)
     scale = torch.tensor(20.0)
     labels = torch.tensor([1])
-    own = loss_of(prototypes[1:2], labels, prototypes, scale, TINY)
-    other = loss_of(prototypes[0:1], labels, prototypes, scale, TINY)
+    own = loss_of(prototypes[1:2], labels, prototypes, scale, 1.0)
+    other = loss_of(prototypes[0:1], labels, prototypes, scale, 1.0)
     between = loss_of(
         torch.nn.functional.normalize(prototypes[:2].sum(0, keepdim=True)), labels, prototypes, scale, TINY
     )
     assert own < between < other
+
+
+def test_more_weight_on_distance_costs_more_off_the_prototype():
+    prototypes = torch.eye(3)
+    arguments = (prototypes[0:1], torch.tensor([1]), prototypes, torch.tensor(20.0))
+    assert loss_of(*arguments, 8.0) - loss_of(*arguments, 1.0) == pytest.approx(7.0)

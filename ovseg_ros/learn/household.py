@@ -79,10 +79,10 @@ def _custom(key: str, names: tuple[str, ...], synonyms: tuple[str, ...] = ()) ->
 _MUG = ("cup", "coffee cup")
 _BOOK = ("novel", "paperback")
 _WINE = ("champagne bottle", "liquor bottle")
-_BASKET = ("hamper",)
+_BASKET = ("hamper", "laundry basket")
 _BOWL = ("soup bowl", "mixing bowl")
 _RAMEKIN = ("souffle dish",)
-_PLATE = ("dinner plate", "saucer")
+_PLATE = ("dinner plate", "saucer", "platter")
 _POT = ("coffee pot", "espresso pot", "coffee maker")
 
 OBJECTS: tuple[HouseholdObject, ...] = (
@@ -103,7 +103,7 @@ OBJECTS: tuple[HouseholdObject, ...] = (
     _scan("yellow_bowl", ("yellow bowl", "bowl"), _BOWL),
     _scan("plate", ("plate", "white plate"), _PLATE),
     _scan("yellow_plate", ("plate", "yellow plate"), _PLATE),
-    _scan("chefmate_8_frypan", ("frying pan", "black frying pan", "pan"), ("skillet", "griddle")),
+    _scan("chefmate_8_frypan", ("frying pan", "black frying pan", "pan"), ("skillet", "griddle", "saucepan")),
     _scan("glazed_rim_porcelain_ramekin", ("ramekin", "white ramekin"), _RAMEKIN),
     _scan("red_ramekin", ("ramekin", "red ramekin"), _RAMEKIN),
     _scan("basket", ("basket", "wicker basket", "white basket"), _BASKET),
@@ -117,7 +117,7 @@ OBJECTS: tuple[HouseholdObject, ...] = (
     _turbo("desk_caddy", ("desk caddy", "desk organizer"), ("stationery holder",)),
     _turbo("yellow_desk_caddy", ("desk caddy", "yellow desk organizer"), ("stationery holder",)),
     _turbo("white_storage_box", ("white storage box", "open box", "storage box"), ("cube shelf",)),
-    _turbo("wooden_tray", ("wooden tray", "wooden crate", "tray"), ("serving platter",)),
+    _turbo("wooden_tray", ("wooden tray", "wooden crate", "tray"), ("serving platter", "wooden box")),
     _turbo("wooden_two_layer_shelf", ("wooden shelf", "shelf", "dark wooden shelf"), ("sideboard",)),
     _turbo("wine_rack", ("wine rack", "wooden wine rack"), ()),
     _turbo("bowl_drainer", ("plastic bin", "white plastic box with lid"), ()),
@@ -140,8 +140,8 @@ OBJECTS: tuple[HouseholdObject, ...] = (
     _hope("red_salad_dressing", ("salad dressing", "bottle of salad dressing"), ("vinaigrette",)),
     _hope("milk", ("milk carton", "milk", "carton of milk"), ("dairy drink",)),
     _hope("yellow_milk", ("milk carton", "yellow milk carton"), ("dairy drink",)),
-    _hope("orange_juice", ("orange juice", "carton of orange juice", "juice carton"), ("fruit drink",)),
-    _hope("red_orange_juice", ("orange juice", "juice carton"), ("fruit drink",)),
+    _hope("orange_juice", ("orange juice", "carton of orange juice", "juice carton"), ("fruit drink", "fruit juice")),
+    _hope("red_orange_juice", ("orange juice", "juice carton"), ("fruit drink", "fruit juice")),
     _hope("butter", ("butter", "box of butter", "butter box"), ("margarine",), stand=False),
     _hope("green_butter", ("butter", "green butter box"), ("margarine",), stand=False),
     _hope("chocolate_pudding", ("chocolate pudding", "chocolate pudding box"), ("dessert mix",), stand=False),

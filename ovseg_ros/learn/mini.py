@@ -44,7 +44,9 @@ BACKGROUND_NAMES = ("background", "empty table top", "wall")
 class Recipe:
     """All that shapes a run.
 
-    `samples` and `prompt_samples` count crops shown in each phase; `distance` weighs the cosine term;
+    `samples` and `prompt_samples` count crops shown in each phase. `distance` weighs the cosine term, from the
+    share `late_from` of the first phase on `late_distance`: classes are told apart first, then put where their
+    words are, so that words nobody trained on find them.
     `cutout_share` is the share of cut-outs in a batch; `label_scale` starts the learned logit scale.
     """
 
@@ -56,6 +58,8 @@ class Recipe:
     weight_decay: float = 0.05
     warmup_steps: int = 300
     distance: float = 1.0
+    late_distance: float = 8.0
+    late_from: float = 0.56
     cutout_share: float = 0.15
     label_scale: float = 20.0
     prompt_depth: int = 3
@@ -162,12 +166,12 @@ def loss_of(
     labels: torch.Tensor,
     prototypes: torch.Tensor,
     scale: torch.Tensor,
-    recipe: Recipe,
+    distance: float,
 ) -> torch.Tensor:
     """Softmax cross-entropy over all prototypes + distance * (1 - cosine to the own one)."""
     cosines = embedding @ prototypes.T  # (B, C)
     own = cosines.gather(1, labels[:, None]).squeeze(1)
-    return F.cross_entropy(scale * cosines, labels, label_smoothing=0.05) + recipe.distance * (1 - own).mean()
+    return F.cross_entropy(scale * cosines, labels, label_smoothing=0.05) + distance * (1 - own).mean()
 
 
 @torch.no_grad()
@@ -225,7 +229,10 @@ class Trainer:
             pixels, masks, labels = batches.next()
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 embedding = self.clip.encode_regions(pixels, masks if use_masks else None)
-            loss = loss_of(embedding.float(), labels, self.prototypes, self.scale.exp().clamp(max=60.0), r)
+            late = use_masks or step >= r.late_from * steps
+            distance = r.late_distance if late else r.distance
+            scale = self.scale.exp().clamp(max=60.0)
+            loss = loss_of(embedding.float(), labels, self.prototypes, scale, distance)
             if not torch.isfinite(loss):
                 raise ConfigError(f"the loss is {loss.item()} at step {step}; lower the learning rate")
             optimizer.zero_grad(set_to_none=True)
