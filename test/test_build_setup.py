@@ -13,9 +13,34 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-TOOLS = (
-    "bash cat cd cmake cmp cp cut dirname env find flock g++ grep head ls make mkdir mv rm sed sha256sum sort tail touch tr uname"
-).split()
+TOOLS = [
+    "bash",
+    "cat",
+    "cd",
+    "cmake",
+    "cmp",
+    "cp",
+    "cut",
+    "dirname",
+    "env",
+    "find",
+    "flock",
+    "g++",
+    "grep",
+    "head",
+    "ls",
+    "make",
+    "mkdir",
+    "mv",
+    "rm",
+    "sed",
+    "sha256sum",
+    "sort",
+    "tail",
+    "touch",
+    "tr",
+    "uname",
+]
 
 
 def script(name: str) -> ModuleType:
@@ -76,7 +101,11 @@ def test_without_root_or_sudo_setup_stops_with_the_line_to_type(checkout: Path, 
 
 
 def test_setup_shows_why_apt_failed(checkout: Path, tmp_path: Path) -> None:
-    fakes = {"python3": f'exec "{sys.executable}" "$@"', "id": "echo 0", "apt_get": "echo no such archive >&2; exit 100"}
+    fakes = {
+        "python3": f'exec "{sys.executable}" "$@"',
+        "id": "echo 0",
+        "apt_get": "echo no such archive >&2; exit 100",
+    }
     done = set_up(checkout, bare_machine(tmp_path, without=("g++",), **fakes))
     assert done.returncode == 1
     assert "no such archive" in done.stderr
@@ -84,7 +113,9 @@ def test_setup_shows_why_apt_failed(checkout: Path, tmp_path: Path) -> None:
 
 
 def test_env_says_what_to_do_first(checkout: Path) -> None:
-    done = subprocess.run(["bash", "scripts/env.sh", "true"], cwd=checkout, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "scripts/env.sh", "true"], cwd=checkout, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 1
     assert "make setup" in done.stderr
 
@@ -98,7 +129,9 @@ def test_env_gives_each_run_its_own_domain_on_request(checkout: Path) -> None:
 
     def domain(*flags: str, **more: str) -> int:
         command = ["bash", "scripts/env.sh", *flags, "printenv", "ROS_DOMAIN_ID"]
-        done = subprocess.run(command, cwd=checkout, env={**environment, **more}, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            command, cwd=checkout, env={**environment, **more}, capture_output=True, text=True, timeout=60
+        )
         return int(done.stdout)
 
     assert domain() == domain()
@@ -112,18 +145,25 @@ def test_relocate_replaces_the_build_machines_folders() -> None:
         'INTERFACE_INCLUDE_DIRECTORIES "/opt/python/cp312-cp312/include/python3.12;'
         '/opt/python/cp312-cp312/lib/python3.12/site-packages/numpy/_core/include"'
     )
-    assert relocate(text, "/py/include", "/np/include") == 'INTERFACE_INCLUDE_DIRECTORIES "/py/include;/np/include"'
+    assert (
+        relocate(text, "/py/include", "/np/include")
+        == 'INTERFACE_INCLUDE_DIRECTORIES "/py/include;/np/include"'
+    )
 
 
 def test_relocate_refuses_a_path_it_does_not_know() -> None:
     with pytest.raises(ValueError, match="/opt/python/cp312-cp312/lib/libpython"):
-        script("relocate_ros_wheels").relocate('set(x "/opt/python/cp312-cp312/lib/libpython.so")', "/py", "/np")
+        script("relocate_ros_wheels").relocate(
+            'set(x "/opt/python/cp312-cp312/lib/libpython.so")', "/py", "/np"
+        )
 
 
 @pytest.mark.ros
 def test_nothing_of_the_build_machine_is_left_in_the_wheels() -> None:
     left = [
-        path for path in Path(sys.prefix, "share").glob("*/cmake/*.cmake") if "/opt/python/" in path.read_text()
+        path
+        for path in Path(sys.prefix, "share").glob("*/cmake/*.cmake")
+        if "/opt/python/" in path.read_text()
     ]
     assert left == []
 
