@@ -14,12 +14,44 @@ _STEEPEST = 15.0  # slope (depth over width, 86 degrees) beyond which neighbours
 _SHARE_OF_DEPTH = 0.006  # jumps are also at least this part of the distance
 
 
+def pixel_noise(depth_m: FloatArray) -> float:
+    """How far single pixels scatter around their own surface: standard deviation at 1 m, metres.
+
+    From second differences of inverse depth along every eighth row, zero on any plane; robust against edges.
+
+    Args:
+        depth_m: (H, W) metres, 0 where unknown.
+    """
+    rows = depth_m[4::8]
+    inverse = np.divide(np.float32(1), rows, out=np.zeros_like(rows), where=rows > 0)
+    bend = inverse[:, 2:] - 2 * inverse[:, 1:-1] + inverse[:, :-2]
+    known = (inverse[:, 2:] > 0) & (inverse[:, 1:-1] > 0) & (inverse[:, :-2] > 0)
+    return float(1.4826 * np.median(np.abs(bend[known])) / np.sqrt(6.0)) if known.any() else 0.0
+
+
+def close_gaps(depth_m: FloatArray) -> FloatArray:
+    """Unknown pixels beside known ones get the nearest depth around them, one pixel deep.
+
+    Thin rims and edges, where sensors leave pixels out, so stay connected; what the colour says is asked later.
+
+    Args:
+        depth_m: (H, W) metres, 0 where unknown.
+
+    Returns:
+        (H, W) float32, a new array.
+    """
+    far = np.float32(1e6)
+    filled = np.where(depth_m > 0, depth_m, far)
+    around = cv2.erode(filled, np.ones((3, 3), np.uint8))
+    return np.where((filled == far) & (around < far), around, depth_m)
+
+
 def depth_jumps(
     depth_m: FloatArray, inside: BoolArray, *, jump_m: float, noise_m: float, focal_px: float
-) -> tuple[BoolArray, BoolArray]:
-    """Where neighbouring pixels lie on different surfaces.
+) -> BoolArray:
+    """The far side of every place where neighbouring pixels lie on different surfaces.
 
-    In inverse depth a plane is linear, so a step that both sides' own slopes explain is no jump, however
+    In inverse depth a plane is linear, so a step that the slope on either side explains is no jump, however
     slanted the surface.
 
     Args:
@@ -30,56 +62,57 @@ def depth_jumps(
         focal_px: focal length in pixels.
 
     Returns:
-        (H, W-1) and (H-1, W): True between a pixel and its right and lower neighbour.
+        (H, W): the farther pixel of every such pair; taking these away closes the cut for 4-connectivity.
     """
-    inverse = np.zeros_like(depth_m)
-    np.divide(np.float32(1), depth_m, out=inverse, where=depth_m > 0)
-    least = np.maximum(np.float32(jump_m), np.float32(_SHARE_OF_DEPTH) * depth_m)
-    if noise_m > 0:
-        least += np.float32(4 * noise_m) * depth_m * depth_m
-    least *= inverse * inverse  # the same jump in inverse depth
-    steep = np.maximum(least, np.float32(_STEEPEST / focal_px) * inverse)
-    return (
-        _jumps_along_rows(inverse, inside, least, steep),
-        _jumps_along_rows(inverse.T, inside.T, least.T, steep.T).T,
+    inverse = np.divide(np.float32(1), depth_m, out=np.zeros_like(depth_m), where=inside & (depth_m > 0))
+    least = np.maximum(np.float32(jump_m) * inverse, np.float32(_SHARE_OF_DEPTH))
+    least *= inverse  # a jump in depth as a jump in inverse depth
+    least += np.float32(4 * noise_m)
+    barrier = np.zeros(depth_m.size, bool)
+    flat, flat_least, width = inverse.ravel(), least.ravel(), depth_m.shape[1]
+    for step, stride in ((inverse[:, 1:] - inverse[:, :-1], 1), (inverse[1:] - inverse[:-1], width)):
+        rows, columns = np.nonzero(np.abs(step) > least[: step.shape[0], : step.shape[1]])
+        first = rows * width + columns
+        barrier[_far_sides(flat, flat_least, first, stride, _STEEPEST / focal_px)] = True
+    return barrier.reshape(depth_m.shape)
+
+
+def _far_sides(
+    inverse: FloatArray, least: FloatArray, first: npt.NDArray[np.int64], stride: int, steepest: float
+) -> npt.NDArray[np.int64]:
+    """Of candidate pairs (first, first + stride), flat indices: the farther pixels of the true jumps."""
+    second = first + stride
+    both = (inverse[first] > 0) & (inverse[second] > 0)
+    first, second = first[both], second[both]
+    step = inverse[second] - inverse[first]
+    last = len(inverse) - 1
+    before, after = inverse[np.maximum(first - stride, 0)], inverse[np.minimum(second + stride, last)]
+    bend = np.minimum(
+        np.where(before > 0, np.abs(step - (inverse[first] - before)), np.inf),
+        np.where(after > 0, np.abs(step - (after - inverse[second])), np.inf),
     )
+    limit = np.maximum(least[first], least[second])
+    nearer = np.maximum(inverse[first], inverse[second])
+    jump = (bend > limit) | (np.abs(step) > np.maximum(limit, np.float32(steepest) * nearer))
+    return np.where(step < 0, second, first)[jump]
 
 
-def _jumps_along_rows(inverse: FloatArray, inside: BoolArray, least: FloatArray, steep: FloatArray) -> BoolArray:
-    """(H, W-1) jumps between horizontal neighbours; all arguments (H, W), in 1/metres."""
-    step = inverse[:, 1:] - inverse[:, :-1]
-    bend = np.full_like(step, np.inf)  # how little either side's slope leaves unexplained
-    both = inside[:, 1:] & inside[:, :-1]
-    slopes = np.where(both, step, np.float32(0))
-    change = np.abs(slopes[:, 1:] - slopes[:, :-1])
-    bend[:, 1:] = change
-    np.minimum(bend[:, :-1], change, out=bend[:, :-1])
-    limit = np.minimum(least[:, 1:], least[:, :-1])
-    slope_limit = np.minimum(steep[:, 1:], steep[:, :-1])
-    size = np.abs(step)
-    return both & (((bend > limit) & (size > limit)) | (size > slope_limit))
-
-
-def connect(
-    inside: BoolArray, depth_m: FloatArray, jumps: tuple[BoolArray, BoolArray], min_pixels: int
-) -> tuple[IntArray, int]:
-    """Connected components of `inside` that do not pass a jump.
+def connect(open_pixels: BoolArray, min_pixels: int) -> tuple[IntArray, int]:
+    """4-connected components.
 
     Args:
-        inside: (H, W).
-        depth_m: (H, W) metres.
-        jumps: from `depth_jumps`.
-        min_pixels: components smaller than this are left to `absorb`.
+        open_pixels: (H, W).
+        min_pixels: smaller components stay unlabelled.
 
     Returns:
         (H, W) int32 labels, 0 = none, and how many.
     """
-    barrier = _far_sides(depth_m, jumps)
-    open_pixels = (inside & ~barrier).view(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(open_pixels, connectivity=4, ltype=cv2.CV_32S)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        open_pixels.view(np.uint8), connectivity=4, ltype=cv2.CV_32S
+    )
     keep = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= min_pixels)
-    renumber = np.zeros(count, np.int32)
     keep = keep[keep > 0]
+    renumber = np.zeros(count, np.int32)
     renumber[keep] = np.arange(1, len(keep) + 1)
     return renumber[labels], len(keep)
 
@@ -113,108 +146,9 @@ def absorb(labels: IntArray, inside: BoolArray, depth_m: FloatArray, reach_m: fl
         rows = np.arange(len(todo))
         good = gap[rows, pick] < reach_m * np.maximum(z[todo], 0.5)
         out[todo[good]] = out[near[rows[good], pick[good]]]
+        if not good.any():
+            break
         todo = todo[~good]
     return out.reshape(height + 2, width + 2)[1:-1, 1:-1].copy()
 
 
-def _far_sides(depth_m: FloatArray, jumps: tuple[BoolArray, BoolArray]) -> BoolArray:
-    """(H, W): the farther pixel of every jump; with 4-connectivity they close the cut."""
-    right, down = jumps
-    barrier = np.zeros(depth_m.shape, bool)
-    second = depth_m[:, 1:] > depth_m[:, :-1]
-    barrier[:, 1:] |= right & second
-    barrier[:, :-1] |= right & ~second
-    second = depth_m[1:] > depth_m[:-1]
-    barrier[1:] |= down & second
-    barrier[:-1] |= down & ~second
-    return barrier
-
-
-def touching_pairs(labels: IntArray) -> npt.NDArray[np.int64]:
-    """(P, 2) label pairs, lower first, that meet in the image within two pixels."""
-    pairs: list[npt.NDArray[np.int64]] = []
-    top = int(labels.max()) + 1
-    for first, second in (
-        (labels[:, :-1], labels[:, 1:]),
-        (labels[:-1], labels[1:]),
-        (labels[:, :-2], labels[:, 2:]),
-        (labels[:-2], labels[2:]),
-    ):
-        meet = (first != second) & (first > 0) & (second > 0)
-        a, b = first[meet].astype(np.int64), second[meet].astype(np.int64)
-        pairs.append(np.unique(np.minimum(a, b) * top + np.maximum(a, b)))
-    codes = np.unique(np.concatenate(pairs))
-    return np.stack([codes // top, codes % top], axis=1)
-
-
-def join_contained(
-    labels: IntArray, count: int, footprints: list[FloatArray], *, share: float, slack_m: float
-) -> IntArray:
-    """Joins touching fragments of which one stands within the other's outline seen from above.
-
-    So the inside of a bowl, cut off by its own rim, returns to the bowl; a thing behind another stays apart.
-
-    Args:
-        labels: (H, W) int32, 1..count.
-        count: how many labels.
-        footprints: per label (M, 2) float32 points on the plane, metres.
-        share: part of the points that must lie in the other's convex outline.
-        slack_m: how far outside still counts as inside.
-
-    Returns:
-        (H, W) int32 labels, not renumbered.
-    """
-    if count < 2:
-        return labels
-    hulls = [cv2.convexHull(points) if len(points) >= 3 else None for points in footprints]
-    area = [0.0 if hull is None else cv2.contourArea(hull) for hull in hulls]
-    parent = np.arange(count + 1)
-
-    def root(label: int) -> int:
-        while parent[label] != label:
-            label = int(parent[label])
-        return label
-
-    pairs = touching_pairs(labels)
-    order = sorted(pairs.tolist(), key=lambda pair: min(area[pair[0] - 1], area[pair[1] - 1]))
-    for a, b in order:
-        small, large = (a, b) if area[a - 1] < area[b - 1] else (b, a)
-        hull = hulls[large - 1]
-        if hull is None or root(a) == root(b):
-            continue
-        if _share_within(footprints[small - 1], hull, slack_m) >= share:
-            parent[root(small)] = root(large)
-    return np.array([root(label) for label in range(count + 1)], np.int32)[labels]
-
-
-def _share_within(points: FloatArray, hull: FloatArray, slack_m: float) -> float:
-    """Share of points (M, 2) inside a convex outline (K, 1, 2) or at most slack_m out of it."""
-    corners = hull[:, 0].astype(np.float64)
-    edges = np.roll(corners, -1, axis=0) - corners
-    lengths = np.maximum(np.linalg.norm(edges, axis=1), 1e-9)
-    offset = points[:, None].astype(np.float64) - corners[None]  # (M, K, 2)
-    turn = (edges[None, :, 0] * offset[..., 1] - edges[None, :, 1] * offset[..., 0]) / lengths
-    side = np.sign(np.median(turn.sum(axis=1))) if len(points) else 1.0
-    inward = cv2.contourArea(hull, oriented=True)
-    turn = turn if (inward > 0 or (inward == 0 and side >= 0)) else -turn
-    return float((turn.min(axis=1) >= -slack_m).mean()) if len(points) else 0.0
-
-
-def footprints_of(labels: IntArray, count: int, points: FloatArray, most: int = 250) -> list[FloatArray]:
-    """Up to `most` points on the plane per label, evenly drawn.
-
-    Args:
-        labels: (H, W) int32.
-        count: how many labels.
-        points: (H, W, 2) float32 metres on the plane.
-        most: points kept per label.
-
-    Returns:
-        `count` arrays (M, 2) float32.
-    """
-    where = np.flatnonzero(labels)
-    order = where[np.argsort(labels.ravel()[where], kind="stable")]
-    ends = np.cumsum(np.bincount(labels.ravel()[where], minlength=count + 1))
-    flat = points.reshape(-1, 2)
-    parts = (order[ends[i] : ends[i + 1]] for i in range(count))
-    return [np.ascontiguousarray(flat[part[:: max(1, len(part) // most)]]) for part in parts]

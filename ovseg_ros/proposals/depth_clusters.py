@@ -13,11 +13,17 @@ import torch
 from ovseg_ros.core.frame import CameraIntrinsics, Frame, Proposals
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.proposals import clusters, refine
-from ovseg_ros.proposals.plane import Plane, choose_support, find_planes, pixel_rays
+from ovseg_ros.proposals.fragments import describe, join
+from ovseg_ros.proposals.plane import Plane, choose_support, find_planes
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int32]
+
+_NOISE_HEIGHTS = 3.0  # deviations of the plane's own points that a thing must rise above
+_CLEARLY_ABOVE = 1.8  # times that, somewhere, or it is no thing
+_BELOW_SHARE = 0.004  # of the image lies below a table's edge; with less it is the floor
+_COARSE = 4  # pixels; the table's outline needs no more
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class DepthClustersOptions:
         seed: of the plane search; the same frame gives the same masks.
     """
 
-    plane_tolerance_m: float = 0.008
+    plane_tolerance_m: float = 0.007
     plane_min_support: float = 0.08
     min_height_m: float = 0.002
     jump_m: float = 0.010
@@ -90,18 +96,24 @@ class DepthClusters:
             InvalidInputError: depth or intrinsics are missing, or the intrinsics are of another image size.
         """
         depth, intrinsics = self._checked(frame)
-        height, width = depth.shape
-        plane = self._support(depth, intrinsics)
+        noise = clusters.pixel_noise(depth)
+        plane = self._support(depth, noise, intrinsics)
         if plane is None:
-            rising, heights, noise = depth > 0, None, 0.0
-        else:
-            heights = plane.heights(depth, intrinsics)
-            rising = self._standing_out(depth, heights, plane, intrinsics)
-            noise = plane.noise_m
-        labels = self._cluster(depth, rising, plane, noise, intrinsics)
-        if heights is not None and self.options.refine_px:
-            labels = refine.refine_edges(frame.image_rgb, labels, heights, depth, band_px=self.options.refine_px)
-        return self._proposals(labels, rising, height, width)
+            labels = self._cut(depth, depth > 0, noise, intrinsics)[0]
+            return self._proposals(labels)
+        known = depth > 0
+        depth = clusters.close_gaps(depth)
+        heights = plane.heights(depth, intrinsics)
+        limits = np.maximum(np.float32(self.options.min_height_m), _NOISE_HEIGHTS * plane.scatter_at(depth))
+        rising = self._rising(depth, heights, limits, plane, intrinsics)
+        labels = self._joined(*self._cut(depth, rising, noise, intrinsics), depth, heights, plane, intrinsics)
+        labels = _without_low(labels, heights, limits)
+        labels = refine.fill_holes(labels, heights, limits, known)
+        if self.options.refine_px:
+            labels = refine.refine_edges(
+                frame.image_rgb, labels, heights, limits, known, band_px=self.options.refine_px
+            )
+        return self._proposals(labels)
 
     def _checked(self, frame: Frame) -> tuple[FloatArray, CameraIntrinsics]:
         """Depth with 0 for unknown, and intrinsics."""
@@ -122,98 +134,107 @@ class DepthClusters:
         known = (frame.depth_m > 0) & (frame.depth_m < self.options.max_depth_m)  # NaN and inf fail both
         return np.where(known, frame.depth_m, np.float32(0)), frame.intrinsics
 
-    def _support(self, depth: FloatArray, intrinsics: CameraIntrinsics) -> Plane | None:
+    def _support(self, depth: FloatArray, noise_m: float, intrinsics: CameraIntrinsics) -> Plane | None:
         planes = find_planes(
             depth,
             intrinsics,
             tolerance_m=self.options.plane_tolerance_m,
+            pixel_noise_m=noise_m,
             min_support=self.options.plane_min_support,
             rng=np.random.default_rng(self.options.seed),
         )
         return choose_support(planes)
 
-    def _standing_out(
-        self, depth: FloatArray, heights: FloatArray, plane: Plane, intrinsics: CameraIntrinsics
-    ) -> BoolArray:
-        """(H, W): above the plane by more than noise and, if the plane has an edge, above the plane itself."""
-        least = refine.height_limit(depth, self.options.min_height_m, plane.noise_m)
-        known = depth > 0
-        rising = (heights > least) & known
-        if plane.noise_m > 0.0008:  # single noisy pixels would pass; neighbours agree on a thing
-            rising = cv2.medianBlur(rising.view(np.uint8), 5).view(bool) & known
-        below = known & (heights < -np.maximum(0.03, 3 * least))
-        if below.mean() > 0.004:
-            on_plane = known & (np.abs(heights) < least)
-            rising &= self._above_extent(depth, rising, on_plane, plane, intrinsics)
-        return rising
-
-    def _above_extent(
-        self, depth: FloatArray, rising: BoolArray, on_plane: BoolArray, plane: Plane, intrinsics: CameraIntrinsics
-    ) -> BoolArray:
-        """(H, W): pixels whose foot on the plane is within the table's outline, `overhang_m` added."""
-        _, parts, stats, _ = cv2.connectedComponentsWithStats(on_plane.view(np.uint8), connectivity=4)
-        largest = stats[1:, cv2.CC_STAT_AREA].max(initial=0)
-        big = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] > 0.1 * largest)
-        table = np.isin(parts, big[big > 0])[::4, ::4]
-        points = plane_points(depth, plane, intrinsics)
-        corners = points[::4, ::4][table]
-        if len(corners) < 3:
-            return np.ones_like(rising)
-        low, cell = corners.min(axis=0) - 0.3, 0.01 * max(1.0, float(np.ptp(corners, axis=0).max()) / 4.0)
-        size = np.ceil((corners.max(axis=0) + 0.3 - low) / cell).astype(int) + 1
-        outline = np.zeros((size[1], size[0]), np.uint8)
-        hull = cv2.convexHull(((corners - low) / cell).astype(np.int32))
-        cv2.fillConvexPoly(outline, hull, 1)
-        reach = 2 * int(np.ceil(self.options.overhang_m / cell)) + 1
-        outline = cv2.dilate(outline, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-        where = np.flatnonzero(rising)
-        cells = ((points.reshape(-1, 2)[where] - low) / cell).astype(np.int32)
-        within = ((cells >= 0) & (cells < size)).all(axis=1)
-        within[within] = outline[cells[within, 1], cells[within, 0]] > 0
-        out = np.zeros(rising.size, bool)
-        out[where[within]] = True
-        return out.reshape(rising.shape)
-
-    def _cluster(
+    def _rising(
         self,
         depth: FloatArray,
-        rising: BoolArray,
-        plane: Plane | None,
-        noise_m: float,
+        heights: FloatArray,
+        limits: FloatArray,
+        plane: Plane,
         intrinsics: CameraIntrinsics,
-    ) -> IntArray:
-        """(H, W) int32 labels, 0 = none, not consecutive."""
-        jumps = clusters.depth_jumps(
-            depth, rising, jump_m=self.options.jump_m, noise_m=noise_m, focal_px=intrinsics.fx
+    ) -> BoolArray:
+        """(H, W): above the plane by more than noise and, if it is a table's, within the table's outline."""
+        known = depth > 0
+        rising = (heights > limits) & known
+        coarse = np.s_[::_COARSE, ::_COARSE]
+        below = known[coarse] & (heights[coarse] < -np.maximum(0.03, 3 * limits[coarse]))
+        if below.mean() > _BELOW_SHARE:  # a table, not the floor
+            on_plane = known[coarse] & (np.abs(heights[coarse]) < limits[coarse])
+            feet = plane.feet(depth, intrinsics, _COARSE)
+            over = _over_outline(feet, on_plane, self.options.overhang_m)
+            over = np.repeat(np.repeat(over, _COARSE, axis=0), _COARSE, axis=1)
+            rising &= over[: depth.shape[0], : depth.shape[1]]
+        return rising
+
+    def _cut(
+        self, depth: FloatArray, inside: BoolArray, noise: float, intrinsics: CameraIntrinsics
+    ) -> tuple[IntArray, int]:
+        """(H, W) int32 labels of the pieces between depth jumps, 0 = none, and how many."""
+        barrier = clusters.depth_jumps(
+            depth, inside, jump_m=self.options.jump_m, noise_m=noise, focal_px=intrinsics.fx
         )
         fragment = max(8, int(0.25 * self.options.min_area * depth.size))
-        labels, count = clusters.connect(rising, depth, jumps, fragment)
-        labels = clusters.absorb(labels, rising, depth, reach_m=0.03)
-        if plane is not None and count > 1:
-            points = plane_points(depth, plane, intrinsics)
-            footprints = clusters.footprints_of(labels, count, points)
-            labels = clusters.join_contained(labels, count, footprints, share=0.8, slack_m=0.004)
-        return labels
+        labels, count = clusters.connect(inside & ~barrier, fragment)
+        return clusters.absorb(labels, inside, depth, reach_m=0.03 + 4 * noise), count
 
-    def _proposals(self, labels: IntArray, rising: BoolArray, height: int, width: int) -> Proposals:
+    def _joined(
+        self,
+        labels: IntArray,
+        count: int,
+        depth: FloatArray,
+        heights: FloatArray,
+        plane: Plane,
+        intrinsics: CameraIntrinsics,
+    ) -> IntArray:
+        """(H, W) int32 labels with the fragments of one thing joined."""
+        if count < 2:
+            return labels
+        fragments = describe(labels[::2, ::2], count, plane.feet(depth, intrinsics, 2), heights[::2, ::2])
+        return join(labels, count, fragments, reach_px=3)
+
+    def _proposals(self, labels: IntArray) -> Proposals:
         """Masks of the labels that are large enough, surest first."""
         areas = np.bincount(labels.ravel())
         areas[0] = 0
-        least = max(20.0, self.options.min_area * height * width)
-        keep = np.flatnonzero((areas >= least) & (areas <= self.options.max_area * height * width))
+        least = max(20.0, self.options.min_area * labels.size)
+        keep = np.flatnonzero((areas >= least) & (areas <= self.options.max_area * labels.size))
         if not len(keep):
-            return Proposals.empty(height, width)
+            return Proposals.empty(*labels.shape)
         scores = areas[keep] / (areas[keep] + 4 * least)
         order = np.argsort(-scores, kind="stable")
-        masks = labels[None] == keep[order, None, None].astype(np.int32)
+        rank = np.zeros(len(areas), np.uint8 if len(keep) < 255 else np.int32)
+        rank[keep[order]] = np.arange(1, len(keep) + 1)
+        masks = rank[labels][None] == np.arange(1, len(keep) + 1, dtype=rank.dtype)[:, None, None]
         return Proposals(torch.from_numpy(masks), torch.from_numpy(scores[order].astype(np.float32)))
 
 
-def plane_points(depth_m: FloatArray, plane: Plane, intrinsics: CameraIntrinsics) -> FloatArray:
-    """(H, W, 2) float32 metres: the points' feet on the plane, in two axes of it."""
-    rays_x, rays_y = pixel_rays(intrinsics, *depth_m.shape)
-    axes = plane.axes().astype(np.float32)
-    out = np.empty((*depth_m.shape, 2), np.float32)
-    for k in range(2):
-        out[..., k] = ((axes[1, k] * rays_y + axes[2, k])[:, None] + (axes[0, k] * rays_x)[None]) * depth_m
-    return out
+def _over_outline(feet: FloatArray, on_plane: BoolArray, overhang_m: float) -> BoolArray:
+    """(H, W): which feet (H, W, 2) are on the table: within the convex outline of its surface, `overhang_m` added."""
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(on_plane.view(np.uint8), connectivity=4)
+    largest = stats[1:, cv2.CC_STAT_AREA].max(initial=0)
+    big = stats[:, cv2.CC_STAT_AREA] > 0.1 * largest
+    big[0] = False
+    corners = feet[big[parts]]
+    if len(corners) < 3:
+        return np.ones(feet.shape[:2], bool)
+    margin = overhang_m + 0.05
+    low, extent = corners.min(axis=0) - margin, np.ptp(corners, axis=0) + 2 * margin
+    cell = max(0.005, float(extent.max()) / 400)
+    size = np.ceil(extent / cell).astype(int) + 1
+    outline = np.zeros((size[1], size[0]), np.uint8)
+    cv2.fillConvexPoly(outline, cv2.convexHull(((corners - low) / cell).astype(np.int32)), 1)
+    reach = 2 * int(np.ceil(overhang_m / cell)) + 1
+    outline = cv2.dilate(outline, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    cells = np.floor((feet - low) / cell).astype(np.int32)
+    within = ((cells >= 0) & (cells < size)).all(axis=-1)
+    cells[~within] = 0
+    return within & (outline[cells[..., 1], cells[..., 0]] > 0)
+
+
+def _without_low(labels: IntArray, heights: FloatArray, limits: FloatArray) -> IntArray:
+    """Labels without those that nowhere rise clearly above the noise: dents and bulges of the plane itself."""
+    clear = labels[heights > np.float32(_CLEARLY_ABOVE) * limits]
+    share = np.bincount(clear, minlength=int(labels.max()) + 1) / np.maximum(np.bincount(labels.ravel()), 1)
+    keep = share > 0.05
+    keep[0] = True
+    return labels if keep.all() else np.where(keep, np.arange(len(keep)), 0).astype(np.int32)[labels]

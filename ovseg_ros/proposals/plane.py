@@ -11,9 +11,9 @@ from ovseg_ros.core.frame import CameraIntrinsics
 
 FloatArray = npt.NDArray[np.float32]
 
-_SAMPLES = 2400  # pixels the search looks at, on a grid
-_HYPOTHESES = 160  # three-point planes tried per search
-_MAX_PLANES = 4  # a table, the floor below, two walls
+_SAMPLES = 1600  # pixels the search looks at, on a grid
+_HYPOTHESES = 128  # three-point planes tried per search
+_MAX_PLANES = 3  # a table, the floor below, two walls
 _PARALLEL_COS = 0.985  # 10 degrees: table and floor
 _LOWEST_UP = -0.2  # a plane that faces further down than this carries nothing
 _MOST_SIDEWAYS = 0.65  # sine of the camera roll up to which image up is still up
@@ -25,13 +25,14 @@ class Plane:
 
     Attributes:
         m: (3,) float64, 1/metres; the unit normal towards the camera is -m/|m|.
-        noise_m: robust standard deviation of the inliers' heights at 1 m, metres. Depth noise of stereo and
-            structured light grows with the square of the distance, so at z it is noise_m · z².
+        scatter_m: robust standard deviation of its points' heights, at 1 m, metres; see `growth`.
+        pixel_noise_m: standard deviation of single depth pixels at 1 m, metres.
         support: share of the known pixels that lie on it, in [0, 1].
     """
 
     m: npt.NDArray[np.float64]
-    noise_m: float
+    scatter_m: float
+    pixel_noise_m: float
     support: float
 
     @property
@@ -66,12 +67,31 @@ class Plane:
         np.subtract(np.float32(1.0), along, out=along)
         return np.multiply(along, np.float32(self.distance_m), out=along)
 
-    def axes(self) -> npt.NDArray[np.float64]:
-        """(3, 2): two unit vectors that span the plane, to look at points from straight above."""
+    def scatter_at(self, depth_m: FloatArray) -> FloatArray:
+        """(...) metres: standard deviation of the plane's points at depths depth_m (...) metres."""
+        return np.float32(self.scatter_m) * growth(depth_m, self.pixel_noise_m)
+
+    def feet(self, depth_m: FloatArray, intrinsics: CameraIntrinsics, step: int = 1) -> FloatArray:
+        """Where points stand, seen from straight above: coordinates along two axes of the plane.
+
+        Args:
+            depth_m: (H, W) metres, 0 where unknown.
+            intrinsics: of the same image.
+            step: look at every so many rows and columns.
+
+        Returns:
+            (ceil(H/step), ceil(W/step), 2) float32 metres.
+        """
         normal = self.m / np.linalg.norm(self.m)
         first = np.cross(normal, [0.0, 0.0, 1.0] if abs(normal[2]) < 0.9 else [1.0, 0.0, 0.0])
         first /= np.linalg.norm(first)
-        return np.stack([first, np.cross(normal, first)], axis=1)
+        depth = depth_m[::step, ::step]
+        rays_x, rays_y = (rays[::step] for rays in pixel_rays(intrinsics, *depth_m.shape))
+        out = np.empty((*depth.shape, 2), np.float32)
+        for k, axis in enumerate((first, np.cross(normal, first))):
+            x, y, z = axis.astype(np.float32)
+            out[..., k] = ((y * rays_y + z)[:, None] + (x * rays_x)[None]) * depth
+        return out
 
 
 def pixel_rays(intrinsics: CameraIntrinsics, height: int, width: int) -> tuple[FloatArray, FloatArray]:
@@ -81,11 +101,27 @@ def pixel_rays(intrinsics: CameraIntrinsics, height: int, width: int) -> tuple[F
     return columns, rows
 
 
+def growth(depth_m: npt.NDArray[np.floating], pixel_noise_m: float) -> npt.NDArray[np.floating]:
+    """How much farther points at depth_m stray from their plane than at 1 m, without unit.
+
+    Part of it stays (surfaces are not flat), part grows with the distance (calibration), and the noise of
+    stereo and structured light grows with its square.
+
+    Example:
+        >>> growth(np.array([1.0, 2.0]), 0.0).round(2).tolist()
+        [1.0, 1.43]
+    """
+    noise = 4 * pixel_noise_m
+    z = np.maximum(depth_m, 0.3)
+    return (0.004 + 0.003 * z + noise * z * z) / (0.007 + noise)
+
+
 def find_planes(
     depth_m: FloatArray,
     intrinsics: CameraIntrinsics,
     *,
     tolerance_m: float,
+    pixel_noise_m: float,
     min_support: float,
     rng: np.random.Generator,
 ) -> list[Plane]:
@@ -94,27 +130,30 @@ def find_planes(
     Args:
         depth_m: (H, W) metres, 0 where unknown.
         intrinsics: of the same image.
-        tolerance_m: height within which a point at 1 m belongs to a plane, in the first, loose count.
+        tolerance_m: height within which a point at 1 m belongs to a plane, in the first count; noise is added.
+        pixel_noise_m: standard deviation of single depth pixels at 1 m, metres.
         min_support: share of the known pixels a plane must hold.
         rng: source of the hypotheses; the same state gives the same planes.
 
     Returns:
-        At most 4 planes; none when nothing flat is large enough.
+        At most 3 planes; none when nothing flat is large enough.
     """
     points = _sample_points(depth_m, intrinsics)
+    grown = growth(points[:, 2], pixel_noise_m)
+    tolerance = tolerance_m + 4 * pixel_noise_m
     enough = max(12.0, min_support * len(points))
     planes: list[Plane] = []
-    left = points
-    while len(planes) < _MAX_PLANES and len(left) >= enough:
-        m = _best_hypothesis(left, tolerance_m, rng)
+    left = np.ones(len(points), bool)
+    while len(planes) < _MAX_PLANES and left.sum() >= enough:
+        m = _best_hypothesis(points[left], tolerance * grown[left], rng)
         if m is None:
             break
-        m, noise = _polish(m, left, tolerance_m)
-        inliers = _residuals(m, left) < np.maximum(tolerance_m, 4 * noise) * _noise_growth(left)
+        m, scatter = _polish(m, points[left], grown[left], tolerance)
+        inliers = left & (_residuals(m, points) < max(tolerance, 4 * scatter) * grown)
         if inliers.sum() < enough:
             break
-        planes.append(Plane(m, noise, float(inliers.sum() / len(points))))
-        left = left[~inliers]
+        planes.append(Plane(m, scatter, pixel_noise_m, float(inliers.sum() / len(points))))
+        left &= ~inliers
     return sorted(planes, key=lambda plane: -plane.support)
 
 
@@ -147,18 +186,13 @@ def _sample_points(depth_m: FloatArray, intrinsics: CameraIntrinsics) -> npt.NDA
     return points.astype(np.float64)
 
 
-def _noise_growth(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(M,) how much noisier a point is than one at 1 m; never below a half, for what does not shrink with z."""
-    return np.maximum(points[:, 2] ** 2, 0.5)
-
-
 def _residuals(m: npt.NDArray[np.float64], points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """(..., M) metres from points to planes m (..., 3)."""
     return np.abs(1.0 - m @ points.T) / np.linalg.norm(m, axis=-1, keepdims=m.ndim > 1)
 
 
 def _best_hypothesis(
-    points: npt.NDArray[np.float64], tolerance_m: float, rng: np.random.Generator
+    points: npt.NDArray[np.float64], tolerances: npt.NDArray[np.float64], rng: np.random.Generator
 ) -> npt.NDArray[np.float64] | None:
     """The three-point plane with most points near it; half of the triples are neighbours, half from anywhere."""
     count = len(points)
@@ -175,27 +209,26 @@ def _best_hypothesis(
     m = m[np.linalg.norm(m, axis=1) < 1e3]  # through the camera itself: seen edge on
     if not len(m):
         return None
-    near_plane = _residuals(m, points) < tolerance_m * _noise_growth(points)
+    near_plane = _residuals(m, points) < tolerances
     return m[np.argmax(near_plane.sum(axis=1))]
 
 
 def _polish(
-    m: npt.NDArray[np.float64], points: npt.NDArray[np.float64], tolerance_m: float
+    m: npt.NDArray[np.float64], points: npt.NDArray[np.float64], grown: npt.NDArray[np.float64], tolerance_m: float
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Least squares on the inliers, with a tolerance that shrinks to three of their own deviations.
+    """Least squares on the inliers, with a tolerance that shrinks to a few of their own deviations.
 
     Returns:
-        The plane, and its noise at 1 m in metres.
+        The plane, and its scatter at 1 m in metres.
     """
-    growth = _noise_growth(points)
-    limit, noise = tolerance_m, tolerance_m / 3
-    for _ in range(5):
-        inliers = _residuals(m, points) < limit * growth
+    limit, scatter = tolerance_m, tolerance_m / 3
+    for _ in range(6):
+        inliers = _residuals(m, points) < limit * grown
         if inliers.sum() < 6:
             break
-        weight = 1.0 / growth[inliers]
+        weight = 1.0 / grown[inliers]
         rows = points[inliers] * weight[:, None]
-        m = np.linalg.lstsq(rows, weight, rcond=None)[0]
-        noise = float(1.4826 * np.median(_residuals(m, points[inliers]) / growth[inliers]))
-        limit = min(limit, max(3.5 * noise, 0.0015))
-    return m, noise
+        m = np.linalg.solve(rows.T @ rows + 1e-9 * np.eye(3), rows.T @ weight)
+        scatter = float(1.4826 * np.median(_residuals(m, points[inliers]) / grown[inliers]))
+        limit = min(limit, max(3.5 * scatter, 0.0015))
+    return m, scatter
