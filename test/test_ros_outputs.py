@@ -14,11 +14,13 @@ from types import SimpleNamespace
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseWithCovariance, Vector3
-from ros_bench import camera_info_message, colour_segmenter, image_message, picture
+from ros_bench import ColourProposer, camera_info_message, colour_segmenter, image_message, picture
 from std_msgs.msg import Header
 
 from ovseg_ros.core.segmenter import SegmenterOptions
 from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.proposals.depth_clusters import DepthClusters
+from ovseg_ros.proposals.panels import WallPanels
 from ovseg_ros.ros.conversions import (
     Scene,
     frame_from_messages,
@@ -164,3 +166,10 @@ def test_label_info_holds_every_name_that_ever_had_an_id():
     vocabulary, _ = vocabulary.replace(["c"])
     info = label_info(vocabulary, 0.5, Time(), VisionMsgs)
     assert [(c.class_id, c.class_name) for c in info.class_map] == [(0, "a"), (1, "b"), (2, "c")]
+
+
+def test_a_preset_over_depth_clusters_is_known_to_need_depth():
+    wrapped = WallPanels(DepthClusters())
+    assert DepthClusters().needs_depth
+    assert wrapped.needs_depth
+    assert not WallPanels(ColourProposer()).needs_depth
