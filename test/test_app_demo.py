@@ -176,10 +176,10 @@ def box_demo(tmp_path, monkeypatch):
     node = Path(__file__).resolve().with_name("demo_box_node.py")
     start = demo_stage.Child
 
-    def with_box_node(name, command, log, env):
+    def with_box_node(name, command, log, env, **options):
         if "ovseg_ros.ros.node" in command:
             command = [sys.executable, str(node), *command[3:]]
-        return start(name, command, log, env)
+        return start(name, command, log, env, **options)
 
     monkeypatch.setattr(demo_stage, "Child", with_box_node)
     return tmp_path / "out" / "demo"
@@ -233,7 +233,9 @@ def test_a_wrong_answer_is_exit_1(box_demo, monkeypatch):
 
 @pytest.mark.ros
 def test_a_node_that_cannot_start_ends_the_demo(box_demo, monkeypatch, capsys):
-    monkeypatch.setattr(demo_stage, "Child", lambda name, command, log, env: Child(name, ["false"], log, env))
+    monkeypatch.setattr(
+        demo_stage, "Child", lambda name, command, log, env, **_: Child(name, ["false"], log, env)
+    )
     assert demo.main([]) == 1
     assert "ended with status 1" in capsys.readouterr().out
     assert json.loads((box_demo / "result.json").read_text())["ok"] is False

@@ -77,13 +77,13 @@ class Demo:
         tabletop_asks, garage_asks = self._asks(tabletop, garage)
         tabletop.wait_ready()
         self.say("the node is active, frames arrive; asking")
-        self.answers += tabletop.ask_all(tabletop_asks)
         if garage_asks:
-            self.say(f"starting a second node (preset {self._presets[1]}) for demo/garage")
-            garage.start_node()
+            garage.start_node(niceness=10)  # loads beside the questions; they go first
+        self.answers += tabletop.ask_all(tabletop_asks)
         frames = self._film(tabletop, tabletop_asks)
         tabletop.close()
         if garage_asks:
+            self.say(f"on to demo/garage with a second node (preset {self._presets[1]})")
             garage.start_camera()
         if frames:  # written while the second node loads
             size = write_animation(self._output / "tabletop.gif", frames, GIF_RATE_HZ)

@@ -77,10 +77,11 @@ class Stage:
         self._children: dict[str, Child] = {}
         self._client: NodeClient | None = None
 
-    def start_node(self) -> None:
-        """Starts the node; it loads its preset meanwhile."""
+    def start_node(self, niceness: int = 0) -> None:
+        """Starts the node; it loads its preset while others work, and `niceness` lets them go first."""
         remaps = [part for remap in REMAPS for part in ("-r", remap)]
-        self._start("node", "ovseg_ros.ros.node", "--ros-args", "-p", f"preset:={self.preset}", *remaps)
+        arguments = ["--ros-args", "-p", f"preset:={self.preset}", *remaps]
+        self._start("node", "ovseg_ros.ros.node", *arguments, niceness=niceness)
 
     def start_camera(self) -> None:
         """Starts the player, with ground truth for the judge, and joins as a planner."""
@@ -92,11 +93,11 @@ class Stage:
         self._client.keep(COLOUR)
         self._client.keep(INSTANCES)
 
-    def _start(self, role: str, module: str, *arguments: str) -> None:
+    def _start(self, role: str, module: str, *arguments: str, niceness: int = 0) -> None:
         command = [sys.executable, "-m", module, *arguments]
         log = self._output / f"{self.name}_{role}.log"
         env = {"ROS_DOMAIN_ID": str(self._domain), "PYTHONUNBUFFERED": "1"}
-        self._children[role] = Child(f"{self.name} {role}", command, log, env)
+        self._children[role] = Child(f"{self.name} {role}", command, log, env, niceness=niceness)
 
     def close(self) -> None:
         """Leaves the node and ends both processes."""

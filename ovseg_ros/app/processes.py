@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ovseg_ros.errors import OvsegError
@@ -24,9 +25,15 @@ class Child:
     """A running command; everything it prints goes to `log`."""
 
     def __init__(
-        self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        *,
+        niceness: int = 0,
     ) -> None:
-        """Starts it; `env` is added to this process's environment."""
+        """Starts it; `env` is added to this process's environment, `niceness` to its niceness."""
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +45,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(env or {})},
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=partial(_prepare, niceness),
             )
 
     def check(self) -> None:
@@ -75,7 +82,8 @@ def end_all(children: Sequence[Child], patience_s: float = 3.0) -> None:
         child.ended(patience_s)
 
 
-def _end_with_parent() -> None:
+def _prepare(niceness: int) -> None:
     """Runs in the child: where the parent dies without cleaning up (Linux), the child is told to end."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    os.nice(niceness)

@@ -228,10 +228,10 @@ class NodeClient:
         goal = FindObject.Goal(query=text)
         goal.timeout.sec, goal.timeout.nanosec = int(search_s), int(search_s % 1 * 1e9)
         start = time.monotonic()
-        handle = self._result(self._find_object.send_goal_async(goal), timeout_s)
+        handle = self._result(self._on_executor(lambda: self._find_object.send_goal_async(goal)), timeout_s)
         if handle is None or not handle.accepted:
             raise NoAnswer("the goal was not accepted by ~/find_object")
-        ended = self._result(handle.get_result_async(), search_s + timeout_s)
+        ended = self._result(self._on_executor(handle.get_result_async), search_s + timeout_s)
         result = self._wanted(ended, f"~/find_object did not end in {search_s + timeout_s:g} s").result
         segments = tuple(_segment_of(segment) for segment in result.segments)
         stamp, latency = stamp_ns(result.header), time.monotonic() - start
@@ -258,6 +258,14 @@ class NodeClient:
                     return None
                 self._changed.wait(min(remaining, 0.1))
         return seen
+
+    def _on_executor(self, request: Callable[[], Any]) -> Any:
+        """The future that a request makes, made on the executor's thread.
+
+        rclpy's action client notes a request after sending it: made on another thread, its response may come
+        before and is then thrown away.
+        """
+        return self._wanted(self._result(self._executor.create_task(request), 5.0), "the executor is stuck")
 
     def _result(self, future: Any, timeout_s: float) -> Any:
         done = threading.Event()
