@@ -14,13 +14,12 @@ from types import SimpleNamespace
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseWithCovariance, Vector3
-from ros_bench import ColourProposer, camera_info_message, colour_segmenter, image_message, picture
+from ros_bench import camera_info_message, colour_segmenter, image_message, picture
 from std_msgs.msg import Header
 
 from ovseg_ros.core.segmenter import SegmenterOptions
 from ovseg_ros.core.vocabulary import Vocabulary
-from ovseg_ros.proposals.depth_clusters import DepthClusters
-from ovseg_ros.proposals.panels import WallPanels
+from ovseg_ros.models import presets
 from ovseg_ros.ros.conversions import (
     Scene,
     frame_from_messages,
@@ -168,8 +167,10 @@ def test_label_info_holds_every_name_that_ever_had_an_id():
     assert [(c.class_id, c.class_name) for c in info.class_map] == [(0, "a"), (1, "b"), (2, "c")]
 
 
-def test_a_preset_over_depth_clusters_is_known_to_need_depth():
-    wrapped = WallPanels(DepthClusters())
-    assert DepthClusters().needs_depth
-    assert wrapped.needs_depth
-    assert not WallPanels(ColourProposer()).needs_depth
+def test_every_bundled_preset_over_depth_is_known_to_need_depth():
+    """However its proposer is put together: the node then waits for depth instead of wasting frames."""
+    for name in presets.list_presets():
+        part = presets.read_preset(presets.preset_path(name))["proposer"]
+        proposer = presets._build_proposer(presets.preset_path(name), part)
+        if part["kind"] == "depth_clusters":
+            assert proposer.needs_depth, name
