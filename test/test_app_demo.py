@@ -15,7 +15,7 @@ from evaluate_fixtures import BOXES, recorded
 from PIL import Image
 
 from ovseg_ros.app import demo, demo_output, demo_stage
-from ovseg_ros.app.demo_output import Answer, file_name, table, write_animation
+from ovseg_ros.app.demo_output import Answer, contact_sheet, file_name, table, write_animation
 from ovseg_ros.app.demo_queries import ACTION, GARAGE_ASKS, SERVICES, TABLETOP_ASKS, TOPIC, Ask, users_asks
 from ovseg_ros.app.demo_truth import Truth
 from ovseg_ros.app.processes import Child, ChildEnded, end_all
@@ -121,6 +121,14 @@ def test_an_animation_is_made_small_enough(tmp_path, monkeypatch):
         assert picture.n_frames == 5
 
 
+def test_a_contact_sheet_shows_the_middle_of_each_third():
+    frames = [np.full((48, 64, 3), i, np.uint8) for i in range(9)]
+    sheet = contact_sheet(frames, columns=3, width=192)
+    assert sheet.shape == (48, 192, 3)
+    assert sheet[0, ::64, 0].tolist() == [1, 4, 7]
+    assert contact_sheet(frames[:1], columns=3, width=192).shape == (48, 192, 3)
+
+
 def test_children_are_ended_with_all_they_started(tmp_path):
     script = "import subprocess; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
     child = Child("sleeper", [sys.executable, "-c", script], tmp_path / "sleeper.log")
@@ -216,6 +224,7 @@ def test_the_whole_demo_over_dds(box_demo, monkeypatch, capsys):
     pictures = sorted(box_demo.glob("overlay_*.png"))
     assert len(pictures) == 7
     assert cv2.imread(str(pictures[0])).shape == (60, 80, 3)
+    assert (box_demo / "tabletop.png").is_file()
     with Image.open(box_demo / "tabletop.gif") as picture:
         assert picture.n_frames >= 2
     assert "8 of 8 answers are right" in capsys.readouterr().out

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ovseg_ros.app.demo_output import Answer, table, write_animation, write_result
+from ovseg_ros.app.demo_output import Answer, contact_sheet, table, write_animation, write_image, write_result
 from ovseg_ros.app.demo_queries import GARAGE_ASKS, TABLETOP_ASKS, Ask, users_asks
 from ovseg_ros.app.demo_stage import Stage, own_domain
 from ovseg_ros.app.demo_truth import Truth
@@ -87,6 +87,7 @@ class Demo:
             garage.start_camera()
         if frames:  # written while the second node loads
             size = write_animation(self._output / "tabletop.gif", frames, GIF_RATE_HZ)
+            write_image(self._output / "tabletop.png", contact_sheet(frames))
             self.say(f"tabletop.gif: {len(frames)} frames, {size / 1e6:.1f} MB")
         if garage_asks:
             garage.wait_ready()
@@ -160,7 +161,7 @@ def _on_terminate(*_: object) -> NoReturn:
 def _empty(folder: Path) -> None:
     """Makes the folder and removes what an earlier run left there."""
     folder.mkdir(parents=True, exist_ok=True)
-    for pattern in ("overlay_*.png", "*.log", "tabletop.gif", "result.json"):
+    for pattern in ("overlay_*.png", "*.log", "tabletop.*", "result.json"):
         for file in folder.glob(pattern):
             file.unlink()
 

@@ -140,6 +140,14 @@ def write_animation(path: Path, frames: Sequence[np.ndarray], rate_hz: float) ->
     return size
 
 
+def contact_sheet(frames: Sequence[np.ndarray], columns: int = 3, width: int = 1280) -> np.ndarray:
+    """Some frames of a film, evenly spaced, side by side in one picture of about `width` pixels."""
+    chosen = [frames[(2 * i + 1) * len(frames) // (2 * columns)] for i in range(columns)]
+    each = width // columns
+    height = round(chosen[0].shape[0] * each / chosen[0].shape[1])
+    return np.hstack([cv2.resize(frame, (each, height), interpolation=cv2.INTER_AREA) for frame in chosen])
+
+
 def _write_gif(path: Path, frames: Sequence[np.ndarray], rate_hz: float, width: int, colours: int) -> int:
     from PIL import Image
 
