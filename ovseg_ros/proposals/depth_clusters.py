@@ -14,6 +14,7 @@ from ovseg_ros.core.frame import CameraIntrinsics, Frame, Proposals
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.proposals import clusters, refine
 from ovseg_ros.proposals.fragments import describe, join
+from ovseg_ros.proposals.panels import split_panels
 from ovseg_ros.proposals.plane import Plane, choose_support, find_planes
 
 FloatArray = npt.NDArray[np.float32]
@@ -108,6 +109,7 @@ class DepthClusters:
         rising = self._rising(depth, heights, limits, plane, intrinsics)
         labels = self._joined(*self._cut(depth, rising, noise, intrinsics), depth, heights, plane, intrinsics)
         labels = _without_low(labels, heights, limits)
+        labels = split_panels(frame.image_rgb, labels, depth, intrinsics)
         labels = refine.fill_holes(labels, heights, limits, known)
         if self.options.refine_px:
             labels = refine.refine_edges(
@@ -233,8 +235,11 @@ def _over_outline(feet: FloatArray, on_plane: BoolArray, overhang_m: float) -> B
 
 def _without_low(labels: IntArray, heights: FloatArray, limits: FloatArray) -> IntArray:
     """Labels without those that nowhere rise clearly above the noise: dents and bulges of the plane itself."""
-    clear = labels[heights > np.float32(_CLEARLY_ABOVE) * limits]
-    share = np.bincount(clear, minlength=int(labels.max()) + 1) / np.maximum(np.bincount(labels.ravel()), 1)
+    grid = np.s_[::2, ::2]
+    some = labels[grid]
+    clear = some[heights[grid] > np.float32(_CLEARLY_ABOVE) * limits[grid]]
+    count = int(labels.max()) + 1
+    share = np.bincount(clear, minlength=count) / np.maximum(np.bincount(some.ravel(), minlength=count), 1)
     keep = share > 0.05
     keep[0] = True
     return labels if keep.all() else np.where(keep, np.arange(len(keep)), 0).astype(np.int32)[labels]

@@ -12,10 +12,11 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int32]
 
-_WINDOW = 17  # side of the window in which the colours of both sides are averaged, pixels
+_WINDOW = (9, 9)  # in which the colours of both sides are averaged, on every second pixel
 _LARGEST_HOLE = 0.2  # of the image's window that is looked at
 _BLIND_HOLE = 0.001  # of the image: a hole of unknown depth up to this size is filled
 _HOLE_HEIGHT = 0.35  # mean height of a hole, in limits, from which it is not the plane
+_HOLE_TOP = 1.5  # and up to which it is not something else, farther back
 _MEAN_SIDE = 5  # pixels averaged for a height below the noise of one
 _CLEARER = 0.5  # a pixel of known low height changes sides if its colour is so much nearer to the other side's
 
@@ -45,7 +46,7 @@ def refine_edges(
         (H, W) int32, a new array.
     """
     things = labels > 0
-    window = _window_around(things, band_px + _WINDOW)
+    window = _window_around(things, band_px + 2 * _WINDOW[0])
     if window is None:
         return labels.copy()
     out = labels.copy()
@@ -108,7 +109,8 @@ def fill_holes(labels: IntArray, heights: FloatArray, limits: FloatArray, known:
     certain = sure.ravel()[where]
     relative = np.where(certain, heights[window].ravel()[where] / limits[window].ravel()[where], 0)
     mean = np.bincount(which, relative, minlength=count) / np.maximum(seen, 1)
-    raised = (seen > 0.3 * area) & (mean > _HOLE_HEIGHT) | (seen <= 0.3 * area) & (area < _BLIND_HOLE * labels.size)
+    raised = (seen > 0.3 * area) & (mean > _HOLE_HEIGHT) & (mean < _HOLE_TOP)
+    raised |= (seen <= 0.3 * area) & (area < _BLIND_HOLE * labels.size)
     wanted = raised[holes] & small[holes]
     flat = np.ones(part.shape, np.float32)
     out[window] = absorb(part, wanted, flat, reach_m=1.0, steps=max(part.shape))
@@ -138,16 +140,18 @@ def _colour_distances(
     Infinite where a side has no pixel in the window.
     """
     colours = image[rows, columns].astype(np.float32)
+    coarse = image[::2, ::2]  # means need no more
     distances = []
     for side in (ours, theirs):
-        masked = np.dstack([image, np.ones(side.shape, np.uint8)])
-        masked[~side] = 0
-        sums = cv2.boxFilter(masked, cv2.CV_32F, (_WINDOW, _WINDOW), normalize=False, borderType=cv2.BORDER_CONSTANT)
-        sums = sums[rows, columns]  # (M, 4)
+        masked = np.empty((*coarse.shape[:2], 4), np.uint8)
+        masked[..., :3], masked[..., 3] = coarse, 1
+        masked *= side[::2, ::2, None]
+        sums = cv2.boxFilter(masked, cv2.CV_32F, _WINDOW, normalize=False, borderType=cv2.BORDER_CONSTANT)
+        sums = sums[rows // 2, columns // 2]  # (M, 4)
         counts = sums[:, 3:]
         means = sums[:, :3] / np.maximum(counts, 1)
         distance = np.linalg.norm(colours - means, axis=1)
-        distance[counts[:, 0] < 3] = np.inf
+        distance[counts[:, 0] < 2] = np.inf
         distances.append(distance)
     return distances[0], distances[1]
 
