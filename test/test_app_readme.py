@@ -78,7 +78,7 @@ def test_launch_arguments_exist():
         assert package == "ovseg_ros"
         text = (ROOT / "launch" / file).read_text()
         for argument in arguments:
-            assert f'("{argument.split(":=")[0]}",' in text, line
+            assert re.search(rf'\(\s*"{argument.split(":=")[0]}",', text), line
 
 
 def test_calls_on_the_command_line_use_our_types_and_fields():
