@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import types
+
 import numpy as np
 import pytest
 
@@ -156,3 +159,25 @@ def test_arrays_to_messages(pixels, encoding):
     assert (image.encoding, image.height, image.width, image.header) == (encoding, 2, 3, header)
     assert image.step == len(image.data) // 2
     assert np.array_equal(np.frombuffer(image.data, pixels.dtype).reshape(pixels.shape), pixels)
+
+
+def test_an_encoding_outside_the_table_goes_through_cv_bridge(monkeypatch):
+    asked = []
+
+    class Bridge:
+        def imgmsg_to_cv2(self, image, wanted):
+            asked.append((image.encoding, wanted))
+            return np.full((4, 6, 3), ORANGE, np.uint8)
+
+    module = types.ModuleType("cv_bridge")
+    module.CvBridge = Bridge
+    monkeypatch.setitem(sys.modules, "cv_bridge", module)
+    pixels = colour_from_image(message(np.zeros((4, 6), np.uint8), "nv21"))
+    assert asked == [("nv21", "rgb8")]
+    assert (pixels == ORANGE).all()
+
+
+def test_without_cv_bridge_other_encodings_are_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv_bridge", None)
+    with pytest.raises(InvalidInputError, match="want a colour image.*nv21"):
+        colour_from_image(message(np.zeros((4, 6), np.uint8), "nv21"))

@@ -81,13 +81,23 @@ def _crops_of_view(
         yield crop, BACKGROUND
 
 
+def _glaze(rng: np.random.Generator) -> tuple[float, float, float, float]:
+    """A teapot's colour: white, cream, grey or black as often as anything else."""
+    if rng.random() < 0.5:
+        rgb = np.clip(
+            rng.choice([rng.uniform(0.75, 1.0), rng.uniform(0.05, 0.75)]) + rng.uniform(-0.06, 0.06, 3), 0, 1
+        )
+    else:
+        rgb = rng.uniform(0.08, 0.95, 3)
+    return float(rgb[0]), float(rgb[1]), float(rgb[2]), 1.0
+
+
 def render(rng: np.random.Generator, scatters: int = 7, views: int = 5) -> Iterator[tuple[np.ndarray, int]]:
     """Yields crops of one random set of objects: every scatter seen from several cameras and lamps."""
     chosen = list(rng.choice(len(OBJECTS), 11, replace=False))
-    if rng.random() < 0.6:
-        chosen.append(_INDEX["teapot"])
+    chosen += [_INDEX["teapot"]] * int(rng.integers(0, 5))
     things = [OBJECTS[i] for i in chosen]
-    tints = [(*rng.uniform(0.08, 0.95, 3), 1.0) if t is BY_KEY["teapot"] else None for t in things]
+    tints = [_glaze(rng) if t is BY_KEY["teapot"] else None for t in things]
     samples = 4 if rng.random() < 0.3 else 0
     scene = Tabletop(things, random_surroundings(rng), (360, 480), tints, samples)
     try:

@@ -140,7 +140,11 @@ OBJECTS: tuple[HouseholdObject, ...] = (
     _hope("red_salad_dressing", ("salad dressing", "bottle of salad dressing"), ("vinaigrette",)),
     _hope("milk", ("milk carton", "milk", "carton of milk"), ("dairy drink",)),
     _hope("yellow_milk", ("milk carton", "yellow milk carton"), ("dairy drink",)),
-    _hope("orange_juice", ("orange juice", "carton of orange juice", "juice carton"), ("fruit drink", "fruit juice")),
+    _hope(
+        "orange_juice",
+        ("orange juice", "carton of orange juice", "juice carton"),
+        ("fruit drink", "fruit juice"),
+    ),
     _hope("red_orange_juice", ("orange juice", "juice carton"), ("fruit drink", "fruit juice")),
     _hope("butter", ("butter", "box of butter", "butter box"), ("margarine",), stand=False),
     _hope("green_butter", ("butter", "green butter box"), ("margarine",), stand=False),

@@ -1,7 +1,8 @@
 """Image messages to arrays and back. Every check comes before the first byte is read.
 
-The decoding is written out here, over numpy and OpenCV, for the encodings cv_bridge knows: it honours
-`step` and `is_bigendian`, and does not depend on which build of cv_bridge a machine has.
+The usual encodings are decoded here, over numpy and OpenCV, because cv_bridge's Python builds disagree about
+`step` and `is_bigendian` (the one on PyPI ignores the first and fails on the second under numpy 2). Any other
+encoding is handed to the cv_bridge of the machine.
 """
 
 from __future__ import annotations
@@ -53,11 +54,7 @@ def colour_from_image(message: Any) -> np.ndarray:
         InvalidInputError: an encoding that is not a colour image's, or sizes that contradict each other.
     """
     if message.encoding not in COLOUR_ENCODINGS:
-        hint = "; that is depth: is the topic image remapped to the depth camera?"
-        raise InvalidInputError(
-            f"want a colour image ({', '.join(COLOUR_ENCODINGS)}), got encoding {_short(message.encoding)}"
-            + (hint if message.encoding in DEPTH_ENCODINGS else "")
-        )
+        return _through_cv_bridge(message)
     size, channels, conversion = COLOUR_ENCODINGS[message.encoding]
     pixels = _pixels(message, np.dtype(f"u{size}"), channels)
     if channels == 2 and message.width % 2:
@@ -70,6 +67,34 @@ def colour_from_image(message: Any) -> np.ndarray:
         return _to_8_bit(cv2.cvtColor(pixels, conversion))
     pixels = _to_8_bit(pixels)
     return pixels.copy() if conversion is None else cv2.cvtColor(pixels, conversion)
+
+
+def _through_cv_bridge(message: Any) -> np.ndarray:
+    """An encoding that is not in our table, by cv_bridge's rules.
+
+    Raises:
+        InvalidInputError: depth, an encoding that cv_bridge cannot turn into rgb8 either, or no cv_bridge.
+    """
+    wanted = f"want a colour image ({', '.join(COLOUR_ENCODINGS)})"
+    if message.encoding in DEPTH_ENCODINGS:
+        raise InvalidInputError(
+            f"{wanted}, got encoding {_short(message.encoding)}; that is depth: is the topic image remapped "
+            "to the depth camera?"
+        )
+    try:
+        from cv_bridge import CvBridge
+
+        pixels = CvBridge().imgmsg_to_cv2(message, "rgb8")
+    except Exception as error:  # RuntimeError, TypeError, cv2.error, KeyError: each build has its own
+        raise InvalidInputError(
+            f"{wanted}, got encoding {_short(message.encoding)}, which cv_bridge does not decode either: {error}"
+        ) from error
+    if pixels.dtype != np.uint8 or pixels.shape != (message.height, message.width, 3) or pixels.size == 0:
+        raise InvalidInputError(
+            f"{wanted}, got encoding {_short(message.encoding)}, which cv_bridge turns into {pixels.shape} "
+            f"{pixels.dtype}"
+        )
+    return np.array(pixels, order="C")
 
 
 def colour_from_compressed(message: Any) -> np.ndarray:
