@@ -179,5 +179,5 @@ def test_an_encoding_outside_the_table_goes_through_cv_bridge(monkeypatch):
 
 def test_without_cv_bridge_other_encodings_are_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv_bridge", None)
-    with pytest.raises(InvalidInputError, match="want a colour image.*nv21"):
+    with pytest.raises(InvalidInputError, match=r"want a colour image.*nv21"):
         colour_from_image(message(np.zeros((4, 6), np.uint8), "nv21"))

@@ -84,9 +84,8 @@ def _crops_of_view(
 def _glaze(rng: np.random.Generator) -> tuple[float, float, float, float]:
     """A teapot's colour: white, cream, grey or black as often as anything else."""
     if rng.random() < 0.5:
-        rgb = np.clip(
-            rng.choice([rng.uniform(0.75, 1.0), rng.uniform(0.05, 0.75)]) + rng.uniform(-0.06, 0.06, 3), 0, 1
-        )
+        grey = rng.choice([rng.uniform(0.75, 1.0), rng.uniform(0.05, 0.75)])
+        rgb = np.clip(grey + rng.uniform(-0.06, 0.06, 3), 0, 1)
     else:
         rgb = rng.uniform(0.08, 0.95, 3)
     return float(rgb[0]), float(rgb[1]), float(rgb[2]), 1.0

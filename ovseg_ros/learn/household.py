@@ -83,6 +83,7 @@ _BASKET = ("hamper", "laundry basket")
 _BOWL = ("soup bowl", "mixing bowl")
 _RAMEKIN = ("souffle dish",)
 _PLATE = ("dinner plate", "saucer", "platter")
+_JUICE = ("fruit drink", "fruit juice")
 _POT = ("coffee pot", "espresso pot", "coffee maker")
 
 OBJECTS: tuple[HouseholdObject, ...] = (
@@ -143,9 +144,9 @@ OBJECTS: tuple[HouseholdObject, ...] = (
     _hope(
         "orange_juice",
         ("orange juice", "carton of orange juice", "juice carton"),
-        ("fruit drink", "fruit juice"),
+        _JUICE,
     ),
-    _hope("red_orange_juice", ("orange juice", "juice carton"), ("fruit drink", "fruit juice")),
+    _hope("red_orange_juice", ("orange juice", "juice carton"), _JUICE),
     _hope("butter", ("butter", "box of butter", "butter box"), ("margarine",), stand=False),
     _hope("green_butter", ("butter", "green butter box"), ("margarine",), stand=False),
     _hope("chocolate_pudding", ("chocolate pudding", "chocolate pudding box"), ("dessert mix",), stand=False),

@@ -44,9 +44,9 @@ BACKGROUND_NAMES = ("background", "empty table top", "wall")
 class Recipe:
     """All that shapes a run.
 
-    `samples` and `prompt_samples` count crops shown in each phase. `distance` weighs the cosine term, from the
-    share `late_from` of the first phase on `late_distance`: classes are told apart first, then put where their
-    words are, so that words nobody trained on find them.
+    `samples` and `prompt_samples` count crops shown in each phase. `distance` weighs the cosine term, from
+    the share `late_from` of the first phase on `late_distance`: classes are told apart first, then put where
+    their words are, so that words nobody trained on find them.
     `cutout_share` is the share of cut-outs in a batch; `label_scale` starts the learned logit scale.
     """
 

@@ -87,7 +87,7 @@ def _through_cv_bridge(message: Any) -> np.ndarray:
         pixels = CvBridge().imgmsg_to_cv2(message, "rgb8")
     except Exception as error:  # RuntimeError, TypeError, cv2.error, KeyError: each build has its own
         raise InvalidInputError(
-            f"{wanted}, got encoding {_short(message.encoding)}, which cv_bridge does not decode either: {error}"
+            f"{wanted}, got encoding {_short(message.encoding)}, which cv_bridge does not decode: {error}"
         ) from error
     if pixels.dtype != np.uint8 or pixels.shape != (message.height, message.width, 3) or pixels.size == 0:
         raise InvalidInputError(
