@@ -117,7 +117,9 @@ def connect(open_pixels: BoolArray, min_pixels: int) -> tuple[IntArray, int]:
     return renumber[labels], len(keep)
 
 
-def absorb(labels: IntArray, inside: BoolArray, depth_m: FloatArray, reach_m: float, steps: int = 3) -> IntArray:
+def absorb(
+    labels: IntArray, inside: BoolArray, depth_m: FloatArray, reach_m: float, steps: int = 3
+) -> IntArray:
     """Gives unlabelled pixels inside to the neighbouring label nearest in depth, ring by ring.
 
     Args:
@@ -150,5 +152,3 @@ def absorb(labels: IntArray, inside: BoolArray, depth_m: FloatArray, reach_m: fl
             break
         todo = todo[~good]
     return out.reshape(height + 2, width + 2)[1:-1, 1:-1].copy()
-
-

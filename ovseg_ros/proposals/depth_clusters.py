@@ -202,12 +202,19 @@ class DepthClusters:
         keep = np.flatnonzero((areas >= least) & (areas <= self.options.max_area * labels.size))
         if not len(keep):
             return Proposals.empty(*labels.shape)
-        scores = areas[keep] / (areas[keep] + 4 * least)
+        scores = _scores(labels, areas, least)[keep]
         order = np.argsort(-scores, kind="stable")
         rank = np.zeros(len(areas), np.uint8 if len(keep) < 255 else np.int32)
         rank[keep[order]] = np.arange(1, len(keep) + 1)
         masks = rank[labels][None] == np.arange(1, len(keep) + 1, dtype=rank.dtype)[:, None, None]
         return Proposals(torch.from_numpy(masks), torch.from_numpy(scores[order].astype(np.float32)))
+
+
+def _scores(labels: IntArray, areas: npt.NDArray[np.int64], least: float) -> npt.NDArray[np.float64]:
+    """Per label in [0, 1]: more for more pixels, half for what the image's border cuts right through."""
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    cut = np.bincount(border, minlength=len(areas)) / np.sqrt(np.maximum(areas, 1))
+    return areas / (areas + 4 * least) * (1 - 0.5 * np.minimum(cut, 1.0))
 
 
 def _over_outline(feet: FloatArray, on_plane: BoolArray, overhang_m: float) -> BoolArray:

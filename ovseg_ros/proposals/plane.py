@@ -171,7 +171,9 @@ def choose_support(planes: list[Plane]) -> Plane | None:
         return None
     best = max(level, key=lambda plane: plane.support * (0.2 + max(plane.up, 0.0)))
     normal = best.m * best.distance_m
-    same_way = [p for p in level if p.m @ normal * p.distance_m > _PARALLEL_COS and p.support > 0.35 * best.support]
+    same_way = [
+        p for p in level if p.m @ normal * p.distance_m > _PARALLEL_COS and p.support > 0.35 * best.support
+    ]
     return min(same_way, key=lambda plane: plane.distance_m)
 
 
@@ -214,7 +216,10 @@ def _best_hypothesis(
 
 
 def _polish(
-    m: npt.NDArray[np.float64], points: npt.NDArray[np.float64], grown: npt.NDArray[np.float64], tolerance_m: float
+    m: npt.NDArray[np.float64],
+    points: npt.NDArray[np.float64],
+    grown: npt.NDArray[np.float64],
+    tolerance_m: float,
 ) -> tuple[npt.NDArray[np.float64], float]:
     """Least squares on the inliers, with a tolerance that shrinks to a few of their own deviations.
 

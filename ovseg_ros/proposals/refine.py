@@ -18,7 +18,10 @@ _BLIND_HOLE = 0.001  # of the image: a hole of unknown depth up to this size is 
 _HOLE_HEIGHT = 0.35  # mean height of a hole, in limits, from which it is not the plane
 _HOLE_TOP = 1.5  # and up to which it is not something else, farther back
 _MEAN_SIDE = 5  # pixels averaged for a height below the noise of one
-_CLEARER = 0.5  # a pixel of known low height changes sides if its colour is so much nearer to the other side's
+_LIKE = 60.0  # farther than this from a thing's mean colour, in 8-bit RGB, nothing joins it
+_CLEARER = (
+    0.5  # a pixel of known low height changes sides if its colour is so much nearer to the other side's
+)
 
 
 def refine_edges(
@@ -62,11 +65,15 @@ def refine_edges(
     if not doubt.any():
         return out
     rows, columns = np.nonzero(doubt)
-    ours, theirs = _colour_distances(image, (part > 0) & ~doubt, (part == 0) & ~doubt & sure, rows, columns)
+    ours, theirs = _colour_distances(image, (part > 0) & ~doubt, (part == 0) & ~doubt, rows, columns)
     factor = np.where(sure[rows, columns], np.float32(_CLEARER), np.float32(1.0))
     inside = part[rows, columns] > 0
     raised = _mean_heights(height / limit, (part == 0) & sure, rows, columns) > _HOLE_HEIGHT
-    joins = ~inside & ((ours < factor * theirs) | (raised & sure[rows, columns] & (ours < 2 * theirs)))
+    joins = (
+        ~inside
+        & (ours < _LIKE)
+        & ((ours < factor * theirs) | (raised & sure[rows, columns] & (ours < 2 * theirs)))
+    )
     leaves = inside & (theirs < factor * ours)
     result = np.where(part > 0, part, 0)
     result[rows[leaves], columns[leaves]] = 0
