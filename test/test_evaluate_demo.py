@@ -52,6 +52,15 @@ def test_any_instance_of_a_shared_word_counts():
     assert counts.scene["red"] == [True, False]  # the green box is no red one: classification is per object
 
 
+def test_a_synonym_stands_for_every_thing_it_names():
+    names, shared = {1: "red", 2: "rouge"}, {1: ("crimson",), 2: ("crimson",)}
+    frame = recorded(0, names=names)
+    frame = RecordedFrame(frame.frame, frame.instances, names, shared)
+    counts = measure(segmenter(), [frame], absent_words=())
+    # the second thing is asked as "crimson" too; "red", another name of what is crimson, may not stand beside it
+    assert counts.unseen["crimson"] == [True, True]
+
+
 def test_what_is_found_but_absent_counts_against(monkeypatch):
     counts = measure(segmenter(), [recorded(0, names={1: "thing", 2: "stuff"})], absent_words=("red", "yak"))
     assert dict(counts.absent) == {"red": [False], "yak": [True]}

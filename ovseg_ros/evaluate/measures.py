@@ -7,7 +7,7 @@ input: `measure` hands the segmenter frames and words alone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -57,7 +57,8 @@ class Counts:
         asked: word -> per trial the IoU of the one mask answered to that word asked alone; 0 where none was.
         scene: word -> per matched object whether its proposal's best word of the scene vocabulary was right.
         unmatched: objects for which no proposal reached `MATCH_IOU`, so that nothing could be classified.
-        unseen: synonym -> the same as `scene`, with the synonym in place of the object's own word.
+        unseen: synonym -> the same as `scene`, with the synonym in place of the object's own word, and of the
+            words of all other things it names too ("cup" stands for the red and for the white mug).
         absent: word -> per frame whether nothing was found, which is right.
         proposal_iou: per object the best IoU any proposal has with it.
         seconds: stage -> per frame.
@@ -98,13 +99,24 @@ def measure(
     counts = Counts(objects=len(names), words=tuple(dict.fromkeys(names.values())))
     known = {word.casefold() for word in (*counts.words, *synonyms)}
     absent = [word for word in absent_words if word.casefold() not in known]
+    named_by: dict[str, set[str]] = defaultdict(set)
+    for one in recorded:
+        for instance, several in one.synonyms.items():
+            for synonym in several:
+                named_by[synonym].add(one.names[instance])
     for done, one in enumerate(recorded, start=1):
-        _measure_frame(segmenter, one, absent, counts)
+        _measure_frame(segmenter, one, absent, named_by, counts)
         progress(done, len(recorded))
     return counts
 
 
-def _measure_frame(segmenter: Segmenter, one: RecordedFrame, absent: list[str], counts: Counts) -> None:
+def _measure_frame(
+    segmenter: Segmenter,
+    one: RecordedFrame,
+    absent: list[str],
+    named_by: Mapping[str, set[str]],
+    counts: Counts,
+) -> None:
     embedded = segmenter.embed(one.frame)
     counts.frames += 1
     counts.masks.append(len(embedded))
@@ -128,9 +140,9 @@ def _measure_frame(segmenter: Segmenter, one: RecordedFrame, absent: list[str], 
         for synonym in one.synonyms.get(instance, ()):
             if synonym in counts.words:  # another object's own word: which is right cannot be said
                 continue
-            swapped = words(*counts.words[:place], synonym, *counts.words[place + 1 :])
-            labelled = segmenter.label(embedded, swapped)
-            counts.unseen[synonym].append(top_label(labelled, match.proposal) == place)
+            others = [word for word in counts.words if word not in named_by[synonym]]
+            labelled = segmenter.label(embedded, words(*others, synonym))
+            counts.unseen[synonym].append(top_label(labelled, match.proposal) == len(others))
 
 
 class _Truth:
