@@ -31,9 +31,7 @@ evaluate: setup ## measure on the recordings what the README states
 	@scripts/env.sh ovseg evaluate demo $(ARGS)
 
 bench: setup ## time each stage on this machine
-	@shopt -s nullglob; found=(benchmark/bench_*.py); \
-	if [ $${#found[@]} -eq 0 ]; then echo "there is no benchmark/bench_*.py" >&2; exit 1; fi; \
-	for file in "$${found[@]}"; do scripts/env.sh python "$$file" $(ARGS); done
+	@for file in benchmark/*.py; do echo "== $$file"; scripts/env.sh python "$$file" $(ARGS); done
 
 test: setup ## every test but the slow ones, through colcon
 	@scripts/test.sh
