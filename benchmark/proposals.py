@@ -1,4 +1,4 @@
-"""Times depth_clusters on made-up table scenes: `python benchmark/proposals.py`; writes out/benchmark/proposals.json."""
+"""Times depth_clusters on made-up table scenes and writes out/benchmark/proposals.json."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "benchmark" / "proposals.json")
     arguments = parser.parse_args()
     cv2.setNumThreads(arguments.threads)
-    print(
-        f"{'size':>9} {'masks':>5} {'IoU':>5}   {'wall ms: min median p90':>24}   {'processor ms: min median p90':>28}"
-    )
+    print(f"{'size':>9} {'masks':>5} {'IoU':>5}   {'wall ms: min median p90':>24}   cpu ms: min median p90")
     rows = []
     for size_hw in SIZES_HW:
         row = measure(size_hw, arguments.runs)

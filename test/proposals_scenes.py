@@ -20,10 +20,14 @@ class Box:
     def hit(self, origin, rays):
         low = np.array(self.centre) - np.array(self.size) / 2
         high = np.array(self.centre) + np.array(self.size) / 2
-        with np.errstate(divide="ignore", invalid="ignore"):
-            a, b = (low - origin) / rays, (high - origin) / rays
-        enter = np.nanmax(np.minimum(a, b), axis=-1)
-        leave = np.nanmin(np.maximum(a, b), axis=-1)
+        enter, leave = -np.inf, np.inf
+        for axis in range(3):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                a, b = (
+                    (low[axis] - origin[axis]) / rays[..., axis],
+                    (high[axis] - origin[axis]) / rays[..., axis],
+                )
+            enter, leave = np.fmax(enter, np.minimum(a, b)), np.fmin(leave, np.maximum(a, b))
         return np.where((enter <= leave) & (enter > 0), enter, np.inf)
 
 
@@ -74,7 +78,7 @@ def table(half_x=0.8, near=-0.4, far=0.8):
     return Box((0.0, (near + far) / 2, -0.02), (2 * half_x, far - near, 0.04), TABLE_RGB)
 
 
-def view(things, *, size_hw=(480, 640), pitch_deg=40.0, distance=0.9, roll_deg=0.0, ground=None, seed=0):
+def view(things, *, size_hw=(240, 320), pitch_deg=40.0, distance=0.9, roll_deg=0.0, ground=None, seed=0):
     """Frame and instances of things seen from `distance` metres around the origin.
 
     Returns:
@@ -109,7 +113,7 @@ def view(things, *, size_hw=(480, 640), pitch_deg=40.0, distance=0.9, roll_deg=0
 
 
 def as_sensed(frame, sigma_m=0.001, seed=0, quantum_m=0.001):
-    """The frame with depth noise growing with z², half the pixels at depth edges missing, whole millimetres."""
+    """The frame with noise growing with z², half the pixels at depth edges missing, whole millimetres."""
     rng = np.random.default_rng(seed)
     z = frame.depth_m
     jump = np.zeros(z.shape, bool)

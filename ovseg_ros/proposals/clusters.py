@@ -1,4 +1,4 @@
-"""From a mask of what stands out to one label per thing: cut at depth jumps, connect, join what is one thing."""
+"""From a mask of what stands out to labelled pieces: cut at depth jumps, then connect."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pixel_noise(depth_m: FloatArray) -> float:
 def close_gaps(depth_m: FloatArray) -> FloatArray:
     """Unknown pixels beside known ones get the nearest depth around them, one pixel deep.
 
-    Thin rims and edges, where sensors leave pixels out, so stay connected; what the colour says is asked later.
+    Thin rims and edges, where sensors leave pixels out, so stay connected; colour is asked later.
 
     Args:
         depth_m: (H, W) metres, 0 where unknown.

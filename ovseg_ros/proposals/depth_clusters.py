@@ -1,4 +1,4 @@
-"""Masks from registered depth: take away the plane things stand on, cut at depth jumps, sharpen with colour."""
+"""Masks from registered depth: take the plane away, cut at depth jumps, sharpen with colour."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class DepthClustersOptions:
     """How `DepthClusters` cuts a view into things.
 
     Attributes:
-        plane_tolerance_m: a point this far from a plane, at 1 m, may still be noise of it, metres > 0. Only the
-            search for planes uses it; what counts as standing out follows from the noise that is measured.
+        plane_tolerance_m: a point this far from a plane, at 1 m, may still belong to it, metres > 0. Only the
+            search for planes uses it; what stands out follows from the scatter that is measured.
         plane_min_support: share of the known pixels the supporting plane must hold, in (0, 1].
         min_height_m: what rises less than this above the plane is part of it, metres > 0.
         jump_m: smallest step in depth that separates two things, metres > 0.
@@ -107,8 +107,11 @@ class DepthClusters:
         heights = plane.heights(depth, intrinsics)
         limits = np.maximum(np.float32(self.options.min_height_m), _NOISE_HEIGHTS * plane.scatter_at(depth))
         rising = self._rising(depth, heights, limits, plane, intrinsics)
-        labels = self._joined(*self._cut(depth, rising, noise, intrinsics), depth, heights, plane, intrinsics)
+        around = cv2.dilate((rising & known).view(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
+        rising &= known | around  # a closed gap belongs to a thing beside it, not to the table's edge
+        labels, count = self._cut(depth, rising, noise, intrinsics)
         labels = _without_low(labels, heights, limits)
+        labels = self._joined(labels, count, depth, heights, plane, intrinsics)
         labels = split_panels(frame.image_rgb, labels, depth, intrinsics)
         labels = refine.fill_holes(labels, heights, limits, known)
         if self.options.refine_px:
@@ -126,12 +129,13 @@ class DepthClusters:
             )
         if frame.intrinsics is None:
             raise InvalidInputError(
-                "depth_clusters wants the camera's intrinsics, got none; connect camera_info (camera_info_topic:=...)"
+                "depth_clusters wants the camera's intrinsics, got none; "
+                "connect camera_info (camera_info_topic:=...)"
             )
         if (frame.intrinsics.height, frame.intrinsics.width) != frame.depth_m.shape:
             raise InvalidInputError(
                 f"want intrinsics of the image, {frame.depth_m.shape[1]}x{frame.depth_m.shape[0]}, got "
-                f"{frame.intrinsics.width}x{frame.intrinsics.height}; use the camera_info of the colour camera"
+                f"{frame.intrinsics.width}x{frame.intrinsics.height}; use the colour camera's"
             )
         known = (frame.depth_m > 0) & (frame.depth_m < self.options.max_depth_m)  # NaN and inf fail both
         return np.where(known, frame.depth_m, np.float32(0)), frame.intrinsics
@@ -218,7 +222,7 @@ def _scores(labels: IntArray, areas: npt.NDArray[np.int64], least: float) -> npt
 
 
 def _over_outline(feet: FloatArray, on_plane: BoolArray, overhang_m: float) -> BoolArray:
-    """(H, W): which feet (H, W, 2) are on the table: within the convex outline of its surface, `overhang_m` added."""
+    """(H, W): which feet (H, W, 2) are within the convex outline of the table, `overhang_m` added."""
     _, parts, stats, _ = cv2.connectedComponentsWithStats(on_plane.view(np.uint8), connectivity=4)
     largest = stats[1:, cv2.CC_STAT_AREA].max(initial=0)
     big = stats[:, cv2.CC_STAT_AREA] > 0.1 * largest
@@ -241,7 +245,7 @@ def _over_outline(feet: FloatArray, on_plane: BoolArray, overhang_m: float) -> B
 
 
 def _without_low(labels: IntArray, heights: FloatArray, limits: FloatArray) -> IntArray:
-    """Labels without those that nowhere rise clearly above the noise: dents and bulges of the plane itself."""
+    """Labels without those that nowhere rise clearly above the noise: bulges of the plane itself."""
     grid = np.s_[::2, ::2]
     some = labels[grid]
     clear = some[heights[grid] > np.float32(_CLEARLY_ABOVE) * limits[grid]]

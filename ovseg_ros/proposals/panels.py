@@ -1,4 +1,4 @@
-"""Large flat pieces, such as a wall with a door in it, cut where their colour changes: depth hardly steps there."""
+"""Large flat pieces, such as a wall with a door in it, cut where their colour changes."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Plane:
 
     @property
     def up(self) -> float:
-        """How far the normal points to the top of the image: 1 floor of a level camera, 0 wall ahead or view from above."""
+        """How far the normal points to the image's top: 1 for a level camera's floor, 0 for a wall ahead."""
         return float(self.m[1] / np.linalg.norm(self.m))
 
     @property
@@ -130,7 +130,7 @@ def find_planes(
     Args:
         depth_m: (H, W) metres, 0 where unknown.
         intrinsics: of the same image.
-        tolerance_m: height within which a point at 1 m belongs to a plane, in the first count; noise is added.
+        tolerance_m: height within which a point at 1 m belongs to a plane, in the first count.
         pixel_noise_m: standard deviation of single depth pixels at 1 m, metres.
         min_support: share of the known pixels a plane must hold.
         rng: source of the hypotheses; the same state gives the same planes.
@@ -158,7 +158,7 @@ def find_planes(
 
 
 def choose_support(planes: list[Plane]) -> Plane | None:
-    """The plane things stand on: large, facing up; of several levels the highest that is not a mere object's top.
+    """The plane things stand on: large, facing up; of several levels the highest that is no thing's top.
 
     Args:
         planes: from `find_planes`.
@@ -196,7 +196,7 @@ def _residuals(m: npt.NDArray[np.float64], points: npt.NDArray[np.float64]) -> n
 def _best_hypothesis(
     points: npt.NDArray[np.float64], tolerances: npt.NDArray[np.float64], rng: np.random.Generator
 ) -> npt.NDArray[np.float64] | None:
-    """The three-point plane with most points near it; half of the triples are neighbours, half from anywhere."""
+    """The three-point plane with most points near it; half of the triples are neighbours."""
     count = len(points)
     first = rng.integers(0, count, _HYPOTHESES)
     near = rng.integers(1, max(2, count // 6), (2, _HYPOTHESES // 2))

@@ -19,9 +19,7 @@ _HOLE_HEIGHT = 0.35  # mean height of a hole, in limits, from which it is not th
 _HOLE_TOP = 1.5  # and up to which it is not something else, farther back
 _MEAN_SIDE = 5  # pixels averaged for a height below the noise of one
 _LIKE = 60.0  # farther than this from a thing's mean colour, in 8-bit RGB, nothing joins it
-_CLEARER = (
-    0.5  # a pixel of known low height changes sides if its colour is so much nearer to the other side's
-)
+_CLEARER = 0.5  # a pixel of known low height changes sides if the other side's colour is so much nearer
 
 
 def refine_edges(
@@ -166,7 +164,7 @@ def _colour_distances(
 def _mean_heights(
     values: FloatArray, among: BoolArray, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
 ) -> FloatArray:
-    """(M,) mean of values over the pixels `among` in a small window around each (row, column); 0 where none is."""
+    """(M,) mean of values over the pixels `among` around each (row, column); 0 where none is."""
     side = (_MEAN_SIDE, _MEAN_SIDE)
     total = cv2.boxFilter(np.where(among, values, np.float32(0)), cv2.CV_32F, side, normalize=False)
     count = cv2.boxFilter(among.view(np.uint8), cv2.CV_32F, side, normalize=False)
