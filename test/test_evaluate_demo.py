@@ -57,7 +57,7 @@ def test_a_synonym_stands_for_every_thing_it_names():
     frame = recorded(0, names=names)
     frame = RecordedFrame(frame.frame, frame.instances, names, shared)
     counts = measure(segmenter(), [frame], absent_words=())
-    # the second thing is asked as "crimson" too; "red", the name of another crimson thing, may not stand beside
+    # asked as "crimson" too, the second thing may not meet "red", the name of another crimson thing
     assert counts.unseen["crimson"] == [True, True]
 
 
