@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ovseg_ros.core.regions import crop_regions
-from ovseg_ros.learn.augment import FILL_RGB, plain_crop, recolour, roughen, training_crop
+from ovseg_ros.learn.augment import FILL_RGB, plain_crop, recolour, reglaze, roughen, training_crop
 from ovseg_ros.learn.cutouts import emoji_name, holds_word
 from ovseg_ros.learn.household import OBJECTS
 from ovseg_ros.learn.stored_crop import GROWTH, STORED_SIZE, crop_box, cut
@@ -155,3 +155,16 @@ def test_rendered_depth_is_metric_and_masks_fit_the_objects():
     pot = (points[view.instances == 1] - centre) @ normal
     height = max(pot.max(), -pot.min())
     assert height == pytest.approx(3.15 * TEAPOT_SCALE_M, abs=0.008)
+
+
+def test_reglazing_keeps_the_shading_and_drops_the_colour():
+    rgba = stored_crop(np.random.default_rng(2))
+    ramp = np.linspace(0.2, 1.0, 132)[None, :, None]
+    rgba[..., :3] = (np.array([40, 200, 60]) * ramp).astype(np.uint8)
+    out = reglaze(rgba, np.random.default_rng(4))
+    inside = rgba[..., 3] > 0
+    assert (out[~inside] == rgba[~inside]).all()
+    assert (out[..., 3] == rgba[..., 3]).all()
+    painted = out[60, 30:120, :3].astype(int)
+    assert (np.ptp(painted, axis=1) <= 0.12 * painted.max(1) + 2).all()  # nearly grey
+    assert (np.diff(painted[:, 1]) >= 0).all()  # as bright from left to right as before

@@ -38,6 +38,23 @@ def roughen(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return out if np.count_nonzero(out) > 80 else mask
 
 
+def reglaze(rgba: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An untextured object in white, grey or black instead of its colour; shading and highlights stay.
+
+    Args:
+        rgba: (S, S, 4) uint8 as stored by `crops`; only pixels of the mask change.
+        rng: source of randomness.
+    """
+    inside = rgba[..., 3] > 0
+    value = rgba[..., :3].max(2).astype(np.float32)
+    brightest = max(float(np.percentile(value[inside], 95)), 1.0)
+    target = rng.uniform(170, 255) if rng.random() < 0.6 else rng.uniform(30, 170)
+    grey = value[..., None] * (target / brightest) * (1 + rng.uniform(-0.05, 0.05, 3))
+    out = rgba.copy()
+    out[inside, :3] = np.clip(grey, 0, 255).astype(np.uint8)[inside]
+    return out
+
+
 def recolour(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(S, S, 3) float32 in [0, 255]: another gain, offset, gamma, saturation, sharpness and noise."""
     x = rgb.astype(np.float32)

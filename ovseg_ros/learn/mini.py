@@ -30,13 +30,14 @@ from torch import nn
 from ovseg_ros.core.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.templates import BARE_TEMPLATE
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.augment import plain_crop, training_crop
+from ovseg_ros.learn.augment import plain_crop, reglaze, training_crop
 from ovseg_ros.learn.cutouts import load_cutouts
 from ovseg_ros.learn.household import OBJECTS
 from ovseg_ros.learn.stored_crop import BACKGROUND
 from ovseg_ros.models.mini import MiniConfig, build_mini_clip, save_mini
 
 log = logging.getLogger("ovseg.learn.mini")
+TEAPOT = next(i for i, thing in enumerate(OBJECTS) if thing.key == "teapot")
 BACKGROUND_NAMES = ("background", "empty table top", "wall")
 
 
@@ -47,7 +48,8 @@ class Recipe:
     `samples` and `prompt_samples` count crops shown in each phase. `distance` weighs the cosine term, from
     the share `late_from` of the first phase on `late_distance`: classes are told apart first, then put where
     their words are, so that words nobody trained on find them.
-    `cutout_share` is the share of cut-outs in a batch; `label_scale` starts the learned logit scale.
+    `cutout_share` is the share of cut-outs in a batch; `teapot_weight` shows the one object that may have any
+    colour that much more often; `label_scale` starts the learned logit scale.
     """
 
     samples: int = 400_000
@@ -61,6 +63,7 @@ class Recipe:
     late_distance: float = 8.0
     late_from: float = 0.56
     cutout_share: float = 0.15
+    teapot_weight: float = 3.0
     label_scale: float = 20.0
     prompt_depth: int = 3
     average: float = 0.998
@@ -103,6 +106,7 @@ class CropStream:
         # rare things as often as common ones, half way
         counts = np.bincount(self.labels, minlength=len(OBJECTS) + 1).astype(float)
         weights = 1 / np.sqrt(counts[self.labels])
+        weights[self.labels == TEAPOT] *= self.recipe.teapot_weight
         self.cumulative = np.cumsum(weights / weights.sum())
 
     def rendered(self, i: int) -> np.ndarray:
@@ -120,6 +124,8 @@ class CropStream:
             else:
                 i = min(int(np.searchsorted(self.cumulative, rng.random())), len(self.labels) - 1)
                 crop, label, turn = self.rendered(i), int(self.labels[i]), 8.0
+                if label == TEAPOT and rng.random() < 0.5:
+                    crop = reglaze(crop, rng)
             p, m = training_crop(crop, size, rng, turn)
             pixels.append(p)
             masks.append(m)
