@@ -72,6 +72,7 @@ if ! "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.pat
 fi
 if [ "$render" = render ]; then
     find /usr/lib /lib -name 'libEGL.so.1' 2>/dev/null | grep -q . || need libegl1
+    find /usr/lib /lib -name 'libOpenGL.so.0' 2>/dev/null | grep -q . || need libopengl0 # PyOpenGL's EGL needs it
     find /usr/lib -name 'swrast_dri.so' -o -name 'libgallium*.so' 2>/dev/null | grep -q . || need libgl1-mesa-dri libegl-mesa0
 fi
 if [ ${#missing[@]} -gt 0 ]; then
