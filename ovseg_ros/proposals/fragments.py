@@ -29,7 +29,7 @@ class Fragment:
     Attributes:
         label: in the label image.
         pixels: how many.
-        feet: (M, 2) float32 metres, points dropped onto the plane, evenly drawn.
+        feet: (M, 2) float32 metres, points dropped onto the plane: some evenly drawn, and the outline.
         outline: (K, 1, 2) float32 metres, their convex hull.
         area_m2: of the outline.
         lowest_m: height above the plane of all but its lowest few points.
@@ -70,8 +70,8 @@ def describe(labels: IntArray, count: int, feet: FloatArray, heights: FloatArray
             continue
         rows, columns = np.divmod(part, labels.shape[1])
         some = part[:: max(1, len(part) // _POINTS)]
-        points = np.ascontiguousarray(feet.reshape(-1, 2)[some])
-        hull = cv2.convexHull(points)
+        hull = cv2.convexHull(feet.reshape(-1, 2)[part])
+        points = np.concatenate([feet.reshape(-1, 2)[some], hull[:, 0]])
         box = (int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max()))
         few = len(part) // 50
         ordered = np.partition(heights.ravel()[part], (few, len(part) - 1 - few))

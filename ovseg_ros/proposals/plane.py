@@ -15,6 +15,7 @@ _SAMPLES = 1600  # pixels the search looks at, on a grid
 _HYPOTHESES = 128  # three-point planes tried per search
 _MAX_PLANES = 3  # a table, the floor below, two walls
 _PARALLEL_COS = 0.985  # 10 degrees: table and floor
+_LEVEL_SHARE = 0.35  # of the largest level's pixels makes a table; less may be a box's top
 _LOWEST_UP = -0.2  # a plane that faces further down than this carries nothing
 _MOST_SIDEWAYS = 0.65  # sine of the camera roll up to which image up is still up
 
@@ -171,9 +172,8 @@ def choose_support(planes: list[Plane]) -> Plane | None:
         return None
     best = max(level, key=lambda plane: plane.support * (0.2 + max(plane.up, 0.0)))
     normal = best.m * best.distance_m
-    same_way = [
-        p for p in level if p.m @ normal * p.distance_m > _PARALLEL_COS and p.support > 0.35 * best.support
-    ]
+    large = [p for p in level if p.support > _LEVEL_SHARE * best.support]
+    same_way = [p for p in large if p.m @ normal * p.distance_m > _PARALLEL_COS]
     return min(same_way, key=lambda plane: plane.distance_m)
 
 

@@ -13,7 +13,7 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int32]
 
 _WINDOW = (9, 9)  # in which the colours of both sides are averaged, on every second pixel
-_LARGEST_HOLE = 0.2  # of the image's window that is looked at
+_LARGEST_HOLE = 0.2  # of the image
 _BLIND_HOLE = 0.001  # of the image: a hole of unknown depth up to this size is filled
 _HOLE_HEIGHT = 0.35  # mean height of a hole, in limits, from which it is not the plane
 _HOLE_TOP = 1.5  # and up to which it is not something else, farther back
@@ -104,7 +104,7 @@ def fill_holes(labels: IntArray, heights: FloatArray, limits: FloatArray, known:
     count, holes = cv2.connectedComponents((part == 0).view(np.uint8), connectivity=4, ltype=cv2.CV_32S)
     area = np.bincount(holes.ravel(), minlength=count)
     seen = np.bincount(holes[sure], minlength=count)
-    small = (area < _LARGEST_HOLE * area.sum()) & (np.arange(count) > 0)
+    small = (area < _LARGEST_HOLE * labels.size) & (np.arange(count) > 0)
     border = np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])
     small[border] = False
     if not small.any():

@@ -1,0 +1,187 @@
+"""The parts of depth_clusters by themselves: planes, jumps, fragments, edges."""
+
+import numpy as np
+import pytest
+from proposals_scenes import Box, as_sensed, table, view
+
+from ovseg_ros.core.frame import CameraIntrinsics
+from ovseg_ros.proposals import clusters, refine
+from ovseg_ros.proposals.fragments import describe, join
+from ovseg_ros.proposals.plane import Plane, choose_support, find_planes
+
+FLOOR = Box((0.0, 0.0, -0.80), (8.0, 8.0, 0.02))
+
+
+def planes_of(frame, noise=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    return find_planes(
+        frame.depth_m, frame.intrinsics, tolerance_m=0.007, pixel_noise_m=noise, min_support=0.08, rng=rng
+    )
+
+
+def joined(labels, heights):
+    """Fragments whose label image is itself the view from above, 2 mm a pixel."""
+    rows, columns = np.mgrid[: labels.shape[0], : labels.shape[1]]
+    feet = np.stack([columns, rows], axis=-1).astype(np.float32) * 0.002
+    count = int(labels.max())
+    out = join(labels, count, describe(labels, count, feet, heights), reach_px=3)
+    return len(np.unique(out[out > 0]))
+
+
+def squares(*boxes, shape=(80, 80)):
+    labels = np.zeros(shape, np.int32)
+    for label, (top, bottom, left, right) in enumerate(boxes, 1):
+        labels[top:bottom, left:right] = label
+    return labels
+
+
+@pytest.mark.parametrize("pitch_deg", [15.0, 45.0, 90.0])
+def test_the_table_is_found_where_it_is(pitch_deg):
+    frame, _ = view([], pitch_deg=pitch_deg, distance=0.9)
+    plane = choose_support(planes_of(frame))
+    assert plane.distance_m == pytest.approx(0.9 * np.sin(np.radians(pitch_deg)), abs=1e-3)
+    normal = -plane.m * plane.distance_m
+    np.testing.assert_allclose(
+        normal, [0, -np.cos(np.radians(pitch_deg)), -np.sin(np.radians(pitch_deg))], atol=2e-3
+    )
+
+
+def test_of_table_and_floor_the_table_carries():
+    frame, _ = view([], ground=(table(0.35, -0.3, 0.3), FLOOR), pitch_deg=35, distance=1.0)
+    planes = planes_of(frame)
+    assert len(planes) == 2
+    assert planes[0].distance_m > 1.1  # the floor shows more pixels
+    assert choose_support(planes).distance_m == pytest.approx(np.sin(np.radians(35)), abs=2e-3)
+
+
+def test_a_wall_ahead_of_a_camera_that_looks_down_carries_nothing():
+    wall = Plane(np.array([0.0, -0.5, 0.8]), 0.001, 0.0, 0.9)
+    side = Plane(np.array([0.9, 0.1, 0.2]), 0.001, 0.0, 0.9)
+    assert choose_support([wall, side]) is None
+    assert choose_support([]) is None
+
+
+def test_heights_and_feet_are_metres_on_and_over_the_plane():
+    frame, instances = view([Box((0.0, 0.0, 0.05), (0.2, 0.1, 0.1))], pitch_deg=60)
+    plane = choose_support(planes_of(frame))
+    heights = plane.heights(frame.depth_m, frame.intrinsics)
+    assert heights[instances == 1].max() == pytest.approx(0.1, abs=2e-3)
+    assert np.abs(heights[(instances == 0) & (frame.depth_m > 0)]).max() < 2e-3
+    feet = plane.feet(frame.depth_m, frame.intrinsics)[instances == 1]
+    spans = np.sort([np.ptp(feet @ np.array([np.cos(a), np.sin(a)])) for a in np.radians(range(0, 180, 2))])
+    assert spans[0] == pytest.approx(0.1, abs=0.01)  # the narrowest width of its outline
+
+
+def test_plane_search_draws_from_the_generator_it_is_given():
+    frame = as_sensed(view([Box((0.0, 0.0, 0.05), (0.2, 0.1, 0.1))])[0])
+    first, again, other = (planes_of(frame, 0.001, seed)[0].m for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_allclose(first, other, atol=0.01)
+
+
+def test_pixel_noise_is_measured_at_one_metre():
+    frame, _ = view([], pitch_deg=50)
+    assert clusters.pixel_noise(frame.depth_m) < 1e-5
+    for sigma in (0.001, 0.003):
+        noisy = as_sensed(frame, sigma, quantum_m=1e-5).depth_m
+        assert clusters.pixel_noise(noisy) == pytest.approx(sigma, rel=0.15)
+    assert clusters.pixel_noise(np.zeros((40, 40), np.float32)) == 0.0
+
+
+def test_a_slanted_surface_is_no_jump_and_a_step_is():
+    columns = np.arange(60, dtype=np.float32)
+    slope = np.tile(1.0 / (1.5 - 0.015 * columns), (20, 1)).astype(np.float32)  # 60 degrees and more
+    inside = np.ones_like(slope, bool)
+    options = {"jump_m": 0.01, "noise_m": 0.0, "focal_px": 300.0}
+    assert not clusters.depth_jumps(slope, inside, **options).any()
+    step = slope.copy()
+    step[:, 30:] += 0.05
+    jumps = clusters.depth_jumps(step, inside, **options)
+    np.testing.assert_array_equal(np.unique(np.nonzero(jumps)[1]), [30])  # the farther side
+    assert not clusters.depth_jumps(step, np.broadcast_to(columns < 30, step.shape), **options).any()
+
+
+def test_closed_gaps_take_the_nearest_depth_and_touch_no_known_pixel():
+    depth = np.full((5, 7), 2.0, np.float32)
+    depth[:, :3] = 1.0
+    depth[:, 3:6] = 0.0
+    closed = clusters.close_gaps(depth)
+    np.testing.assert_array_equal(closed[2], [1, 1, 1, 1, 0, 2, 2])
+    np.testing.assert_array_equal(closed[depth > 0], depth[depth > 0])
+
+
+def test_absorbed_pixels_join_the_label_nearest_in_depth():
+    labels = np.array([[1, 0, 2]], np.int32)
+    inside = np.ones((1, 3), bool)
+    depth = np.array([[1.0, 1.9, 2.0]], np.float32)
+    np.testing.assert_array_equal(clusters.absorb(labels, inside, depth, reach_m=0.2), [[1, 2, 2]])
+    far = np.array([[1.0, 1.5, 2.0]], np.float32)
+    np.testing.assert_array_equal(clusters.absorb(labels, inside, far, reach_m=0.2), labels)
+
+
+def test_what_stands_within_an_outline_is_joined_and_what_stands_beside_is_not():
+    flat = np.zeros((80, 80), np.float32)
+    assert joined(squares((10, 60, 10, 60), (20, 50, 20, 50)), flat) == 1
+    assert joined(squares((10, 60, 10, 40), (10, 60, 50, 80)), flat) == 2  # 20 mm apart
+
+
+def test_what_hangs_beside_is_joined_and_what_reaches_the_table_is_not():
+    labels = squares((10, 60, 10, 50), (25, 40, 51, 62))
+    heights = np.where(labels == 2, np.float32(0.05), np.float32(0.0))
+    heights[labels == 1] = np.linspace(0, 0.1, int((labels == 1).sum()), dtype=np.float32)
+    assert joined(labels, heights) == 1
+    standing = np.where(labels == 2, np.linspace(0, 0.05, 80, dtype=np.float32)[:, None] * 0, heights)
+    assert joined(labels, standing) == 2
+
+
+def test_no_fragments_and_one():
+    assert joined(np.zeros((10, 10), np.int32), np.zeros((10, 10), np.float32)) == 0
+    assert joined(squares((2, 8, 2, 8)), np.zeros((80, 80), np.float32)) == 1
+
+
+def test_a_pans_bottom_within_the_noise_is_filled_and_the_table_through_a_handle_is_not():
+    labels = squares((10, 60, 10, 60))
+    labels[20:50, 20:50] = 0
+    limits = np.full(labels.shape, 0.004, np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.0013, labels.shape).astype(np.float32)
+    known = np.ones(labels.shape, bool)
+    pan = refine.fill_holes(labels, noise + np.float32(0.002), limits, known)
+    assert (pan[20:50, 20:50] == 1).all()
+    handle = refine.fill_holes(labels, noise, limits, known)
+    assert (handle[20:50, 20:50] == 0).all()
+    behind = refine.fill_holes(labels, noise + np.float32(0.2), limits, known)
+    assert (behind[20:50, 20:50] == 0).all()
+    np.testing.assert_array_equal(pan == 0, squares((10, 60, 10, 60)) == 0)
+
+
+def test_small_blind_holes_are_filled():
+    labels = squares((10, 60, 10, 60), shape=(200, 200))
+    labels[20:25, 20:25] = 0
+    heights = np.zeros(labels.shape, np.float32)
+    out = refine.fill_holes(labels, heights, np.full_like(heights, 0.002), labels > 0)
+    assert (out[20:25, 20:25] == 1).all()
+
+
+def test_colour_decides_only_in_the_band_of_doubt():
+    labels = squares((20, 60, 20, 60))
+    image = np.where(squares((20, 60, 20, 62))[..., None] > 0, 200, 50).astype(np.uint8) * np.ones(
+        3, np.uint8
+    )
+    limits = np.full(labels.shape, 0.002, np.float32)
+    heights = np.where(labels > 0, np.float32(0.05), np.float32(0.0))
+    known = np.ones(labels.shape, bool)
+    kept = refine.refine_edges(image, labels, heights, limits, known, band_px=3)
+    np.testing.assert_array_equal(kept, labels)  # depth is sure
+    heights[20:60, 60:62] = 0.001
+    grown = refine.refine_edges(image, labels, heights, limits, known, band_px=3)
+    np.testing.assert_array_equal(grown > 0, image[..., 0] > 100)
+    empty = np.zeros_like(labels)
+    np.testing.assert_array_equal(refine.refine_edges(image, empty, heights, limits, known, band_px=3), empty)
+
+
+def test_intrinsics_of_another_principal_point_move_the_feet():
+    depth = np.ones((4, 4), np.float32)
+    plane = Plane(np.array([0.0, 0.0, 1.0]), 0.0, 0.0, 1.0)
+    centred = plane.feet(depth, CameraIntrinsics(4, 4, 2, 2, 4, 4))
+    moved = plane.feet(depth, CameraIntrinsics(4, 4, 0, 2, 4, 4))
+    assert np.linalg.norm(moved - centred, axis=-1).max() == pytest.approx(0.5)
