@@ -85,6 +85,22 @@ def test_matches_the_formula(top, temperature):
         np.testing.assert_allclose(row, wanted, atol=1e-5)
 
 
+def test_views_blank_all_but_the_region_and_its_rim():
+    """MeanColour sees the share of the crop that is left: 2 x 2 pixels, 4 x 4 with a rim of 1."""
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[:, :, 3:5, 3:5] = 1.0
+    conse = new(top=4, rims=(0, 1))
+    got = conse.encode_regions(clip_normalised([[0.9, 0.1, 0.2]]), mask).detach().numpy()[0]
+    mean, std = np.array([0.5, 0.4, 0.3]), np.array([0.2, 0.3, 0.4])
+    probs = np.zeros(4)
+    for pixels in (4, 16):
+        logits = np.append(8.0 * (np.array([0.9, 0.1, 0.2]) - mean) / std * pixels / 64, 0.0)
+        probs += np.exp(logits) / np.exp(logits).sum() / 2
+    names = [unit(sum(unit(VECTORS[n].double().numpy()) for n in row)) for row in NAMES]
+    wanted = unit(sum(p * name for p, name in zip(probs, names, strict=True)))
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
 def test_no_regions_and_no_words():
     conse = new()
     assert conse.encode_regions(torch.zeros(0, 3, 8, 8)).shape == (0, 6)
@@ -113,6 +129,11 @@ def test_text_is_the_bare_word_by_default_and_cached():
 def test_refusals():
     with pytest.raises(InvalidInputError, match=r"want pixels \(N,3,8,8\), got \(1, 3, 9, 8\)"):
         new().encode_regions(torch.zeros(1, 3, 9, 8))
+    with pytest.raises(InvalidInputError, match=r"want region_masks \(1,1,8,8\), got \(2, 1, 8, 8\)"):
+        new().encode_regions(torch.zeros(1, 3, 8, 8), torch.zeros(2, 1, 8, 8))
+    for rims in ((), (-1,)):
+        with pytest.raises(ConfigError, match="at least one rim"):
+            new(rims=rims)
     with pytest.raises(ConfigError, match="1…4, got 5"):
         new(top=5)
     with pytest.raises(ConfigError, match="temperature > 0, got 0"):

@@ -5,10 +5,13 @@ it is:
 
     f(x) = sum over the T most probable classes c of p(c | x) · s(c), made unit length,
 
-where s(c) is the text embedding of class c's name and p = softmax(logits / temperature). A region that looks
-like a moped, a scooter and a disk brake lands near "motorcycle", although ImageNet has no such class. Nothing
-is trained. The temperature is ours: a classifier is too sure of itself on blanked crops, which it was never
-shown, and above 1 its second thoughts count for more.
+where s(c) is the text embedding of class c's name. A region that looks like a moped, a scooter and a disk
+brake lands near "motorcycle", although ImageNet has no such class. Nothing is trained.
+
+Two things are ours. p is softmax(logits / temperature): a classifier is too sure of itself on blanked crops,
+which it was never shown, and above 1 its second thoughts count for more. And p is the mean over views that
+leave rims of different widths around the region: blanked to its very outline a thing loses its frame, and
+with its surroundings it is taken for them.
 """
 
 from __future__ import annotations
@@ -52,6 +55,7 @@ class ConSE(nn.Module):
         logit_scale: float,
         top: int = 10,
         temperature: float = 1.0,
+        rims: Sequence[int] = (0,),
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.5, 0.5, 0.5),
     ) -> None:
@@ -66,17 +70,22 @@ class ConSE(nn.Module):
             logit_scale: see the attribute.
             top: T; probability outside the T best classes is dropped.
             temperature: divides the logits; 1 is the paper's.
+            rims: one view each: pixels of the crop that stay visible around the region. The rest is blanked
+                with the classifier's mean colour. Crops must come with their background (fill "none") for
+                rims above 0 to show anything.
             mean: the classifier's own normalisation of RGB in [0, 1], subtracted.
             std: and divided by.
 
         Raises:
-            ConfigError: T or temperature out of range, or a class without a name.
+            ConfigError: T, temperature or a rim out of range, or a class without a name.
         """
         super().__init__()
         if not 1 <= top <= len(class_names):
             raise ConfigError(f"want top in 1…{len(class_names)}, got {top}")
         if not temperature > 0:
             raise ConfigError(f"want temperature > 0, got {temperature}")
+        if not rims or min(rims) < 0:
+            raise ConfigError(f"want at least one rim, each >= 0, got {tuple(rims)}")
         if not all(class_names):
             raise ConfigError("want at least one name for every class")
         self.classifier = classifier
@@ -86,6 +95,7 @@ class ConSE(nn.Module):
         self.size = size
         self.top = top
         self.temperature = temperature
+        self.rims = tuple(rims)
         self.logit_scale = float(logit_scale)
         # Crops come normalised for CLIP: x = (rgb - clip mean) / clip std. The classifier wants
         # (rgb - mean) / std = x * (clip std / std) + (clip mean - mean) / std.
@@ -101,24 +111,40 @@ class ConSE(nn.Module):
 
         Args:
             pixels: (N, 3, S, S) CLIP-normalised, from `crop_regions`.
-            region_masks: not used: a classifier knows no mask but the blanked background.
+            region_masks: (N, 1, S, S), above 0 where the region is; None leaves the crops as they are.
 
         Returns:
             (N, D) float32 unit rows on the classifier's device; (0, D) for N = 0.
 
         Raises:
-            InvalidInputError: pixels of another shape.
+            InvalidInputError: pixels or masks of another shape.
         """
         side = self.size
         if pixels.ndim != 4 or pixels.shape[1:] != (3, side, side):
             raise InvalidInputError(f"want pixels (N,3,{side},{side}), got {tuple(pixels.shape)}")
+        if region_masks is not None and region_masks.shape != (pixels.shape[0], 1, side, side):
+            raise InvalidInputError(
+                f"want region_masks ({pixels.shape[0]},1,{side},{side}), got {tuple(region_masks.shape)}"
+            )
         device = self.class_embeddings.device
         if pixels.shape[0] == 0:
             return torch.zeros((0, self.embedding_dim), device=device)
-        logits = self.classifier(pixels.to(device) * self._scale + self._shift)  # (N,C)
-        probs, classes = (logits.float() / self.temperature).softmax(dim=-1).topk(self.top, dim=-1)  # (N,T)
-        combined = torch.einsum("nt,ntd->nd", probs, self.class_embeddings[classes])  # (N,D)
+        crops = pixels.to(device) * self._scale + self._shift
+        views = [crops] if region_masks is None else self._views(crops, region_masks.to(device))
+        probs = torch.stack([self._probabilities(view) for view in views]).mean(dim=0)  # (N,C)
+        best, classes = probs.topk(self.top, dim=-1)  # (N,T)
+        combined = torch.einsum("nt,ntd->nd", best, self.class_embeddings[classes])  # (N,D)
         return F.normalize(combined, dim=-1)
+
+    def _views(self, crops: torch.Tensor, region_masks: torch.Tensor) -> list[torch.Tensor]:
+        """Per rim the crops (N,3,S,S) with all but the region and its rim at 0, the classifier's mean."""
+        inside = (region_masks > 0).float()
+        return [crops * F.max_pool2d(inside, 2 * rim + 1, stride=1, padding=rim) for rim in self.rims]
+
+    def _probabilities(self, crops: torch.Tensor) -> torch.Tensor:
+        """(N,3,S,S) in the classifier's normalisation -> (N,C)."""
+        logits: torch.Tensor = self.classifier(crops)
+        return (logits.float() / self.temperature).softmax(dim=-1)
 
     def forward(self, pixels: torch.Tensor, region_masks: torch.Tensor | None = None) -> torch.Tensor:
         """The same as `encode_regions`."""

