@@ -130,7 +130,7 @@ def test_the_loss_is_smallest_at_the_own_prototype():
     own = loss_of(prototypes[1:2], labels, prototypes, scale, 1.0)
     other = loss_of(prototypes[0:1], labels, prototypes, scale, 1.0)
     between = loss_of(
-        torch.nn.functional.normalize(prototypes[:2].sum(0, keepdim=True)), labels, prototypes, scale, TINY
+        torch.nn.functional.normalize(prototypes[:2].sum(0, keepdim=True)), labels, prototypes, scale, 1.0
     )
     assert own < between < other
 
