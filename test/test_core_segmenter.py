@@ -269,3 +269,32 @@ def test_one_thread_embeds_while_others_label(frame, masks):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_a_fragment_that_looks_the_part_ranks_behind_the_whole(monkeypatch):
+    import dataclasses
+
+    from ovseg_ros.core.frame import Frame
+    from ovseg_ros.core.segmentation import Segmentation
+    from ovseg_ros.core.vocabulary import Vocabulary
+
+    vocabulary, _ = Vocabulary.empty().replace(["pot"])
+    masks = torch.zeros((2, 4, 4), dtype=torch.bool)
+    masks[0, 0, 0], masks[1, 1:] = True, True
+    segmentation = Segmentation(
+        frame=Frame(np.zeros((4, 4, 3), np.uint8)),
+        vocabulary=vocabulary,
+        masks=masks,
+        mask_scores=torch.tensor([0.4, 0.9]),
+        embeddings=torch.zeros(2, 3),
+        probs=torch.tensor([[0.95], [0.90]]),
+        label_index=torch.tensor([0, 0]),
+        label_ids=torch.tensor([0, 0], dtype=torch.uint8),
+        scores=torch.tensor([0.95, 0.90]),
+    )
+    assert segmentation.found("pot") == [1, 0]
+    mask, score = segmentation.best("pot")
+    assert mask == 1
+    assert score == pytest.approx(0.90)
+    equal = dataclasses.replace(segmentation, mask_scores=torch.tensor([0.9, 0.9]))
+    assert equal.found("pot") == [0, 1]

@@ -68,18 +68,27 @@ class Segmentation:
     def __len__(self) -> int:
         return self.masks.shape[0]
 
+    @property
+    def ranking(self) -> torch.Tensor:
+        """(N,) score · mask score: the better of two answers has more of it.
+
+        A handle that came apart from its pot looks like a pot too; its mask score tells them apart. This is
+        how MaskFormer ranks instances (class probability times mask confidence).
+        """
+        return self.scores * self.mask_scores
+
     def found(self, name: str) -> list[int]:
-        """Indices of the masks labelled `name`, most probable first, the earlier on ties.
+        """Indices of the masks labelled `name`, best `ranking` first, the earlier on ties.
 
         Raises:
             InvalidInputError: the name is not in the vocabulary.
         """
         column = self._column(name)
-        order = self.probs[:, column].argsort(descending=True, stable=True)
+        order = self.ranking.argsort(descending=True, stable=True)
         return [int(i) for i in order[self.label_index[order] == column]]
 
     def best(self, name: str) -> tuple[int | None, float]:
-        """The mask labelled `name` with the highest probability, and that probability.
+        """The mask labelled `name` that ranks first, and its probability.
 
         Where no mask has the label: None, and the highest probability any mask gives the name (0.0 without
         masks), to tell a near miss from nothing at all.

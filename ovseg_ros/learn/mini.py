@@ -56,7 +56,7 @@ class Recipe:
     prompt_samples: int = 30_000
     batch: int = 64
     learning_rate: float = 1e-3
-    prompt_learning_rate: float = 2e-2
+    prompt_learning_rate: float = 5e-3
     weight_decay: float = 0.05
     warmup_steps: int = 300
     distance: float = 1.0
@@ -65,7 +65,7 @@ class Recipe:
     cutout_share: float = 0.15
     teapot_weight: float = 3.0
     label_scale: float = 20.0
-    prompt_depth: int = 3
+    prompt_depth: int = 1
     average: float = 0.998
     seed: int = 0
     config: MiniConfig = field(default_factory=lambda: MiniConfig(layers=6))

@@ -121,9 +121,10 @@ class Scene:
 
     @cached_property
     def order(self) -> list[int]:
-        """Masks that have pixels, labelled before unlabelled, best score first."""
+        """Masks that have pixels, labelled before unlabelled, the best by score and mask score first."""
         filled = [i for i in range(len(self.masks)) if self.masks[i].any()]
-        return sorted(filled, key=lambda i: (self.label_ids[i] == UNLABELLED, -self.scores[i], i))
+        ranking = _array(self.segmentation.ranking).astype(np.float64)
+        return sorted(filled, key=lambda i: (self.label_ids[i] == UNLABELLED, -ranking[i], i))
 
     @cached_property
     def label_map(self) -> tuple[np.ndarray, np.ndarray]:
