@@ -29,7 +29,7 @@ TABLETOP_ASKS = (
     Ask("find the moka pot and the frying pan", TOPIC),
     Ask("red mug", SERVICES),
     Ask("giraffe", ACTION),
-    Ask("where is my kettle?", ACTION),
+    Ask("where is my skillet?", ACTION),
     Ask("the wine bottle, please", TOPIC),
     Ask("basket, orange juice", SERVICES),
     Ask("motorcycle", SERVICES),
@@ -38,7 +38,7 @@ TABLETOP_ASKS = (
     Ask("teapot", SERVICES),
     Ask("a laptop", TOPIC),
 )
-"""Over the doors and the three scenes: own words, a word no training caption held ("kettle"), things that
+"""Over the doors and the three scenes: own words, a word no training caption held ("skillet"), things that
 are not there."""
 
 GARAGE_ASKS = (
