@@ -298,3 +298,7 @@ def test_a_fragment_that_looks_the_part_ranks_behind_the_whole(monkeypatch):
     assert score == pytest.approx(0.90)
     equal = dataclasses.replace(segmentation, mask_scores=torch.tensor([0.9, 0.9]))
     assert equal.found("pot") == [0, 1]
+    saturated = dataclasses.replace(
+        equal, probs=torch.ones(2, 1), scores=torch.ones(2), similarities=torch.tensor([[0.5], [0.6]])
+    )
+    assert saturated.found("pot") == [1, 0]

@@ -52,6 +52,7 @@ class Segmentation:
         label_ids: (N,) uint8, the labels' ids, 255 for none.
         scores: (N,) float32, probability of each mask's best label, labelled or not.
         timings: seconds per stage.
+        similarities: (N, K) float32 cosines of masks and labels, None where they were not kept.
     """
 
     frame: Frame
@@ -64,18 +65,24 @@ class Segmentation:
     label_ids: torch.Tensor
     scores: torch.Tensor
     timings: Mapping[str, float] = field(default_factory=dict)
+    similarities: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return self.masks.shape[0]
 
     @property
     def ranking(self) -> torch.Tensor:
-        """(N,) score · mask score: the better of two answers has more of it.
+        """(N,) similarity to the best label · mask score: the better of two answers has more of it.
 
-        A handle that came apart from its pot looks like a pot too; its mask score tells them apart. This is
-        how MaskFormer ranks instances (class probability times mask confidence).
+        A handle that came apart from its pot looks like a pot too; its mask score tells them apart, as where
+        MaskFormer ranks instances. The cosine stands in for the probability because that saturates: asked
+        for a "coffee pot", teapot and moka pot both come near 1. Where no similarities were kept, it is
+        score · mask score.
         """
-        return self.scores * self.mask_scores
+        if self.similarities is None or self.probs.shape[1] == 0:
+            return self.scores * self.mask_scores
+        best = self.probs.argmax(dim=1, keepdim=True)  # (N,1)
+        return self.similarities.gather(1, best).squeeze(1).clamp(min=0) * self.mask_scores
 
     def found(self, name: str) -> list[int]:
         """Indices of the masks labelled `name`, best `ranking` first, the earlier on ties.

@@ -190,6 +190,7 @@ class OpenVocabularySegmenter:
             label_ids=ids,
             scores=scores,
             timings=timings,
+            similarities=(embeddings.float() @ text.float().T).cpu(),  # (N,K)
         )
 
     def encode_text(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> torch.Tensor:

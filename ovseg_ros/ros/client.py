@@ -67,7 +67,7 @@ class Reply:
         code: a number of ResultCode; `code_name` is its name.
         message: the sentence beside the code, empty through the query topic.
         stamp_ns: time of the image that was searched, 0 where none was.
-        segments: best score first.
+        segments: best first, as the node ranks them.
         best_score: the best score any mask had for the words, None where the door does not tell.
         latency_s: from the request to its answer, as the asker sees it.
     """

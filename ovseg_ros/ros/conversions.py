@@ -121,7 +121,7 @@ class Scene:
 
     @cached_property
     def order(self) -> list[int]:
-        """Masks that have pixels, labelled before unlabelled, the best by score and mask score first."""
+        """Masks that have pixels, labelled before unlabelled, the best by `Segmentation.ranking` first."""
         filled = [i for i in range(len(self.masks)) if self.masks[i].any()]
         ranking = _array(self.segmentation.ranking).astype(np.float64)
         return sorted(filled, key=lambda i: (self.label_ids[i] == UNLABELLED, -ranking[i], i))
