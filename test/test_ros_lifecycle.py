@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -306,10 +307,15 @@ def camera(domain):
 
 
 @pytest.mark.parametrize(
-    ("moment", "end"),
-    [("LOADING", signal.SIGINT), ("is ready", signal.SIGTERM), ("IN MODEL", signal.SIGINT)],
+    ("moment", "end", "times"),
+    [
+        ("LOADING", signal.SIGINT, 1),
+        ("is ready", signal.SIGTERM, 1),
+        ("IN MODEL", signal.SIGINT, 1),
+        ("IN MODEL", signal.SIGINT, 6),  # from the terminal and from launch
+    ],
 )
-def test_a_signal_ends_the_process_with_status_0(moment, end):
+def test_a_signal_ends_the_process_with_status_0(moment, end, times):
     domain = fresh_domain()
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD.format(here=str(HERE)), "--ros-args", "-p", "vocabulary:=red"],
@@ -322,7 +328,9 @@ def test_a_signal_ends_the_process_with_status_0(moment, end):
         with camera(domain):
             seen = next((line for line in process.stdout if moment in line), None)
             assert seen is not None
-            process.send_signal(end)
+            for _ in range(times):
+                process.send_signal(end)
+                time.sleep(0.12)
             output, _ = process.communicate(timeout=30)
     finally:
         process.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -325,13 +326,16 @@ def main(args: list[str] | None = None, make_segmenter: Callable[[Settings], Any
             raise
         # A signal took the context away under a callback, for example while the model was loading.
     finally:
+        # Under ros2 launch Ctrl-C reaches a node twice, from the terminal and from launch; the second must
+        # not break off the clean-up, which ends by itself.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if node is not None:
             stopped = node.close()
             node.destroy_node()
-        rclpy.try_shutdown()
-    if (
-        not stopped
-    ):  # a network in mid-inference cannot be interrupted; do not wait for it in the interpreter's exit
+        rclpy.try_shutdown()  # puts the handlers of before back
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not stopped:
+        # A network in mid-inference cannot be interrupted; do not wait for it in the interpreter's exit.
         sys.stderr.flush()
         os._exit(status)
     return status
