@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from ovseg_ros.models import torchvision_compat
 from ovseg_ros.models.torchvision_compat import ensure_torchvision, nms
 
 
@@ -38,3 +40,23 @@ def test_nms_matches_a_loop():
 
 def test_nms_of_nothing():
     assert nms(torch.zeros(0, 4), torch.zeros(0), 0.5).shape == (0,)
+
+
+@pytest.mark.parametrize("name", ["_C.so", "_C_stable.so"])
+def test_every_name_of_the_extension_is_tried(tmp_path, monkeypatch, name):
+    (tmp_path / name).touch()
+    (tmp_path / "_Cache.py").touch()
+    tried = []
+    monkeypatch.setattr(torch.ops, "load_library", tried.append)
+    assert torchvision_compat._load_compiled_operators(tmp_path)
+    assert tried == [str(tmp_path / name)]
+
+
+def test_an_extension_that_does_not_load_is_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "_C.so").touch()
+
+    def refuse(path):
+        raise OSError("libcudart.so: cannot open shared object file")
+
+    monkeypatch.setattr(torch.ops, "load_library", refuse)
+    assert not torchvision_compat._load_compiled_operators(tmp_path)

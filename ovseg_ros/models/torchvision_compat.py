@@ -79,14 +79,14 @@ def nms(dets: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch
 
 
 def _load_compiled_operators(package_dir: Path) -> bool:
-    """Whether torchvision's `_C` extension loads with this torch."""
-    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        library_path = package_dir / f"_C{suffix}"
-        if library_path.exists():
+    """Whether torchvision's extension loads with this torch: `_C`, or `_C_stable` since 0.29."""
+    suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+    for library_path in sorted(package_dir.glob("_C*")):
+        if library_path.name.endswith(suffixes):
             try:
                 torch.ops.load_library(str(library_path))
             except OSError as error:
                 _LOG.debug("torchvision's compiled operators do not fit this torch: %s", error)
-                return False
-            return True
+            else:
+                return True
     return False
