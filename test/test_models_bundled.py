@@ -42,7 +42,7 @@ def test_the_tower_is_small_and_its_prompts_are_trained(segmenter):
     clip = segmenter.clip
     assert 5e6 <= sum(p.numel() for p in clip.clip_model.visual.parameters()) <= 8e6
     assert clip.mask_prompts.shape[1:] == (49, 256)
-    assert clip.mask_prompts.std() > 0.0201  # they begin at 0.02
+    assert clip.mask_prompts.std() > 0.03  # they begin at 0.02, known to 0.0002
 
 
 @pytest.mark.parametrize("scene", [0, 1, 2])

@@ -209,6 +209,8 @@ def _learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
 class Trainer:
     """Runs one phase: steps of AdamW over `parameters`, an exponential average of them, checkpoints."""
 
+    save_every_s = 240.0
+
     def __init__(
         self, clip: MaskPromptedClip, scale: nn.Parameter, prototypes: torch.Tensor, recipe: Recipe, out: Path
     ) -> None:
@@ -261,7 +263,7 @@ class Trainer:
                     speed,
                     left,
                 )
-            if time.monotonic() - saved > 240:
+            if time.monotonic() - saved > self.save_every_s:
                 saved = time.monotonic()
                 self._save(phase, step + 1, parameters, average, optimizer)
                 self._report(phase, step, parameters, average, test, use_masks)

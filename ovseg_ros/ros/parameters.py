@@ -56,7 +56,7 @@ class Settings:
     )
     offline: bool = _row(
         True,
-        "Never download. False: weights that are missing are downloaded once and verified.",
+        "Never download. No bundled preset downloads anything: false changes nothing for them.",
         at_configure=True,
     )
     autostart: bool = _row(
