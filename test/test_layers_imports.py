@@ -24,8 +24,6 @@ BELOW = {
     "app": {"errors", "core", "proposals", "models", "learn", "evaluate"},
     "ros": {"errors", "core", "proposals", "models"},
 }
-# The one step aside: the demo asks the node, and what speaks ROS stays in ros/.
-ALLOWED_TOO = {("app/demo_stage.py", "ovseg_ros.ros.client")}
 # The steps aside: the player publishes what evaluate.recording reads; the demo asks as a planner would.
 ALLOWED_TOO = {
     ("ros/player.py", "ovseg_ros.evaluate.recording"),

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import InvalidInputError
 
 
@@ -72,12 +73,21 @@ class Proposals:
     """Class-agnostic masks of one frame.
 
     Attributes:
-        masks: (N, H, W) bool, N >= 0; masks may overlap.
+        masks: (N, H, W) bool, N >= 0; masks may overlap. A mask may be empty where `soft` is given: nothing
+            of it reached the threshold.
         scores: (N,) float32 in [0, 1], how sure the generator is that the mask is one thing.
+        soft: the N masks before the threshold; None from generators that have none.
+        class_embeddings: (N, C) float32, what the generator itself thinks of each mask, in the space of the
+            text tower it was trained with; None from generators that do not classify.
+        non_object: (B, C) float32 rows that compete with the words where class embeddings are compared with
+            text: MaskFormer's learned "no object". Given with `class_embeddings` or not at all.
     """
 
     masks: torch.Tensor
     scores: torch.Tensor
+    soft: SoftMasks | None = None
+    class_embeddings: torch.Tensor | None = None
+    non_object: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.masks.ndim != 3 or self.masks.dtype != torch.bool:
@@ -86,9 +96,29 @@ class Proposals:
             )
         if self.scores.shape != self.masks.shape[:1]:
             raise InvalidInputError(f"want scores ({self.masks.shape[0]},), got {tuple(self.scores.shape)}")
+        if self.soft is not None and len(self.soft) != len(self):
+            raise InvalidInputError(f"want {len(self)} soft masks, got {len(self.soft)}")
+        own, rivals = self.class_embeddings, self.non_object
+        if own is not None and (own.ndim != 2 or own.shape[0] != len(self)):
+            raise InvalidInputError(f"want class_embeddings ({len(self)},C), got {tuple(own.shape)}")
+        if rivals is not None and (own is None or rivals.ndim != 2 or rivals.shape[1] != own.shape[1]):
+            raise InvalidInputError(
+                f"want non_object (B,C) beside class_embeddings (N,C), got {tuple(rivals.shape)} beside "
+                f"{None if own is None else tuple(own.shape)}"
+            )
 
     def __len__(self) -> int:
         return self.masks.shape[0]
+
+    def take(self, index: torch.Tensor) -> Proposals:
+        """Some of the masks with all that belongs to them, by (M,) int64 index or (N,) bool."""
+        return Proposals(
+            self.masks[index],
+            self.scores[index],
+            None if self.soft is None else self.soft.take(index),
+            None if self.class_embeddings is None else self.class_embeddings[index],
+            self.non_object,
+        )
 
     @classmethod
     def empty(cls, height: int, width: int) -> Proposals:
