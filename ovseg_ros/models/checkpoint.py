@@ -2,7 +2,8 @@
 
 Two functions are the one way by which weights come in: `read_weights` turns a file into named tensors,
 `load_exactly` puts them into a network that must want precisely these. Nothing in a file is executed:
-safetensors holds no code, and pickles go through `torch.load(weights_only=True)`.
+safetensors holds no code, pickles go through `torch.load(weights_only=True)`, and of TorchScript archives
+only the tensors are read.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ovseg_ros.errors import WeightsError
+from ovseg_ros.models.torchscript import read_torchscript
 from ovseg_ros.models.verify import verified_file
 
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -44,8 +46,9 @@ def read_weights(
     """Reads named tensors from a file, on the CPU, in the dtype they are stored in.
 
     What the file is is seen from its content: safetensors; a torch zip archive (`.pth`, `.pt`, `.bin`), whose
-    tensors are mapped from the disk and not read until used; or torch's old format from before 1.6. A state
-    dict inside {"model": …} or {"state_dict": …} is taken out, and "module." before every name taken off.
+    tensors are mapped from the disk and not read until used; TorchScript, as OpenAI publishes CLIP, of which
+    only the tensors are read; or torch's old format from before 1.6. A state dict inside {"model": …} or
+    {"state_dict": …} is taken out, and "module." before every name taken off.
 
     Args:
         path: the file.
@@ -160,9 +163,9 @@ def _read_safetensors(path: Path, start: bytes, cure: str) -> tuple[dict[str, to
 
 def _read_torch(path: Path, start: bytes, cure: str) -> dict[str, torch.Tensor]:
     is_zip = start.startswith(b"PK")
-    if is_zip:
-        _check_zip(path, cure)
-    elif not start.startswith(_OLD_TORCH):
+    if is_zip and _is_torchscript(path, cure):
+        return _state_dict(read_torchscript(path, cure), path, cure)
+    if not is_zip and not start.startswith(_OLD_TORCH):
         raise WeightsError(
             f"want weights (.safetensors, or .pth, .pt, .bin of torch) in {path}, "
             f"got {_guess(start) or 'another kind of file'}; {cure}"
@@ -174,7 +177,8 @@ def _read_torch(path: Path, start: bytes, cure: str) -> dict[str, torch.Tensor]:
     return _state_dict(content, path, cure)
 
 
-def _check_zip(path: Path, cure: str) -> None:
+def _is_torchscript(path: Path, cure: str) -> bool:
+    """Whether a torch zip archive holds a program beside its tensors; refuses other archives."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.partition("/")[2] for name in archive.namelist()]
@@ -182,23 +186,11 @@ def _check_zip(path: Path, cure: str) -> None:
         raise WeightsError(
             f"want a whole file, {path} ends too early (a zip archive without its table); {cure}"
         ) from error
-    if "constants.pkl" in names:
-        raise WeightsError(
-            f"want a state dict in {path}, got a TorchScript archive, which is a program; where the file is "
-            f"trusted, run: {_torchscript_cure(path)}"
-        )
     if "data.pkl" not in names:
         raise WeightsError(
             f"want a state dict in {path}, got a zip archive that torch did not write (no data.pkl); {cure}"
         )
-
-
-def _torchscript_cure(path: Path) -> str:
-    return (
-        f"python -c \"import torch, safetensors.torch as s; m = torch.jit.load('{path.name}', "
-        "map_location='cpu').state_dict(); "
-        f"s.save_file({{k: v.clone().contiguous() for k, v in m.items()}}, '{path.stem}.safetensors')\""
-    )
+    return "constants.pkl" in names
 
 
 def _unreadable(path: Path, error: Exception, cure: str) -> WeightsError:

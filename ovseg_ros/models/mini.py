@@ -17,13 +17,14 @@ from typing import Any
 
 import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+from torch import nn
 
 from ovseg_ros.core.mask_clip import MaskPromptedClip
 from ovseg_ros.errors import ConfigError, WeightsError
+from ovseg_ros.models.checkpoint import check_finite, load_exactly, read_weights
 from ovseg_ros.models.minilm import EMBEDDING_DIM, MiniLmTextTower, MiniLmTokenizer, load_text_tower
-from ovseg_ros.models.verify import sha256_of, verified_file
+from ovseg_ros.models.verify import sha256_of
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 CURE = "restore mini.safetensors and mini.json together from the repository or reinstall ovseg_ros"
@@ -110,14 +111,13 @@ def load_mini(path: Path = WEIGHTS_FOLDER / "mini.safetensors") -> MaskPromptedC
             message lists them and names the cure.
     """
     config, sha256 = _read_config(path.with_suffix(".json"))
-    verified_file(path, sha256, CURE)
-    try:
-        state = {key: value.float() for key, value in load_file(path).items()}
-    except SafetensorError as error:
-        raise WeightsError(f"{path} is not a safetensors file: {error}; {CURE}") from error
+    state, _ = read_weights(path, cure=CURE, sha256=sha256)
     model, tokenizer = build_mini_clip(config)
     mask_prompts = state.pop("mask_prompts", None)
     _load_state(path, model, state)
+    if mask_prompts is not None:
+        check_finite({"mask_prompts": mask_prompts}, path=path, cure=CURE)
+        mask_prompts = mask_prompts.float()
     model.eval().requires_grad_(False)
     try:
         clip = MaskPromptedClip(model, tokenizer, mask_prompts, size=config.image_size)
@@ -140,20 +140,6 @@ def _read_config(path: Path) -> tuple[MiniConfig, str]:
 
 def _load_state(path: Path, model: CustomTextCLIP, state: dict[str, torch.Tensor]) -> None:
     """Copies `state` into the image tower and the logit scale; every key must fit exactly."""
-    own = {f"visual.{key}": value for key, value in model.visual.state_dict().items()}
-    own["logit_scale"] = model.logit_scale
-    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    misshapen = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in sorted(own.keys() & state.keys())
-        if state[key].shape != own[key].shape
-    ]
-    if missing or unexpected or misshapen:
-        raise WeightsError(
-            f"{path}: missing {missing}, unexpected {unexpected}, other shape {misshapen}; {CURE}"
-        )
-    model.visual.load_state_dict(
-        {key.removeprefix("visual."): state[key] for key in own if key != "logit_scale"}
-    )
-    with torch.no_grad():
-        model.logit_scale.copy_(state["logit_scale"])
+    part = nn.Module()
+    part.visual, part.logit_scale = model.visual, model.logit_scale
+    load_exactly(part, state, path=path, what="this `mini`", cure=CURE)

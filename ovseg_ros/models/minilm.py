@@ -14,12 +14,11 @@ from pathlib import Path
 
 import torch
 from open_clip.hf_model import HFTextEncoder
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import BertConfig
 
 from ovseg_ros.errors import WeightsError
+from ovseg_ros.models.checkpoint import load_exactly, read_weights
 from ovseg_ros.models.verify import package_folder, verified_file
 
 EMBEDDING_DIM = 384
@@ -97,9 +96,10 @@ def _build(model_dir: Path, weights: Path) -> tuple[MiniLmTextTower, MiniLmToken
     try:
         config = BertConfig(**json.loads((model_dir / "config.json").read_text(encoding="utf-8")))
         tower = MiniLmTextTower(config)
-        state = {k: v for k, v in load_file(weights).items() if not k.startswith(_UNUSED_KEYS)}
-        tower.transformer.load_state_dict(state, strict=True)
-    except (SafetensorError, RuntimeError, ValueError) as error:
-        raise WeightsError(f"{model_dir} does not hold all-MiniLM-L6-v2: {error}; {CURE}") from error
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise WeightsError(f"{model_dir} does not describe all-MiniLM-L6-v2: {error}; {CURE}") from error
+    tensors, _ = read_weights(weights, cure=CURE)
+    state = {key: value for key, value in tensors.items() if not key.startswith(_UNUSED_KEYS)}
+    load_exactly(tower.transformer, state, path=weights, what="all-MiniLM-L6-v2", cure=CURE)
     tower.requires_grad_(False).eval()
     return tower, MiniLmTokenizer(model_dir / "tokenizer.json")
