@@ -1,0 +1,116 @@
+"""Reading one picture from a file as the RGB the segmenter wants, whatever the file holds.
+
+| in the file | what becomes of it |
+|---|---|
+| grey, palette, YCbCr, LAB, HSV | converted to RGB |
+| 16 bit | full scale to full scale: 65535 becomes 255, whatever the brightest pixel is |
+| transparency (alpha, transparent palette entries) | laid over white, as a page shows it |
+| CMYK | converted without its colour profile; profiles of other images are not applied either |
+| EXIF orientation | applied: the picture stands as a viewer shows it |
+| several pictures (GIF, TIFF, WebP) | the first |
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ovseg_ros.errors import InvalidInputError
+
+_COMMON = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff"})
+IMAGE_SUFFIXES = _COMMON | {".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".tga"}
+"""Files that are taken for pictures when a folder is searched; a file named outright may have any name."""
+
+MAX_PIXELS = 120_000_000
+"""The default limit: 10 000 x 10 000 and a little more. A pixel takes 3 bytes here, and one more per mask."""
+
+_PILLOW_LIMIT = threading.Lock()  # Pillow's own limit is one global
+
+
+def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
+    """One picture as (H, W, 3) uint8 RGB, H and W at least 1; the module's table says how.
+
+    Args:
+        path: any format Pillow reads.
+        max_pixels: larger pictures are refused by what their header says, before they are unpacked.
+
+    Raises:
+        InvalidInputError: no such file, not a picture, damaged or cut off, too large, or numbers that are no
+            colours (32 bit). The message names the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InvalidInputError(f"want a picture, {path} is {'a folder' if path.is_dir() else 'not there'}")
+    if path.stat().st_size == 0:
+        raise InvalidInputError(f"want a picture, {path} is empty (0 bytes)")
+    try:
+        with _without_pillows_limit(), Image.open(path) as image:
+            _check_size(path, image.size, max_pixels)
+            image.load()
+            _check_size(path, image.size, max_pixels)  # a TIFF may say another size once it is unpacked
+            return _to_rgb(path, image)
+    except InvalidInputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InvalidInputError(f"want a picture, {path} is in no format that Pillow knows") from error
+    except MemoryError as error:
+        raise InvalidInputError(f"the picture {path} does not fit into memory") from error
+    except Exception as error:  # on damaged files each decoder raises what it likes
+        raise InvalidInputError(
+            f"the picture {path} cannot be read, it is damaged or cut off: {type(error).__name__}: {error}"
+        ) from error
+
+
+@contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """Pillow refuses or warns by a limit of its own; `_check_size` stands in for it."""
+    with _PILLOW_LIMIT:
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _check_size(path: Path, size_wh: tuple[int, int], max_pixels: int) -> None:
+    width, height = size_wh
+    if width < 1 or height < 1:
+        raise InvalidInputError(f"want a picture with pixels, {path} is {width}x{height}")
+    if width * height > max_pixels:
+        raise InvalidInputError(
+            f"want at most {max_pixels / 1e6:g} million pixels, {path} has {width * height / 1e6:.1f} "
+            f"million ({width}x{height}); shrink it, or raise --max-pixels if there is memory for it"
+        )
+
+
+def _to_rgb(path: Path, image: Image.Image) -> npt.NDArray[np.uint8]:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # I;16, I;16B, I;16L, or 16 bit that Pillow unpacked to 32
+        image = Image.fromarray(_grey_8_bit(path, np.asarray(image)), "L")
+    elif image.mode == "F":
+        raise InvalidInputError(
+            f"want 8 or 16 bits per channel, {path} holds floating-point numbers; if that is depth, give it "
+            "with --depth beside the picture"
+        )
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    pixels: npt.NDArray[np.uint8] = np.array(image.convert("RGB"))
+    return pixels
+
+
+def _grey_8_bit(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """(H, W) integers of 16 bit -> 8 bit; Pillow itself would cut them off at 255."""
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise InvalidInputError(f"want 8 or 16 bits per channel, {path} holds values from {low} to {high}")
+    rounded: npt.NDArray[np.uint8] = ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    return rounded

@@ -1,0 +1,253 @@
+"""Pictures from files: every kind becomes RGB, and every bad one is refused by name."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from ovseg_ros.app import images
+from ovseg_ros.app.depth_files import camera_of, find_depth, read_depth, read_intrinsics
+from ovseg_ros.app.images import read_image
+from ovseg_ros.errors import InvalidInputError
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (12, 17, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "ppm", "tga"])
+def test_lossless_formats_come_back_exactly(tmp_path, suffix):
+    Image.fromarray(PIXELS).save(tmp_path / f"a.{suffix}")
+    np.testing.assert_array_equal(read_image(tmp_path / f"a.{suffix}"), PIXELS)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp", "jp2"])
+def test_lossy_formats_keep_the_channels_in_order(tmp_path, suffix):
+    smooth = np.zeros((32, 32, 3), np.uint8)
+    smooth[:] = (200, 100, 20)
+    Image.fromarray(smooth).save(tmp_path / f"a.{suffix}", quality=95)
+    got = read_image(tmp_path / f"a.{suffix}")
+    assert got.dtype == np.uint8
+    assert np.abs(got.astype(int) - smooth).max() <= 6
+
+
+def test_grey_black_and_white_and_palette(tmp_path):
+    grey = PIXELS[..., 0]
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(grey > 127).save(tmp_path / "one_bit.png")
+    Image.fromarray(PIXELS).quantize(64).save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), np.dstack([grey] * 3))
+    np.testing.assert_array_equal(read_image(tmp_path / "one_bit.png")[..., 2], (grey > 127) * 255)
+    wanted = Image.fromarray(PIXELS).quantize(64).convert("RGB")
+    np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), np.array(wanted))
+
+
+def test_transparency_lies_over_white(tmp_path):
+    rgba = np.zeros((3, 1, 4), np.uint8)
+    rgba[0, 0], rgba[1, 0], rgba[2, 0] = (10, 20, 30, 255), (10, 20, 30, 0), (0, 0, 0, 51)
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[:2, 0], [[10, 20, 30], [255, 255, 255]])
+    assert read_image(tmp_path / "a.png")[2, 0, 0] == pytest.approx(204, abs=1)  # a fifth of black
+    Image.fromarray(rgba[..., 3]).save(tmp_path / "palette.png", transparency=0)  # grey with one clear value
+    np.testing.assert_array_equal(read_image(tmp_path / "palette.png")[:, 0, 0], [255, 255, 51])
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_sixteen_bit_is_scaled_and_not_cut_off(tmp_path, suffix):
+    values = np.array([[0, 128, 257, 300], [32768, 65000, 65535, 2570]], np.uint16)
+    Image.fromarray(values).save(tmp_path / f"a.{suffix}")
+    wanted = np.rint(values / 257.0).astype(int)
+    for channel in np.moveaxis(read_image(tmp_path / f"a.{suffix}"), 2, 0):
+        np.testing.assert_array_equal(channel, wanted)
+
+
+def test_sixteen_bit_colour_is_scaled(tmp_path):
+    values = RNG.integers(0, 65536, (5, 6, 3), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), values[..., ::-1])
+    difference = read_image(tmp_path / "a.png").astype(float) - values / 257.0
+    assert np.abs(difference).max() <= 1.0
+
+
+def test_cmyk(tmp_path):
+    cmyk = Image.merge("CMYK", [Image.new("L", (16, 16), v) for v in (0, 255, 255, 0)])
+    cmyk.save(tmp_path / "a.jpg", quality=95)
+    red, green, blue = read_image(tmp_path / "a.jpg")[8, 8].tolist()
+    assert red > 240
+    assert green < 15
+    assert blue < 15
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path, orientation):
+    upright = np.zeros((6, 10, 3), np.uint8)
+    upright[0, 0], upright[0, 9] = (255, 0, 0), (0, 255, 0)
+    stored = {  # what a camera that is held so writes; the flag undoes it
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), upright)
+
+
+def test_the_first_of_several_pictures(tmp_path):
+    pictures = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.gif")[0, 0], [255, 0, 0])
+
+
+def test_one_pixel_and_a_unicode_name(tmp_path):
+    path = tmp_path / "théière 茶壶.png"
+    Image.new("RGB", (1, 1), (1, 2, 3)).save(path)
+    np.testing.assert_array_equal(read_image(path), [[[1, 2, 3]]])
+
+
+def test_a_hundred_million_pixels_are_read(tmp_path):
+    Image.new("1", (10_000, 10_000), 1).save(tmp_path / "large.png")
+    before = Image.MAX_IMAGE_PIXELS
+    assert read_image(tmp_path / "large.png").shape == (10_000, 10_000, 3)
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_too_large_is_refused_before_it_is_unpacked(tmp_path):
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000)))
+    (tmp_path / "bomb.png").write_bytes(bomb + chunk(b"IEND", b""))
+    with pytest.raises(InvalidInputError, match=r"at most 120 million pixels.*bomb\.png.*--max-pixels"):
+        read_image(tmp_path / "bomb.png")
+    Image.new("RGB", (11, 10)).save(tmp_path / "small.png")
+    with pytest.raises(InvalidInputError, match=r"small\.png .*11x10"):
+        read_image(tmp_path / "small.png", max_pixels=109)
+    assert read_image(tmp_path / "small.png", max_pixels=110).shape == (10, 11, 3)
+
+
+def test_bad_files_are_refused_by_name(tmp_path):
+    Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "whole.png")
+    Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "whole.jpg")
+    for suffix in ("png", "jpg"):
+        data = (tmp_path / f"whole.{suffix}").read_bytes()
+        (tmp_path / f"cut.{suffix}").write_bytes(data[: len(data) // 2])
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "folder.png").mkdir()
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tiff")
+    Image.fromarray(np.full((4, 4), -5, np.int32)).save(tmp_path / "negative.tiff")
+    said = {
+        "cut.png": "damaged or cut off",
+        "cut.jpg": "damaged or cut off",
+        "empty.png": "empty",
+        "text.png": "no format",
+        "folder.png": "a folder",
+        "missing.png": "not there",
+        "float.tiff": "floating-point.*--depth",
+        "negative.tiff": "-5 to -5",
+    }
+    for name, words in said.items():
+        with pytest.raises(InvalidInputError, match=words) as caught:
+            read_image(tmp_path / name)
+        assert name in str(caught.value)
+
+
+def test_what_a_decoder_raises_becomes_our_error(tmp_path, monkeypatch):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    for error, words in ((MemoryError(), "does not fit into memory"), (IndexError("x"), "IndexError: x")):
+
+        def fail(*_, error=error):
+            raise error
+
+        monkeypatch.setattr(images, "_to_rgb", fail)
+        with pytest.raises(InvalidInputError, match=words):
+            read_image(tmp_path / "a.png")
+
+
+def test_depth_in_millimetres_and_metres(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.array([[0, 1500, 65535]], np.uint16))
+    np.save(tmp_path / "m.npy", np.array([[0.5, np.nan]]))
+    np.save(tmp_path / "mm.npy", np.array([[500]], np.int32))
+    np.testing.assert_allclose(read_depth(tmp_path / "a.png"), [[0, 1.5, 65.535]], rtol=1e-6)
+    np.testing.assert_allclose(read_depth(tmp_path / "m.npy"), [[0.5, np.nan]])
+    np.testing.assert_allclose(read_depth(tmp_path / "mm.npy"), [[0.5]])
+    assert read_depth(tmp_path / "m.npy").dtype == np.float32
+
+
+def test_bad_depth_is_refused_by_name(tmp_path):
+    cv2.imwrite(str(tmp_path / "eight.png"), np.zeros((2, 2), np.uint8))
+    cv2.imwrite(str(tmp_path / "colour.png"), np.zeros((2, 2, 3), np.uint16))
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.npy").write_text("no array")
+    np.save(tmp_path / "flat.npy", np.zeros(3))
+    np.save(tmp_path / "bool.npy", np.zeros((2, 2), bool))
+    said = {
+        "eight.png": "16-bit millimetres",
+        "colour.png": "shape",
+        "empty.png": "empty",
+        "text.npy": "cannot be read",
+        "flat.npy": "shape",
+        "bool.npy": "bool",
+        "missing.npy": "not there",
+    }
+    for name, words in said.items():
+        with pytest.raises(InvalidInputError, match=words) as caught:
+            read_depth(tmp_path / name)
+        assert name in str(caught.value)
+
+
+def test_depth_is_found_by_the_pictures_name(tmp_path):
+    (tmp_path / "depth" / "b").mkdir(parents=True)
+    for name in ("a.npy", "b/a.png"):
+        (tmp_path / "depth" / name).touch()
+    found = find_depth(
+        tmp_path / "depth", tmp_path / "rgb/b/a.jpg", below=(tmp_path / "b/a.jpg").relative_to(tmp_path)
+    )
+    assert found == tmp_path / "depth/b/a.png"
+    assert (
+        find_depth(tmp_path / "depth", tmp_path / "a.jpg", (tmp_path / "a.jpg").relative_to(tmp_path)).name
+        == "a.npy"
+    )
+    assert find_depth(found, tmp_path / "any.jpg", found) == found
+    with pytest.raises(InvalidInputError, match=r"c\.jpg.*c\.png, c\.npy"):
+        find_depth(tmp_path / "depth", tmp_path / "c.jpg", (tmp_path / "c.jpg").relative_to(tmp_path))
+
+
+def test_intrinsics_from_numbers_and_from_both_kinds_of_file(tmp_path):
+    matrix = "[500.0, 0, 320.5, 0, 501, 240, 0, 0, 1]"
+    (tmp_path / "calibration.yaml").write_text(
+        f"image_width: 640\nimage_height: 480\ncamera_matrix:\n  rows: 3\n  cols: 3\n  data: {matrix}\n"
+    )
+    (tmp_path / "echo.yaml").write_text(f"header: {{}}\nheight: 480\nwidth: 640\nk: {matrix}\n---\n")
+    assert read_intrinsics("500, 501,320.5,240") == ((500, 501, 320.5, 240), None)
+    for name in ("calibration.yaml", "echo.yaml"):
+        assert read_intrinsics(str(tmp_path / name)) == ((500, 501, 320.5, 240), (640, 480))
+
+
+def test_bad_intrinsics(tmp_path):
+    (tmp_path / "no_k.yaml").write_text("width: 640")
+    (tmp_path / "text.yaml").write_text("{")
+    for text in ("1,2,3", "a,b,c,d", "", "no_k.yaml", "text.yaml", "missing.yaml", "0,1,2,3", "1,nan,2,3"):
+        name = str(tmp_path / text) if text.endswith("yaml") else text
+        with pytest.raises(InvalidInputError):
+            read_intrinsics(name)
+
+
+def test_the_camera_is_scaled_to_the_picture():
+    camera = camera_of((500, 500, 319.5, 239.5), (640, 480), (240, 320))
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (250, 250, 159.5, 119.5)
+    assert (camera.width, camera.height) == (320, 240)
+    as_given = camera_of((500, 500, 319.5, 239.5), None, (240, 320))
+    assert (as_given.fx, as_given.cx, as_given.width) == (500, 319.5, 320)
+    with pytest.raises(InvalidInputError, match="640x480, got 100x480"):
+        camera_of((500, 500, 319.5, 239.5), (640, 480), (480, 100))
