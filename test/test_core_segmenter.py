@@ -10,7 +10,7 @@ from core_fixtures import ColourEncoder, FixedProposer, tiny_clip, tiny_tokenize
 
 from ovseg_ros.core.frame import Frame, Proposals, Proposer, RegionEncoder
 from ovseg_ros.core.mask_clip import MaskPromptedClip, new_mask_prompts
-from ovseg_ros.core.segmenter import LONE_LABEL_RIVAL, OpenVocabularySegmenter, SegmenterOptions
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
 
@@ -142,11 +142,11 @@ def test_one_mask_one_word(frame, masks):
 
 def test_a_lone_word_has_a_rival(segmenter, frame):
     assert segmenter.segment(frame, words("cloud")).scores.max() < 1.0, "softmax over one word is always 1"
-    assert LONE_LABEL_RIVAL in segmenter.clip.encoded
+    assert "others" in segmenter.clip.encoded
     segmenter.clip.encoded.clear()
     segmenter.segment(frame, words("red", "blue"))
     segmenter.segment(frame, words("red"), SegmenterOptions(background=("cloud",)))
-    assert LONE_LABEL_RIVAL not in segmenter.clip.encoded
+    assert "others" not in segmenter.clip.encoded
 
 
 def test_background_words_take_their_share_and_step_aside(segmenter, frame):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -28,8 +29,8 @@ from ovseg_ros.ros.conversions import (
     tight_box,
     vocabulary_message,
 )
-from ovseg_ros.ros.engine import options_from
 from ovseg_ros.ros.markers import detections_2d, detections_3d, label_colour, label_info
+from ovseg_ros.ros.options import options_from
 from ovseg_ros.ros.parameters import Settings
 
 pytestmark = pytest.mark.ros
@@ -41,7 +42,9 @@ def scene(words=("red", "blue"), depth=None, granularity=0.0, **colours):
     depth = None if depth is None else image_message(np.asarray(depth, np.float32), "32FC1")
     frame, _ = frame_from_messages(image, depth, camera_info_message())
     vocabulary, _ = Vocabulary.empty().replace(words)
-    return Scene(image.header, colour_segmenter().segment(frame, vocabulary), granularity)
+    segmenter = colour_segmenter()
+    options = dataclasses.replace(segmenter.options, granularity=granularity)
+    return Scene(image.header, segmenter.segment(frame, vocabulary, options))
 
 
 def test_tight_box_of_a_single_pixel_and_of_a_ring():
@@ -115,6 +118,25 @@ def test_options_from_parameters():
     assert changed.threshold == 0.7
     assert changed.background == ("sky", "wall", "floor")
     assert changed.max_masks == 9
+
+
+def test_modes_of_classification_from_parameters():
+    preset = SegmenterOptions(granularity=0.5, clip_weight=0.6)
+    settings = Settings(
+        classifier="ensemble",
+        clip_weight=0.0,
+        region_view="both",
+        mask_prompts="off",
+        templates="imagenet",
+        semantic="soft",
+        granularity=0.0,
+        others="",
+    )
+    changed = options_from(preset, settings)
+    assert (changed.classifier, changed.clip_weight, changed.region_view) == ("ensemble", 0.0, "both")
+    assert (changed.mask_prompts, changed.semantic, changed.granularity) == (False, "soft", 0.0)
+    assert changed.others == ""
+    assert len(changed.templates) == 80
 
 
 def test_neighbouring_ids_differ_in_colour():

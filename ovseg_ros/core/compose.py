@@ -91,6 +91,41 @@ def label_map(masks: torch.Tensor, class_probs: torch.Tensor, label_ids: Sequenc
     return LabelMap(labels, confidence)
 
 
+def soft_label_map(mask_probs: torch.Tensor, class_probs: torch.Tensor, label_ids: Sequence[int]) -> LabelMap:
+    """The argmax over `semantic_map`, holding K values for some pixels at a time and not for all.
+
+    Args:
+        mask_probs: (N, H, W) in [0, 1], soft or bool, on the device of `class_probs`.
+        class_probs: (N, K).
+        label_ids: K ids in 0…254.
+
+    Returns:
+        Label ids, the first label on ties, 255 where no mask has any weight; and as confidence the winner's
+        probability averaged over the masks by their weight in the pixel.
+
+    Raises:
+        InvalidInputError: N or K differ.
+    """
+    _check_counts(mask_probs, class_probs)
+    if len(label_ids) != class_probs.shape[1]:
+        raise InvalidInputError(f"want {class_probs.shape[1]} label ids, got {len(label_ids)}")
+    size_hw, device = mask_probs.shape[1:], class_probs.device
+    labels = torch.full((size_hw.numel(),), UNLABELLED_ID, dtype=torch.uint8, device=device)
+    confidence = torch.zeros(size_hw.numel(), device=device)
+    if mask_probs.shape[0] and label_ids:
+        id_of = torch.tensor(label_ids, dtype=torch.uint8, device=device)
+        flat = mask_probs.flatten(1)  # (N,HW)
+        step = max(_CHUNK_ELEMENTS // max(class_probs.shape), 1)
+        for start in range(0, flat.shape[1], step):
+            part = flat[:, start : start + step].to(class_probs.dtype)  # (N,P)
+            score, winner = (class_probs.T @ part).max(dim=0)  # (K,P) -> (P,), (P,)
+            weight = part.sum(dim=0)
+            some = weight > 0
+            labels[start : start + step] = torch.where(some, id_of[winner], labels[start : start + step])
+            confidence[start : start + step] = torch.where(some, score / weight.clamp(min=1e-12), 0.0)
+    return LabelMap(labels.reshape(size_hw), confidence.reshape(size_hw))
+
+
 def instance_map(masks: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
     """One mask per pixel.
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovseg_ros.core.compose import instance_map, label_map
+from ovseg_ros.core.compose import (
+    LabelMap,
+    instance_map,
+    label_map,
+    select_by_granularity,
+    soft_label_map,
+)
 from ovseg_ros.core.frame import Frame
+from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import InvalidInputError
 
@@ -23,8 +31,13 @@ class EmbeddedFrame:
         frame: the input.
         masks: (N, H, W) bool on the CPU, N >= 0; may overlap.
         mask_scores: (N,) float32 in [0, 1], how sure the proposer is.
-        embeddings: (N, D) float32 unit rows, on the encoder's device.
+        embeddings: (N, D) float32 unit rows, on the encoder's device; zeros for masks CLIP has not seen.
         timings: seconds per stage.
+        seen: (N,) bool, which masks CLIP has seen; all of them by default.
+        soft: the N masks before the threshold, None from generators that have none.
+        class_embeddings: (N, C) float32, the generator's own, None from generators that do not classify.
+        non_object: (B, C) float32 rows that compete where class embeddings are compared with text, or None.
+        embedding_key: `SegmenterOptions.embedding_key` it was embedded under; None: not known.
     """
 
     frame: Frame
@@ -32,6 +45,15 @@ class EmbeddedFrame:
     mask_scores: torch.Tensor
     embeddings: torch.Tensor
     timings: Mapping[str, float] = field(default_factory=dict)
+    seen: torch.Tensor = None  # type: ignore[assignment]  # filled in below
+    soft: SoftMasks | None = None
+    class_embeddings: torch.Tensor | None = None
+    non_object: torch.Tensor | None = None
+    embedding_key: tuple[Hashable, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.seen is None:
+            object.__setattr__(self, "seen", torch.ones(self.masks.shape[0], dtype=torch.bool))
 
     def __len__(self) -> int:
         return self.masks.shape[0]
@@ -46,13 +68,16 @@ class Segmentation:
         vocabulary: the words, with the version that produced this.
         masks: (N, H, W) bool, N >= 0; may overlap.
         mask_scores: (N,) float32 in [0, 1], how sure the proposer is.
-        embeddings: (N, D) float32 unit rows.
-        probs: (N, K) float32; rows sum to 1 less what went to background words.
+        embeddings: (N, D) float32 unit rows; zeros for masks CLIP has not seen.
+        probs: (N, K) float32 in [0, 1]; rows sum to 1 less what went to background words, and to less still
+            in an ensemble.
         label_index: (N,) int64 into `vocabulary.labels`, -1 for none.
         label_ids: (N,) uint8, the labels' ids, 255 for none.
         scores: (N,) float32, probability of each mask's best label, labelled or not.
         timings: seconds per stage.
         similarities: (N, K) float32 cosines of masks and labels, None where they were not kept.
+        soft: the N masks before the threshold, None from generators that have none.
+        options: how it was labelled.
     """
 
     frame: Frame
@@ -66,6 +91,8 @@ class Segmentation:
     scores: torch.Tensor
     timings: Mapping[str, float] = field(default_factory=dict)
     similarities: torch.Tensor | None = None
+    soft: SoftMasks | None = None
+    options: SegmenterOptions = field(default_factory=SegmenterOptions)
 
     def __len__(self) -> int:
         return self.masks.shape[0]
@@ -115,10 +142,26 @@ class Segmentation:
         return self.vocabulary.labels[index].name if index >= 0 else ""
 
     def semantic(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """(H, W) uint8 label ids, 255 where no labelled mask is, and (H, W) float32 confidence in [0, 1]."""
-        labelled = self.label_index >= 0
-        result = label_map(self.masks[labelled], self.probs[labelled], self.vocabulary.ids)
+        """(H, W) uint8 label ids, 255 where nothing is painted, and (H, W) float32 confidence in [0, 1].
+
+        "binary": the labelled masks, whole, each adding its probabilities wherever it covers; "soft": every
+        mask, labelled or not, weighted by its soft mask, or by its pixels where it has none. Both without the
+        masks that `granularity` leaves out.
+        """
+        kept = torch.ones(len(self), dtype=torch.bool)
+        if self.options.granularity > 0:
+            kept = select_by_granularity(self.probs, self.options.granularity)
+        if self.options.semantic == "soft":
+            result = self._soft_map(kept)
+        else:
+            kept = kept & (self.label_index >= 0)
+            result = label_map(self.masks[kept], self.probs[kept], self.vocabulary.ids)
         return result.labels.numpy(), result.confidence.numpy()
+
+    def _soft_map(self, kept: torch.Tensor) -> LabelMap:
+        soft = None if self.soft is None else self.soft.take(kept)
+        mask_probs = self.masks[kept] if soft is None else soft.probabilities(self.frame.size_hw)
+        return soft_label_map(mask_probs, self.probs[kept], self.vocabulary.ids)
 
     def instances(self) -> npt.NDArray[np.uint16]:
         """(H, W) uint16: 0 for none, i + 1 for mask i, labelled or not.

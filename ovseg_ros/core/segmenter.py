@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-from ovseg_ros.core.classify import assign_labels, mask_probabilities, select_background
+from ovseg_ros.core.classify import assign_labels, ensemble, mask_probabilities, select_background
 from ovseg_ros.core.frame import Frame, Proposals, Proposer, RegionEncoder
-from ovseg_ros.core.regions import FILLS, Fill, Regions, crop_regions
+from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.regions import Regions, crop_regions
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
-from ovseg_ros.core.templates import VILD_TEMPLATES
 from ovseg_ros.core.vocabulary import UNLABELLED_ID, Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
 
@@ -23,55 +23,6 @@ __all__ = ["EmbeddedFrame", "OpenVocabularySegmenter", "Segmentation", "Segmente
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-LONE_LABEL_RIVAL = "others"
-"""Stands in where nothing else would compete with a single label, which would then always win."""
-
-
-@dataclass(frozen=True)
-class SegmenterOptions:
-    """What may change between frames.
-
-    Attributes:
-        threshold: probability a mask needs to get a label that has no threshold of its own, in [0, 1].
-        background: words that compete with the labels but are never reported.
-        background_max_similarity: cosine to any asked label at which a background word steps aside.
-        templates: sentences each word is put into.
-        fill: what replaces the background of a crop, see `crop_regions`.
-        expand_ratio: growth of the box around a mask, at least 1.
-        max_masks: most masks embedded per frame, the best-scored ones; bounds time and memory.
-        min_mask_pixels: smaller masks are dropped before they are embedded.
-        batch_size: most masks per forward pass.
-    """
-
-    threshold: float = 0.5
-    background: tuple[str, ...] = ()
-    background_max_similarity: float = 0.9
-    templates: tuple[str, ...] = VILD_TEMPLATES
-    fill: Fill = "mean"
-    expand_ratio: float = 1.0
-    max_masks: int = 100
-    min_mask_pixels: int = 64
-    batch_size: int = 64
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.threshold <= 1.0:
-            raise ConfigError(f"want threshold in [0, 1], got {self.threshold}")
-        if not -1.0 <= self.background_max_similarity <= 1.0:
-            raise ConfigError(
-                f"want background_max_similarity in [-1, 1], got {self.background_max_similarity}"
-            )
-        if isinstance(self.background, str) or isinstance(self.templates, str):
-            raise ConfigError("want tuples of background words and of templates, got a single string")
-        if not self.templates or any("{}" not in template for template in self.templates):
-            raise ConfigError(f"want templates with {{}} in each, got {self.templates}")
-        if self.fill not in FILLS:
-            raise ConfigError(f"want fill one of {', '.join(FILLS)}, got {self.fill!r}")
-        if not self.expand_ratio >= 1.0:
-            raise ConfigError(f"want expand_ratio at least 1, got {self.expand_ratio}")
-        for name in ("max_masks", "min_mask_pixels", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"want {name} at least 1, got {getattr(self, name)}")
 
 
 class OpenVocabularySegmenter:
@@ -98,12 +49,29 @@ class OpenVocabularySegmenter:
             options: see `SegmenterOptions`.
             device: where crops are made and encoded.
             name: for logs and diagnostics, usually the preset's.
+
+        Raises:
+            ConfigError: the options ask for what the proposer cannot do.
         """
         self.proposer = proposer
         self.clip = clip
         self.options = SegmenterOptions() if options is None else options
         self.device = torch.device(device)
         self.name = name
+        self.check(self.options)
+
+    def check(self, options: SegmenterOptions) -> None:
+        """Refuses options that this chain cannot follow.
+
+        Raises:
+            ConfigError: a classifier that needs the generator's own class embeddings, which it has not.
+        """
+        if options.uses_generator and not getattr(self.proposer, "classifies", False):
+            raise ConfigError(
+                f"classifier {options.classifier!r} needs masks that come with a class embedding; those of "
+                f"{type(self.proposer).__name__} have none: take the classifier clip, or proposals of kind "
+                "ovseg_maskformer"
+            )
 
     def segment(
         self, frame: Frame, vocabulary: Vocabulary, options: SegmenterOptions | None = None
@@ -120,32 +88,48 @@ class OpenVocabularySegmenter:
             options: for this frame; `self.options` when None.
 
         Returns:
-            At most `max_masks` masks of at least `min_mask_pixels`, possibly none; seconds spent in
-            "propose", "crop" and "encode".
+            At most `max_masks` masks, possibly none; of at least `min_mask_pixels` where CLIP alone names
+            them. Seconds spent in "propose", "crop" and "encode".
 
         Raises:
+            ConfigError: see `check`.
             InvalidInputError: the proposer cannot use this frame, or gave masks of another size.
             OutOfMemoryError: the device's memory did not hold half a batch either.
         """
         options = self.options if options is None else options
+        self.check(options)
         start = time.perf_counter()
-        proposals = self.proposer.propose(frame)
+        proposals = self._with_memory(lambda _: self.proposer.propose(frame), 2)
         if proposals.masks.shape[1:] != frame.size_hw:
             raise InvalidInputError(
                 f"want proposals of size {frame.size_hw}, got {tuple(proposals.masks.shape[1:])} from "
                 f"{type(self.proposer).__name__}"
             )
-        masks, scores = _worth_embedding(proposals, options)
+        kept, seen = _worth_looking_at(proposals, options)
         proposed = time.perf_counter()
-        regions = self._with_memory(lambda _: self._crop(frame, masks, options), options.batch_size)
+        views = self._views(frame, kept.masks[seen], options) if options.uses_clip else []
         cropped = time.perf_counter()
-        embeddings = self._with_memory(lambda batch: self._encode(regions, batch), options.batch_size)
+        embeddings = torch.zeros((len(kept), self.clip.embedding_dim), device=self.device)
+        if views:
+            seen_rows = self._with_memory(lambda batch: self._encode(views, batch), options.batch_size)
+            embeddings[seen.to(self.device)] = seen_rows.to(self.device, embeddings.dtype)
         timings = {
             "propose": proposed - start,
             "crop": cropped - proposed,
             "encode": time.perf_counter() - cropped,
         }
-        return EmbeddedFrame(frame, masks.cpu(), scores.cpu(), embeddings, timings)
+        return EmbeddedFrame(
+            frame=frame,
+            masks=kept.masks.cpu(),
+            mask_scores=kept.scores.cpu().float(),
+            embeddings=embeddings,
+            timings=timings,
+            seen=seen.cpu() & options.uses_clip,
+            soft=None if kept.soft is None else kept.soft.cpu(),
+            class_embeddings=kept.class_embeddings,
+            non_object=kept.non_object,
+            embedding_key=options.embedding_key,
+        )
 
     def label(
         self, embedded: EmbeddedFrame, vocabulary: Vocabulary, options: SegmenterOptions | None = None
@@ -161,19 +145,23 @@ class OpenVocabularySegmenter:
             The result, all tensors on the CPU; timings gain "text" and "classify" in seconds.
 
         Raises:
+            ConfigError: see `check`.
+            InvalidInputError: the frame was embedded without what the classifier needs: embed it again.
             OutOfMemoryError: the text tower does not fit.
         """
         options = self.options if options is None else options
+        self.check(options)
         start = time.perf_counter()
         text = self.encode_text(vocabulary.names, options)
         background = self._background(vocabulary, text, options)
         encoded = time.perf_counter()
-        embeddings = embedded.embeddings.to(text.device)
-        probs = mask_probabilities(
-            embeddings, text, logit_scale=self.clip.logit_scale, non_object=background
-        ).cpu()
+        probs = self._probabilities(embedded, text, background, options).cpu()
         index, scores = assign_labels(probs, _thresholds(vocabulary, options.threshold))
+        index = torch.where(embedded.masks.flatten(1).any(dim=1), index, -1)  # nothing there to point at
         ids = torch.tensor([*vocabulary.ids, UNLABELLED_ID], dtype=torch.uint8)[index]  # -1 is the last
+        similarities = None
+        if not options.uses_generator:
+            similarities = (embedded.embeddings.float().to(text.device) @ text.float().T).cpu()  # (N,K)
         timings = {
             **embedded.timings,
             "text": encoded - start,
@@ -190,7 +178,9 @@ class OpenVocabularySegmenter:
             label_ids=ids,
             scores=scores,
             timings=timings,
-            similarities=(embeddings.float() @ text.float().T).cpu(),  # (N,K)
+            similarities=similarities,
+            soft=embedded.soft,
+            options=options,
         )
 
     def encode_text(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> torch.Tensor:
@@ -207,28 +197,89 @@ class OpenVocabularySegmenter:
             torch.ones(1, 1, side, side, device=self.device),
             torch.ones(1, dtype=torch.bool, device=self.device),
         )
-        self._with_memory(lambda batch: self._encode(blank, batch), 2)
-        self.encode_text(("thing", LONE_LABEL_RIVAL, *self.options.background))
+        self._with_memory(lambda batch: self._encode([(blank.pixels, blank.masks)], batch), 2)
+        words = ("thing", self.options.others, *self.options.background)
+        self.encode_text([word for word in words if word])
 
-    def _crop(self, frame: Frame, masks: torch.Tensor, options: SegmenterOptions) -> Regions:
+    def _views(
+        self, frame: Frame, masks: torch.Tensor, options: SegmenterOptions
+    ) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
+        """What the encoder is shown of N masks: (N,3,S,S) pixels and (N,1,S,S) region masks, per view."""
         image = torch.from_numpy(np.require(frame.image_rgb, requirements=("C", "W")))  # (H,W,3)
-        return crop_regions(
-            image.to(self.device).permute(2, 0, 1),
-            masks.to(self.device),
-            size=self.clip.size,
-            fill=options.fill,
-            expand_ratio=options.expand_ratio,
-        )
+        image = image.to(self.device).permute(2, 0, 1)
+        masks = masks.to(self.device)
+
+        def crop(fill: str) -> Regions:
+            return crop_regions(
+                image,
+                masks,
+                size=self.clip.size,
+                fill=fill,  # type: ignore[arg-type]
+                expand_ratio=options.expand_ratio,
+            )
+
+        views: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+        if options.region_view != "context":
+            regions = self._with_memory(lambda _: crop(options.fill), 2)
+            views.append((regions.pixels, regions.masks if options.mask_prompts else None))
+        if options.region_view != "masked":  # tokens in place of the background would undo this view
+            views.append((self._with_memory(lambda _: crop("none"), 2).pixels, None))
+        return views
 
     @torch.no_grad()
-    def _encode(self, regions: Regions, batch: int) -> torch.Tensor:
-        if len(regions) == 0:
+    def _encode(self, views: list[tuple[torch.Tensor, torch.Tensor | None]], batch: int) -> torch.Tensor:
+        """(N, D) unit rows: the mean over the views, normalised."""
+        count = views[0][0].shape[0]
+        if count == 0:
             return torch.zeros((0, self.clip.embedding_dim), device=self.device)
-        parts = [
-            self.clip.encode_regions(regions.pixels[i : i + batch], regions.masks[i : i + batch])
-            for i in range(0, len(regions), batch)
-        ]
-        return torch.cat(parts)  # (N,D)
+        rows = []
+        for pixels, region_masks in views:
+            parts = [
+                self.clip.encode_regions(
+                    pixels[i : i + batch], None if region_masks is None else region_masks[i : i + batch]
+                )
+                for i in range(0, count, batch)
+            ]
+            rows.append(torch.cat(parts))  # (N,D)
+        return rows[0] if len(rows) == 1 else F.normalize(torch.stack(rows).mean(dim=0), dim=-1)
+
+    def _probabilities(
+        self,
+        embedded: EmbeddedFrame,
+        text: torch.Tensor,
+        background: torch.Tensor | None,
+        options: SegmenterOptions,
+    ) -> torch.Tensor:
+        """(N, K) by the chosen classifier, on the text's device."""
+        if len(embedded) == 0 or text.shape[0] == 0:
+            return torch.zeros((len(embedded), text.shape[0]), device=text.device)
+        key = embedded.embedding_key
+        if key is not None and key[:2] != options.embedding_key[:2]:
+            raise InvalidInputError(
+                f"this frame was not embedded for the classifier {options.classifier!r}: embed it again"
+            )
+        p_clip = mask_probabilities(
+            embedded.embeddings.to(text.device),
+            text,
+            logit_scale=self.clip.logit_scale,
+            non_object=background,
+        )
+        if not options.uses_generator:
+            return p_clip
+        own = embedded.class_embeddings
+        if own is None or own.shape[1] != text.shape[1]:
+            raise ConfigError(
+                f"want class embeddings as wide as the text's {text.shape[1]}, got "
+                f"{None if own is None else own.shape[1]}: generator and CLIP are not of one pair "
+                "(Swin-B goes with ViT-L/14, R101c with ViT-B/16)"
+            )
+        rivals = [rows.to(text) for rows in (background, embedded.non_object) if rows is not None]
+        p_maskformer = mask_probabilities(
+            F.normalize(own.to(text), dim=-1), text, non_object=torch.cat(rivals) if rivals else None
+        )
+        if not options.uses_clip:
+            return p_maskformer
+        return ensemble(p_maskformer, p_clip, options.clip_weight, embedded.seen.to(text.device))
 
     def _background(
         self, vocabulary: Vocabulary, text: torch.Tensor, options: SegmenterOptions
@@ -240,8 +291,8 @@ class OpenVocabularySegmenter:
         words = [word for word in options.background if word.casefold() not in asked]
         rows = self.encode_text(words, options) if words else text[:0]
         rows = rows[select_background(text, rows, options.background_max_similarity)]
-        if len(rows) == 0 and len(vocabulary) == 1:
-            rows = self.encode_text((LONE_LABEL_RIVAL,), options)
+        if len(rows) == 0 and len(vocabulary) == 1 and options.others:
+            rows = self.encode_text((options.others,), options)
         return rows
 
     def _with_memory(self, work: Callable[[int], _T], batch: int) -> _T:
@@ -261,23 +312,28 @@ class OpenVocabularySegmenter:
             ) from error
 
 
-def _worth_embedding(proposals: Proposals, options: SegmenterOptions) -> tuple[torch.Tensor, torch.Tensor]:
-    """Drops masks that are too small, then all but the best `max_masks`; the order stays."""
+def _worth_looking_at(proposals: Proposals, options: SegmenterOptions) -> tuple[Proposals, torch.Tensor]:
+    """The masks that stay, at most `max_masks`, in their order; and (N,) bool which of them CLIP may see.
+
+    Where CLIP alone names masks, those too small are dropped. Where the generator has a say, an empty mask
+    stays, as in the paper: its soft values still count in the soft semantic map.
+    """
     # Counted in NumPy where that is possible: ten times faster than a sum over bool, and in one thread.
     on_cpu = proposals.masks.device.type == "cpu"
     areas = [
         np.count_nonzero(mask.numpy()) if on_cpu else int(mask.count_nonzero()) for mask in proposals.masks
     ]
-    large = torch.tensor(
-        [i for i, area in enumerate(areas) if area >= options.min_mask_pixels],
-        dtype=torch.int64,
-        device=proposals.masks.device,
-    )
-    best = proposals.scores[large].argsort(descending=True, stable=True)[: options.max_masks]
-    kept = large[best].sort().values
-    return proposals.masks[kept], proposals.scores[kept].float()
+    large = torch.tensor([area >= options.min_mask_pixels for area in areas], dtype=torch.bool)
+    candidates = torch.arange(len(large)) if options.uses_generator else large.nonzero()[:, 0]
+    scores = proposals.scores.cpu()
+    best = scores[candidates].argsort(descending=True, stable=True)[: options.max_masks]
+    kept = candidates[best].sort().values
+    return proposals.take(kept.to(proposals.masks.device)), large[kept]
 
 
 def _thresholds(vocabulary: Vocabulary, default: float) -> torch.Tensor:
-    """(K,) the labels' own thresholds or the default."""
-    return torch.tensor([default if label.threshold is None else label.threshold for label in vocabulary])
+    """(K,) the labels' own thresholds, or the default."""
+    return torch.tensor(
+        [default if label.threshold is None else label.threshold for label in vocabulary.labels],
+        dtype=torch.float32,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 from geometry_msgs.msg import Point, Vector3
 from sensor_msgs.msg import PointCloud2, PointField, RegionOfInterest
 
-from ovseg_ros.core.compose import select_by_granularity
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.geometry import back_project, box_3d
 from ovseg_ros.errors import InvalidInputError
@@ -97,7 +95,6 @@ class Scene:
 
     header: Any
     segmentation: Any  # core.segmenter.Segmentation
-    granularity: float = 0.0  # of the label image, see core.compose.select_by_granularity; 0: all masks
 
     @cached_property
     def size_hw(self) -> tuple[int, int]:
@@ -129,16 +126,7 @@ class Scene:
     @cached_property
     def label_map(self) -> tuple[np.ndarray, np.ndarray]:
         """(H, W) uint8 label ids and (H, W) float confidence in [0, 1]."""
-        painted = self.segmentation
-        if self.granularity > 0 and len(painted.vocabulary) and len(painted.masks):
-            kept = select_by_granularity(painted.probs, self.granularity)
-            painted = dataclasses.replace(
-                painted,
-                masks=painted.masks[kept],
-                probs=painted.probs[kept],
-                label_index=painted.label_index[kept],
-            )
-        labels, confidence = painted.semantic()
+        labels, confidence = self.segmentation.semantic()
         return _array(labels).astype(np.uint8), _array(confidence)
 
     @cached_property

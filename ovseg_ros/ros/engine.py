@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +18,8 @@ from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.answers import Refused
 from ovseg_ros.ros.conversions import Scene, frame_from_messages
 from ovseg_ros.ros.frame_source import FrameSource, Shot
-from ovseg_ros.ros.parameters import PRESET_WORD, Settings
+from ovseg_ros.ros.options import options_from
+from ovseg_ros.ros.parameters import Settings
 from ovseg_ros.ros.statistics import Statistics
 
 
@@ -30,19 +30,6 @@ class Ready:
     seq: int  # of its shot; 0 for an image that came with a request
     header: Any
     embedded: Any  # core.segmenter.EmbeddedFrame
-
-
-def options_from(preset_options: Any, settings: Settings) -> Any:
-    """The preset's SegmenterOptions with what the parameters say otherwise."""
-    changes: dict[str, Any] = {}
-    for name in ("threshold", "background_max_similarity", "max_masks", "min_mask_pixels"):
-        if getattr(settings, name) > 0:
-            changes[name] = getattr(settings, name)
-    words: list[str] = []
-    for word in settings.background_labels:
-        words += list(preset_options.background) if word == PRESET_WORD else [word] if word else []
-    changes["background"] = tuple(dict.fromkeys(words))
-    return dataclasses.replace(preset_options, **changes)
 
 
 class Engine:
@@ -118,6 +105,8 @@ class Engine:
             Exception: whatever this frame made the model raise; the same, without work, when asked again.
         """
         ready = self._ready
+        if ready is not None and ready.embedded.embedding_key != self._options().embedding_key:
+            ready = None  # a parameter changed what is looked at
         if ready is not None and ready.seq > after and not self._stale_s(ready.header):
             return ready
         shot = self.source.newest()
@@ -175,13 +164,21 @@ class Engine:
     def label(self, ready: Ready, vocabulary: Any) -> Scene:
         """Labels an embedded frame with the words of `vocabulary`, one immutable snapshot."""
         segmentation = self.segmenter.label(ready.embedded, vocabulary, self._options())
-        return Scene(ready.header, segmentation, self._settings().granularity)
+        return Scene(ready.header, segmentation)
 
     def encode(self, labels: list[str], *, verbatim: bool) -> Any:
         """The (K, D) text embeddings of labels, through the preset's templates or as they stand."""
         if verbatim:
             return self.segmenter.clip.encode_text(labels, BARE_TEMPLATE)
         return self.segmenter.encode_text(labels)
+
+    def check(self, settings: Settings) -> None:
+        """Refuses settings this model cannot follow.
+
+        Raises:
+            ConfigError: a classifier that this preset's proposals do not serve.
+        """
+        self.segmenter.check(options_from(self.segmenter.options, settings))
 
     def _options(self) -> Any:
         return options_from(self.segmenter.options, self._settings())

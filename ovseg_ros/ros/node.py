@@ -30,6 +30,7 @@ from ovseg_ros.ros.find_object import FindObjectServer
 from ovseg_ros.ros.frame_source import FrameSource
 from ovseg_ros.ros.inputs import Inputs
 from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitions
+from ovseg_ros.ros.options import options_from
 from ovseg_ros.ros.outputs import Outputs
 from ovseg_ros.ros.parameters import NodeParameters, Settings
 from ovseg_ros.ros.queries import Queries
@@ -161,6 +162,7 @@ class OvsegNode(LifecycleNode):
         settings = self.settings
         try:
             segmenter = self._make_segmenter(settings)
+            segmenter.check(options_from(segmenter.options, settings))
             segmenter.warm_up()
         except OvsegError as error:
             self.get_logger().error(f"cannot load preset {settings.preset!r}: {error}")
@@ -270,6 +272,8 @@ class OvsegNode(LifecycleNode):
             rejected = self._words_of(new)[1]
             if rejected:
                 raise ConfigError("; ".join(f"vocabulary: {r.name!r}: {r.reason}" for r in rejected))
+        if self.engine is not None:
+            self.engine.check(new)
 
     def _apply_settings(self, old: Settings, new: Settings) -> None:
         if self.engine is not None:

@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ovseg_ros.core.options import CLASSIFIERS, REGION_VIEWS, SEMANTIC_KINDS
 from ovseg_ros.errors import ConfigError
+from ovseg_ros.models.template_sets import TEMPLATE_SETS
 
-PRESET_WORD = "preset"  # in background_labels: "the preset's own list stands here"
+PRESET_WORD = "preset"  # "as the preset says"; in background_labels: "the preset's own list stands here"
 
 
 def _row(
@@ -89,11 +91,49 @@ class Settings:
         low=0,
         high=1,
     )
+    others: str = _row(
+        PRESET_WORD,
+        "Competes with a single word that no background word competes with; empty: nothing does; the word "
+        "preset: the preset's.",
+    )
+    templates: str = _row(
+        PRESET_WORD,
+        "Sentences a word is put into: the word alone, one sentence, ViLD's 14, OpenAI's 80 for ImageNet.",
+        choices=(PRESET_WORD, *TEMPLATE_SETS),
+    )
+    classifier: str = _row(
+        PRESET_WORD,
+        "Who names masks: clip on the regions, the maskformer's own class embeddings, or the ensemble of "
+        "both. The last two need a preset whose proposals are of kind ovseg_maskformer.",
+        choices=(PRESET_WORD, *CLASSIFIERS),
+    )
+    clip_weight: float = _row(
+        -1.0,
+        "The ensemble's exponent of CLIP, 1 less it is the MaskFormer's; -1: the preset's.",
+        low=-1,
+        high=1,
+    )
+    region_view: str = _row(
+        PRESET_WORD,
+        "What CLIP sees of a mask: masked, its background filled; context, the box with its background; "
+        "both, the mean of the two embeddings.",
+        choices=(PRESET_WORD, *REGION_VIEWS),
+    )
+    mask_prompts: str = _row(
+        PRESET_WORD,
+        "Whether learned tokens stand in for background patches: on, off.",
+        choices=(PRESET_WORD, "on", "off"),
+    )
+    semantic: str = _row(
+        PRESET_WORD,
+        "label_image from binary masks that got a label, or from all soft masks, as benchmarks do.",
+        choices=(PRESET_WORD, *SEMANTIC_KINDS),
+    )
     granularity: float = _row(
-        0.0,
-        "In label_image: 0 paints every labelled mask; more leaves out masks whose probability is below "
-        "this part of their label's best; 1 paints the best mask of each label alone.",
-        low=0,
+        -1.0,
+        "In label_image: 0 paints every labelled mask; more leaves out masks whose probability is at most "
+        "this part of their label's best; 1 paints the best mask of each label alone; -1: the preset's.",
+        low=-1,
         high=1,
     )
     max_masks: int = _row(
