@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovseg_ros import __version__
+from ovseg_ros.app import web
 from ovseg_ros.errors import OvsegError
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--summary", action="store_true", help="leave out the lines per word")
     demo.add_argument("--report-only", action="store_true", help="exit 0 whatever was reached")
     demo.set_defaults(run=_evaluate_demo)
+
+    web.add_parser(commands)
     return parser
 
 

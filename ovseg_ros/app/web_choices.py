@@ -1,0 +1,156 @@
+"""What `ovseg web` offers: presets that can run here and now, and examples to press."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ovseg_ros.core.segmenter import SegmenterOptions
+from ovseg_ros.errors import InvalidInputError, OvsegError
+from ovseg_ros.evaluate.demo import recording_folder
+from ovseg_ros.evaluate.recording import depth_to_mm, read_recording
+from ovseg_ros.models.files import files_of, find_file
+from ovseg_ros.models.presets import list_presets, preset_path, read_preset
+
+GENERATORS = {
+    "depth_clusters": "depth clusters (needs depth)",
+    "sam": "Segment Anything",
+    "maskformer": "MaskFormer",
+    "ovseg_maskformer": "OVSeg's MaskFormer",
+    "union": "union of several",
+}
+"""Proposer kinds of presets in words for people; others are shown as they are."""
+
+
+@dataclass(frozen=True)
+class PresetChoice:
+    """A preset as the page offers it.
+
+    Attributes:
+        name: what `load_preset` takes.
+        title: name and purpose for the drop-down.
+        generator: its proposal generator, in words.
+        threshold: its own, in [0, 1].
+        missing: files it needs and this machine lacks; () where it can run.
+    """
+
+    name: str
+    title: str
+    generator: str
+    threshold: float
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """Something to press: files, words and settings that belong together."""
+
+    title: str
+    image: Path
+    depth: Path
+    camera: str
+    words: str
+    preset: str
+
+
+@dataclass(frozen=True)
+class _Source:
+    title: str
+    recording: str
+    frame: int
+    words: str
+    preset: str
+
+
+_SOURCES = (
+    _Source("Tabletop: teapot, mug", "demo/tabletop", 10, "teapot, mug", "mini"),
+    _Source("Tabletop: things to cook with", "demo/tabletop", 0, "moka pot, frying pan, bowl", "mini"),
+    _Source("Garage: motorcycle, door, shelf", "demo/garage", 0, "motorcycle, door, shelf", "lite"),
+)
+
+
+def preset_choices(
+    first: str, weights_dir: Path | None = None
+) -> tuple[list[PresetChoice], list[PresetChoice]]:
+    """Presets whose weights are here, `first` at the head, and bundled ones whose weights are not.
+
+    Args:
+        first: name or path of a preset; it stays in the first list whatever it lacks, loading it will say.
+        weights_dir: as for `load_preset`.
+
+    Raises:
+        ConfigError: `first` is neither a bundled preset nor a preset file.
+    """
+    head = _choice(first, weights_dir)
+    rest = [_choice(name, weights_dir) for name in list_presets() if name != first]
+    return [head, *(c for c in rest if not c.missing)], [c for c in rest if c.missing]
+
+
+def _choice(name: str, weights_dir: Path | None) -> PresetChoice:
+    path = preset_path(name)
+    preset: dict[str, Any] = read_preset(path)
+    kind = str(preset["proposer"]["kind"])
+    options = preset.get("options") or {}
+    missing = tuple(file.name for file in files_of(name) if find_file(file.name, weights_dir) is None)
+    generator = GENERATORS.get(kind, kind.replace("_", " "))
+    return PresetChoice(
+        name=name,
+        title=f"{path.stem}: {generator}",
+        generator=generator,
+        threshold=float(options.get("threshold", SegmenterOptions().threshold)),
+        missing=missing,
+    )
+
+
+def write_examples(folder: Path, presets: list[str]) -> list[Example]:
+    """Writes frames of the bundled recordings as PNG files, colour and 16-bit depth.
+
+    Args:
+        folder: where to; made if needed.
+        presets: those on offer; examples for others are left out.
+
+    Returns:
+        The examples; fewer, or none, where the recordings were not installed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    examples = []
+    for number, source in enumerate(_SOURCES):
+        if source.preset not in presets:
+            continue
+        try:
+            frame = next(
+                recorded.frame
+                for i, recorded in enumerate(read_recording(recording_folder(source.recording)))
+                if i == source.frame
+            )
+        except (InvalidInputError, OSError, StopIteration):  # `pip install` leaves the recordings out
+            continue
+        if frame.depth_m is None or frame.intrinsics is None:
+            continue
+        stem = f"{number + 1}_{Path(source.recording).name}"
+        image, depth = folder / f"{stem}.png", folder / f"{stem}_depth.png"
+        write_png(image, frame.image_rgb[:, :, ::-1])
+        write_png(depth, depth_to_mm(frame.depth_m))
+        k = frame.intrinsics
+        camera = f"{k.fx:.1f}, {k.fy:.1f}, {k.cx:.1f}, {k.cy:.1f}"
+        examples.append(Example(source.title, image, depth, camera, source.words, source.preset))
+    return examples
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Writes (H, W, 3) uint8 BGR or (H, W) uint16.
+
+    Raises:
+        OvsegError: the file cannot be written.
+    """
+    encoded, data = cv2.imencode(".png", np.ascontiguousarray(pixels))
+    if not encoded:
+        raise OvsegError(f"cannot encode {path}")
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise OvsegError(f"cannot write {path}: {error}; is there space left?") from error

@@ -1,0 +1,189 @@
+"""What `ovseg web` computes: uploads and words in, an answer out. Without Gradio.
+
+The costly half, masks and their embeddings, is kept for the last image of each preset: other words, another
+threshold or another granularity then cost one text encoding and one matrix product.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ovseg_ros.app.web_images import read_frame
+from ovseg_ros.app.web_results import Answer, legend, map_picture, mask_table, timing_line, what_is_missing
+from ovseg_ros.core.frame import Frame
+from ovseg_ros.core.overlay import draw_overlay
+from ovseg_ros.core.query import parse_query
+from ovseg_ros.core.segmentation import EmbeddedFrame
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
+from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.errors import InvalidInputError, OvsegError
+
+Loader = Callable[[str], OpenVocabularySegmenter]
+
+MAX_LOADED = 2
+"""Presets held in memory at once, each with its last image; the one unused for longest goes."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a person has filled in.
+
+    Attributes:
+        image: the uploaded picture, None before there is one.
+        words: class names as typed.
+        preset: name or path.
+        granularity: in [0, 1]; 0 coarse, 1 precise.
+        threshold: in [0, 1].
+        depth: 16-bit depth image, None without.
+        field_of_view_deg: horizontal, for the depth; None takes the usual one.
+        camera: "fx, fy, cx, cy", blank to go by the field of view.
+    """
+
+    image: Path | None
+    words: str
+    preset: str
+    granularity: float
+    threshold: float
+    depth: Path | None = None
+    field_of_view_deg: float | None = None
+    camera: str = ""
+
+
+class Inference:
+    """Answers, one request at a time, whichever threads ask."""
+
+    def __init__(self, load: Loader) -> None:
+        """`load` makes a preset's segmenter; it is called once per preset while that stays in memory."""
+        self._load = load
+        self._lock = threading.Lock()
+        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
+
+    def preload(self, preset: str) -> None:
+        """Loads a preset now, so that the first answer comes soon.
+
+        Raises:
+            OvsegError: whatever `load` raises.
+        """
+        with self._lock:
+            self._segmenter(preset)
+
+    def answer(self, inputs: Inputs) -> Answer:
+        """Never raises: what is wrong with the input stands in `Answer.error`, bugs go to the log."""
+        try:
+            return self._answer(inputs)
+        except OvsegError as error:
+            return Answer(error=str(error))
+        except Exception as error:
+            _log.exception("the request failed")
+            return Answer(error=f"the program failed ({type(error).__name__}); its terminal says where")
+
+    def _answer(self, inputs: Inputs) -> Answer:
+        if inputs.image is None:
+            raise InvalidInputError("upload an image first, or press one of the examples")
+        vocabulary, remarks = read_words(inputs.words)
+        frame, converted = read_frame(inputs.image, inputs.depth, inputs.field_of_view_deg, inputs.camera)
+        start = time.perf_counter()
+        with self._lock:
+            loaded = self._segmenter(inputs.preset)
+            _check_depth(loaded.segmenter, frame, inputs.preset)
+            embedded, reused = loaded.embed(frame)
+            options = chosen_options(loaded.segmenter.options, inputs.threshold, inputs.granularity)
+            result = loaded.segmenter.label(embedded, vocabulary, options)
+        label_ids, _ = result.semantic()
+        return Answer(
+            map_rgb=map_picture(frame.image_rgb, label_ids),
+            overlay_rgb=draw_overlay(frame.image_rgb, result),
+            legend=legend(result, label_ids),
+            masks=mask_table(result),
+            remarks=(*converted, *remarks, *what_is_missing(result)),
+            timing=timing_line(result, reused, time.perf_counter() - start),
+            reused=reused,
+        )
+
+    def _segmenter(self, preset: str) -> _Loaded:
+        if preset in self._loaded:
+            self._loaded.move_to_end(preset)
+            return self._loaded[preset]
+        while len(self._loaded) >= MAX_LOADED:
+            self._loaded.popitem(last=False)
+        self._loaded[preset] = _Loaded(self._load(preset))
+        return self._loaded[preset]
+
+
+class _Loaded:
+    """A segmenter and the last image it embedded."""
+
+    def __init__(self, segmenter: OpenVocabularySegmenter) -> None:
+        self.segmenter = segmenter
+        self._last: tuple[str, EmbeddedFrame] | None = None
+
+    def embed(self, frame: Frame) -> tuple[EmbeddedFrame, bool]:
+        """The frame's masks and embeddings, and whether they are those of the last call."""
+        key = content_hash(frame)
+        if self._last is not None and self._last[0] == key:
+            return self._last[1], True
+        self._last = None  # the old one's memory goes before the new one takes its own
+        embedded = self.segmenter.embed(frame)
+        self._last = (key, embedded)
+        return embedded, False
+
+
+def read_words(text: str) -> tuple[Vocabulary, list[str]]:
+    """Class names as typed; their order, case, repetitions and blanks make no difference.
+
+    Returns:
+        The vocabulary, sorted by name, and a sentence about each name that was refused.
+
+    Raises:
+        InvalidInputError: no name at all, or none that can be taken.
+    """
+    names = parse_query(text or "")
+    if not names:
+        raise InvalidInputError("type at least one class name, for example: teapot, mug")
+    vocabulary, rejected = Vocabulary.empty().replace(sorted({name.lower() for name in names}))
+    remarks = [f"“{one.name}” was not taken: {one.reason}" for one in rejected]
+    if not vocabulary.labels:
+        raise InvalidInputError("no class name is left: " + "; ".join(remarks))
+    return vocabulary, remarks
+
+
+def chosen_options(options: SegmenterOptions, threshold: float, granularity: float) -> SegmenterOptions:
+    """The preset's options with what the sliders say.
+
+    Raises:
+        ConfigError: a value outside [0, 1].
+    """
+    changes = {"threshold": float(threshold), "granularity": float(granularity)}
+    known = {field.name for field in dataclasses.fields(options)}
+    return dataclasses.replace(options, **{name: v for name, v in changes.items() if name in known})
+
+
+def content_hash(frame: Frame) -> str:
+    """The same for frames of the same pixels, depth and intrinsics, another for others."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (frame.image_rgb, frame.depth_m):
+        digest.update(repr(None if part is None else part.shape).encode())
+        if part is not None:
+            digest.update(np.ascontiguousarray(part))
+    digest.update(repr(frame.intrinsics).encode())
+    return digest.hexdigest()
+
+
+def _check_depth(segmenter: OpenVocabularySegmenter, frame: Frame, preset: str) -> None:
+    if frame.depth_m is None and getattr(segmenter.proposer, "needs_depth", False):
+        raise InvalidInputError(
+            f"the preset {Path(preset).stem} cuts its masks from depth: add a depth image (16-bit PNG in "
+            "millimetres, registered to the image), choose a preset that needs none, or press an example"
+        )

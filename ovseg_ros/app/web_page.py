@@ -1,0 +1,292 @@
+"""The layout of `ovseg web`: fields, buttons, what happens on which event. Imports Gradio.
+
+What is computed is in `web_inference`, how it looks as HTML in `web_html`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ovseg_ros.app.web_choices import Example, PresetChoice
+from ovseg_ros.app.web_html import hint_html, legend_html, message_html, table_html
+from ovseg_ros.app.web_images import DEFAULT_FIELD_OF_VIEW_DEG
+from ovseg_ros.app.web_inference import Inference, Inputs
+from ovseg_ros.core.query import MAX_QUERY_BYTES
+
+TITLE = "ovseg: find things by name"
+_ABOUT = (
+    "# Find things by name\n"
+    "Upload a picture and type what to look for, in any words: the proposal generator cuts out whatever "
+    "stands out, and a CLIP adapted to masked images says which word each mask is."
+)
+_HINT = "Press an example, or upload an image, type class names and press Submit."
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """What a person fills in, in the order of `Inputs`."""
+
+    image: gr.Image
+    words: gr.Textbox
+    preset: gr.Dropdown
+    granularity: gr.Slider
+    threshold: gr.Slider
+    depth: gr.File
+    field_of_view: gr.Number
+    camera: gr.Textbox
+    generator: gr.Dropdown
+
+    def inputs(self) -> list[Any]:
+        """Those that `Inputs` takes."""
+        return [
+            self.image,
+            self.words,
+            self.preset,
+            self.granularity,
+            self.threshold,
+            self.depth,
+            self.field_of_view,
+            self.camera,
+        ]
+
+
+def build_page(
+    inference: Inference,
+    choices: Sequence[PresetChoice],
+    *,
+    missing: Sequence[PresetChoice] = (),
+    examples: Sequence[Example] = (),
+) -> gr.Blocks:
+    """Lays out the page.
+
+    Args:
+        inference: answers the requests.
+        choices: presets on offer, at least one; the first is chosen at the start.
+        missing: presets that lack weights here, named with the command that gets them.
+        examples: what can be pressed; its presets must be among `choices`.
+
+    Returns:
+        The page, to be served; analytics are off.
+    """
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+        gr.Markdown(_ABOUT, elem_id="title")
+        with gr.Row():
+            with gr.Column(scale=2, min_width=360):
+                fields, submit, buttons = _left(choices, missing, examples)
+            with gr.Column(scale=5, min_width=560):
+                outputs = _right()
+        _wire(inference, choices, examples, fields, submit, buttons, outputs)
+    page.queue(default_concurrency_limit=1, max_size=32)
+    return page
+
+
+def _left(
+    choices: Sequence[PresetChoice], missing: Sequence[PresetChoice], examples: Sequence[Example]
+) -> tuple[_Fields, gr.Button, list[gr.Button]]:
+    first = choices[0]
+    buttons = []
+    if examples:
+        gr.Markdown("**Examples**, one click each", elem_id="examples-title")
+        with gr.Row(elem_id="examples"):
+            buttons = [
+                gr.Button(
+                    example.title, icon=example.image, size="sm", min_width=150, elem_id=f"example-{number}"
+                )
+                for number, example in enumerate(examples)
+            ]
+    image = gr.Image(
+        label="Image",
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "clipboard"],
+        height=230,
+        elem_id="image",
+    )
+    # Gradio would decode the file here and fail with a message of its own on files that are no pictures. (Not
+    # by a subclass: Gradio writes a .pyi file beside the module of each subclass.)
+    image.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
+    words = gr.Textbox(
+        label="Class names",
+        info="separated by commas; any words",
+        placeholder="teapot, mug",
+        max_length=MAX_QUERY_BYTES,
+        elem_id="words",
+    )
+    submit = gr.Button("Submit", variant="primary", elem_id="submit")
+    with gr.Row():
+        preset = gr.Dropdown(
+            [(choice.title, choice.name) for choice in choices],
+            value=first.name,
+            label="Preset",
+            interactive=True,
+            min_width=150,
+            elem_id="preset",
+        )
+        generator = gr.Dropdown(
+            [first.generator],
+            value=first.generator,
+            label="Proposal generator",
+            interactive=False,
+            min_width=150,
+            elem_id="generator",
+        )
+    if missing:
+        names = ", ".join(choice.name for choice in missing)
+        gr.Markdown(f"Not here yet: {names} (`ovseg download {missing[0].name}`)", elem_id="missing")
+    granularity = gr.Slider(
+        0.0,
+        1.0,
+        value=0.0,
+        step=0.01,
+        label="Granularity",
+        info="0 coarse: every mask with a word; 1 precise: the one best mask of each word",
+        elem_id="granularity",
+    )
+    threshold = gr.Slider(
+        0.0,
+        1.0,
+        value=first.threshold,
+        step=0.01,
+        label="Threshold",
+        info="probability from which a mask gets a word",
+        elem_id="threshold",
+    )
+    with gr.Accordion("Depth", open=True, elem_id="depth-part"):
+        depth = gr.File(
+            label="Depth image: 16-bit PNG in millimetres, registered to the image",
+            file_types=[".png", ".tif", ".tiff", ".npy"],
+            height=110,
+            elem_id="depth",
+        )
+        with gr.Row():
+            field_of_view = gr.Number(
+                DEFAULT_FIELD_OF_VIEW_DEG,
+                label="Horizontal field of view (degrees)",
+                info="a guess will do",
+                min_width=130,
+                elem_id="field-of-view",
+            )
+            camera = gr.Textbox(
+                label="or fx, fy, cx, cy (pixels)",
+                info="wins over the field of view",
+                placeholder="580, 580, 320, 240",
+                max_length=200,
+                min_width=130,
+                elem_id="camera",
+            )
+    fields = _Fields(image, words, preset, granularity, threshold, depth, field_of_view, camera, generator)
+    return fields, submit, buttons
+
+
+def _right() -> list[Any]:
+    message = gr.HTML(hint_html(_HINT), elem_id="message")
+    with gr.Row():
+        pictures = [
+            gr.Image(
+                label=label,
+                format="png",
+                interactive=False,
+                buttons=["download", "fullscreen"],
+                min_width=260,
+                elem_id=name,
+            )
+            for label, name in (("Segmentation map", "map"), ("Overlay", "overlay"))
+        ]
+    legend = gr.HTML("", elem_id="legend")
+    table = gr.HTML("", elem_id="table")
+    return [message, *pictures, legend, table, gr.State(False)]
+
+
+def _wire(
+    inference: Inference,
+    choices: Sequence[PresetChoice],
+    examples: Sequence[Example],
+    fields: _Fields,
+    submit: gr.Button,
+    buttons: Sequence[gr.Button],
+    outputs: list[Any],
+) -> None:
+    """Connects events with functions; those that need the networks wait for each other."""
+    by_name = {choice.name: choice for choice in choices}
+    answered = outputs[-1]
+
+    def answer(*values: Any) -> list[Any]:
+        given = inference.answer(_inputs(*values))
+        return [
+            message_html(given),
+            given.map_rgb,
+            given.overlay_rgb,
+            legend_html(given.legend),
+            table_html(given.masks),
+            not given.error,
+        ]
+
+    def answer_again(was_answered: bool, *values: Any) -> list[Any]:
+        return answer(*values) if was_answered else [gr.skip()] * len(outputs)
+
+    def of_preset(name: str) -> list[Any]:
+        choice = by_name[name]
+        return [gr.Dropdown(choices=[choice.generator], value=choice.generator), choice.threshold]
+
+    networks: dict[str, Any] = {
+        "outputs": outputs,
+        "concurrency_id": "networks",
+        "concurrency_limit": 1,
+        "show_progress_on": outputs[1:3],
+        "api_visibility": "private",
+    }
+    at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    gr.on([submit.click, fields.words.submit], answer, fields.inputs(), **networks)
+    gr.on(
+        [fields.threshold.release, fields.granularity.release],
+        answer_again,
+        [answered, *fields.inputs()],
+        trigger_mode="always_last",
+        **networks,
+    )
+    of_the_preset = [fields.generator, fields.threshold]
+    fields.preset.input(of_preset, fields.preset, of_the_preset, **at_once)
+    filled = [*fields.inputs()[:3], *fields.inputs()[5:], *of_the_preset]
+    for button, example in zip(buttons, examples, strict=True):
+
+        def fill(example: Example = example) -> list[Any]:
+            files = [str(example.image), example.words, example.preset, str(example.depth)]
+            return [*files, gr.skip(), example.camera, *of_preset(example.preset)]
+
+        button.click(fill, None, filled, **at_once).then(answer, fields.inputs(), **networks)
+
+    names = {example.depth.name for example in examples}
+
+    def forget_example(depth: str | None, camera: str) -> list[Any]:
+        """An example's depth does not belong to a picture that is uploaded after it."""
+        return [None, ""] if depth and Path(depth).name in names else [depth, camera]
+
+    belonging = [fields.depth, fields.camera]
+    fields.image.upload(forget_example, belonging, belonging, **at_once)
+
+
+def _inputs(
+    image: str | None,
+    words: str | None,
+    preset: str,
+    granularity: float,
+    threshold: float,
+    depth: str | None,
+    field_of_view: float | None,
+    camera: str | None,
+) -> Inputs:
+    return Inputs(
+        image=None if image is None else Path(image),
+        words=words or "",
+        preset=preset,
+        granularity=granularity,
+        threshold=threshold,
+        depth=None if depth is None else Path(depth),
+        field_of_view_deg=field_of_view,
+        camera=camera or "",
+    )
