@@ -54,6 +54,25 @@ def ensure_torchvision() -> bool:
     return False
 
 
+def ensure_nms() -> bool:
+    """Makes `torchvision.ops.nms` and `batched_nms` work, with the stand-in where it must be.
+
+    torchvision's own functions ask whether its extension was loaded before they call an operator by name. To
+    answer for it torchvision must be imported, which takes a second; so this is apart from
+    `ensure_torchvision`, for those who suppress boxes.
+
+    Returns:
+        As `ensure_torchvision`. The operators on regions of interest have no stand-in and still fail, by
+        name.
+    """
+    if ensure_torchvision():
+        return True
+    import torchvision.extension
+
+    torchvision.extension._has_ops = lambda: True
+    return False
+
+
 def nms(dets: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
     """Greedy non-maximum suppression.
 

@@ -1,0 +1,297 @@
+"""Masks from Segment Anything (Kirillov et al., 2023): of everything in view, or of what a caller points at.
+
+Source: segment-anything, `automatic_mask_generator.py` and `predictor.py`, which do the work here.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import weakref
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ovseg_ros.core.frame import Frame, Proposals
+from ovseg_ros.core.soft_masks import SoftMasks
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.proposals.sam_options import SamOptions
+from ovseg_ros.proposals.sam_precision import (
+    Precision,
+    PrecisionReport,
+    SamInPrecision,
+    check_device,
+    check_precision,
+)
+from ovseg_ros.proposals.sam_prompts import ArrayLike, Prompts, read_prompts
+
+__all__ = ["Multimask", "SamOptions", "SamProposals", "working_size"]
+
+if TYPE_CHECKING:
+    from segment_anything import SamAutomaticMaskGenerator, SamPredictor
+    from segment_anything.modeling import Sam
+
+_LOG = logging.getLogger(__name__)
+
+Multimask = Literal["best", "all", "single"]
+
+_MASKS_PER_POINT = 3
+_BATCH_PIXELS = 1 << 28  # of float32 mask logits at once: 1 GiB. 64 points on 1280 x 960 fit.
+_LARGEST_SIDE = 16384  # the library counts the pixels of a row in 16 bits
+_OURS = ("precision", "precision_tolerance", "long_side")  # all else is the library's
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    """What the encoder made of one frame, for prompts that follow."""
+
+    frame: weakref.ref[Frame]
+    predictor: SamPredictor
+    working_hw: tuple[int, int]
+
+
+class SamProposals:
+    """Proposes everything Segment Anything sees, from the image alone; a score is its predicted IoU.
+
+    The network's mode and gradients stay as they are; nothing is trained here. Where a device runs out of
+    memory, torch's own `OutOfMemoryError` comes through, after which the next frame is a fresh start.
+    """
+
+    needs_depth: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        sam: Sam,
+        options: SamOptions | None = None,
+        device: str | torch.device = "cpu",
+        *,
+        check: bool | None = None,
+    ) -> None:
+        """Puts the network on its device and, in 16 bits, sees whether it can be trusted there.
+
+        Args:
+            sam: built and loaded, see `models.sam.load_sam`; moved to `device`.
+            options: see `SamOptions`.
+            device: where it runs.
+            check: compare with float32 now, and stay with float32 (and a warning) where they do not agree;
+                None does so where precision is not fp32 and the device is no CPU.
+
+        Raises:
+            ConfigError: the device cannot do the precision asked for.
+        """
+        self.options = SamOptions() if options is None else options
+        self.device = torch.device(device)
+        check_device(self.options.precision, self.device)
+        self.sam = sam.to(self.device)
+        self.precision: Precision = self.options.precision
+        self.precision_report: PrecisionReport | None = None
+        if check is None:
+            check = self.device.type != "cpu"
+        if check and self.precision != "fp32":
+            self._trust()
+        self._model = SamInPrecision(self.sam, self.precision)
+        self._embedded: _Embedded | None = None
+
+    def _trust(self) -> None:
+        report = check_precision(self.sam, self.precision, tolerance=self.options.precision_tolerance)
+        self.precision_report = report
+        if report.agrees:
+            _LOG.info("Segment Anything on %s: %s", self.device, report)
+        else:
+            _LOG.warning("Segment Anything on %s stays with fp32: %s", self.device, report)
+            self.precision = "fp32"
+
+    def propose(self, frame: Frame) -> Proposals:
+        """Masks of everything the grid of points finds.
+
+        Args:
+            frame: depth is not looked at.
+
+        Returns:
+            N >= 0 masks on the CPU, none of them empty, in the library's order; scores are the predicted IoU
+            cut to [0, 1].
+
+        Raises:
+            torch.OutOfMemoryError: as it comes.
+        """
+        working = working_size(frame.size_hw, self.sam.image_encoder.img_size, self.options.long_side)
+        generator = self._generator(working)
+        records = generator.generate(_resized(frame.image_rgb, working))
+        return _proposals(records, frame.size_hw)
+
+    def propose_at(
+        self,
+        frame: Frame,
+        *,
+        boxes_xyxy: ArrayLike | None = None,
+        points_xy: ArrayLike | None = None,
+        point_labels: ArrayLike | None = None,
+        multimask: Multimask = "best",
+    ) -> Proposals:
+        """Masks of what boxes or points show; with both, box i and points i are one prompt.
+
+        The image is encoded once per `Frame` object, however often this is called on it.
+
+        Args:
+            frame: its image must not be written to between calls.
+            boxes_xyxy: (N, 4) left, top, right, bottom in pixels of the image, on the image.
+            points_xy: (N, 2), one point per prompt, or (N, P, 2), in pixels.
+            point_labels: shaped as the points without their last axis: 1 on the thing, 0 off it, -1 padding;
+                None means 1.
+            multimask: "best" of the network's three answers by predicted IoU; "all" three, one after another
+                (3 N masks); "single", its one answer for prompts that leave no doubt.
+
+        Returns:
+            A mask per prompt in their order, empty where nothing reached the cut, with soft masks; none for
+            N = 0. All on the CPU.
+
+        Raises:
+            InvalidInputError: see `read_prompts`; or another `multimask`.
+            torch.OutOfMemoryError: as it comes.
+        """
+        if multimask not in get_args(Multimask):
+            raise InvalidInputError(
+                f"want multimask one of {', '.join(get_args(Multimask))}, got {multimask!r}"
+            )
+        prompts = read_prompts(frame.size_hw, boxes_xyxy, points_xy, point_labels)
+        if len(prompts) == 0:
+            return Proposals.empty(*frame.size_hw)
+        embedded = self._embed(frame)
+        batch = _batch_size(self.options.points_per_batch, frame.size_hw)
+        parts = [
+            self._prompted(embedded, frame.size_hw, _slice(prompts, start, batch), multimask)
+            for start in range(0, len(prompts), batch)
+        ]
+        masks, scores, logits = (torch.cat(column) for column in zip(*parts))
+        side = self.sam.image_encoder.img_size
+        soft = SoftMasks(logits, (side, side), tuple(embedded.predictor.input_size))
+        return Proposals(masks, scores, soft)
+
+    def _generator(self, working_hw: tuple[int, int]) -> SamAutomaticMaskGenerator:
+        """The library's generator for images of one size."""
+        from ovseg_ros.proposals.sam_generator import MaskGenerator, usable_crop_layers
+
+        settings = {name: value for name, value in asdict(self.options).items() if name not in _OURS}
+        settings["points_per_batch"] = _batch_size(self.options.points_per_batch, working_hw)
+        settings["crop_n_layers"] = usable_crop_layers(
+            working_hw,
+            self.options.crop_n_layers,
+            self.options.crop_overlap_ratio,
+            self.sam.image_encoder.img_size,
+        )
+        # Run lengths take a thousandth of the masks' memory until they are wanted.
+        return MaskGenerator(self._model, output_mode="uncompressed_rle", **settings)
+
+    def _embed(self, frame: Frame) -> _Embedded:
+        kept = self._embedded
+        if kept is not None and kept.frame() is frame:
+            return kept
+        from segment_anything import SamPredictor
+
+        self._embedded = kept = None  # the old embedding's memory first
+        working = working_size(frame.size_hw, self.sam.image_encoder.img_size, self.options.long_side)
+        predictor = SamPredictor(self._model)
+        predictor.set_image(_resized(frame.image_rgb, working))
+        self._embedded = embedded = _Embedded(weakref.ref(frame, self._forget), predictor, working)
+        return embedded
+
+    def _forget(self, gone: weakref.ref[Frame]) -> None:
+        if self._embedded is not None and self._embedded.frame is gone:
+            self._embedded = None
+
+    @torch.no_grad()
+    def _prompted(
+        self, embedded: _Embedded, size_hw: tuple[int, int], prompts: Prompts, multimask: Multimask
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(M,H,W) masks, (M,) scores and (M,h,w) logits of one batch, on the CPU."""
+        scale = np.array(embedded.working_hw[::-1]) / size_hw[::-1]  # (x, y)
+        predictor, working = embedded.predictor, embedded.working_hw
+        points = labels = boxes = None
+        if prompts.points_xy is not None:
+            scaled = predictor.transform.apply_coords(prompts.points_xy * scale, working)  # (N,P,2)
+            points = torch.as_tensor(scaled, dtype=torch.float32, device=self.device)
+            labels = torch.as_tensor(prompts.labels, dtype=torch.int, device=self.device)
+        if prompts.boxes_xyxy is not None:
+            scaled = predictor.transform.apply_boxes(prompts.boxes_xyxy * np.tile(scale, 2), working)  # (N,4)
+            boxes = torch.as_tensor(scaled, dtype=torch.float32, device=self.device)
+        sparse, dense = self._model.prompt_encoder(
+            points=None if points is None else (points, labels), boxes=boxes, masks=None
+        )
+        logits, scores = self._model.mask_decoder(
+            image_embeddings=predictor.get_image_embedding(),
+            image_pe=self._model.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask != "single",
+        )  # (N,3|1,h,w), (N,3|1)
+        if multimask == "best":
+            rows, best = torch.arange(len(scores), device=scores.device), scores.argmax(dim=1)
+            logits, scores = logits[rows, best][:, None], scores[rows, best][:, None]
+        full = self._model.postprocess_masks(logits, predictor.input_size, size_hw)
+        masks = full > self._model.mask_threshold
+        return masks.flatten(0, 1).cpu(), scores.flatten().clamp(0, 1).cpu(), logits.flatten(0, 1).cpu()
+
+
+def working_size(size_hw: tuple[int, int], image_size: int, long_side: int | None) -> tuple[int, int]:
+    """(H, W) in which an image is looked at.
+
+    Args:
+        size_hw: of the image.
+        image_size: side of the network's input.
+        long_side: see `SamOptions`.
+
+    Returns:
+        `size_hw` where that does; else shrunk, and a side of which the network's input would keep nothing
+        stretched so that one pixel of it remains.
+    """
+    long = max(size_hw)
+    target = min(long, _LARGEST_SIDE if long_side is None else min(long_side, _LARGEST_SIDE))
+    least = -(-target // image_size)
+    height, width = (max(least, math.floor(side * target / long + 0.5)) for side in size_hw)
+    return height, width
+
+
+def _resized(image: npt.NDArray[np.uint8], size_hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    if image.shape[:2] == size_hw:
+        return np.ascontiguousarray(image)
+    shrinks = size_hw[0] <= image.shape[0] and size_hw[1] <= image.shape[1]
+    return cv2.resize(image, size_hw[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _batch_size(most: int, size_hw: tuple[int, int]) -> int:
+    """As many prompts as have room for their masks, at least one."""
+    return max(1, min(most, _BATCH_PIXELS // (_MASKS_PER_POINT * size_hw[0] * size_hw[1])))
+
+
+def _slice(prompts: Prompts, start: int, count: int) -> Prompts:
+    part = slice(start, start + count)
+    return Prompts(
+        *(
+            None if values is None else values[part]
+            for values in (prompts.boxes_xyxy, prompts.points_xy, prompts.labels)
+        )
+    )
+
+
+def _proposals(records: Sequence[dict[str, Any]], size_hw: tuple[int, int]) -> Proposals:
+    """The library's records as proposals of an image of `size_hw`."""
+    from segment_anything.utils.amg import rle_to_mask
+
+    records = [record for record in records if record["area"] > 0]
+    masks = np.empty((len(records), *size_hw), bool)
+    for mask, record in zip(masks, records):
+        small = rle_to_mask(record["segmentation"])
+        if small.shape != size_hw:
+            grey = cv2.resize(small.astype(np.uint8) * 255, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+            small = grey > 127
+        mask[:] = small
+    scores = np.array([record["predicted_iou"] for record in records], np.float32).clip(0, 1)
+    some = np.array([mask.any() for mask in masks], bool)
+    if not some.all():
+        masks, scores = masks[some], scores[some]
+    return Proposals(torch.from_numpy(masks), torch.from_numpy(scores))

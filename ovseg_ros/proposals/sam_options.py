@@ -1,0 +1,82 @@
+"""The settings of `proposals.sam`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ovseg_ros.errors import ConfigError
+from ovseg_ros.proposals.sam_precision import PRECISIONS, Precision
+
+_LEAST = {  # of the whole numbers
+    "points_per_side": 1,
+    "points_per_batch": 1,
+    "crop_n_layers": 0,
+    "crop_n_points_downscale_factor": 1,
+    "min_mask_region_area": 0,
+    "long_side": 1,
+}
+
+
+@dataclass(frozen=True)
+class SamOptions:
+    """Every setting of `SamAutomaticMaskGenerator`, with its default, and how the network is run.
+
+    Attributes:
+        points_per_side: prompts per side of the grid laid over the image, >= 1.
+        points_per_batch: most prompts decoded at once, >= 1; fewer where the image is so large that their
+            masks would not fit.
+        pred_iou_thresh: masks the network itself rates lower are dropped, in [0, 1].
+        stability_score_thresh: masks that change more than this when the cut moves are dropped, in [0, 1].
+        stability_score_offset: how far the cut is moved either way for that, in logits > 0.
+        box_nms_thresh: IoU of boxes above which the worse of two masks is dropped, in [0, 1].
+        crop_n_layers: further passes over crops: layer i has 4**i of them; 0 leaves crops out.
+        crop_nms_thresh: as `box_nms_thresh`, between crops.
+        crop_overlap_ratio: overlap of crops as a share of the image's short side, in [0, 1).
+        crop_n_points_downscale_factor: the grid of layer i has `points_per_side` over this**i points, >= 1.
+        min_mask_region_area: holes and islands of fewer pixels are filled and removed; 0 leaves them. Pixels
+            count at `long_side`.
+        precision: "fp32", "bf16" or "fp16" (not on a CPU), for image encoder and mask decoder.
+        precision_tolerance: how far a 16-bit network may be from itself in float32, see `check_precision`.
+        long_side: images with a longer side are shrunk to it first, pixels >= 1; the masks come back at the
+            image's own size. None leaves them as they are up to 16384 pixels. OVSeg's demo takes 1280.
+    """
+
+    points_per_side: int = 32
+    points_per_batch: int = 64
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+    crop_n_layers: int = 0
+    crop_nms_thresh: float = 0.7
+    crop_overlap_ratio: float = 512 / 1500
+    crop_n_points_downscale_factor: int = 1
+    min_mask_region_area: int = 0
+    precision: Precision = "fp32"
+    precision_tolerance: float = 0.05
+    long_side: int | None = 1280
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if name == "long_side" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigError(f"want {name} as a whole number >= {least}, got {value!r}")
+        for name in ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "crop_nms_thresh"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"want {name} in [0, 1], got {getattr(self, name)}")
+        if not 0 < self.stability_score_offset < math.inf:
+            raise ConfigError(f"want stability_score_offset > 0, got {self.stability_score_offset}")
+        if not 0 <= self.crop_overlap_ratio < 1:
+            raise ConfigError(f"want crop_overlap_ratio in [0, 1), got {self.crop_overlap_ratio}")
+        if self.points_per_side < self.crop_n_points_downscale_factor**self.crop_n_layers:
+            raise ConfigError(
+                "want at least one point per side in the last crop layer, got points_per_side "
+                f"{self.points_per_side} over {self.crop_n_points_downscale_factor}**{self.crop_n_layers}"
+            )
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"want precision one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        if not 0 <= self.precision_tolerance < math.inf:
+            raise ConfigError(f"want precision_tolerance >= 0, got {self.precision_tolerance}")

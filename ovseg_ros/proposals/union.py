@@ -1,0 +1,210 @@
+"""Several generators as one: their masks together, without duplicates."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ovseg_ros.core.frame import Frame, Proposals, Proposer
+from ovseg_ros.core.soft_masks import SoftMasks
+from ovseg_ros.errors import ConfigError, InvalidInputError
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class UnionOptions:
+    """How `UnionProposals` joins its members.
+
+    Attributes:
+        duplicate_iou: two masks of this IoU or more are one thing, in (0, 1]; at 1 only copies go.
+        skip_without_depth: members that need depth are left out, with one warning, while frames come without
+            depth or intrinsics; False lets such a frame be refused.
+    """
+
+    duplicate_iou: float = 0.85
+    skip_without_depth: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.duplicate_iou <= 1:
+            raise ConfigError(f"want duplicate_iou in (0, 1], got {self.duplicate_iou}")
+
+
+class UnionProposals:
+    """Proposes what any of its members does; of two masks of the same thing the better-scored one stays.
+
+    Scores are taken as they come, so members whose scores mean different things compete unevenly: a score of
+    `depth_clusters` is not a predicted IoU. That decides which of two duplicates stays, and nothing else.
+    """
+
+    def __init__(self, members: Sequence[Proposer], options: UnionOptions | None = None) -> None:
+        """Joins generators.
+
+        Args:
+            members: at least one; in case of equal scores the earlier one's mask stays.
+            options: see `UnionOptions`.
+
+        Raises:
+            ConfigError: no members.
+        """
+        if not members:
+            raise ConfigError("want at least one generator in a union, got none")
+        self.members = tuple(members)
+        self.options = UnionOptions() if options is None else options
+        self._warned = False
+
+    @property
+    def needs_depth(self) -> bool:
+        """Any member needs it; where such members may be left out, all of them do."""
+        needs = [_needs_depth(member) for member in self.members]
+        return all(needs) if self.options.skip_without_depth else any(needs)
+
+    def propose(self, frame: Frame) -> Proposals:
+        """The members' masks in their order, those of the first member first, duplicates taken out.
+
+        Soft masks are kept where every member that gave masks has them on one grid, and class embeddings
+        where each has them with as many columns and the same non-object rows: for a part of the
+        masks alone they would be of no use. Without soft masks, empty masks are dropped.
+
+        Returns:
+            N >= 0 masks on the CPU.
+
+        Raises:
+            InvalidInputError: a member cannot use the frame, or gave masks of another size.
+        """
+        given = [part for part in (self._ask(member, frame) for member in self._able(frame)) if len(part)]
+        if not given:
+            return Proposals.empty(*frame.size_hw)
+        joined = concatenate(given)
+        masks = joined.masks.numpy()
+        keep = distinct(masks, joined.scores.numpy(), self.options.duplicate_iou)
+        if joined.soft is None:
+            keep = keep[masks[keep].any(axis=(1, 2))]
+        return joined.take(torch.from_numpy(keep))
+
+    def _able(self, frame: Frame) -> Sequence[Proposer]:
+        """The members that are asked about this frame."""
+        if frame.depth_m is not None and frame.intrinsics is not None:
+            self._warned = False  # depth may be lost again, which is news again
+            return self.members
+        able = [member for member in self.members if not _needs_depth(member)]
+        if not self.options.skip_without_depth or not able or len(able) == len(self.members):
+            return self.members
+        if not self._warned:
+            left_out = [type(member).__name__ for member in self.members if _needs_depth(member)]
+            _LOG.warning(
+                "frames come without depth or intrinsics: %s left out of the union", ", ".join(left_out)
+            )
+            self._warned = True
+        return able
+
+    def _ask(self, member: Proposer, frame: Frame) -> Proposals:
+        proposals = member.propose(frame)
+        if tuple(proposals.masks.shape[1:]) != frame.size_hw:
+            raise InvalidInputError(
+                f"want proposals of size {frame.size_hw}, got {tuple(proposals.masks.shape[1:])} from "
+                f"{type(member).__name__}"
+            )
+        return proposals
+
+
+def _needs_depth(member: Proposer) -> bool:
+    return bool(getattr(member, "needs_depth", False))
+
+
+def concatenate(parts: Sequence[Proposals]) -> Proposals:
+    """Proposals one after another, on the CPU.
+
+    Args:
+        parts: of one image; at least one.
+
+    Returns:
+        With soft masks and class embeddings as `UnionProposals.propose` says.
+    """
+    masks = torch.cat([part.masks.cpu() for part in parts])  # (N,H,W)
+    scores = torch.cat([part.scores.cpu().float() for part in parts])  # (N,)
+    embeddings = _joined_embeddings(parts)
+    rivals = parts[0].non_object if embeddings is not None else None
+    return Proposals(masks, scores, _joined_soft(parts), embeddings, None if rivals is None else rivals.cpu())
+
+
+def _joined_soft(parts: Sequence[Proposals]) -> SoftMasks | None:
+    soft = [part.soft for part in parts if part.soft is not None]
+    grids = {(tuple(s.logits.shape[1:]), tuple(s.padded_hw), tuple(s.valid_hw)) for s in soft}
+    if len(soft) < len(parts) or len(grids) != 1:
+        return None
+    return SoftMasks(torch.cat([s.logits.cpu().float() for s in soft]), soft[0].padded_hw, soft[0].valid_hw)
+
+
+def _joined_embeddings(parts: Sequence[Proposals]) -> torch.Tensor | None:
+    """(N, C), or None where they are not of one space: other columns or other rivals."""
+    rows = [part.class_embeddings for part in parts if part.class_embeddings is not None]
+    if len(rows) < len(parts) or len({row.shape[1] for row in rows}) != 1:
+        return None
+    rivals = [part.non_object for part in parts]
+    if any(_differ(rivals[0], other) for other in rivals[1:]):
+        return None
+    return torch.cat([row.cpu().float() for row in rows])
+
+
+def _differ(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:
+    if a is None or b is None:
+        return a is not b
+    return not torch.equal(a.cpu(), b.cpu())
+
+
+def distinct(masks: BoolArray, scores: npt.NDArray[np.float32], duplicate_iou: float) -> IntArray:
+    """Which masks stay when each is compared with the better ones that stayed.
+
+    Args:
+        masks: (N, H, W).
+        scores: (N,); of equal ones the earlier is the better.
+        duplicate_iou: a mask goes when its IoU with one that stayed reaches this, in (0, 1].
+
+    Returns:
+        (M,) int64 indices, ascending. An empty mask is no one's duplicate.
+    """
+    boxes, areas = _boxes_and_areas(masks)
+    kept: list[int] = []
+    for i in np.argsort(-scores, kind="stable"):
+        rivals = _rivals(boxes, areas, int(i), np.array(kept, np.int64), duplicate_iou)
+        if not any(_iou(masks, boxes, areas, i, j) >= duplicate_iou for j in rivals):
+            kept.append(int(i))
+    return np.array(sorted(kept), np.int64)
+
+
+def _rivals(boxes: IntArray, areas: IntArray, i: int, kept: IntArray, duplicate_iou: float) -> IntArray:
+    """Those of `kept` that may reach the IoU with mask i: at most what their boxes share overlaps."""
+    shared = np.minimum(boxes[kept, 2:], boxes[i, 2:]) - np.maximum(boxes[kept, :2], boxes[i, :2])  # (M,2)
+    most = np.minimum(shared.clip(min=0).prod(axis=1), np.minimum(areas[kept], areas[i]))  # (M,) pixels
+    needed = duplicate_iou * (areas[kept] + areas[i] - most)
+    return kept[(most > 0) & (most >= needed * (1 - 1e-12))]  # the margin is for rounding
+
+
+def _iou(masks: BoolArray, boxes: IntArray, areas: IntArray, i: int, j: int) -> float:
+    """Exact IoU of two masks whose boxes meet; counted there alone."""
+    top, left = np.maximum(boxes[i, :2], boxes[j, :2])
+    bottom, right = np.minimum(boxes[i, 2:], boxes[j, 2:])
+    window = np.s_[top:bottom, left:right]
+    overlap = np.count_nonzero(masks[i][window] & masks[j][window])
+    return float(overlap / (areas[i] + areas[j] - overlap))
+
+
+def _boxes_and_areas(masks: BoolArray) -> tuple[IntArray, IntArray]:
+    """(N, 4) top, left, bottom, right, the last two exclusive, 0 for empty masks; (N,) pixels."""
+    boxes = np.zeros((len(masks), 4), np.int64)
+    areas = np.zeros(len(masks), np.int64)
+    for i, mask in enumerate(masks):
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if len(rows):
+            boxes[i] = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+            areas[i] = np.count_nonzero(mask)
+    return boxes, areas
