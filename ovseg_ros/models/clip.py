@@ -1,0 +1,294 @@
+"""CLIP from a weights file, on open_clip's networks, with or without mask prompts.
+
+Names as OpenAI gives them, and as open_clip does (for ViTs and ResNets they are the same, and its models with
+a text tower of their own only put `text.` before it), load alike. `visual.mask_embedding`, as OVSeg's files
+have it, becomes the mask prompts.
+
+Which activation the weights were trained with is not in their shapes: OpenAI's and everything finetuned from
+them want QuickGELU, x·sigmoid(1.702 x), most of open_clip's own want GELU, and the wrong one costs accuracy
+without an error. So it is taken from where the weights come from (see `activation_of`) or has to be stated;
+what contradicts itself is refused. Nothing here touches the network.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import open_clip
+import torch
+from open_clip.model import CLIP, CustomTextCLIP
+from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+from open_clip.tokenizer import SimpleTokenizer
+
+from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
+from ovseg_ros.errors import ConfigError, WeightsError
+from ovseg_ros.models.checkpoint import DEFAULT_CURE, check_finite, load_exactly, read_weights
+from ovseg_ros.models.files import known_by_sha256, known_file, recorded_sha256
+from ovseg_ros.models.verify import sha256_of
+
+Activation = Literal["auto", "gelu", "quick_gelu"]
+ACTIVATIONS = ("gelu", "quick_gelu")
+
+OVSEG_PREFIX = "clip_adapter.clip_model."
+"""Before CLIP's names in OVSeg's files."""
+
+PROMPT_KEYS = ("mask_prompts", "visual.mask_embedding", f"{OVSEG_PREFIX}visual.mask_embedding")
+VOCABULARY = 49408
+"""Tokens of the one vocabulary that comes with open_clip."""
+
+_SUFFIX = "-quickgelu"
+_OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
+_TEXT_PARTS = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection")
+_CONFIG_KEYS = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text"}
+_LOG = logging.getLogger(__name__)
+
+
+def load_clip(
+    model: str | Mapping[str, Any],
+    weights: Path,
+    *,
+    prompts: Path | None = None,
+    activation: Activation = "auto",
+    sha256: str | None = None,
+    cure: str = "",
+) -> MaskPromptedClip:
+    """Builds CLIP and fills it, on the CPU, in float32, in evaluation mode, locked.
+
+    Args:
+        model: an open_clip architecture such as "ViT-L-14" (with "-quickgelu" it states the activation too),
+            or {"embed_dim": …, "vision_cfg": {…}, "text_cfg": {…}} in open_clip's terms.
+        weights: the file; see `read_weights`. Half precision becomes single.
+        prompts: file with mask prompts, under `mask_prompts` or `visual.mask_embedding`; by default those in
+            `weights`, if there are any.
+        activation: "auto" takes it from where the weights come from.
+        sha256: what `weights` must hash to, or None.
+        cure: ends the error messages.
+
+    Raises:
+        ConfigError: an architecture that is not known or cannot be used, with the reason.
+        WeightsError: see `read_weights` and `load_exactly`; or an activation that is not known, or
+            contradicts what is known of the weights.
+    """
+    weights, cure = Path(weights), cure or DEFAULT_CURE
+    config, name, stated = architecture(model)
+    tensors, metadata = read_weights(weights, cure=cure, sha256=sha256)
+    known = activation_of(weights, tensors, metadata)
+    config["quick_gelu"] = _decide(activation, stated, known, weights, name) == "quick_gelu"
+    _check_architecture(metadata, model, weights, cure)
+    state = clip_tensors(tensors)
+    own_prompts = state.pop("visual.mask_embedding", None)
+    _check_extras(state, config, weights, name, cure)
+    network = _build(config, name)
+    state = _with_text_prefix(state, isinstance(network, CustomTextCLIP))
+    _check_grid(network, state, weights, name, cure)
+    ignore = ("attn_mask", "*.attn_mask", "*.position_ids")  # constants that some programs save
+    load_exactly(network, state, path=weights, what=f"CLIP {name}", cure=cure, ignore=ignore)
+    network.eval().requires_grad_(False)
+    rows = own_prompts if prompts is None else read_prompts(Path(prompts))
+    if rows is not None:
+        check_finite({"mask prompts": rows}, path=prompts or weights, cure=cure)
+        rows = rows.float() if rows.numel() else None  # OVSeg saves depth 0 as (0, patches, width)
+    tokenizer = SimpleTokenizer(
+        context_length=network.context_length, **config["text_cfg"].get("tokenizer_kwargs") or {}
+    )
+    try:
+        clip = MaskPromptedClip(network, tokenizer, rows)
+    except ConfigError as error:
+        raise WeightsError(f"{prompts or weights} does not fit CLIP {name}: {error}; {cure}") from error
+    return clip.eval().requires_grad_(False)
+
+
+def architecture(model: str | Mapping[str, Any]) -> tuple[dict[str, Any], str, str | None]:
+    """What is to be built: open_clip's configuration, a name for messages, and the activation `model` states.
+
+    Raises:
+        ConfigError: not known to open_clip, or one of those that need other files, another preprocessing or
+            another tokenizer.
+    """
+    if isinstance(model, Mapping):
+        config, name = copy.deepcopy(dict(model)), "of the given shape"
+        stated = None if "quick_gelu" not in config else ACTIVATIONS[bool(config["quick_gelu"])]
+    else:
+        name = model.replace("/", "-")
+        config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
+        if config is None:
+            near = [known for known in open_clip.list_models() if known.lower()[:5] == name.lower()[:5]]
+            raise ConfigError(
+                f"want an architecture of open_clip, got {model!r}; it knows "
+                f"{', '.join(near or ['ViT-L-14', '…'])}"
+            )
+        stated = "quick_gelu" if config.get("quick_gelu") else None
+    _check_config(config, name)
+    return config, name, stated
+
+
+def activation_of(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """The activation weights were trained with and how that is known, or None where it cannot be told.
+
+    In this order: "activation" in the file's metadata (what `ovseg convert-checkpoint` writes); names that
+    only OpenAI's own files have; the wrapping of OVSeg's files, which are finetuned from OpenAI's; the file's
+    SHA-256 in the table of known files.
+
+    Raises:
+        WeightsError: metadata with another value than "gelu" or "quick_gelu".
+    """
+    if "activation" in metadata:
+        if metadata["activation"] not in ACTIVATIONS:
+            raise WeightsError(
+                f"want the metadata of {path} to say gelu or quick_gelu, got {metadata['activation']!r}; "
+                "convert the checkpoint again"
+            )
+        return metadata["activation"], "its metadata says so"
+    if any(key in clip_tensors(tensors) for key in _OPENAI_EXTRAS):
+        return "quick_gelu", "it has the names of OpenAI's own files"
+    if any(key.startswith(OVSEG_PREFIX) for key in tensors):
+        return "quick_gelu", "it is laid out as OVSeg's files, which are finetuned from OpenAI's"
+    digest = sha256_of(path)
+    known = known_by_sha256(digest)
+    if known is None and recorded_sha256(path) == digest:
+        known = known_file(path.name)
+    if known is not None and known.activation is not None:
+        return known.activation, f"it is {known.name}, {known.note}"
+    return None
+
+
+def clip_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """CLIP's own tensors by its own names: out of OVSeg's wrapping, or all of them where there is none."""
+    inner = {
+        key.removeprefix(OVSEG_PREFIX): value
+        for key, value in tensors.items()
+        if key.startswith(OVSEG_PREFIX)
+    }
+    return inner or dict(tensors)
+
+
+def read_prompts(path: Path, *, cure: str = "") -> torch.Tensor:
+    """Mask prompts (depth, patches, width) out of a file of their own, or out of a whole checkpoint.
+
+    Raises:
+        WeightsError: see `read_weights`; or none in the file.
+    """
+    tensors, _ = read_weights(path, cure=cure)
+    for key in PROMPT_KEYS:
+        if key in tensors:
+            return tensors[key]
+    raise WeightsError(
+        f"want mask prompts in {path} as {PROMPT_KEYS[0]!r} or {PROMPT_KEYS[1]!r}, got "
+        f"{sorted(tensors)[:5]}; {cure or 'name the prompts.safetensors of a converted checkpoint'}"
+    )
+
+
+def _decide(asked: str, stated: str | None, known: tuple[str, str] | None, weights: Path, name: str) -> str:
+    """One activation out of what is asked for, what the architecture's name states, and what is known."""
+    if asked not in ("auto", *ACTIVATIONS):
+        raise ConfigError(f"want activation auto, gelu or quick_gelu, got {asked!r}")
+    if asked != "auto" and stated is not None and asked != stated:
+        raise ConfigError(f"want one activation, got {asked} beside the architecture {name} with {stated}")
+    wanted = stated if asked == "auto" else asked
+    if known is not None:
+        if wanted is not None and wanted != known[0]:
+            raise WeightsError(
+                f"{weights} was trained with {known[0]} ({known[1]}), got {wanted} for {name}; ask for "
+                f"{known[0]} or leave the activation to auto"
+            )
+        return known[0]
+    if wanted is None:
+        raise WeightsError(
+            f"want to know whether {weights} was trained with GELU or QuickGELU, nothing in it tells; say "
+            "activation quick_gelu (OpenAI's weights and what was finetuned from them, DFN, MetaCLIP) or "
+            "gelu (most others of open_clip)"
+        )
+    return wanted
+
+
+def _check_architecture(
+    metadata: Mapping[str, str], model: str | Mapping[str, Any], weights: Path, cure: str
+) -> None:
+    """What a converted file says of itself, against what it is asked to be."""
+    held = metadata.get("architecture", "").removesuffix(_SUFFIX)
+    if held and isinstance(model, str) and held != model.replace("/", "-").removesuffix(_SUFFIX):
+        raise WeightsError(f"want CLIP {model} in {weights}, it holds CLIP {held}; {cure}")
+
+
+def _check_config(config: Mapping[str, Any], name: str) -> None:
+    unknown, missing = set(config) - _CONFIG_KEYS, {"embed_dim", "vision_cfg", "text_cfg"} - set(config)
+    if unknown or missing:
+        raise ConfigError(
+            f"CLIP {name} is not supported: want embed_dim, vision_cfg, text_cfg and at most quick_gelu and "
+            f"custom_text, missing {sorted(missing)}, not known {sorted(unknown)}"
+        )
+    if not isinstance(config["vision_cfg"], Mapping) or not isinstance(config["text_cfg"], Mapping):
+        raise ConfigError("want vision_cfg and text_cfg as mappings, see open_clip's model_configs")
+    text = config["text_cfg"]
+    if text.get("hf_model_name") or text.get("hf_tokenizer_name"):
+        raise ConfigError(f"CLIP {name} is not supported: its text tower or tokenizer comes from a hub")
+    if text.get("vocab_size", VOCABULARY) != VOCABULARY:
+        raise ConfigError(
+            f"want vocab_size {VOCABULARY} (open_clip's own tokenizer), got {text['vocab_size']}"
+        )
+    if config["vision_cfg"].get("timm_model_pretrained"):
+        raise ConfigError(f"CLIP {name} is not supported: its image tower comes from a hub")
+    tags = [get_pretrained_cfg(name, tag) for tag in list_pretrained_tags_by_model(name)]
+    usual = (CLIP_MEAN, CLIP_STD)
+    if tags and not any((tuple(tag["mean"]), tuple(tag["std"])) == usual for tag in tags):
+        raise ConfigError(f"CLIP {name} is not supported: no weights of it take CLIP's mean and std")
+
+
+def _build(config: Mapping[str, Any], name: str) -> CLIP | CustomTextCLIP:
+    arguments = {key: value for key, value in config.items() if key != "custom_text"}
+    kind = CustomTextCLIP if config.get("custom_text") else CLIP
+    try:
+        return kind(**arguments)
+    except (TypeError, ValueError, KeyError, RuntimeError, AssertionError, ZeroDivisionError) as error:
+        raise ConfigError(f"open_clip cannot build CLIP {name}: {error!r}") from error
+
+
+def _check_extras(
+    state: dict[str, torch.Tensor], config: Mapping[str, Any], weights: Path, name: str, cure: str
+) -> None:
+    """Takes OpenAI's three numbers out of `state`; they must say what the architecture says."""
+    wanted = {
+        "input_resolution": config["vision_cfg"].get("image_size", 224),
+        "context_length": config["text_cfg"].get("context_length", 77),
+        "vocab_size": VOCABULARY,
+    }
+    for key in _OPENAI_EXTRAS:
+        value = state.pop(key, None)
+        if value is not None and (value.numel() != 1 or int(value) != wanted[key]):
+            raise WeightsError(
+                f"{weights} does not hold CLIP {name}: want {key} {wanted[key]}, got {value.tolist()}; {cure}"
+            )
+
+
+def _with_text_prefix(state: Mapping[str, torch.Tensor], wanted: bool) -> dict[str, torch.Tensor]:
+    """Names with `text.` before the text tower's parts, or without, whichever way the file has them."""
+    if any(key.startswith("text.") for key in state) == wanted:
+        return dict(state)
+    if wanted:
+        return {f"text.{key}" if key.startswith(_TEXT_PARTS) else key: value for key, value in state.items()}
+    return {key.removeprefix("text."): value for key, value in state.items()}
+
+
+def _check_grid(
+    network: CLIP | CustomTextCLIP, state: Mapping[str, torch.Tensor], weights: Path, name: str, cure: str
+) -> None:
+    """Weights for another input size have another grid of patches; that deserves its own message."""
+    key = "visual.positional_embedding"
+    own, got = network.state_dict().get(key), state.get(key)
+    if own is None or got is None or own.ndim != 2 or got.ndim != 2 or own.shape[1] != got.shape[1]:
+        return
+    if own.shape[0] != got.shape[0]:
+        want_side, got_side = (round((rows - 1) ** 0.5) for rows in (own.shape[0], got.shape[0]))
+        patch = network.visual.patch_size[0]
+        raise WeightsError(
+            f"{weights} does not hold CLIP {name}: want positional embeddings of {want_side}x{want_side} "
+            f"patches ({want_side * patch} pixels), got {got_side}x{got_side} ({got_side * patch} pixels); "
+            f"name the architecture of that input size, or: {cure}"
+        )
