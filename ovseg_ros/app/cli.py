@@ -39,7 +39,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ovseg_ros {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    presets = commands.add_parser("presets", help="list the bundled presets")
+    presets = commands.add_parser(
+        "presets", help="list the presets and whether their weights are here", description=_presets.__doc__
+    )
+    presets.add_argument("preset", nargs="*", help="only these (names, or paths of preset files)")
+    presets.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here first")
     presets.set_defaults(run=_presets)
 
     evaluate = commands.add_parser("evaluate", help="measure on data with ground truth")
@@ -65,10 +69,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _presets(options: argparse.Namespace) -> int:
-    from ovseg_ros.models.presets import list_presets
+    """Lists presets: where their masks come from, who names them, and which weights are missing."""
+    from ovseg_ros.models.files import find_file
+    from ovseg_ros.models.presets import list_presets, preset_path, preset_weights, read_preset
 
-    for name in list_presets():
-        print(name)
+    for name in options.preset or list_presets():
+        path = preset_path(name)
+        preset = read_preset(path)
+        missing = [
+            file for file in preset_weights(name) if not find_file(file, options.weights_dir, path.parent)
+        ]
+        print(f"{path.stem}: {preset['description']}")
+        print(f"    proposals: {preset['proposer']['kind']}    encoder: {preset['encoder']['kind']}", end="")
+        classifier = (preset.get("options") or {}).get("classifier", "clip")
+        print(f"    classifier: {classifier}")
+        if missing:
+            print(f"    weights: not here, see `ovseg download {name}`: {', '.join(missing)}")
+        else:
+            print("    weights: ready")
     return 0
 
 

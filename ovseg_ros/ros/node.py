@@ -32,7 +32,7 @@ from ovseg_ros.ros.inputs import Inputs
 from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitions
 from ovseg_ros.ros.options import options_from
 from ovseg_ros.ros.outputs import Outputs
-from ovseg_ros.ros.parameters import NodeParameters, Settings
+from ovseg_ros.ros.parameters import PRESET_WORD, NodeParameters, Settings
 from ovseg_ros.ros.queries import Queries
 from ovseg_ros.ros.statistics import Statistics
 from ovseg_ros.ros.stream import Stream
@@ -56,7 +56,11 @@ def load_segmenter(settings: Settings) -> Any:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return load_preset(
-        settings.preset, device=device, weights_dir=settings.weights_dir or None, offline=settings.offline
+        settings.preset,
+        device=device,
+        weights_dir=settings.weights_dir or None,
+        offline=settings.offline,
+        proposals_from=None if settings.proposals == PRESET_WORD else settings.proposals,
     )
 
 

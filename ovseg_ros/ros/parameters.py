@@ -53,12 +53,20 @@ class Settings:
         "Where the networks run: cpu, cuda, cuda:1 …; auto: cuda where there is one.",
         at_configure=True,
     )
+    proposals: str = _row(
+        PRESET_WORD,
+        "The preset, by name or path, whose proposal generator stands in for this preset's; the word preset: "
+        "its own.",
+        at_configure=True,
+    )
     weights_dir: str = _row(
-        "", "Folder of downloaded weights; empty: the preset's usual places.", at_configure=True
+        "",
+        "Folder where weights are looked for first and downloads go; empty: the cache of ovseg download.",
+        at_configure=True,
     )
     offline: bool = _row(
         True,
-        "Never download. No bundled preset downloads anything: false changes nothing for them.",
+        "Never touch the network. False: configure downloads weights that are missing and can be had.",
         at_configure=True,
     )
     autostart: bool = _row(

@@ -1,0 +1,258 @@
+"""What a preset may name: the kinds of proposal generators and encoders, and how each is built.
+
+Each kind has its keys, its builder, and, where it has options, the dataclass they are checked against before
+anything is loaded. Networks are imported by the builder that needs them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ovseg_ros.core.frame import Proposer, RegionEncoder
+from ovseg_ros.errors import ConfigError
+from ovseg_ros.models.files import find_file, resolve_file
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a preset is read from, where its files may be, and where its networks shall run.
+
+    Attributes:
+        preset: the preset's file; paths in it are relative to its folder.
+        device: of the networks.
+        weights_dir: the user's folder of weights, or None.
+        offline: False allows downloading what is missing.
+    """
+
+    preset: Path
+    device: torch.device
+    weights_dir: Path | None
+    offline: bool
+
+    def file(self, name: str) -> Path:
+        """The verified file of that name; see `models.files.resolve_file`.
+
+        Raises:
+            WeightsError: missing or not the expected one; names the cure.
+        """
+        return resolve_file(
+            str(name), weights_dir=self.weights_dir, beside=self.preset.parent, offline=self.offline
+        )
+
+    def own(self, part: Mapping[str, Any], name: str) -> Path | None:
+        """What a bundled model takes instead of its own file: `weights`, or one in `weights_dir`."""
+        if part.get("weights") is not None:
+            return self.file(part["weights"])
+        return None if self.weights_dir is None else find_file(name, beside=self.weights_dir / ".")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of part.
+
+    Attributes:
+        build: makes it from the preset's part.
+        needs: keys that must be there beside `kind`.
+        takes: keys that may be there.
+        options: module and name of the dataclass of its `options`, "" where it has none.
+        files: keys that name weights files.
+    """
+
+    build: Callable[[Place, Mapping[str, Any]], Any]
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    options: str = ""
+    files: tuple[str, ...] = ("weights",)
+
+
+def check_part(path: Path, what: str, part: object, kinds: Mapping[str, Kind]) -> None:
+    """Checks a part's keys, kind and options, without loading anything.
+
+    Raises:
+        ConfigError: names the file, what was wanted and what came.
+    """
+    if not isinstance(part, Mapping):
+        raise ConfigError(f"{path}: want {what} as key: value pairs, got {part!r}")
+    name = part.get("kind")
+    if not isinstance(name, str) or name not in kinds:
+        raise ConfigError(f"{path}: want {what} kind one of {', '.join(sorted(kinds))}, got {name!r}")
+    kind = kinds[name]
+    known = {"kind", *kind.needs, *kind.takes, *(["options"] if kind.options else [])}
+    check_keys(path, f"{what} {name}", part, known)
+    missing = [key for key in kind.needs if part.get(key) is None]
+    if missing:
+        raise ConfigError(f"{path}: {what} {name} needs {', '.join(missing)}")
+    for key in kind.files:
+        if part.get(key) is not None and not isinstance(part[key], str):
+            raise ConfigError(f"{path}: want {key} as a file name, got {part[key]!r}")
+    if kind.options:
+        _options(path, part, kind)
+    if name == "union":
+        members = part["members"]
+        if not isinstance(members, Sequence) or isinstance(members, str) or not members:
+            raise ConfigError(f"{path}: want members as a list of proposers, got {members!r}")
+        for member in members:
+            check_part(path, "union member", member, kinds)
+
+
+def weights_named(part: Mapping[str, Any], kinds: Mapping[str, Kind]) -> tuple[str, ...]:
+    """The names of the weights files a checked part needs, without those of bundled models."""
+    names = [part[key] for key in kinds[part["kind"]].files if part.get(key) is not None]
+    for member in part.get("members", ()):
+        names += weights_named(member, kinds)
+    return tuple(names)
+
+
+def check_keys(path: Path, what: str, value: object, known: set[str]) -> None:
+    """Refuses keys that are not known, so a slip of the pen cannot go unnoticed.
+
+    Raises:
+        ConfigError: the keys, and those that are known.
+    """
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{path}: want {what} as key: value pairs, got {value!r}")
+    unknown = sorted(str(key) for key in value if key not in known)
+    if unknown:
+        raise ConfigError(
+            f"{path}: {what} does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}"
+        )
+
+
+def from_mapping(path: Path, kind: type, values: Mapping[str, Any]) -> Any:
+    """An options dataclass from YAML values; lists become tuples, and no other kind of value is bent.
+
+    Raises:
+        ConfigError: an unknown name, another kind of value than the default's, or one out of range.
+    """
+    check_keys(path, "options", values, {f.name for f in dataclasses.fields(kind)})
+    defaults = kind()
+    for name, value in values.items():
+        default = getattr(defaults, name)
+        wanted: tuple[type, ...] = (type(default),)
+        if isinstance(default, float):
+            wanted = (float, int)
+        elif isinstance(default, tuple):
+            wanted = (list, tuple)
+        if default is not None and (
+            not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)
+        ):
+            raise ConfigError(f"{path}: want {name} as {wanted[0].__name__}, got {value!r}")
+    tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    try:
+        return kind(**tuples)
+    except (ConfigError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def build(place: Place, part: Mapping[str, Any], kinds: Mapping[str, Kind]) -> Any:
+    """Builds a checked part, its weights loaded and verified.
+
+    Raises:
+        ConfigError: an architecture that cannot be.
+        WeightsError: weights missing or not the expected ones; names the cure.
+    """
+    return kinds[part["kind"]].build(place, part)
+
+
+def _options(path: Path, part: Mapping[str, Any], kind: Kind) -> Any:
+    module, _, name = kind.options.rpartition(".")
+    values = part.get("options") or {}
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{path}: want options as key: value pairs, got {values!r}")
+    return from_mapping(path, getattr(importlib.import_module(module), name), values)
+
+
+def _depth_clusters(place: Place, part: Mapping[str, Any]) -> Proposer:
+    from ovseg_ros.proposals.depth_clusters import DepthClusters
+
+    return DepthClusters(_options(place.preset, part, PROPOSERS["depth_clusters"]))
+
+
+def _sam(place: Place, part: Mapping[str, Any]) -> Proposer:
+    from ovseg_ros.models.sam import load_sam
+    from ovseg_ros.proposals.sam import SamProposals
+
+    options = _options(place.preset, part, PROPOSERS["sam"])
+    return SamProposals(load_sam(part["model"], place.file(part["weights"])), options, place.device)
+
+
+def _maskformer(place: Place, part: Mapping[str, Any]) -> Proposer:
+    from ovseg_ros.models.public_maskformer import load_public_maskformer
+    from ovseg_ros.proposals.maskformer import MaskFormerProposals
+
+    options = _options(place.preset, part, PROPOSERS["maskformer"])
+    weights = place.file(part["weights"])
+    return MaskFormerProposals(load_public_maskformer(weights.parent, weights), options, place.device)
+
+
+def _ovseg_maskformer(place: Place, part: Mapping[str, Any]) -> Proposer:
+    from ovseg_ros.models.ovseg_maskformer import load_ovseg_maskformer
+    from ovseg_ros.proposals.maskformer import MaskFormerProposals
+
+    options = _options(place.preset, part, PROPOSERS["ovseg_maskformer"])
+    network = load_ovseg_maskformer(
+        part["model"], place.file(part["weights"]), place.file(part["non_object"])
+    )
+    return MaskFormerProposals(network, options, place.device)
+
+
+def _union(place: Place, part: Mapping[str, Any]) -> Proposer:
+    from ovseg_ros.proposals.union import UnionProposals
+
+    members = [build(place, member, PROPOSERS) for member in part["members"]]
+    return UnionProposals(members, _options(place.preset, part, PROPOSERS["union"]))
+
+
+def _mini(place: Place, part: Mapping[str, Any]) -> RegionEncoder:
+    from ovseg_ros.models.mini import WEIGHTS_FOLDER, load_mini
+
+    return load_mini(place.own(part, "mini.safetensors") or WEIGHTS_FOLDER / "mini.safetensors")
+
+
+def _lite(place: Place, part: Mapping[str, Any]) -> RegionEncoder:
+    from ovseg_ros.models.lite import FILE, load_lite
+
+    return load_lite(place.own(part, Path(FILE).name))
+
+
+def _clip(place: Place, part: Mapping[str, Any]) -> RegionEncoder:
+    from ovseg_ros.models.clip import load_clip
+
+    prompts = part.get("prompts")
+    return load_clip(
+        part["model"],
+        place.file(part["weights"]),
+        prompts=None if prompts is None else place.file(prompts),
+        activation=part.get("activation", "auto"),
+    )
+
+
+_MASKFORMER_OPTIONS = "ovseg_ros.proposals.maskformer.MaskFormerOptions"
+PROPOSERS: Mapping[str, Kind] = {
+    "depth_clusters": Kind(
+        _depth_clusters, options="ovseg_ros.proposals.depth_clusters.DepthClustersOptions"
+    ),
+    "sam": Kind(_sam, needs=("model", "weights"), options="ovseg_ros.proposals.sam_options.SamOptions"),
+    "maskformer": Kind(_maskformer, needs=("weights",), options=_MASKFORMER_OPTIONS),
+    "ovseg_maskformer": Kind(
+        _ovseg_maskformer,
+        needs=("model", "weights", "non_object"),
+        options=_MASKFORMER_OPTIONS,
+        files=("weights", "non_object"),
+    ),
+    "union": Kind(_union, needs=("members",), options="ovseg_ros.proposals.union.UnionOptions", files=()),
+}
+ENCODERS: Mapping[str, Kind] = {
+    "mini": Kind(_mini, takes=("weights",)),
+    "lite": Kind(_lite, takes=("weights",)),
+    "clip": Kind(
+        _clip, needs=("model", "weights"), takes=("prompts", "activation"), files=("weights", "prompts")
+    ),
+}
