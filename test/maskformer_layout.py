@@ -26,7 +26,7 @@ TINY_SWIN = {
     "heads": 4,
     "feedforward_dim": 40,
     "decoder_layers": 2,
-    "conv_dim": 32,
+    "conv_dim": 64,
     "mask_dim": 12,
     "short_side": 64,
     "long_side": 160,
