@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
+import cv2
 import pytest
 
 from ovseg_ros.app.cli import main
@@ -34,3 +39,41 @@ def test_presets_are_listed_with_what_they_lack(capsys, tmp_path, monkeypatch):
 def test_unknown_preset(capsys):
     assert main(["presets", "vitb17"]) == 2
     assert "want a preset name (lite, mini, ovseg, ovseg_sam, vitb16, vitl14)" in capsys.readouterr().err
+
+
+def test_help_waits_for_no_network_to_be_imported():
+    code = (
+        "import sys\nfrom ovseg_ros.app.cli import _parser\n_parser()\n"
+        "print([name for name in ('torch', 'cv2', 'gradio', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_demo_answers_words_of_the_user_s_own(capsys, tmp_path):
+    assert main(["demo", "find the teapot, motorcycle and zeppelin", "--out", str(tmp_path)]) == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    codes = {answer["word"]: (answer["recording"], answer["code"]) for answer in result["answers"]}
+    assert codes == {
+        "teapot": ("tabletop", "FOUND"),
+        "zeppelin": ("tabletop", "NOT_FOUND"),
+        "motorcycle": ("garage", "FOUND"),
+    }
+    assert "3 of 3 answers are right" in capsys.readouterr().out
+    assert cv2.imread(str(tmp_path / "overlay_tabletop_00_find_teapot.png")).shape == (480, 640, 3)
+
+
+def test_demo_says_when_an_answer_is_wrong(tmp_path):
+    preset = tmp_path / "blind.yaml"
+    preset.write_text(
+        "description: finds nothing\nproposer: {kind: depth_clusters}\nencoder: {kind: mini}\n"
+        "options: {threshold: 1.0, background: [teapot]}\n"
+    )
+    out = tmp_path / "out"
+    assert main(["demo", "moka pot", "--preset", str(preset), "--out", str(out)]) == 1
+    assert not json.loads((out / "result.json").read_text())["ok"]
+
+
+def test_demo_refuses_a_query_without_words(capsys, tmp_path):
+    assert main(["demo", "?!", "--out", str(tmp_path)]) == 2
+    assert "ovseg: " in capsys.readouterr().err

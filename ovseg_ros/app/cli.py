@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovseg_ros import __version__
-from ovseg_ros.app import web
+from ovseg_ros.app import convert_checkpoint, download, web
 from ovseg_ros.errors import OvsegError
 
 if TYPE_CHECKING:
@@ -64,8 +64,33 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--report-only", action="store_true", help="exit 0 whatever was reached")
     demo.set_defaults(run=_evaluate_demo)
 
+    _add_demo(commands)
+    convert_checkpoint.add_parser(commands)
+    download.add_parser(commands)
     web.add_parser(commands)
     return parser
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="ask the bundled recordings for things by name",
+        description="Asks a rendered tabletop (preset mini) and the photograph of a garage (lite) for things "
+        "by name, holds each answer against the recording's ground truth and draws it. Exits 1 where an "
+        "answer is wrong. `make demo` does the same over ROS.",
+    )
+    parser.add_argument("queries", nargs="?", default="", help='other words: "find moka pot, giraffe"')
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder (default: out/demo)")
+    parser.add_argument("--preset", default="mini", help="at the tabletop (default: mini)")
+    parser.add_argument("--garage-preset", default="lite", help="in the garage (default: lite)")
+    parser.add_argument("--device", default="cpu", help="where the networks run (default: cpu)")
+    parser.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from ovseg_ros.app.demo_without_ros import run
+
+    return run(options)
 
 
 def _presets(options: argparse.Namespace) -> int:
