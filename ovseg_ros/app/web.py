@@ -109,11 +109,7 @@ def make_app(
         app,
         page,
         path="/",
-        theme=gr.themes.Default(
-            primary_hue="blue",
-            font=["system-ui", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif"],
-            font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"],
-        ),
+        theme=_theme(),
         css=STYLE,
         footer_links=[],
         run_history=False,
@@ -135,12 +131,24 @@ def make_app(
     return app
 
 
+def _theme() -> Any:
+    """Gradio's own with fonts that are on the machine, and small print dark enough to read."""
+    import gradio as gr
+
+    theme = gr.themes.Default(
+        primary_hue="blue",
+        font=["system-ui", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif"],
+        font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"],
+    )
+    return theme.set(body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_400")
+
+
 def _loader(device: str, weights_dir: Path | None) -> Loader:
     from ovseg_ros.models.presets import load_preset
 
-    def load(preset: str) -> Any:
+    def load(preset: str, proposals_from: str | None) -> Any:
         print(f"loading {preset}", file=sys.stderr, flush=True)
-        segmenter = load_preset(preset, device=device, weights_dir=weights_dir)
+        segmenter = load_preset(preset, device=device, weights_dir=weights_dir, proposals_from=proposals_from)
         segmenter.warm_up()
         return segmenter
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,31 @@ from ovseg_ros.core.segmenter import SegmenterOptions
 from ovseg_ros.errors import InvalidInputError, OvsegError
 from ovseg_ros.evaluate.demo import recording_folder
 from ovseg_ros.evaluate.recording import depth_to_mm, read_recording
-from ovseg_ros.models.files import files_of, find_file
-from ovseg_ros.models.presets import list_presets, preset_path, read_preset
+from ovseg_ros.models.files import find_file
+from ovseg_ros.models.preset_parts import PROPOSERS, weights_named
+from ovseg_ros.models.presets import list_presets, preset_path, preset_weights, read_preset
 
 GENERATORS = {
-    "depth_clusters": "depth clusters (needs depth)",
+    "depth_clusters": "Depth clusters (needs depth)",
     "sam": "Segment Anything",
     "maskformer": "MaskFormer",
     "ovseg_maskformer": "OVSeg's MaskFormer",
-    "union": "union of several",
+    "union": "Union of several",
 }
 """Proposer kinds of presets in words for people; others are shown as they are."""
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A proposal generator as the page offers it.
+
+    Attributes:
+        title: in words.
+        preset: the preset it belongs to, as for `load_preset`'s proposals_from.
+    """
+
+    title: str
+    preset: str
 
 
 @dataclass(frozen=True)
@@ -32,17 +47,20 @@ class PresetChoice:
 
     Attributes:
         name: what `load_preset` takes.
-        title: name and purpose for the drop-down.
-        generator: its proposal generator, in words.
+        generators: its own first, then those of other presets that can run.
         threshold: its own, in [0, 1].
-        missing: files it needs and this machine lacks; () where it can run.
+        missing: weights files it needs and this machine lacks; () where it can run.
     """
 
     name: str
-    title: str
-    generator: str
+    generators: tuple[Generator, ...]
     threshold: float
     missing: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """For the drop-down."""
+        return f"{preset_path(self.name).stem} ({self.generators[0].title.split(' (')[0].lower()})"
 
 
 @dataclass(frozen=True)
@@ -67,9 +85,9 @@ class _Source:
 
 
 _SOURCES = (
-    _Source("Tabletop: teapot, mug", "demo/tabletop", 10, "teapot, mug", "mini"),
-    _Source("Tabletop: things to cook with", "demo/tabletop", 0, "moka pot, frying pan, bowl", "mini"),
-    _Source("Garage: motorcycle, door, shelf", "demo/garage", 0, "motorcycle, door, shelf", "lite"),
+    _Source("Try a tabletop", "demo/tabletop", 34, "teapot, mug", "mini"),
+    _Source("Try kitchen things", "demo/tabletop", 9, "teapot, moka pot, red mug, frying pan, plate", "mini"),
+    _Source("Try a garage", "demo/garage", 0, "motorcycle, door, shelf", "lite"),
 )
 
 
@@ -85,25 +103,44 @@ def preset_choices(
     Raises:
         ConfigError: `first` is neither a bundled preset nor a preset file.
     """
-    head = _choice(first, weights_dir)
-    rest = [_choice(name, weights_dir) for name in list_presets() if name != first]
-    return [head, *(c for c in rest if not c.missing)], [c for c in rest if c.missing]
+    names = [first, *(name for name in list_presets() if name != first)]
+    presets = {name: read_preset(preset_path(name)) for name in names}
+    generators = [
+        _generator(name, preset)
+        for name, preset in presets.items()
+        if not _missing(name, weights_named(preset["proposer"], PROPOSERS), weights_dir)
+    ]
+    choices = [_choice(name, preset, generators, weights_dir) for name, preset in presets.items()]
+    rest = choices[1:]
+    return [choices[0], *(c for c in rest if not c.missing)], [c for c in rest if c.missing]
 
 
-def _choice(name: str, weights_dir: Path | None) -> PresetChoice:
-    path = preset_path(name)
-    preset: dict[str, Any] = read_preset(path)
-    kind = str(preset["proposer"]["kind"])
+def _choice(
+    name: str, preset: Mapping[str, Any], generators: Sequence[Generator], weights_dir: Path | None
+) -> PresetChoice:
     options = preset.get("options") or {}
-    missing = tuple(file.name for file in files_of(name) if find_file(file.name, weights_dir) is None)
-    generator = GENERATORS.get(kind, kind.replace("_", " "))
+    own = _generator(name, preset)
+    offered = {own.title: own}
+    for generator in generators:
+        offered.setdefault(generator.title, generator)  # one of each kind
     return PresetChoice(
         name=name,
-        title=f"{path.stem}: {generator}",
-        generator=generator,
+        generators=tuple(offered.values()),
         threshold=float(options.get("threshold", SegmenterOptions().threshold)),
-        missing=missing,
+        missing=_missing(name, preset_weights(name), weights_dir),
     )
+
+
+def _generator(name: str, preset: Mapping[str, Any]) -> Generator:
+    part = preset["proposer"]
+    title = GENERATORS.get(str(part["kind"]), str(part["kind"]).replace("_", " ").capitalize())
+    model = part.get("model")
+    return Generator(f"{title} ({model})" if isinstance(model, str) else title, name)
+
+
+def _missing(preset: str, files: Iterable[str], weights_dir: Path | None) -> tuple[str, ...]:
+    beside = preset_path(preset).parent
+    return tuple(file for file in files if find_file(file, weights_dir, beside) is None)
 
 
 def write_examples(folder: Path, presets: list[str]) -> list[Example]:

@@ -15,6 +15,9 @@ STYLE = """
 footer { display: none !important; }
 #title h1 { margin: 0 0 2px; font-size: 26px; }
 #title p { margin: 0; color: var(--body-text-color-subdued); font-size: 15px; }
+#examples { align-items: center; }
+#examples button { font-weight: 500; flex: 0 1 auto; padding: 5px 14px 5px 6px; }
+#examples button img { width: 64px; height: 48px; object-fit: cover; border-radius: 5px; }
 .ov-error { padding: 10px 14px; border-radius: 8px; border-left: 5px solid #c62828; background: #fdecea;
   color: #7f1d1d; font-size: 15px; }
 .ov-done { padding: 8px 14px; border-radius: 8px; border-left: 5px solid #2e7d32; background: #edf7ee;
@@ -28,8 +31,8 @@ footer { display: none !important; }
   vertical-align: -2px; border: 1px solid rgba(0, 0, 0, 0.25); }
 .ov-legend small { color: var(--body-text-color-subdued); margin-left: 5px; font-size: 13px; }
 .ov-scroll { overflow-x: auto; max-height: 420px; overflow-y: auto; }
-table.ov-masks { border-collapse: collapse; width: 100%; font-size: 14px; margin: 0; }
-table.ov-masks th, table.ov-masks td { padding: 5px 10px; text-align: right; white-space: nowrap;
+table.ov-masks { border-collapse: collapse; width: 100%; font-size: 13.5px; margin: 0; }
+table.ov-masks th, table.ov-masks td { padding: 5px 7px; text-align: right; white-space: nowrap;
   border: 0; border-bottom: 1px solid var(--border-color-primary); font-variant-numeric: tabular-nums; }
 table.ov-masks th { font-weight: 600; position: sticky; top: 0;
   background: var(--background-fill-secondary); }
@@ -101,7 +104,7 @@ def _table_line(row: MaskRow) -> str:
     cells = (
         (str(row.number), False),
         (
-            _swatch(row.colour or UNLABELLED_COLOUR) + (f"<b>{escape(row.label)}</b>" if row.label else NONE),
+            _swatch(row.colour if row.colour and row.painted else UNLABELLED_COLOUR) + _label(row),
             True,
         ),
         (NONE if row.score is None else f"{row.score:.2f}", False),
@@ -112,6 +115,12 @@ def _table_line(row: MaskRow) -> str:
     )
     line = "".join(f"<td{_text(is_text)}>{cell}</td>" for cell, is_text in cells)
     return f"<tr{'' if row.label else chr(32) + 'class=' + chr(34) + 'ov-unlabelled' + chr(34)}>{line}</tr>"
+
+
+def _label(row: MaskRow) -> str:
+    if not row.label:
+        return NONE
+    return f"<b>{escape(row.label)}</b>{'' if row.painted else ' (left out by granularity)'}"
 
 
 def _text(is_text: bool) -> str:

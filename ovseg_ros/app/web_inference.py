@@ -19,7 +19,16 @@ from pathlib import Path
 import numpy as np
 
 from ovseg_ros.app.web_images import read_frame
-from ovseg_ros.app.web_results import Answer, legend, map_picture, mask_table, timing_line, what_is_missing
+from ovseg_ros.app.web_results import (
+    Answer,
+    legend,
+    map_picture,
+    mask_table,
+    painted_masks,
+    timing_line,
+    what_is_missing,
+    without_labels,
+)
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.overlay import draw_overlay
 from ovseg_ros.core.query import parse_query
@@ -28,7 +37,8 @@ from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import InvalidInputError, OvsegError
 
-Loader = Callable[[str], OpenVocabularySegmenter]
+Loader = Callable[[str, str | None], OpenVocabularySegmenter]
+"""(preset, preset whose proposal generator stands in for its own or None) -> segmenter."""
 
 MAX_LOADED = 2
 """Presets held in memory at once, each with its last image; the one unused for longest goes."""
@@ -44,6 +54,7 @@ class Inputs:
         image: the uploaded picture, None before there is one.
         words: class names as typed.
         preset: name or path.
+        proposals_from: another preset, whose proposal generator is used; None for the preset's own.
         granularity: in [0, 1]; 0 coarse, 1 precise.
         threshold: in [0, 1].
         depth: 16-bit depth image, None without.
@@ -54,6 +65,7 @@ class Inputs:
     image: Path | None
     words: str
     preset: str
+    proposals_from: str | None
     granularity: float
     threshold: float
     depth: Path | None = None
@@ -65,10 +77,10 @@ class Inference:
     """Answers, one request at a time, whichever threads ask."""
 
     def __init__(self, load: Loader) -> None:
-        """`load` makes a preset's segmenter; it is called once per preset while that stays in memory."""
+        """`load` is called once per preset and generator while these stay in memory."""
         self._load = load
         self._lock = threading.Lock()
-        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
+        self._loaded: OrderedDict[tuple[str, str | None], _Loaded] = OrderedDict()
 
     def preload(self, preset: str) -> None:
         """Loads a preset now, so that the first answer comes soon.
@@ -77,7 +89,7 @@ class Inference:
             OvsegError: whatever `load` raises.
         """
         with self._lock:
-            self._segmenter(preset)
+            self._segmenter(preset, None)
 
     def answer(self, inputs: Inputs) -> Answer:
         """Never raises: what is wrong with the input stands in `Answer.error`, bugs go to the log."""
@@ -96,30 +108,32 @@ class Inference:
         frame, converted = read_frame(inputs.image, inputs.depth, inputs.field_of_view_deg, inputs.camera)
         start = time.perf_counter()
         with self._lock:
-            loaded = self._segmenter(inputs.preset)
+            loaded = self._segmenter(inputs.preset, inputs.proposals_from)
             _check_depth(loaded.segmenter, frame, inputs.preset)
             embedded, reused = loaded.embed(frame)
             options = chosen_options(loaded.segmenter.options, inputs.threshold, inputs.granularity)
             result = loaded.segmenter.label(embedded, vocabulary, options)
+            timing = timing_line(result, reused, time.perf_counter() - start)
         label_ids, _ = result.semantic()
+        painted = painted_masks(result)
         return Answer(
             map_rgb=map_picture(frame.image_rgb, label_ids),
-            overlay_rgb=draw_overlay(frame.image_rgb, result),
-            legend=legend(result, label_ids),
-            masks=mask_table(result),
+            overlay_rgb=draw_overlay(frame.image_rgb, without_labels(result, ~painted)),
+            legend=legend(result, label_ids, painted),
+            masks=mask_table(result, painted),
             remarks=(*converted, *remarks, *what_is_missing(result)),
-            timing=timing_line(result, reused, time.perf_counter() - start),
+            timing=timing,
             reused=reused,
         )
 
-    def _segmenter(self, preset: str) -> _Loaded:
-        if preset in self._loaded:
-            self._loaded.move_to_end(preset)
-            return self._loaded[preset]
-        while len(self._loaded) >= MAX_LOADED:
-            self._loaded.popitem(last=False)
-        self._loaded[preset] = _Loaded(self._load(preset))
-        return self._loaded[preset]
+    def _segmenter(self, preset: str, proposals_from: str | None) -> _Loaded:
+        key = preset, proposals_from
+        if key not in self._loaded:
+            while len(self._loaded) >= MAX_LOADED:
+                self._loaded.popitem(last=False)
+            self._loaded[key] = _Loaded(self._load(preset, proposals_from))
+        self._loaded.move_to_end(key)
+        return self._loaded[key]
 
 
 class _Loaded:
@@ -165,9 +179,7 @@ def chosen_options(options: SegmenterOptions, threshold: float, granularity: flo
     Raises:
         ConfigError: a value outside [0, 1].
     """
-    changes = {"threshold": float(threshold), "granularity": float(granularity)}
-    known = {field.name for field in dataclasses.fields(options)}
-    return dataclasses.replace(options, **{name: v for name, v in changes.items() if name in known})
+    return dataclasses.replace(options, threshold=float(threshold), granularity=float(granularity))
 
 
 def content_hash(frame: Frame) -> str:

@@ -34,12 +34,12 @@ class _Fields:
     image: gr.Image
     words: gr.Textbox
     preset: gr.Dropdown
+    generator: gr.Dropdown
     granularity: gr.Slider
     threshold: gr.Slider
     depth: gr.File
     field_of_view: gr.Number
     camera: gr.Textbox
-    generator: gr.Dropdown
 
     def inputs(self) -> list[Any]:
         """Those that `Inputs` takes."""
@@ -47,6 +47,7 @@ class _Fields:
             self.image,
             self.words,
             self.preset,
+            self.generator,
             self.granularity,
             self.threshold,
             self.depth,
@@ -75,36 +76,35 @@ def build_page(
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.Markdown(_ABOUT, elem_id="title")
+        buttons = _examples(examples)
         with gr.Row():
-            with gr.Column(scale=2, min_width=360):
-                fields, submit, buttons = _left(choices, missing, examples)
-            with gr.Column(scale=5, min_width=560):
+            with gr.Column(scale=4, min_width=360):
+                fields, submit = _left(choices, missing)
+            with gr.Column(scale=9, min_width=560):
                 outputs = _right()
         _wire(inference, choices, examples, fields, submit, buttons, outputs)
     page.queue(default_concurrency_limit=1, max_size=32)
     return page
 
 
-def _left(
-    choices: Sequence[PresetChoice], missing: Sequence[PresetChoice], examples: Sequence[Example]
-) -> tuple[_Fields, gr.Button, list[gr.Button]]:
+def _examples(examples: Sequence[Example]) -> list[gr.Button]:
+    if not examples:
+        return []
+    with gr.Row(elem_id="examples", equal_height=True):
+        return [
+            gr.Button(example.title, icon=example.image, size="md", elem_id=f"example-{number}")
+            for number, example in enumerate(examples)
+        ]
+
+
+def _left(choices: Sequence[PresetChoice], missing: Sequence[PresetChoice]) -> tuple[_Fields, gr.Button]:
     first = choices[0]
-    buttons = []
-    if examples:
-        gr.Markdown("**Examples**, one click each", elem_id="examples-title")
-        with gr.Row(elem_id="examples"):
-            buttons = [
-                gr.Button(
-                    example.title, icon=example.image, size="sm", min_width=150, elem_id=f"example-{number}"
-                )
-                for number, example in enumerate(examples)
-            ]
     image = gr.Image(
         label="Image",
         type="filepath",
         image_mode=None,
         sources=["upload", "clipboard"],
-        height=230,
+        height=240,
         elem_id="image",
     )
     # Gradio would decode the file here and fail with a message of its own on files that are no pictures. (Not
@@ -118,69 +118,90 @@ def _left(
         elem_id="words",
     )
     submit = gr.Button("Submit", variant="primary", elem_id="submit")
+    preset = gr.Dropdown(
+        [(choice.title, choice.name) for choice in choices],
+        value=first.name,
+        label="Preset",
+        info=_missing_text(missing),
+        interactive=True,
+        elem_id="preset",
+    )
+    generator = gr.Dropdown(
+        **_generators(first),
+        label="Proposal generator",
+        info="cuts the picture into masks",
+        elem_id="generator",
+    )
     with gr.Row():
-        preset = gr.Dropdown(
-            [(choice.title, choice.name) for choice in choices],
-            value=first.name,
-            label="Preset",
-            interactive=True,
+        granularity = gr.Slider(
+            0.0,
+            1.0,
+            value=0.0,
+            step=0.01,
+            label="Granularity",
+            info="0 coarse: all masks; 1 precise: the best mask of each word",
             min_width=150,
-            elem_id="preset",
+            elem_id="granularity",
         )
-        generator = gr.Dropdown(
-            [first.generator],
-            value=first.generator,
-            label="Proposal generator",
-            interactive=False,
+        threshold = gr.Slider(
+            0.0,
+            1.0,
+            value=first.threshold,
+            step=0.01,
+            label="Threshold",
+            info="probability from which a mask gets a word",
             min_width=150,
-            elem_id="generator",
+            elem_id="threshold",
         )
-    if missing:
-        names = ", ".join(choice.name for choice in missing)
-        gr.Markdown(f"Not here yet: {names} (`ovseg download {missing[0].name}`)", elem_id="missing")
-    granularity = gr.Slider(
-        0.0,
-        1.0,
-        value=0.0,
-        step=0.01,
-        label="Granularity",
-        info="0 coarse: every mask with a word; 1 precise: the one best mask of each word",
-        elem_id="granularity",
-    )
-    threshold = gr.Slider(
-        0.0,
-        1.0,
-        value=first.threshold,
-        step=0.01,
-        label="Threshold",
-        info="probability from which a mask gets a word",
-        elem_id="threshold",
-    )
-    with gr.Accordion("Depth", open=True, elem_id="depth-part"):
+    with gr.Accordion("Depth, registered to the image", open=True, elem_id="depth-part"):
         depth = gr.File(
-            label="Depth image: 16-bit PNG in millimetres, registered to the image",
+            label="16-bit PNG in millimetres",
             file_types=[".png", ".tif", ".tiff", ".npy"],
-            height=110,
+            height=105,
             elem_id="depth",
         )
         with gr.Row():
             field_of_view = gr.Number(
                 DEFAULT_FIELD_OF_VIEW_DEG,
-                label="Horizontal field of view (degrees)",
-                info="a guess will do",
+                label="Field of view (°)",
+                info="horizontal, or a guess",
                 min_width=130,
                 elem_id="field-of-view",
             )
             camera = gr.Textbox(
-                label="or fx, fy, cx, cy (pixels)",
-                info="wins over the field of view",
+                label="fx, fy, cx, cy (pixels)",
+                info="instead, where known",
+                max_lines=1,
                 placeholder="580, 580, 320, 240",
                 max_length=200,
                 min_width=130,
                 elem_id="camera",
             )
-    fields = _Fields(image, words, preset, granularity, threshold, depth, field_of_view, camera, generator)
-    return fields, submit, buttons
+    fields = _Fields(
+        image=image,
+        words=words,
+        preset=preset,
+        generator=generator,
+        granularity=granularity,
+        threshold=threshold,
+        depth=depth,
+        field_of_view=field_of_view,
+        camera=camera,
+    )
+    return fields, submit
+
+
+def _missing_text(missing: Sequence[PresetChoice]) -> str | None:
+    """Which presets could be had, in one line; None where all are here."""
+    if not missing:
+        return None
+    return f"not on this machine yet: {', '.join(choice.name for choice in missing)} (see `ovseg download`)"
+
+
+def _generators(choice: PresetChoice) -> dict[str, Any]:
+    """What the drop-down of generators takes for a preset; with one to choose it only shows it."""
+    titles = [(generator.title, generator.preset) for generator in choice.generators]
+    return {"choices": titles, "value": titles[0][1], "interactive": len(titles) > 1}
 
 
 def _right() -> list[Any]:
@@ -231,7 +252,7 @@ def _wire(
 
     def of_preset(name: str) -> list[Any]:
         choice = by_name[name]
-        return [gr.Dropdown(choices=[choice.generator], value=choice.generator), choice.threshold]
+        return [gr.Dropdown(**_generators(choice)), choice.threshold]
 
     networks: dict[str, Any] = {
         "outputs": outputs,
@@ -251,12 +272,12 @@ def _wire(
     )
     of_the_preset = [fields.generator, fields.threshold]
     fields.preset.input(of_preset, fields.preset, of_the_preset, **at_once)
-    filled = [*fields.inputs()[:3], *fields.inputs()[5:], *of_the_preset]
+    filled = [fields.image, fields.words, fields.preset, fields.depth, fields.camera, *of_the_preset]
     for button, example in zip(buttons, examples, strict=True):
 
         def fill(example: Example = example) -> list[Any]:
             files = [str(example.image), example.words, example.preset, str(example.depth)]
-            return [*files, gr.skip(), example.camera, *of_preset(example.preset)]
+            return [*files, example.camera, *of_preset(example.preset)]
 
         button.click(fill, None, filled, **at_once).then(answer, fields.inputs(), **networks)
 
@@ -274,6 +295,7 @@ def _inputs(
     image: str | None,
     words: str | None,
     preset: str,
+    generator: str,
     granularity: float,
     threshold: float,
     depth: str | None,
@@ -284,6 +306,7 @@ def _inputs(
         image=None if image is None else Path(image),
         words=words or "",
         preset=preset,
+        proposals_from=None if generator == preset else generator,
         granularity=granularity,
         threshold=threshold,
         depth=None if depth is None else Path(depth),

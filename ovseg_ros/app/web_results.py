@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from ovseg_ros.core.compose import select_by_granularity
 from ovseg_ros.core.overlay import Colour, label_colour
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.vocabulary import UNLABELLED_ID
@@ -35,6 +37,7 @@ class MaskRow:
     Attributes:
         number: from 1, the mask's place among those proposed.
         label: "" where no word reached the threshold.
+        painted: it has a label and the granularity does not leave it out.
         colour: of the label, None without one.
         score: probability of the best word, labelled or not; None without words.
         runner_up: what came next, or what came nearest where there is no label; "" where nothing did.
@@ -47,6 +50,7 @@ class MaskRow:
 
     number: int
     label: str
+    painted: bool
     colour: Colour | None
     score: float | None
     runner_up: str
@@ -100,32 +104,56 @@ def map_picture(image_rgb: Image, label_ids: Image) -> Image:
     return picture
 
 
-def legend(result: Segmentation, label_ids: Image) -> tuple[LegendRow, ...]:
-    """One row per word, in the vocabulary's order, those that were not found too."""
+def painted_masks(result: Segmentation) -> torch.Tensor:
+    """(N,) bool: masks with a label that the granularity does not leave out."""
+    labelled = result.label_index >= 0
+    if result.options.granularity == 0:
+        return labelled
+    return labelled & select_by_granularity(result.probs, result.options.granularity)
+
+
+def without_labels(result: Segmentation, masks: torch.Tensor) -> Segmentation:
+    """The same with these masks, (N,) bool, unlabelled."""
+    return replace(
+        result,
+        label_index=result.label_index.masked_fill(masks, -1),
+        label_ids=result.label_ids.masked_fill(masks, UNLABELLED_ID),
+    )
+
+
+def legend(result: Segmentation, label_ids: Image, painted: torch.Tensor) -> tuple[LegendRow, ...]:
+    """One row per word, in the vocabulary's order, those that were not found too.
+
+    Args:
+        result: the segmentation.
+        label_ids: (H, W) uint8 its map.
+        painted: (N,) bool from `painted_masks`.
+    """
     return tuple(
         LegendRow(
             label.name,
             label_colour(label.id),
-            int((result.label_index == place).sum()),
+            int((result.label_index[painted] == place).sum()),
             float(np.count_nonzero(label_ids == label.id) / label_ids.size),
         )
         for place, label in enumerate(result.vocabulary)
     )
 
 
-def mask_table(result: Segmentation) -> tuple[MaskRow, ...]:
-    """One row per mask, labelled ones first, each by falling score."""
-    rows = [_mask_row(result, i) for i in range(len(result))]
+def mask_table(result: Segmentation, painted: torch.Tensor) -> tuple[MaskRow, ...]:
+    """One row per mask, labelled ones first, each by falling score; `painted` as for `legend`."""
+    rows = [_mask_row(result, i, bool(painted[i])) for i in range(len(result))]
     return tuple(sorted(rows, key=lambda row: (not row.label, -(row.score or 0.0), row.number)))
 
 
-def _mask_row(result: Segmentation, i: int) -> MaskRow:
+def _mask_row(result: Segmentation, i: int, painted: bool) -> MaskRow:
     mask = result.masks[i].numpy()
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     box = (columns[0], rows[0], columns[-1], rows[-1]) if len(columns) else (0, 0, 0, 0)
     probs = result.probs[i].tolist()
     others = dict(zip(result.vocabulary.names, probs))
-    if (rest := 1.0 - sum(probs)) > 5e-4:  # what the background words took
+    rest = 1.0 - sum(probs)  # what the background words took; of an ensemble's rows that cannot be said
+    if rest > 5e-4 and not result.options.uses_generator:
         others[SOMETHING_ELSE] = rest
     label = result.name_of(i)
     others.pop(label, None)
@@ -136,6 +164,7 @@ def _mask_row(result: Segmentation, i: int) -> MaskRow:
     return MaskRow(
         number=i + 1,
         label=label,
+        painted=painted,
         colour=label_colour(int(result.label_ids[i])) if label else None,
         score=float(result.scores[i]) if probs else None,
         runner_up=runner_up,
