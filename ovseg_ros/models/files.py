@@ -211,12 +211,18 @@ def cure(file: KnownFile, folder: Path) -> str:
         checkpoint = folder / file.converted_from
         return (
             f"get {file.converted_from} by hand from {page} ({file.licence}), put it at {checkpoint} and run "
-            f"`ovseg convert-checkpoint {checkpoint}`, which makes {target}"
+            f"`{convert_command(checkpoint, folder)}`, which makes {target}"
         )
     if file.url is None:
         return f"get it by hand from {file.source_page} ({file.licence}) and put it at {target}"
     command = f"run `ovseg download {file.presets[0]}`, or " if file.presets else ""
     return f"{command}get it by hand from {file.url} ({file.licence}) and put it at {target}"
+
+
+def convert_command(checkpoint: Path, folder: Path) -> str:
+    """What to type so that the parts of a checkpoint come to lie in a weights folder."""
+    out = "" if folder == cache_dir() else f" --out {folder / checkpoint.stem}"
+    return f"ovseg convert-checkpoint {checkpoint}{out}"
 
 
 def verify(path: Path, file: KnownFile | None = None) -> Path:

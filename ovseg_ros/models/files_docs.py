@@ -1,0 +1,66 @@
+"""The table of weights files as it stands in docs/weights.md.
+
+`python -m ovseg_ros.models.files_docs docs/weights.md` writes it there anew.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ovseg_ros.models.files import KnownFile, known_files
+
+_BEGIN = "<!-- table: begin (python -m ovseg_ros.models.files_docs docs/weights.md) -->"
+_END = "<!-- table: end -->"
+
+
+def size_text(size: int | None) -> str:
+    """Bytes for people; "?" where unknown.
+
+    >>> size_text(375042383), size_text(2564550879), size_text(0), size_text(None)
+    ('375 MB', '2.56 GB', '0 MB', '?')
+    """
+    if size is None:
+        return "?"
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def markdown_table() -> str:
+    """One line per file of the table, in its order."""
+    lines = ["| file | size | licence | from | checked by | presets |", "|---|---|---|---|---|---|"]
+    lines += [f"| {' | '.join(_cells(file))} |" for file in known_files()]
+    return "\n".join(lines)
+
+
+def _cells(file: KnownFile) -> list[str]:
+    source = f"made from `{file.converted_from}`"
+    if file.converted_from is None:
+        source = f"[page]({file.source_page})" + (f", [file]({file.url})" if file.url else ", by hand")
+    return [
+        f"`{file.name}`: {file.note}",
+        size_text(file.size),
+        f"**{file.licence}**" if file.non_commercial else file.licence,
+        source,
+        _check(file),
+        ", ".join(f"`{preset}`" for preset in file.presets) or "your own",
+    ]
+
+
+def _check(file: KnownFile) -> str:
+    if file.sha256:
+        return f"SHA-256 `{file.sha256[:12]}…`"
+    if file.md5_prefix:
+        return f"MD5 `{file.md5_prefix}…`"
+    return "the server's SHA-256" if file.url else "loading"
+
+
+def with_table(document: str) -> str:
+    """The document with the lines between its two marks replaced by the table."""
+    head, _, rest = document.partition(_BEGIN)
+    _, _, tail = rest.partition(_END)
+    return f"{head}{_BEGIN}\n{markdown_table()}\n{_END}{tail}"
+
+
+if __name__ == "__main__":
+    page = Path(sys.argv[1])
+    page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")

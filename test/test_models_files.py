@@ -1,0 +1,297 @@
+"""The table of weights files, where files are looked for, and what is refused."""
+
+from __future__ import annotations
+
+import doctest
+import hashlib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from ovseg_ros.errors import ConfigError, WeightsError
+from ovseg_ros.models import files_docs
+from ovseg_ros.models.files import (
+    FILES_TABLE,
+    KnownFile,
+    cache_dir,
+    cure,
+    files_of,
+    find_file,
+    known_by_sha256,
+    known_file,
+    known_files,
+    read_table,
+    recorded_sha256,
+    resolve_file,
+    sha256_record,
+    verify,
+)
+from ovseg_ros.models.presets import list_presets, preset_weights
+
+ROOT = Path(__file__).resolve().parents[1]
+SAM = "sam_vit_b_01ec64.pth"
+PART = "ovseg_swinbase_vitL14_ft_mpt/clip.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+
+
+def put(path: Path, content: bytes = b"weights") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def table(tmp_path, *rows):
+    path = tmp_path / "table.yaml"
+    path.write_text(yaml.safe_dump({"files": list(rows)}))
+    return path
+
+
+def row(**changes):
+    return {"name": "a.pth", "licence": "MIT", "source_page": "https://example.org", "presets": []} | changes
+
+
+@pytest.mark.parametrize("preset", list_presets())
+def test_the_table_has_what_each_preset_names(preset):
+    assert {file.name for file in files_of(preset)} == set(preset_weights(preset))
+
+
+def test_an_unknown_preset_needs_nothing_known():
+    assert files_of("nonesuch") == ()
+
+
+def test_every_row_is_complete():
+    for file in known_files():
+        assert file.note, file.name
+        assert urlsplit(file.source_page).scheme == "https"
+        assert file.url is None or urlsplit(file.url).scheme == "https"
+        assert set(file.presets) <= set(list_presets())
+        assert file.non_commercial == ("NC" in file.licence)
+        whole = file.name.startswith("ovseg_") and "/" not in file.name  # the paper's files hold CLIP too
+        assert (file.activation is not None) == (whole or "clip" in Path(file.name).name), file.name
+        if file.converted_from:
+            source = known_file(file.converted_from)
+            assert Path(file.name).parent.name == Path(source.name).stem
+            assert (file.url, file.licence) == (None, source.licence)
+        if file.presets and not file.converted_from:
+            assert file.url, f"{file.name} is read by a bundled preset: a program must be able to fetch it"
+
+
+def test_free_presets_are_free_and_the_papers_are_not():
+    for preset, bound in {"vitb16": False, "vitl14": False, "ovseg_sam": True, "ovseg": True}.items():
+        assert any(file.non_commercial for file in files_of(preset)) == bound
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture", "tag"),
+    [
+        ("clip_vit_b_16_laion2b.safetensors", "ViT-B-16", "laion2b_s34b_b88k"),
+        ("clip_vit_l_14_datacomp_xl.bin", "ViT-L-14", "datacomp_xl_s13b_b90k"),
+        ("clip_vit_b_16_openai.safetensors", "ViT-B-16", "openai"),
+        ("clip_vit_l_14_openai.safetensors", "ViT-L-14", "openai"),
+    ],
+)
+def test_clip_files_agree_with_open_clip_and_take_clips_own_normalisation(name, architecture, tag):
+    from open_clip.pretrained import get_pretrained_cfg  # after ovseg_ros.models, which mends torchvision
+
+    config = get_pretrained_cfg(architecture, tag)
+    file = known_file(name)
+    assert config["mean"] == (0.48145466, 0.4578275, 0.40821073)
+    assert config["std"] == (0.26862954, 0.26130258, 0.27577711)
+    assert f"huggingface.co/{config['hf_hub'].rstrip('/')}/resolve/" in file.url
+    assert file.activation == ("quick_gelu" if config.get("quick_gelu") else "gelu")
+
+
+def test_files_are_known_by_content_too():
+    sha256 = known_file(SAM).sha256
+    assert known_by_sha256(sha256.upper()).name == SAM
+    assert known_by_sha256("0" * 64) is None
+    assert known_file("nonesuch.pth") is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([row(), row()], "each name once"),
+        ([row(colour="red")], "does not know colour"),
+        ([row(name="/etc/a.pth")], "one folder deep"),
+        ([row(name="../a.pth")], "one folder deep"),
+        ([row(name="a/b/c.pth")], "one folder deep"),
+        ([row(name=None)], "one folder deep"),
+        ([row(sha256="ABC")], "want sha256 as"),
+        ([row(md5_prefix="12")], "want md5_prefix as"),
+        ([row(activation="relu")], "gelu or quick_gelu"),
+        ([row(licence=None)], "want a licence"),
+        ([row(source_page=None)], "want a licence and a source_page"),
+        ([row(converted_from="b.pth")], "not in the table"),
+    ],
+)
+def test_a_row_that_cannot_be_right_is_refused(tmp_path, rows, message):
+    with pytest.raises(ConfigError, match=message):
+        read_table(table(tmp_path, *rows))
+
+
+def test_no_rows_and_one_row(tmp_path):
+    assert read_table(table(tmp_path)) == ()
+    assert [file.name for file in read_table(table(tmp_path, row()))] == ["a.pth"]
+
+
+def test_the_cache_is_where_xdg_says(tmp_path, monkeypatch):
+    assert cache_dir() == tmp_path / "xdg" / "ovseg"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for unset in ("", "relative/path"):
+        monkeypatch.setenv("XDG_CACHE_HOME", unset)
+        assert cache_dir() == tmp_path / "home" / ".cache" / "ovseg"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_dir() == tmp_path / "home" / ".cache" / "ovseg"
+
+
+@pytest.mark.parametrize("name", [SAM, PART, "my/own/net.pth"])
+def test_a_file_is_found_beside_the_preset_then_in_weights_dir_then_in_the_cache(tmp_path, name):
+    beside, weights_dir = tmp_path / "beside", tmp_path / "weights"
+    assert find_file(name, weights_dir, beside) is None
+    for folder in (cache_dir(), weights_dir, beside):
+        put(folder / name)
+        assert find_file(name, weights_dir, beside) == folder / name
+    assert find_file(name) == cache_dir() / name
+    assert find_file(name, str(weights_dir)) == weights_dir / name
+
+
+def test_a_path_is_itself_and_a_folder_is_no_file(tmp_path, monkeypatch):
+    own = put(tmp_path / "elsewhere" / "net.pth")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_file(str(own)) == own
+    assert find_file("~/elsewhere/net.pth") == own
+    (tmp_path / "folder.pth").mkdir()
+    assert find_file("folder.pth", tmp_path) is None
+
+
+def test_resolving_verifies(tmp_path):
+    put(tmp_path / SAM)
+    with pytest.raises(
+        WeightsError, match=r"with 375042383 bytes, got 7; delete it, then run `ovseg download vitb16`"
+    ):
+        resolve_file(SAM, weights_dir=tmp_path, beside=None, offline=True)
+
+
+def test_what_the_table_does_not_know_is_handed_out_as_it_is(tmp_path):
+    own = put(tmp_path / "net.pth")
+    assert resolve_file("net.pth", weights_dir=None, beside=tmp_path, offline=True) == own
+    with pytest.raises(WeightsError, match=f"other.pth, it is in none of {tmp_path}, .*; put it into one"):
+        resolve_file("other.pth", weights_dir=None, beside=tmp_path, offline=False)
+
+
+def test_a_missing_file_says_where_to_get_it_and_where_to_put_it(tmp_path):
+    file = known_file(SAM)
+    with pytest.raises(WeightsError) as caught:
+        resolve_file(SAM, weights_dir=tmp_path, offline=True)
+    for word in (SAM, "ovseg download vitb16", file.url, f"put it at {tmp_path / SAM}", "Apache-2.0"):
+        assert word in str(caught.value)
+    with pytest.raises(WeightsError, match=f"put it at {cache_dir() / SAM}"):
+        resolve_file(SAM)
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_missing_part_says_what_to_convert(tmp_path, offline):
+    checkpoint = tmp_path / "ovseg_swinbase_vitL14_ft_mpt.pth"
+    with pytest.raises(WeightsError) as caught:
+        resolve_file(PART, weights_dir=tmp_path, offline=offline)
+    for word in (
+        "GETTING_STARTED.md",
+        "CC-BY-NC-4.0",
+        f"ovseg convert-checkpoint {checkpoint} --out {(tmp_path / PART).parent}`",
+        str(tmp_path / PART),
+    ):
+        assert word in str(caught.value)
+
+
+def test_in_the_cache_parts_need_no_out(tmp_path):
+    checkpoint = cache_dir() / "ovseg_swinbase_vitL14_ft_mpt.pth"
+    with pytest.raises(
+        WeightsError, match=f"`ovseg convert-checkpoint {checkpoint}`, which makes {cache_dir() / PART}"
+    ):
+        resolve_file(PART)
+
+
+def test_a_file_nobody_can_fetch_is_got_by_hand(tmp_path):
+    text = cure(known_file("maskformer-swin-base-ade/model.safetensors"), tmp_path)
+    assert text.startswith("get it by hand from https://huggingface.co/facebook/maskformer-swin-base-ade")
+
+
+def test_online_it_is_fetched_to_weights_dir_or_the_cache(tmp_path, monkeypatch):
+    asked = []
+
+    def pretend(file, folder, *, offline):
+        asked.append((file.name, folder, offline))
+        return folder / file.name
+
+    monkeypatch.setattr("ovseg_ros.models.download.download", pretend)
+    assert resolve_file(SAM, weights_dir=tmp_path, beside=tmp_path / "p", offline=False) == tmp_path / SAM
+    assert resolve_file(SAM, beside=tmp_path / "p", offline=False) == cache_dir() / SAM
+    assert asked == [(SAM, tmp_path, False), (SAM, cache_dir(), False)]
+
+
+def test_content_is_compared_with_all_that_is_known(tmp_path):
+    path = put(tmp_path / "a.pth", b"weights")
+    sha256, md5 = hashlib.sha256(b"weights").hexdigest(), hashlib.md5(b"weights").hexdigest()
+    known = {"licence": "MIT", "source_page": "https://example.org", "name": "a.pth"}
+    verify(path, KnownFile(**known, sha256=sha256, md5_prefix=md5[:6], size=7))
+    for wrong, message in (
+        ({"size": 8}, "with 8 bytes, got 7"),
+        ({"sha256": "0" * 64}, f"SHA-256 {'0' * 64}, got {sha256}"),
+        ({"md5_prefix": "000000"}, f"MD5 beginning 000000, got {md5}"),
+    ):
+        with pytest.raises(WeightsError, match=message) as caught:
+            verify(path, KnownFile(**known, **wrong))
+        assert str(path) in str(caught.value)
+        assert "get it by hand from https://example.org" in str(caught.value)
+
+
+def test_a_recorded_hash_holds_for_files_the_table_has_no_hash_of(tmp_path):
+    path = put(tmp_path / "own.pth", b"weights")
+    assert recorded_sha256(path) is None
+    sha256_record(path).write_text(f"{hashlib.sha256(b'weights').hexdigest().upper()}  own.pth\n")
+    assert verify(path) == path
+    put(path, b"changed")
+    with pytest.raises(WeightsError, match=hashlib.sha256(b"changed").hexdigest()):
+        resolve_file("own.pth", weights_dir=tmp_path)
+    for nonsense in ("", "not a hash"):
+        sha256_record(path).write_text(nonsense)
+        with pytest.raises(WeightsError, match=r"want a SHA-256 in .*own\.pth\.sha256"):
+            verify(path)
+
+
+def test_the_tables_hash_counts_more_than_a_recorded_one(tmp_path):
+    path = put(tmp_path / "a.pth", b"changed")
+    sha256_record(path).write_text(f"{hashlib.sha256(b'changed').hexdigest()}  a.pth\n")
+    file = KnownFile("a.pth", sha256=hashlib.sha256(b"weights").hexdigest(), licence="MIT")
+    with pytest.raises(WeightsError, match="damaged or another file"):
+        verify(path, file)
+
+
+def test_the_document_has_the_table_as_it_is():
+    page = ROOT / "docs" / "weights.md"
+    text = page.read_text(encoding="utf-8")
+    assert files_docs.markdown_table() in text
+    assert files_docs.with_table(text) == text, f"run python -m ovseg_ros.models.files_docs {page}"
+    for file in known_files():
+        assert file.source_page in text
+    assert FILES_TABLE.name in text
+
+
+def test_the_table_in_a_document_is_replaced():
+    old = f"before\n{files_docs._BEGIN}\nold\n{files_docs._END}\nafter\n"
+    new = files_docs.with_table(old)
+    assert "old" not in new.replace("folder", "")
+    assert new.startswith("before\n")
+    assert new.endswith("\nafter\n")
+    assert files_docs.with_table(new) == new
+
+
+def test_examples():
+    assert doctest.testmod(files_docs)[0] == 0
