@@ -72,7 +72,7 @@ def blocks_of(clip):
 def test_openai_layout_is_open_clips_at_full_width(name, shape):
     """Names and shapes of the released models against the networks they go into, without memory for them."""
     with torch.device("meta"):
-        network = clip_module._build(open_clip.get_model_config(f"{name}-quickgelu"), name)
+        network = clip_module.build_network(open_clip.get_model_config(f"{name}-quickgelu"), name)
     assert {key: tuple(value.shape) for key, value in network.state_dict().items()} == openai_layout(shape)
     clip_module.MaskPromptedClip(
         network, print, torch.zeros(3, shape.patches, shape.width), logit_scale=100.0

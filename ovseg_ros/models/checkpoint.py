@@ -104,29 +104,52 @@ def load_exactly(
         WeightsError: keys missing, unexpected, of another shape or kind, or values that are not finite in the
             module's dtype; lists the first ten of each and says how many more there are.
     """
-    cure = cure or DEFAULT_CURE
     own = module.state_dict()
+    fitting = check_layout(own, state, path=path, what=what, cure=cure, ignore=ignore)
+    bad = [key for key, value in fitting.items() if not _is_finite(value.to(own[key].dtype))]
+    _refuse_bad(bad, path, cure or DEFAULT_CURE)
+    module.load_state_dict(fitting, strict=False)
+
+
+def check_layout(
+    own: Mapping[str, torch.Tensor],
+    state: Mapping[str, torch.Tensor],
+    *,
+    path: Path,
+    what: str,
+    cure: str = "",
+    ignore: Collection[str] = (),
+) -> dict[str, torch.Tensor]:
+    """The tensors of `state` that a network with the state dict `own` (which may be on "meta") takes.
+
+    Raises:
+        WeightsError: see `load_exactly`, except for the values.
+    """
+    cure = cure or DEFAULT_CURE
 
     def counts(key: str) -> bool:
         return not any(fnmatch.fnmatchcase(key, pattern) for pattern in ignore)
 
-    missing = [key for key in own if key not in state and counts(key)]
-    unexpected = [key for key in state if key not in own and counts(key)]
     both = [key for key in own if key in state]
-    misshapen = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in both
-        if state[key].shape != own[key].shape
-    ]
-    problems = [
-        f"{kind} {listed(keys)}"
-        for kind, keys in (("missing", missing), ("unexpected", unexpected), ("other shape", misshapen))
-        if keys
-    ]
+    found = {
+        "missing": [key for key in own if key not in state and counts(key)],
+        "unexpected": [key for key in state if key not in own and counts(key)],
+        "other shape": [
+            f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+            for key in both
+            if state[key].shape != own[key].shape
+        ],
+        "other kind of numbers": [
+            f"{key} {state[key].dtype} instead of {own[key].dtype}"
+            for key in both
+            if state[key].is_floating_point() != own[key].is_floating_point()
+            or state[key].is_complex() != own[key].is_complex()
+        ],
+    }
+    problems = [f"{kind} {listed(keys)}" for kind, keys in found.items() if keys]
     if problems:
         raise WeightsError(f"{path} does not hold {what}: {', '.join(problems)}; {cure}")
-    _check_values(own, {key: state[key] for key in both}, path, what, cure)
-    module.load_state_dict({key: state[key] for key in both}, strict=False)
+    return {key: state[key] for key in both}
 
 
 def check_finite(state: Mapping[str, torch.Tensor], *, path: Path, cure: str = "") -> None:
@@ -135,14 +158,12 @@ def check_finite(state: Mapping[str, torch.Tensor], *, path: Path, cure: str = "
     Raises:
         WeightsError: lists the tensors.
     """
-    _refuse_bad([key for key, value in state.items() if not _is_finite(value)], path, cure)
+    _refuse_bad([key for key, value in state.items() if not _is_finite(value)], path, cure or DEFAULT_CURE)
 
 
 def _refuse_bad(bad: list[str], path: Path, cure: str) -> None:
     if bad:
-        raise WeightsError(
-            f"want finite weights in {path}, got NaN or infinity in {listed(bad)}; {cure or DEFAULT_CURE}"
-        )
+        raise WeightsError(f"want finite weights in {path}, got NaN or infinity in {listed(bad)}; {cure}")
 
 
 def listed(keys: Collection[str]) -> str:
@@ -265,20 +286,6 @@ def _guess(start: bytes) -> str:
     if start.startswith((b"\x1f\x8b", b"7z", b"BZh", b"\xfd7zXZ")):
         return "a compressed file, unpack it first"
     return ""
-
-
-def _check_values(
-    own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], path: Path, what: str, cure: str
-) -> None:
-    kinds = [
-        f"{key} {value.dtype} instead of {own[key].dtype}"
-        for key, value in state.items()
-        if value.is_floating_point() != own[key].is_floating_point()
-        or value.is_complex() != own[key].is_complex()
-    ]
-    if kinds:
-        raise WeightsError(f"{path} does not hold {what}: other kind of numbers {listed(kinds)}; {cure}")
-    _refuse_bad([key for key, value in state.items() if not _is_finite(value.to(own[key].dtype))], path, cure)
 
 
 def _is_finite(value: torch.Tensor) -> bool:

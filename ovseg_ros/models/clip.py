@@ -37,12 +37,14 @@ ACTIVATIONS = ("gelu", "quick_gelu")
 OVSEG_PREFIX = "clip_adapter.clip_model."
 """Before CLIP's names in OVSeg's files."""
 
+OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
+"""Numbers that OpenAI's own files hold beside the weights."""
+
 PROMPT_KEYS = ("mask_prompts", "visual.mask_embedding", f"{OVSEG_PREFIX}visual.mask_embedding")
 VOCABULARY = 49408
 """Tokens of the one vocabulary that comes with open_clip."""
 
 _SUFFIX = "-quickgelu"
-_OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 _TEXT_PARTS = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection")
 _CONFIG_KEYS = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text"}
 _LOG = logging.getLogger(__name__)
@@ -83,7 +85,7 @@ def load_clip(
     state = clip_tensors(tensors)
     own_prompts = state.pop("visual.mask_embedding", None)
     _check_extras(state, config, weights, name, cure)
-    network = _build(config, name)
+    network = build_network(config, name)
     state = _with_text_prefix(state, isinstance(network, CustomTextCLIP))
     _check_grid(network, state, weights, name, cure)
     ignore = ("attn_mask", "*.attn_mask", "*.position_ids")  # constants that some programs save
@@ -146,7 +148,7 @@ def activation_of(
                 "convert the checkpoint again"
             )
         return metadata["activation"], "its metadata says so"
-    if any(key in clip_tensors(tensors) for key in _OPENAI_EXTRAS):
+    if any(key in clip_tensors(tensors) for key in OPENAI_EXTRAS):
         return "quick_gelu", "it has the names of OpenAI's own files"
     if any(key.startswith(OVSEG_PREFIX) for key in tensors):
         return "quick_gelu", "it is laid out as OVSeg's files, which are finetuned from OpenAI's"
@@ -241,7 +243,12 @@ def _check_config(config: Mapping[str, Any], name: str) -> None:
         raise ConfigError(f"CLIP {name} is not supported: no weights of it take CLIP's mean and std")
 
 
-def _build(config: Mapping[str, Any], name: str) -> CLIP | CustomTextCLIP:
+def build_network(config: Mapping[str, Any], name: str) -> CLIP | CustomTextCLIP:
+    """open_clip's network with random weights, on the current default device. Never touches the network.
+
+    Raises:
+        ConfigError: sizes that do not fit each other.
+    """
     arguments = {key: value for key, value in config.items() if key != "custom_text"}
     kind = CustomTextCLIP if config.get("custom_text") else CLIP
     try:
@@ -259,7 +266,7 @@ def _check_extras(
         "context_length": config["text_cfg"].get("context_length", 77),
         "vocab_size": VOCABULARY,
     }
-    for key in _OPENAI_EXTRAS:
+    for key in OPENAI_EXTRAS:
         value = state.pop(key, None)
         if value is not None and (value.numel() != 1 or int(value) != wanted[key]):
             raise WeightsError(
