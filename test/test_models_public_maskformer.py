@@ -1,0 +1,229 @@
+"""Public MaskFormer and Mask2Former through transformers: tiny ones with random weights, saved and loaded."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ovseg_ros.errors import InvalidInputError, WeightsError
+from ovseg_ros.models.public_maskformer import PublicMaskFormer, load_public_maskformer
+
+QUERIES = 4
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+
+
+def tiny(kind: str, body: str) -> torch.nn.Module:
+    import transformers as hf
+
+    if body == "swin":
+        own = hf.MaskFormerSwinConfig if kind == "maskformer" else hf.SwinConfig
+        backbone = own(
+            image_size=32,
+            embed_dim=8,
+            depths=[1, 1, 1, 1],
+            num_heads=[1, 2, 2, 2],
+            window_size=4,
+            out_features=STAGES,
+        )
+    else:
+        backbone = hf.ResNetConfig(
+            embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], out_features=STAGES
+        )
+    torch.manual_seed(3)
+    if kind == "maskformer":
+        decoder = hf.DetrConfig(
+            d_model=32,
+            decoder_layers=2,
+            decoder_attention_heads=2,
+            decoder_ffn_dim=16,
+            num_queries=QUERIES,
+            use_timm_backbone=False,
+            backbone_config=hf.ResNetConfig(),
+        )
+        config = hf.MaskFormerConfig(
+            backbone_config=backbone,
+            decoder_config=decoder,
+            fpn_feature_size=64,
+            mask_feature_size=16,
+            num_labels=3,
+        )
+        return hf.MaskFormerForInstanceSegmentation(config).eval()
+    config = hf.Mask2FormerConfig(
+        backbone_config=backbone,
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        dim_feedforward=32,
+        num_queries=QUERIES,
+        num_labels=3,
+    )
+    return hf.Mask2FormerForUniversalSegmentation(config).eval()
+
+
+KINDS = [("maskformer", "swin"), ("maskformer", "resnet"), ("mask2former", "swin"), ("mask2former", "resnet")]
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    tiny("maskformer", "swin").save_pretrained(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("something wants the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.parametrize(("kind", "body"), KINDS)
+def test_what_was_saved_is_what_runs(tmp_path: Path, kind: str, body: str) -> None:
+    model = tiny(kind, body)
+    model.save_pretrained(tmp_path)
+    network = load_public_maskformer(tmp_path)
+    assert isinstance(network, PublicMaskFormer)
+    assert not network.training
+    assert not network.classifies
+    assert network.non_object is None
+    pixels = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        want = model(pixel_values=pixels)
+    output = network(pixels)
+    assert output.mask_logits.shape == (QUERIES, 16, 24)
+    torch.testing.assert_close(output.mask_logits, want.masks_queries_logits[0])
+    probabilities = want.class_queries_logits[0].softmax(-1)  # (Q,4): three classes and none of them
+    torch.testing.assert_close(output.objectness, probabilities[:, :3].sum(-1))
+    assert output.class_embeddings is None
+
+
+def test_config_and_weights_may_lie_apart(tmp_path: Path, saved: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.safetensors"
+    (saved / "model.safetensors").rename(elsewhere)
+    network = load_public_maskformer(saved / "config.json", elsewhere)
+    assert network(torch.zeros(1, 3, 64, 64)).mask_logits.shape == (QUERIES, 16, 16)
+
+
+def test_a_torch_file_serves_as_well(saved: Path) -> None:
+    state = load_file(saved / "model.safetensors")
+    pixels = torch.randn(1, 3, 64, 64)
+    want = load_public_maskformer(saved)(pixels).mask_logits
+    torch.save(state, saved / "pytorch_model.bin")
+    (saved / "model.safetensors").unlink()
+    assert torch.equal(load_public_maskformer(saved)(pixels).mask_logits, want)
+
+
+@pytest.mark.parametrize(("kind", "body"), KINDS)
+def test_what_nobody_learned_may_be_absent(tmp_path: Path, kind: str, body: str) -> None:
+    tiny(kind, body).save_pretrained(tmp_path)
+    pixels = torch.randn(1, 3, 64, 64)
+    want = load_public_maskformer(tmp_path)(pixels).mask_logits
+    state = load_file(tmp_path / "model.safetensors")
+    absent = ("criterion.empty_weight", "relative_position_index", "num_batches_tracked")
+    learned = {key: value for key, value in state.items() if not key.endswith(absent)}
+    assert len(learned) < len(state)
+    save_file(learned, tmp_path / "model.safetensors")
+    assert torch.equal(load_public_maskformer(tmp_path)(pixels).mask_logits, want)
+
+
+def test_the_backbone_is_called_swin_in_public_files(saved: Path) -> None:
+    pixels = torch.randn(1, 3, 64, 64)
+    want = load_public_maskformer(saved)(pixels).mask_logits
+    settings = json.loads((saved / "config.json").read_text())
+    settings["backbone_config"]["model_type"] = "swin"
+    (saved / "config.json").write_text(json.dumps(settings))
+    assert torch.equal(load_public_maskformer(saved)(pixels).mask_logits, want)
+
+
+@pytest.mark.parametrize(
+    ("image", "mean", "divisor", "short", "long"),
+    [
+        (None, 123.675, 32, 640, 2560),
+        ({"size": {"shortest_edge": 800, "longest_edge": 1333}, "size_divisor": 32}, 123.675, 32, 800, 1333),
+        ({"size": 512, "max_size": 2048, "size_divisibility": 64}, 123.675, 64, 512, 2048),
+        ({"size": {"height": 384, "width": 400}, "size_divisor": 0}, 123.675, 32, 384, 1536),
+        ({"image_mean": [0.5, 0.4, 0.3], "rescale_factor": 0.01}, 50.0, 32, 640, 2560),
+        ({"do_normalize": False}, 0.0, 32, 640, 2560),
+    ],
+)
+def test_how_the_image_is_wanted(
+    saved: Path, image: dict | None, mean: float, divisor: int, short: int, long: int
+) -> None:
+    if image is not None:
+        (saved / "preprocessor_config.json").write_text(json.dumps(image))
+    network = load_public_maskformer(saved)
+    assert network.pixel_mean[0] == pytest.approx(mean)
+    assert (network.size_divisor, network.short_side, network.long_side) == (divisor, short, long)
+    if image == {"do_normalize": False}:
+        assert network.pixel_std == pytest.approx((255, 255, 255))
+
+
+def change(folder: Path, name: str, value: torch.Tensor | None) -> None:
+    file = folder / "model.safetensors"
+    state = load_file(file)
+    if value is None:
+        del state[name]
+    else:
+        state[name] = value
+    save_file(state, file)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("class_predictor.bias", None, "missing.*class_predictor.bias"),
+        ("model.extra.weight", torch.ones(2), "unexpected.*model.extra.weight"),
+        ("class_predictor.bias", torch.ones(9), "other shape.*class_predictor.bias"),
+        ("class_predictor.bias", torch.full((4,), float("nan")), "NaN"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    saved: Path, name: str, value: torch.Tensor | None, told: str
+) -> None:
+    change(saved, name, value)
+    with pytest.raises(WeightsError, match=told):
+        load_public_maskformer(saved)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("{", "as JSON"),
+        ("[]", "a mapping"),
+        ('{"model_type": "detr"}', "got 'detr'"),
+        ('{"model_type": "maskformer"}', "with None"),
+        ('{"model_type": "maskformer", "backbone_config": {"model_type": "timm_backbone"}}', "timm_backbone"),
+        (
+            '{"model_type": "maskformer", "backbone_config": {"model_type": "resnet", "depths": "x"}}',
+            "described by",
+        ),
+    ],
+)
+def test_another_network_is_refused(saved: Path, settings: str, told: str) -> None:
+    (saved / "config.json").write_text(settings)
+    with pytest.raises(WeightsError, match=told):
+        load_public_maskformer(saved)
+
+
+def test_missing_files_are_told(tmp_path: Path, saved: Path) -> None:
+    with pytest.raises(WeightsError, match=r"config\.json"):
+        load_public_maskformer(tmp_path / "nowhere")
+    (saved / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"model\.safetensors.*preprocessor_config"):
+        load_public_maskformer(saved)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 64, 64), (1, 3, 64, 65), (1, 4, 64, 64)])
+def test_pixels_of_another_shape_are_refused(saved: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidInputError, match="multiples of 32"):
+        load_public_maskformer(saved)(torch.zeros(shape))
