@@ -175,7 +175,7 @@ class MaskFormerProposals:
             :2
         ]:  # Pillow's antialiased bilinear, rounded to uint8: as evaluated
             image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float()
+        pixels = torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1)[None].float()
         mean = torch.tensor(self.network.pixel_mean, device=self.device).view(1, 3, 1, 1)
         std = torch.tensor(self.network.pixel_std, device=self.device).view(1, 3, 1, 1)
         divisor = self.network.size_divisor
