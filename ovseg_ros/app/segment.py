@@ -1,0 +1,208 @@
+"""`ovseg segment`: pictures, videos and recordings in, masks and a summary out; see docs/segment.md."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovseg_ros import __version__
+from ovseg_ros.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from ovseg_ros.app.segment_outputs import OutputFolder
+    from ovseg_ros.app.segment_run import Run
+    from ovseg_ros.app.segment_setup import Load
+    from ovseg_ros.core.vocabulary import Rejected, Vocabulary
+
+MAX_MEGAPIXELS = 120.0
+DEPTH_TOLERANCE_S = 0.02
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the subcommand to `argparse`'s subparsers."""
+    parser = commands.add_parser(
+        "segment",
+        help="find things in pictures, videos and recordings",
+        description="Finds things by name in pictures, folders of pictures, videos and rosbag2 recordings, "
+        "and writes overlays, label images, instance images, COCO masks and a summary. Exits 0 if every "
+        "frame was done, 1 if some failed, 2 if all did, 130 if interrupted.",
+    )
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="picture, folder of pictures, video or recording"
+    )
+    parser.add_argument(
+        "--labels", required=True, metavar="WORDS", help='what to look for: "teapot, red mug"'
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the results go")
+    present = parser.add_mutually_exclusive_group()
+    present.add_argument("--resume", action="store_true", help="go on where an earlier run into DIR stopped")
+    present.add_argument("--overwrite", action="store_true", help="replace what an earlier run left in DIR")
+    _add_model(parser.add_argument_group("model"))
+    _add_pictures(parser.add_argument_group("pictures"))
+    _add_moving(parser.add_argument_group("videos and recordings"))
+    parser.set_defaults(run=run)
+
+
+def _add_model(group: Any) -> None:
+    group.add_argument("--preset", default="mini", help="name or YAML file (default: mini)")
+    group.add_argument(
+        "--proposals-from", metavar="PRESET", help="take the proposal generator of this preset instead"
+    )
+    group.add_argument(
+        "--threshold", type=float, metavar="P", help="probability a mask needs (default: preset's)"
+    )
+    group.add_argument(
+        "--granularity", type=float, metavar="G", help="0 coarse to 1 precise label image (default: preset's)"
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="any other option of the segmenter, as in a preset's options; may be repeated",
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, … (default: auto)")
+    group.add_argument("--weights-dir", type=Path, metavar="DIR", help="folder with downloaded weights")
+    network = group.add_mutually_exclusive_group()
+    network.add_argument("--offline", action="store_true", help="never use the network (default)")
+    network.add_argument("--download", action="store_true", help="download weights that are missing")
+
+
+def _add_pictures(group: Any) -> None:
+    group.add_argument("--recursive", action="store_true", help="look in folders' folders too")
+    group.add_argument(
+        "--depth", type=Path, metavar="PATH", help="depth beside pictures: a file, or a folder"
+    )
+    group.add_argument("--intrinsics", metavar="K", help="fx,fy,cx,cy in pixels, or a camera_info YAML file")
+    group.add_argument(
+        "--max-pixels",
+        type=float,
+        default=MAX_MEGAPIXELS,
+        metavar="MP",
+        help=f"refuse larger pictures, in million pixels (default: {MAX_MEGAPIXELS:g})",
+    )
+
+
+def _add_moving(group: Any) -> None:
+    group.add_argument("--every", type=int, default=1, metavar="N", help="take each N-th frame (default: 1)")
+    group.add_argument("--max-frames", type=int, metavar="N", help="at most N frames of each (default: all)")
+    group.add_argument("--image-topic", metavar="TOPIC", help="colour (default: found by type and name)")
+    group.add_argument("--depth-topic", metavar="TOPIC", help="registered depth, or none (default: found)")
+    group.add_argument("--camera-info-topic", metavar="TOPIC", help="intrinsics, or none (default: found)")
+    group.add_argument(
+        "--depth-tolerance",
+        type=float,
+        default=DEPTH_TOLERANCE_S,
+        metavar="S",
+        help=f"seconds between an image and its depth (default: {DEPTH_TOLERANCE_S:g})",
+    )
+
+
+def run(options: argparse.Namespace, load: Load | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        options: from the parser `add_parser` makes.
+        load: stands in for `models.presets.load_preset`.
+
+    Returns:
+        0: every frame done. 1: some failed. 2: all failed. 130: interrupted; what was done stays good.
+
+    Raises:
+        OvsegError: options or inputs that cannot be used at all, weights that are missing, a full disk.
+    """
+    from ovseg_ros.app import segment_setup as setup
+    from ovseg_ros.app.segment_outputs import OutputFolder, check_unused
+    from ovseg_ros.app.segment_plan import plan_inputs
+    from ovseg_ros.app.segment_run import Progress, Run, expected
+
+    started = time.time()
+    vocabulary, rejected = setup.vocabulary_of(options.labels)
+    for word in rejected:
+        _say(f"word not taken: {word.name!r}: {word.reason}")
+    changes = setup.changed_options(options)
+    if not (options.overwrite or options.resume):
+        check_unused(options.out)
+    sources, unusable = plan_inputs(options.inputs, setup.input_options(options))
+    if not sources:
+        raise InvalidInputError("; ".join(reason for _, reason in unusable))
+    _say(f"loading {options.preset}")
+    segmenter = setup.loaded(options, load, changes)
+    setup.check_depth(options.preset, segmenter, sources)
+    about = setup.about(options, segmenter)
+    settings = {key: about[key] for key in ("preset", "weights", "options")}
+    settings |= {"labels": list(vocabulary.names), "ovseg_ros": __version__}
+    folder = OutputFolder(options.out, settings, overwrite=options.overwrite, resume=options.resume)
+    progress = Progress(expected(sources))
+    job = Run(segmenter, vocabulary, folder, progress)
+    status = "failed"
+    try:
+        for source, reason in unusable:
+            job.fail(source, reason)
+        job.over(sources)
+        job.films()
+        status = "complete"
+    except KeyboardInterrupt:
+        status = "interrupted"
+    finally:
+        progress.close()
+        _finish(folder, job, vocabulary, rejected, about, status, started)
+        folder.close()
+    return _verdict(options.out, job, status)
+
+
+def _finish(
+    folder: OutputFolder,
+    job: Run,
+    vocabulary: Vocabulary,
+    rejected: Sequence[Rejected],
+    about: Mapping[str, Any],
+    status: str,
+    started: float,
+) -> None:
+    """Makes masks.json and the summaries from the journal."""
+    from ovseg_ros.app.segment_summary import count, summary_text, versions
+
+    counted = count(folder.entries(), vocabulary)
+    start = datetime.datetime.fromtimestamp(started).astimezone()
+    info = {"description": "ovseg segment", "version": __version__, "date_created": start.isoformat()}
+    folder.write_masks([{"id": label.id, "name": label.name} for label in vocabulary], info)
+    tally = job.tally
+    summary = {
+        "status": status,
+        "started": start.isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started, 3),
+        "frames": {"segmented": counted["frames"], "kept": tally.kept, "failed": tally.failed},
+        "labels": counted["labels"],
+        "median_ms": counted["median_ms"],
+        "rejected_labels": [dataclasses.asdict(word) for word in rejected],
+        "failures": [{"source": source, "reason": reason} for source, reason in tally.failures],
+        "remarks": tally.remarks,
+        **about,
+        "versions": versions(),
+    }
+    folder.write_summary(summary, summary_text(summary))
+
+
+def _verdict(out: Path, job: Run, status: str) -> int:
+    tally = job.tally
+    done = tally.segmented + tally.kept
+    kept = f" ({tally.kept} of them from an earlier run)" if tally.kept else ""
+    _say(f"{status}: {done} frames{kept}, {tally.failed} failed; see {out}")
+    if status == "interrupted":
+        return 130
+    if not done:
+        _say(f"nothing could be segmented: {tally.failures[0][1] if tally.failures else 'no frame came'}")
+        return 2
+    return 1 if tally.failed else 0
+
+
+def _say(text: str) -> None:
+    print(f"ovseg: {text}", file=sys.stderr, flush=True)

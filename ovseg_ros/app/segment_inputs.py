@@ -1,0 +1,251 @@
+"""What `ovseg segment` is given, as frames: pictures, videos and recordings."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+
+from ovseg_ros.app.depth_files import camera_of, find_depth, read_depth
+from ovseg_ros.app.images import MAX_PIXELS, read_image
+from ovseg_ros.core.frame import Frame
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.bag_frames import DEPTH_TOLERANCE_S, find_topics, read_bag_frames
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """How inputs are read.
+
+    Attributes:
+        recursive: look for pictures in folders' folders too.
+        every: take each n-th frame of a video or recording, the first included.
+        max_frames: at most so many frames of each video and recording; None: all.
+        max_pixels: larger pictures are refused.
+        depth: depth beside pictures, a file or a folder; None: pictures have none.
+        intrinsics: (fx, fy, cx, cy) of the pictures and the size (width, height) they were measured at.
+        image_topic: of recordings; None chooses, as for the rest.
+        depth_topic: a topic or "none".
+        camera_info_topic: a topic or "none".
+        depth_tolerance_s: how far in time depth may be from its image.
+        leave_out: folders in which no pictures are looked for: the outputs of earlier runs.
+    """
+
+    recursive: bool = False
+    every: int = 1
+    max_frames: int | None = None
+    max_pixels: int = MAX_PIXELS
+    depth: Path | None = None
+    intrinsics: tuple[Sequence[float], tuple[int, int] | None] | None = None
+    image_topic: str | None = None
+    depth_topic: str | None = None
+    camera_info_topic: str | None = None
+    depth_tolerance_s: float = DEPTH_TOLERANCE_S
+    leave_out: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class InputFrame:
+    """One frame that can be loaded, at once or never: the next frame of a video takes its place.
+
+    Attributes:
+        name: of its outputs, unique, with "/" between folders.
+        source: for people: the file, and "#" and the number in a video or recording.
+        index: number in its video or recording, from 0.
+        identity: changes when what would be loaded changes.
+        load: reads it; raises InvalidInputError.
+    """
+
+    name: str
+    source: str
+    index: int
+    identity: str
+    load: Callable[[], Frame]
+
+
+@dataclass
+class Source(ABC):
+    """One input file.
+
+    Attributes:
+        path: as given.
+        name: of its outputs: of the one frame, or the folder of the frames.
+        options: how it is read.
+        count: how many frames are expected; an estimate for some videos.
+        gives_depth: whether its frames can have depth.
+        rate_hz: of its frames as they are taken; None: it does not move.
+        remarks: what people should know, filled while it is read.
+    """
+
+    path: Path
+    name: str
+    options: InputOptions
+    count: int = 1
+    gives_depth: bool = False
+    rate_hz: float | None = None
+    remarks: list[str] = field(default_factory=list)
+
+    @abstractmethod
+    def frames(self) -> Iterator[InputFrame]:
+        """The frames in order.
+
+        Raises:
+            InvalidInputError: the file breaks off; what was yielded before stays good.
+        """
+
+    def _frame(self, index: int, load: Callable[[], Frame], *more: object) -> InputFrame:
+        return InputFrame(
+            f"{self.name}/{index:06d}",
+            f"{readable(self.path)}#{index}",
+            index,
+            _identity(self.path, index, *more),
+            load,
+        )
+
+    def _taken(self, total: int) -> int:
+        """How many of `total` frames are taken."""
+        taken = -(-total // self.options.every)
+        return taken if self.options.max_frames is None else min(taken, self.options.max_frames)
+
+
+@dataclass
+class Picture(Source):
+    """One image file, with depth beside it where that was given."""
+
+    below: Path = Path()
+
+    def __post_init__(self) -> None:
+        self.gives_depth = self.options.depth is not None
+
+    def frames(self) -> Iterator[InputFrame]:
+        """The one frame."""
+        depth = None
+        if self.options.depth is not None:
+            depth = find_depth(self.options.depth, self.path, self.below)
+        identity = _identity(self.path, depth or "", self.options.intrinsics)
+        yield InputFrame(self.name, readable(self.path), 0, identity, lambda: self._load(depth))
+
+    def _load(self, depth_file: Path | None) -> Frame:
+        image = read_image(self.path, max_pixels=self.options.max_pixels)
+        if depth_file is None:
+            return Frame(image)
+        depth = read_depth(depth_file)
+        if depth.shape != image.shape[:2]:
+            raise InvalidInputError(
+                f"want depth registered to {self.path}, {image.shape[1]}x{image.shape[0]}, got "
+                f"{depth.shape[1]}x{depth.shape[0]} in {depth_file}"
+            )
+        given = self.options.intrinsics
+        return Frame(image, depth, None if given is None else camera_of(*given, image.shape[:2]))
+
+
+@dataclass
+class Video(Source):
+    """A film, through OpenCV."""
+
+    def __post_init__(self) -> None:
+        capture = self._open()
+        total = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        rate_hz = capture.get(cv2.CAP_PROP_FPS)
+        capture.release()
+        self._announced = total
+        self.count = self._taken(total)
+        self.rate_hz = (rate_hz if 0 < rate_hz < 1000 else 25.0) / self.options.every
+
+    def _open(self) -> cv2.VideoCapture:
+        if not self.path.stat().st_size:
+            raise InvalidInputError(f"want a video, {self.path} is empty (0 bytes)")
+        capture = cv2.VideoCapture(str(self.path))
+        if not capture.isOpened():
+            raise InvalidInputError(
+                f"the video {self.path} cannot be opened: damaged, cut off or of a format unknown to OpenCV"
+            )
+        return capture
+
+    def frames(self) -> Iterator[InputFrame]:
+        """Each n-th frame; those between are not decoded."""
+        capture = self._open()
+        try:
+            taken = index = 0
+            while taken != self.options.max_frames and capture.grab():
+                if index % self.options.every == 0:
+                    stamp_ns = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+                    yield self._frame(index, lambda stamp_ns=stamp_ns: self._load(capture, stamp_ns))
+                    taken += 1
+                index += 1
+        finally:
+            capture.release()
+        if not index:
+            raise InvalidInputError(f"the video {self.path} holds no frame that can be read")
+        if taken != self.options.max_frames and index < self._announced:
+            self.remarks.append(
+                f"{self.path} ends after {index} of the {self._announced} frames it announces"
+            )
+
+    def _load(self, capture: cv2.VideoCapture, stamp_ns: int) -> Frame:
+        good, image_bgr = capture.retrieve()
+        if not good or image_bgr is None:
+            raise InvalidInputError("this frame of the video cannot be decoded")
+        height, width = image_bgr.shape[:2]
+        if height * width > self.options.max_pixels:
+            raise InvalidInputError(
+                f"want at most {self.options.max_pixels / 1e6:g} million pixels, got {width}x{height}; raise "
+                "--max-pixels if there is memory for it"
+            )
+        return Frame(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), stamp_ns=stamp_ns)
+
+
+@dataclass
+class Recording(Source):
+    """A rosbag2 recording."""
+
+    def __post_init__(self) -> None:
+        options = self.options
+        self._chosen, total = find_topics(
+            self.path,
+            image=options.image_topic,
+            depth=options.depth_topic,
+            info=options.camera_info_topic,
+        )
+        self.count = self._taken(total)
+        self.gives_depth = self._chosen.depth is not None
+        names = (
+            topic and topic.name for topic in (self._chosen.image, self._chosen.depth, self._chosen.info)
+        )
+        image, depth, info = (name or "none" for name in names)
+        self.remarks.append(f"{self.path}: colour {image}, depth {depth}, camera_info {info}")
+
+    def frames(self) -> Iterator[InputFrame]:
+        """Each n-th image, with the depth that is nearest in time."""
+        before_ns = 0
+        tolerance_s = self.options.depth_tolerance_s
+        frames = read_bag_frames(self.path, self._chosen, every=self.options.every, tolerance_s=tolerance_s)
+        for taken, frame in enumerate(frames):
+            if taken == self.options.max_frames:
+                return
+            if taken == 1 and frame.stamp_ns > before_ns:
+                self.rate_hz = min(1e9 / (frame.stamp_ns - before_ns), 60.0)
+            before_ns = frame.stamp_ns
+            yield self._frame(frame.index, frame.load, self._chosen, tolerance_s)
+
+
+def readable(path: str | Path) -> str:
+    """A path as text that can be written as UTF-8, whatever bytes are in it."""
+    return os.fsencode(path).decode("utf-8", errors="replace")
+
+
+def _identity(*parts: object) -> str:
+    """A short text that changes when one of the files among `parts`, or another part, does."""
+    known = []
+    for part in parts:
+        if isinstance(part, Path) and part.exists():
+            stat = (part / "metadata.yaml" if part.is_dir() else part).stat()
+            known.append(f"{readable(part.resolve())} {stat.st_size} {stat.st_mtime_ns}")
+        else:
+            known.append(repr(part))
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]

@@ -1,0 +1,280 @@
+"""What `ovseg segment` leaves in its folder: three PNG files per frame, `frames.jsonl`, `masks.json`, films.
+
+Every file appears whole or not at all. `frames.jsonl` grows by a line when the three PNG files of a frame are
+there; the rest is made from it at the end, so memory does not grow with the number of frames, and a run that
+broke off can go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ovseg_ros.app.segment_coco import masks_of, write_coco
+from ovseg_ros.core.overlay import draw_overlay, label_colour
+from ovseg_ros.core.segmentation import Segmentation
+from ovseg_ros.core.vocabulary import UNLABELLED_ID
+from ovseg_ros.errors import ConfigError, OvsegError
+
+FOLDERS = ("overlay", "labels", "instances")
+JOURNAL, MASKS = "frames.jsonl", "masks.json"
+SUMMARIES = ("summary.json", "summary.md")
+
+
+def check_unused(path: Path) -> None:
+    """Refuses a folder with something in it, before anything costly is done.
+
+    Raises:
+        ConfigError: it holds files.
+        OvsegError: it is no folder, or cannot be looked into.
+    """
+    with _writing(path):
+        if path.exists() and any(path.iterdir()):
+            raise ConfigError(
+                f"want an empty folder, {path} holds files; --resume goes on where an earlier run stopped, "
+                "--overwrite starts again"
+            )
+
+
+class OutputFolder:
+    """The folder of one run."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, overwrite: bool, resume: bool) -> None:
+        """Prepares the folder.
+
+        Args:
+            path: made if it is not there.
+            settings: what the results follow from beside the frames; JSON.
+            overwrite: remove what an earlier run wrote here, and nothing else.
+            resume: keep it, and leave out the frames that are there already.
+
+        Raises:
+            ConfigError: the folder was not made by this command, or with other settings.
+            OvsegError: it cannot be written.
+        """
+        self.path = path
+        self._settings = json.loads(json.dumps(settings))
+        self._done: dict[str, str] = {}  # name -> identity of frames from earlier runs
+        self._replaced: set[str] = set()  # of these, the ones done again
+        with _writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+            if overwrite:
+                self._remove_earlier()
+            elif resume and any(path.iterdir()):
+                self._keep_earlier()
+            if not self._done:
+                self._write(JOURNAL, (json.dumps({"settings": self._settings}) + "\n").encode())
+            self._journal = (path / JOURNAL).open("a", encoding="utf-8", buffering=1)
+
+    def close(self) -> None:
+        """Closes the journal; what is in the folder stays good."""
+        self._journal.close()
+
+    def is_done(self, name: str, identity: str) -> bool:
+        """Whether an earlier run left the outputs of exactly this frame."""
+        return self._done.get(name) == identity
+
+    def write(self, name: str, entry: Mapping[str, Any], result: Segmentation) -> None:
+        """Writes one frame's outputs and its line in the journal.
+
+        Args:
+            name: of the frame, see `InputFrame.name`.
+            entry: what the line says beside sizes and masks; with "identity".
+            result: the frame's.
+
+        Raises:
+            OvsegError: the disk is full or the like.
+        """
+        labels, _ = result.semantic()
+        numbers = result.instances()
+        with _writing(self.path):
+            overlay = draw_overlay(result.frame.image_rgb, result)
+            self._write(f"overlay/{name}.png", _png(cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR)))
+            self._write(f"labels/{name}.png", palette_png(labels))
+            self._write(f"instances/{name}.png", _png(numbers))
+            height, width = result.frame.size_hw
+            line = {"name": name, **entry, "height": height, "width": width, "masks": masks_of(result)}
+            self._journal.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if name in self._done:
+            self._replaced.add(name)
+
+    def drop(self, name: str) -> None:
+        """Removes what an earlier run left of a frame that has changed and cannot be done again."""
+        if name in self._done:
+            self._replaced.add(name)
+            for folder in FOLDERS:
+                (self.path / folder / f"{name}.png").unlink(missing_ok=True)
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """The lines of the journal, one per frame, in the order they were done."""
+        replaced = set(self._replaced)
+        with (self.path / JOURNAL).open(encoding="utf-8") as lines:
+            for line in lines:
+                entry = _parsed(line)
+                if "name" not in entry:
+                    continue
+                if entry["name"] in replaced:
+                    replaced.discard(entry["name"])  # the first line with this name is the old one
+                    continue
+                yield entry
+
+    def write_masks(self, categories: Sequence[Mapping[str, Any]], info: Mapping[str, Any]) -> None:
+        """Writes masks.json: a COCO data set whose annotations carry scores.
+
+        Raises:
+            OvsegError: the disk is full or the like.
+        """
+        with _writing(self.path), _whole(self.path / MASKS) as part, part.open("w", encoding="utf-8") as out:
+            write_coco(out, self.entries, categories, info)
+
+    def write_film(self, name: str, indices: Sequence[int], rate_hz: float) -> str:
+        """Writes overlay/NAME.mp4 from the overlays of one video or recording.
+
+        Returns:
+            "" or why there is none: a film is an extra, and its absence no failure.
+        """
+        if not indices:
+            return ""
+        with _writing(self.path), _whole(self.path / f"overlay/{name}.mp4") as part:
+            film: cv2.VideoWriter | None = None
+            for index in indices:
+                image = cv2.imdecode(np.fromfile(self.path / f"overlay/{name}/{index:06d}.png", np.uint8), 1)
+                if film is None:
+                    size_wh = image.shape[1] // 2 * 2, image.shape[0] // 2 * 2  # MPEG-4 wants even sides
+                    film = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*"mp4v"), rate_hz, size_wh)
+                    if not film.isOpened():
+                        part.unlink(missing_ok=True)
+                        return f"no overlay/{name}.mp4: OpenCV cannot write {size_wh[0]}x{size_wh[1]} as mp4v"
+                fits = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2) == size_wh
+                film.write(image[: size_wh[1], : size_wh[0]] if fits else cv2.resize(image, size_wh))
+            film.release()
+        return ""
+
+    def write_summary(self, summary: Mapping[str, Any], text: str) -> None:
+        """Writes summary.json and summary.md.
+
+        Raises:
+            OvsegError: the disk is full or the like.
+        """
+        with _writing(self.path):
+            content = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+            self._write(SUMMARIES[0], content.encode())
+            self._write(SUMMARIES[1], text.encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _whole(path) as part:
+            part.write_bytes(content)
+
+    def _remove_earlier(self) -> None:
+        """Removes what the journal names: files of other origin are not ours to remove."""
+        if (self.path / JOURNAL).is_file():
+            for entry in self.entries():
+                name = str(entry["name"])
+                for folder in FOLDERS:
+                    if _is_inside(self.path / folder, self.path / folder / f"{name}.png"):
+                        (self.path / folder / f"{name}.png").unlink(missing_ok=True)
+                film = self.path / "overlay" / f"{name.split('/')[0]}.mp4"
+                if "/" in name and _is_inside(self.path / "overlay", film):
+                    film.unlink(missing_ok=True)
+        for name in (JOURNAL, MASKS, *SUMMARIES):
+            (self.path / name).unlink(missing_ok=True)
+        for folder in FOLDERS:
+            _remove_empty(self.path / folder)
+
+    def _keep_earlier(self) -> None:
+        """Takes over the frames of an earlier run with the same settings."""
+        journal = self.path / JOURNAL
+        if not journal.is_file():
+            raise ConfigError(f"--resume: {self.path} holds files, but no {JOURNAL} of an earlier run")
+        with journal.open(encoding="utf-8") as lines:
+            earlier = _parsed(next(lines, "")).get("settings", {})
+        changed = [
+            f"{key}: {earlier.get(key)!r} then, {self._settings.get(key)!r} now"
+            for key in sorted({*earlier, *self._settings})
+            if earlier.get(key) != self._settings.get(key)
+        ]
+        if changed:
+            raise ConfigError(
+                f"--resume: {self.path} was made with other settings ({'; '.join(changed)[:300]}); "
+                "--overwrite starts again"
+            )
+        last = {str(entry["name"]): i for i, entry in enumerate(self.entries())}  # a frame may be there twice
+        with _whole(journal) as part, part.open("w", encoding="utf-8") as out:
+            out.write(json.dumps({"settings": self._settings}) + "\n")
+            for i, entry in enumerate(self.entries()):
+                name = str(entry["name"])
+                if last[name] == i and all(
+                    (self.path / folder / f"{name}.png").is_file() for folder in FOLDERS
+                ):
+                    self._done[name] = str(entry.get("identity"))
+                    out.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+def palette_png(labels: npt.NDArray[np.uint8]) -> bytes:
+    """(H, W) uint8 label ids as a palette PNG: the indices are the ids, viewers show the labels' colours."""
+    image = Image.fromarray(labels)
+    colours = [label_colour(i) for i in range(UNLABELLED_ID)] + [(0, 0, 0)]
+    image.putpalette([channel for colour in colours for channel in colour])
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    return content.getvalue()
+
+
+def _png(pixels: npt.NDArray[Any]) -> bytes:
+    good, content = cv2.imencode(".png", pixels)
+    if not good:
+        raise OvsegError(f"OpenCV cannot write a PNG of {pixels.shape} {pixels.dtype}")
+    data: bytes = content.tobytes()
+    return data
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    """One line of the journal, {} where it broke off."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A path to write to that takes the place of `path` when all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        if part.exists():
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OvsegError(f"cannot write to {path}: {error.strerror or error}") from error
+
+
+def _is_inside(folder: Path, path: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _remove_empty(folder: Path) -> None:
+    for at, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):  # not empty: something else is in it
+            os.rmdir(at)

@@ -1,0 +1,130 @@
+"""Which files the inputs of `ovseg segment` stand for, and what their outputs are called."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
+from typing import Any
+
+from ovseg_ros.app.images import IMAGE_SUFFIXES
+from ovseg_ros.app.segment_inputs import InputOptions, Picture, Recording, Source, Video, readable
+from ovseg_ros.errors import InvalidInputError
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv", ".3gp"}
+)
+RECORDING_SUFFIXES = frozenset({".mcap", ".db3"})
+MAX_NAME_BYTES = 180
+"""Longest part of an output's name; file systems allow 255 with suffix and all."""
+
+
+def plan_inputs(inputs: Iterable[str], options: InputOptions) -> tuple[list[Source], list[tuple[str, str]]]:
+    """Finds out what each input is and names its outputs.
+
+    Returns:
+        The sources in the order given, and (input, reason) for each that cannot be used.
+    """
+    sources: list[Source] = []
+    failures: list[tuple[str, str]] = []
+    names = _Names()
+    for text in inputs:
+        path = Path(text).expanduser()
+        try:
+            for kind, file, below in _files(path, options):
+                moves = kind is not Picture
+                more: dict[str, Any] = {} if moves else {"below": below}
+                stem = below.name if file.is_dir() else below.with_suffix("").as_posix()
+                source = kind(file, "", options, **more)
+                source.name = names.take(stem, folder=moves)
+                sources.append(source)
+        except InvalidInputError as error:
+            failures.append((readable(path), str(error)))
+        except OSError as error:  # no permission, a name that is too long
+            failures.append((readable(path), f"cannot be read: {error.strerror or error}"))
+    return sources, failures
+
+
+def _files(path: Path, options: InputOptions) -> Iterator[tuple[type[Source], Path, Path]]:
+    """(kind, file, its path below the folder it was found in) of each file that one input stands for."""
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise InvalidInputError(f"want a picture, a folder, a video or a recording, {path} is not there")
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        yield from ((Picture, file, file.relative_to(path)) for file in _pictures_in(path, options))
+    elif path.is_dir():
+        yield Recording, path, Path(path.resolve().name)
+    elif suffix in RECORDING_SUFFIXES:
+        yield Recording, path, Path(path.name)
+    elif suffix == ".bag":
+        raise InvalidInputError(
+            f"{path} is a ROS 1 recording; turn it into a rosbag2 with `rosbags-convert --src {path} "
+            "--dst DIR`"
+        )
+    elif suffix in VIDEO_SUFFIXES:
+        yield Video, path, Path(path.name)
+    else:
+        yield Picture, path, Path(path.name)
+
+
+def _pictures_in(folder: Path, options: InputOptions) -> list[Path]:
+    """Pictures in a folder, in order of their names; hidden ones, depth and earlier outputs left out."""
+    left_out = [f.resolve() for f in (*options.leave_out, options.depth or Path(os.devnull))]
+    found = []
+    for at, folders, files in os.walk(folder):
+        here = Path(at)
+        keep = [name for name in folders if not name.startswith(".")]
+        folders[:] = [f for f in keep if options.recursive and (here / f).resolve() not in left_out]
+        if here.resolve() not in left_out:
+            shown = [f for f in files if not f.startswith(".")]
+            found += [here / f for f in shown if Path(f).suffix.lower() in IMAGE_SUFFIXES]
+    found = sorted(file for file in found if file.resolve() not in left_out)
+    if not found:
+        hint = "" if options.recursive else ", without its folders (--recursive looks there too)"
+        if any(folder.glob("*.mcap")) or any(folder.glob("*.db3")):
+            hint = "; a recording without metadata.yaml is given by its .mcap or .db3 file"
+        raise InvalidInputError(f"there is no picture in the folder {folder}{hint}")
+    return found
+
+
+class _Names:
+    """Gives every source a name of its own, also where file systems take A for a."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._folders: dict[str, bool] = {}  # first part of a name -> True: a video's own
+
+    def take(self, wanted: str, *, folder: bool) -> str:
+        """`wanted`, made safe, with _2, _3 … behind it where another source has it."""
+        clean = "/".join(_safe(part) for part in PurePath(wanted).parts if part not in ("/", "..", "."))
+        clean = clean or "input"
+        name, number = clean, 1
+        while not self._is_free(name, folder):
+            number += 1
+            name = f"{clean}_{number}"
+        key = name.casefold()
+        self._taken.add(key)
+        if folder:
+            self._folders[key] = True
+        elif "/" in key:
+            self._folders.setdefault(key.split("/")[0], False)
+        return name
+
+    def _is_free(self, name: str, folder: bool) -> bool:
+        key = name.casefold()
+        if key in self._taken:
+            return False
+        if folder:
+            return key not in self._folders
+        return not self._folders.get(key.split("/")[0], False) or "/" not in key
+
+
+def _safe(part: str) -> str:
+    """A part of a path that is UTF-8 and short enough."""
+    text = readable(part).replace("\\", "_")
+    encoded = text.encode()
+    if len(encoded) <= MAX_NAME_BYTES:
+        return text
+    tail = hashlib.sha256(encoded).hexdigest()[:8]
+    return encoded[: MAX_NAME_BYTES - 9].decode(errors="ignore") + "_" + tail

@@ -1,0 +1,133 @@
+"""`summary.json` and `summary.md` of a run of `ovseg segment`: what was found, how fast, made with what."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import statistics
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ovseg_ros import __version__
+from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.evaluate.tables import markdown_table
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "timm",
+    "transformers",
+    "segment-anything",
+    "numpy",
+    "opencv-python-headless",
+    "Pillow",
+    "pycocotools",
+    "rosbags",
+)
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python, this package and what it computes with, without packages that are absent."""
+    found = {"python": platform.python_version(), "ovseg_ros": __version__}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def count(entries: Iterable[Mapping[str, Any]], vocabulary: Vocabulary) -> dict[str, Any]:
+    """Counts what is in the journal.
+
+    Returns:
+        `{"frames", "labels": [per label], "median_ms": {stage: median}}`; a label that was never found has
+        mean and best score None.
+    """
+    instances: dict[int, int] = defaultdict(int)
+    frames_with: dict[int, int] = defaultdict(int)
+    total: dict[int, float] = defaultdict(float)
+    best: dict[int, float] = defaultdict(float)
+    times: dict[str, array[float]] = defaultdict(lambda: array("f"))  # 4 bytes per frame and stage
+    frames = 0
+    for entry in entries:
+        frames += 1
+        for row in entry["masks"]:
+            key = int(row["category_id"])
+            instances[key] += 1
+            total[key] += row["score"]
+            best[key] = max(best[key], row["score"])
+        for key in {int(row["category_id"]) for row in entry["masks"]}:
+            frames_with[key] += 1
+        for stage, milliseconds in entry["ms"].items():
+            times[stage].append(milliseconds)
+    labels = [
+        {
+            "id": label.id,
+            "name": label.name,
+            "frames": frames_with[label.id],
+            "instances": instances[label.id],
+            "mean_score": round(total[label.id] / instances[label.id], 4) if instances[label.id] else None,
+            "best_score": round(best[label.id], 4) if instances[label.id] else None,
+        }
+        for label in vocabulary
+    ]
+    median_ms = {stage: round(statistics.median(values), 2) for stage, values in times.items()}
+    return {"frames": frames, "labels": labels, "median_ms": median_ms}
+
+
+def summary_text(summary: Mapping[str, Any]) -> str:
+    """`summary.json` for people, as Markdown."""
+    frames, preset = summary["frames"], summary["preset"]
+    kept = f", {frames['kept']} of them from an earlier run" if frames["kept"] else ""
+    parts = [
+        f"# {summary['status']}: {frames['segmented']} frames{kept}, {frames['failed']} failed",
+        f"Preset {preset['name']} on {summary['device']}, {summary['started']}, {summary['seconds']:.1f} s.",
+        markdown_table(
+            ("label", "id", "frames", "instances", "mean score", "best score"),
+            [_label_row(label) for label in summary["labels"]],
+        ),
+    ]
+    if summary["median_ms"]:
+        rows = [(stage, f"{value:.1f}") for stage, value in summary["median_ms"].items()]
+        parts.append(markdown_table(("stage", "median ms"), rows))
+    rejected = [f"{entry['name']!r}: {entry['reason']}" for entry in summary["rejected_labels"]]
+    failures = [f"{entry['source']}: {entry['reason']}" for entry in summary["failures"]]
+    if frames["failed"] > len(failures):
+        failures.append(f"and {frames['failed'] - len(failures)} more")
+    for title, lines in (
+        ("Words not taken", rejected),
+        ("Failed", failures),
+        ("Remarks", summary["remarks"]),
+    ):
+        if lines:
+            parts.append(f"## {title}\n\n" + "\n".join(f"- {_one_line(line)}" for line in lines))
+    parts.append(f"## Made with\n\n    {_one_line(summary['command'])}\n\n" + _made_with(summary))
+    return "\n\n".join(parts) + "\n"
+
+
+def _label_row(label: Mapping[str, Any]) -> Sequence[str]:
+    scores = ("-" if label[key] is None else f"{label[key]:.2f}" for key in ("mean_score", "best_score"))
+    name = label["name"].replace("|", "\\|")
+    return name, str(label["id"]), str(label["frames"]), str(label["instances"]), *scores
+
+
+def _made_with(summary: Mapping[str, Any]) -> str:
+    rows = [("preset", summary["preset"]["name"]), ("preset SHA-256", summary["preset"]["sha256"])]
+    rows += [(f"{name} SHA-256", value) for name, value in summary["weights"].items()]
+    rows += [(name, _shown(value)) for name, value in summary["options"].items()]
+    rows += [(name, value) for name, value in summary["versions"].items()]
+    return markdown_table(("what", "value"), rows)
+
+
+def _shown(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    text = text.replace("|", "\\|")
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
