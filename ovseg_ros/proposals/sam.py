@@ -25,6 +25,7 @@ from ovseg_ros.proposals.sam_precision import (
     Precision,
     PrecisionReport,
     SamInPrecision,
+    as_it_is,
     check_device,
     check_precision,
 )
@@ -121,7 +122,8 @@ class SamProposals:
         """
         working = working_size(frame.size_hw, self.sam.image_encoder.img_size, self.options.long_side)
         generator = self._generator(working)
-        records = generator.generate(_resized(frame.image_rgb, working))
+        with as_it_is(self.device):
+            records = generator.generate(_resized(frame.image_rgb, working))
         return _proposals(records, frame.size_hw)
 
     def propose_at(
@@ -161,12 +163,13 @@ class SamProposals:
         prompts = read_prompts(frame.size_hw, boxes_xyxy, points_xy, point_labels)
         if len(prompts) == 0:
             return Proposals.empty(*frame.size_hw)
-        embedded = self._embed(frame)
         batch = _batch_size(self.options.points_per_batch, frame.size_hw)
-        parts = [
-            self._prompted(embedded, frame.size_hw, _slice(prompts, start, batch), multimask)
-            for start in range(0, len(prompts), batch)
-        ]
+        with as_it_is(self.device):
+            embedded = self._embed(frame)
+            parts = [
+                self._prompted(embedded, frame.size_hw, _slice(prompts, start, batch), multimask)
+                for start in range(0, len(prompts), batch)
+            ]
         masks, scores, logits = (torch.cat(column) for column in zip(*parts))
         side = self.sam.image_encoder.img_size
         soft = SoftMasks(logits, (side, side), tuple(embedded.predictor.input_size))

@@ -82,7 +82,6 @@ class _Cast:
         return result
 
     def _run(self, dtype: torch.dtype | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # Without a dtype this switches a caller's own autocast off, which would change what "fp32" means.
         with torch.no_grad(), torch.autocast(self._device_type, dtype=dtype, enabled=dtype is not None):
             result = self._part(*args, **kwargs)
         return tuple(part.float() for part in result) if isinstance(result, tuple) else result.float()
@@ -90,6 +89,11 @@ class _Cast:
 
 def _parts(result: Any) -> tuple[torch.Tensor, ...]:
     return result if isinstance(result, tuple) else (result,)
+
+
+def as_it_is(device: torch.device) -> torch.autocast:
+    """Switches a caller's own autocast off, which would change what "fp32" means."""
+    return torch.autocast(device.type, enabled=False)
 
 
 def check_device(precision: str, device: torch.device) -> None:
@@ -215,11 +219,12 @@ def _best_logits(model: SamInPrecision, image: npt.NDArray[np.uint8]) -> tuple[t
     from segment_anything.utils.amg import build_point_grid
 
     predictor = SamPredictor(model)
-    predictor.set_image(np.ascontiguousarray(image))
+    with as_it_is(model.device):
+        predictor.set_image(np.ascontiguousarray(image))
     height, width = predictor.input_size
     points = torch.from_numpy(build_point_grid(CHECK_POINTS) * (width, height)).to(model.device)  # (P,2)
     labels = torch.ones((len(points), 1), dtype=torch.int, device=model.device)
-    with torch.no_grad():
+    with torch.no_grad(), as_it_is(model.device):
         sparse, dense = model.prompt_encoder(points=(points[:, None], labels), boxes=None, masks=None)
         return model.mask_decoder(
             image_embeddings=predictor.get_image_embedding(),
