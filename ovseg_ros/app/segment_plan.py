@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -93,31 +93,32 @@ class _Names:
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
-        self._folders: dict[str, bool] = {}  # first part of a name -> True: a video's own
+        self._videos: set[str] = set()  # their frames' folder, which is theirs alone
+        self._tops: set[str] = set()  # first folder of pictures
 
     def take(self, wanted: str, *, folder: bool) -> str:
         """`wanted`, made safe, with _2, _3 … behind it where another source has it."""
-        clean = "/".join(_safe(part) for part in PurePath(wanted).parts if part not in ("/", "..", "."))
-        clean = clean or "input"
-        name, number = clean, 1
-        while not self._is_free(name, folder):
-            number += 1
-            name = f"{clean}_{number}"
-        key = name.casefold()
-        self._taken.add(key)
+        parts = [_safe(part) for part in PurePath(wanted).parts if part not in ("/", "..", ".")] or ["input"]
+        if not folder and len(parts) > 1:
+            parts[0] = _numbered(parts[0], lambda top: top.casefold() not in self._videos)
+            self._tops.add(parts[0].casefold())
+        name = _numbered("/".join(parts), lambda name: self._is_free(name.casefold(), folder))
+        self._taken.add(name.casefold())
         if folder:
-            self._folders[key] = True
-        elif "/" in key:
-            self._folders.setdefault(key.split("/")[0], False)
+            self._videos.add(name.casefold())
         return name
 
-    def _is_free(self, name: str, folder: bool) -> bool:
-        key = name.casefold()
-        if key in self._taken:
-            return False
-        if folder:
-            return key not in self._folders
-        return not self._folders.get(key.split("/")[0], False) or "/" not in key
+    def _is_free(self, key: str, folder: bool) -> bool:
+        return key not in self._taken and not (folder and key in self._tops)
+
+
+def _numbered(wanted: str, is_free: Callable[[str], bool]) -> str:
+    """`wanted`, or the first of wanted_2, wanted_3 … that is free."""
+    name, number = wanted, 1
+    while not is_free(name):
+        number += 1
+        name = f"{wanted}_{number}"
+    return name
 
 
 def _safe(part: str) -> str:
