@@ -278,7 +278,7 @@ def test_everything_fits(tmp_path):
         ({"0.bias": None}, r"missing \['0.bias'\]; get it"),
         ({"extra": torch.zeros(1)}, r"unexpected \['extra'\]"),
         ({"0.bias": torch.zeros(4)}, r"other shape \['0.bias \(4,\) instead of \(3,\)'\]"),
-        ({"0.bias": torch.zeros(3).int()}, r"kind of numbers \['0.bias torch.int32 instead of torch.float32'\]"),
+        ({"0.bias": torch.zeros(3).int()}, r"numbers \['0.bias torch.int32 instead of torch.float32'\]"),
         ({"1.num_batches_tracked": torch.tensor(1.0)}, r"torch.float32 instead of torch.int64"),
         ({"0.bias": torch.zeros(3).cfloat()}, r"torch.complex64 instead of"),
         ({"0.bias": None, "extra": torch.zeros(1)}, r"missing \['0.bias'\], unexpected \['extra'\]"),
