@@ -1,0 +1,142 @@
+"""Uploads to `ovseg web`: every kind of picture, depth, cameras; what cannot be used is refused in words."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+from web_fixtures import HEIGHT, WIDTH, colours, save
+
+from ovseg_ros.app import web_images
+from ovseg_ros.app.web_images import read_camera, read_frame, read_picture, read_registered_depth, shrink
+from ovseg_ros.core.frame import CameraIntrinsics, Frame
+from ovseg_ros.errors import InvalidInputError
+
+GREY = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 20
+
+
+@pytest.mark.parametrize(
+    ("pixels", "remark"),
+    [
+        (colours(), None),
+        (colours()[:, :, 0], "grey"),
+        (np.dstack([colours(), np.full((HEIGHT, WIDTH), 128, np.uint8)]), "transparency"),
+        (np.dstack([colours()[:, :, 0]] * 2), "grey"),
+        (GREY, "16-bit grey"),
+    ],
+    ids=["rgb", "grey", "rgba", "grey with alpha", "16 bit"],
+)
+def test_each_kind_of_picture_is_taken_and_said(tmp_path, pixels, remark):
+    image, remarks = read_picture(save(tmp_path / "a.png", pixels))
+    assert (image.shape, image.dtype) == ((HEIGHT, WIDTH, 3), np.uint8)
+    assert (remark is None and remarks == []) or remark in remarks[0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (31, 400), (400, 31)])
+def test_too_small(tmp_path, size):
+    path = save(tmp_path / "a.png", np.zeros((*size, 3), np.uint8))
+    with pytest.raises(InvalidInputError, match=rf"too small, {size[1]}x{size[0]}: want at least 32"):
+        read_picture(path)
+
+
+def test_too_large_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "a.png")
+    monkeypatch.setattr(web_images, "read_image", lambda *a, **k: pytest.fail("decoded"))
+    with pytest.raises(InvalidInputError, match="too large, 10000x10000"):
+        read_picture(tmp_path / "a.png")
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "b.png")  # Pillow itself refuses this one
+    with pytest.raises(InvalidInputError, match="too large"):
+        read_picture(tmp_path / "b.png")
+
+
+def test_what_is_no_picture(tmp_path):
+    whole = save(tmp_path / "whole.png", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:3000])
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "empty.png").write_bytes(b"")
+    Image.fromarray(np.ones((64, 64), np.float32)).save(tmp_path / "float.tiff")
+    for name, part in (
+        ("cut.png", "the image cannot be read, it is damaged"),
+        ("text.png", "want a picture"),
+        ("empty.png", "want a picture"),
+        ("float.tiff", "floating-point"),
+    ):
+        with pytest.raises(InvalidInputError, match=part) as caught:
+            read_picture(tmp_path / name)
+        assert str(tmp_path) not in str(caught.value)  # where the server keeps it is nobody's business
+
+
+def test_depth_in_metres(tmp_path):
+    depth = read_registered_depth(save(tmp_path / "d.png", GREY), (HEIGHT, WIDTH))
+    np.testing.assert_allclose(depth, GREY / 1000.0, rtol=1e-6)
+    assert depth.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("pixels", "part"),
+    [
+        (GREY[:-1], "the depth image is 64x47, the image 64x48"),
+        (GREY * 0, "no distance is known"),
+        (colours(), "shape"),
+        (colours()[:, :, 0], "16-bit millimetres"),
+    ],
+    ids=["another size", "nothing known", "colours", "8 bit"],
+)
+def test_depth_that_cannot_be_used(tmp_path, pixels, part):
+    with pytest.raises(InvalidInputError, match=part) as caught:
+        read_registered_depth(save(tmp_path / "d.png", pixels), (HEIGHT, WIDTH))
+    assert "depth image" in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_damaged_depth(tmp_path):
+    (tmp_path / "d.png").write_text("no")
+    with pytest.raises(InvalidInputError, match="the depth image cannot be read") as caught:
+        read_registered_depth(tmp_path / "d.png", (HEIGHT, WIDTH))
+    assert "the the" not in str(caught.value)
+
+
+def test_camera_from_the_field_of_view():
+    camera = read_camera("", 90.0, 640, 480)
+    assert (camera.fx, camera.fy) == pytest.approx((320.0, 320.0))
+    assert (camera.cx, camera.cy, camera.width, camera.height) == (319.5, 239.5, 640, 480)
+    guess = read_camera(" ", None, 640, 480)
+    assert guess.fx == pytest.approx(320 / math.tan(math.radians(30)))
+    for degrees in (0.0, 9.9, 171.0, float("nan")):
+        with pytest.raises(InvalidInputError, match="field of view of 10 to 170"):
+            read_camera("", degrees, 640, 480)
+
+
+@pytest.mark.parametrize("text", ["580, 581, 320, 240", "580 581 320 240", "[580;581;320;240]"])
+def test_camera_as_stated_wins(text):
+    assert read_camera(text, 90.0, 640, 480) == CameraIntrinsics(580, 581, 320, 240, 640, 480)
+
+
+@pytest.mark.parametrize(
+    "text", ["580", "580,581,320", "a,b,c,d", "0,580,320,240", "580,580,9000,240", "inf,1,1,1"]
+)
+def test_camera_that_is_none(text):
+    with pytest.raises(InvalidInputError, match="fx, fy, cx, cy"):
+        read_camera(text, None, 640, 480)
+
+
+def test_large_pictures_are_shrunk_with_depth_and_camera(tmp_path):
+    depth = np.full((1000, 2000), 1500, np.uint16)
+    image = save(tmp_path / "a.png", np.zeros((1000, 2000, 3), np.uint8))
+    frame, remarks = read_frame(image, save(tmp_path / "d.png", depth), None, "1000, 1000, 999.5, 499.5")
+    assert frame.size_hw == (640, 1280)
+    assert remarks == ["shrunk from 2000x1000 to 1280x640"]
+    np.testing.assert_allclose(frame.depth_m, 1.5)
+    camera = frame.intrinsics  # the middle stays the middle
+    assert (camera.fx, camera.cx, camera.cy) == pytest.approx((640.0, 639.5, 319.5))
+    assert (camera.width, camera.height) == (1280, 640)
+
+
+def test_small_ones_stay_and_depth_is_optional(tmp_path):
+    frame, remarks = read_frame(save(tmp_path / "a.png", colours()))
+    np.testing.assert_array_equal(frame.image_rgb, colours())
+    assert (frame.depth_m, frame.intrinsics, remarks) == (None, None, [])
+    small = Frame(colours())
+    assert shrink(small) is small

@@ -1,0 +1,263 @@
+"""The page of `ovseg web` and its command, without a browser: layout, events, address, end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import pytest
+from web_fixtures import colour_segmenter, colours, save
+
+from ovseg_ros.app import cli, web
+from ovseg_ros.errors import ConfigError, WeightsError
+
+pytest.importorskip("gradio", reason="Gradio is not installed (requirements/web.txt)")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The ASGI application with a segmenter that knows colours, and its Gradio part."""
+    os.environ.update(web._QUIET)
+    app = web.make_app("mini", tmp_path_factory.mktemp("web"), load=lambda *names: colour_segmenter())
+    return app, app.routes[-1].app.get_blocks()
+
+
+def events(blocks, component, event):
+    """The functions that run when `event` happens to the component with that id."""
+    wanted = next(b for b in blocks.blocks.values() if getattr(b, "elem_id", None) == component)
+    return [fn for fn in blocks.fns.values() if (wanted._id, event) in fn.targets]
+
+
+def ids(blocks):
+    return {getattr(block, "elem_id", None): block for block in blocks.blocks.values()}
+
+
+def values(**changes):
+    given = {
+        "image": None,
+        "words": "red",
+        "preset": "mini",
+        "generator": "mini",
+        "granularity": 0.0,
+        "threshold": 0.5,
+        "depth": None,
+        "field_of_view": 60,
+        "camera": "",
+    }
+    return list((given | changes).values())
+
+
+def test_the_fields_have_sensible_defaults(page):
+    _, blocks = page
+    parts = ids(blocks)
+    assert parts["preset"].value == "mini"
+    assert parts["threshold"].value == pytest.approx(0.2)  # mini's own
+    assert (parts["granularity"].value, parts["granularity"].maximum) == (0.0, 1.0)
+    assert parts["generator"].interactive is False  # there is one to choose
+    assert "vitb16" in parts["preset"].info
+    assert sum(name is not None and name.startswith("example-") for name in parts) == 3
+
+
+def test_submit_gives_message_map_overlay_legend_and_table(page, tmp_path):
+    _, blocks = page
+    (submit,) = events(blocks, "submit", "click")
+    picture = str(save(tmp_path / "a.png", colours()))
+    message, label_map, overlay, legend, table, answered = submit.fn(*values(image=picture))
+    assert "Found: red (1)" in message
+    assert label_map.shape == overlay.shape == colours().shape
+    assert "red" in legend
+    assert table.count("<tr") == 4  # the head and three masks
+    assert answered is True
+    nothing = submit.fn(*values())
+    assert "ov-error" in nothing[0]
+    assert nothing[1:] == [None, None, "", "", False]  # no old picture stays beside an error
+
+
+def test_enter_in_the_words_is_submit(page):
+    _, blocks = page
+    assert events(blocks, "words", "submit") == events(blocks, "submit", "click")
+
+
+def test_sliders_answer_again_only_after_an_answer(page, tmp_path):
+    _, blocks = page
+    picture = str(save(tmp_path / "a.png", colours()))
+    for slider in ("threshold", "granularity"):
+        (release,) = events(blocks, slider, "release")
+        assert "Found" in release.fn(True, *values(image=picture))[0]
+        assert all(not isinstance(value, str) for value in release.fn(False, *values(image=picture)))
+
+
+def test_the_networks_work_for_one_request_at_a_time(page):
+    _, blocks = page
+    busy = [fn for fn in blocks.fns.values() if fn.concurrency_id == "networks"]
+    assert len(busy) == 2 + 3  # submit, sliders, and three examples
+    assert {fn.concurrency_limit for fn in busy} == {1}
+    assert all(fn.api_visibility == "private" for fn in blocks.fns.values())
+
+
+def test_choosing_a_preset_brings_its_threshold_and_generator(page):
+    _, blocks = page
+    (choose,) = events(blocks, "preset", "input")
+    generator, threshold = choose.fn("lite")
+    assert threshold == pytest.approx(0.65)
+    assert generator.value == "lite"
+
+
+def test_an_example_fills_the_fields(page):
+    _, blocks = page
+    (fill,) = events(blocks, "example-2", "click")
+    image, words, preset, depth, camera, _, threshold = fill.fn()
+    assert (words, preset) == ("motorcycle, door, shelf", "lite")
+    assert threshold == pytest.approx(0.65)
+    assert os.path.isfile(image)
+    assert os.path.isfile(depth)
+    assert len(camera.split(",")) == 4
+    outputs = [blocks.blocks[block._id].elem_id for block in fill.outputs]
+    assert outputs == ["image", "words", "preset", "depth", "camera", "generator", "threshold"]
+
+
+def test_an_examples_depth_is_forgotten_when_a_picture_is_uploaded(page):
+    _, blocks = page
+    (uploaded,) = events(blocks, "image", "upload")
+    assert uploaded.fn("/x/1_tabletop_depth.png", "1, 1, 1, 1") == [None, ""]
+    assert uploaded.fn("/x/my_depth.png", "1, 1, 1, 1") == ["/x/my_depth.png", "1, 1, 1, 1"]
+    assert uploaded.fn(None, "") == [None, ""]
+
+
+def test_uploads_reach_us_as_they_are(page, tmp_path):
+    _, blocks = page
+    from gradio.data_classes import ImageData
+
+    image = ids(blocks)["image"]
+    text = tmp_path / "a.png"
+    text.write_text("no picture")
+    assert image.preprocess(ImageData(path=str(text), orig_name="a.png")) == str(text)
+    assert image.preprocess(None) is None
+
+
+def test_the_page_names_no_script_or_font_of_another_host_and_forbids_them(page):
+    from fastapi.testclient import TestClient
+
+    app, _ = page
+    with TestClient(app) as client:
+        reply = client.get("/")
+        css = client.get("/theme.css").text
+    assert reply.status_code == 200
+    assert "default-src 'self'" in reply.headers["content-security-policy"]
+    assert not re.findall(r"""<(?:script|link)[^>]+(?:src|href)=["']https?:""", reply.text)
+    assert "googleapis" not in css + reply.text
+
+
+def test_there_is_no_telemetry(page):
+    _, blocks = page
+    assert blocks.analytics_enabled is False
+    assert web._QUIET["GRADIO_ANALYTICS_ENABLED"] == "False"
+    assert blocks.share is False
+    assert blocks.run_history is False
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+
+def options(*words):
+    return cli._parser().parse_args(["web", *words])
+
+
+def test_defaults_keep_the_page_on_this_machine():
+    given = options()
+    assert (given.preset, given.host, given.port, given.device) == ("mini", "127.0.0.1", 7860, "cpu")
+
+
+def test_without_gradio_the_cure_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert cli.main(["web"]) == 2
+    assert "pip install 'ovseg_ros[web]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_ports_that_are_none(port):
+    with pytest.raises(ConfigError, match="want --port in 0 to 65535"):
+        web.run(options("--port", port))
+
+
+def test_a_port_in_use_and_a_host_that_is_not_ours():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with pytest.raises(ConfigError, match=r"cannot listen .* --port 0"):
+            web.run(options("--port", port))
+    with pytest.raises(ConfigError, match="cannot listen"):
+        web.run(options("--host", "192.0.2.1", "--port", "0"))
+
+
+def test_a_preset_that_cannot_be_loaded_ends_the_command(tmp_path):
+    with pytest.raises(ConfigError, match="preset"):
+        web.make_app("nonsense", tmp_path)
+    with pytest.raises(WeightsError):
+        web.make_app("vitb16", tmp_path, weights_dir=tmp_path)
+
+
+def test_addresses():
+    assert web._url("127.0.0.1", 7860) == "http://127.0.0.1:7860/"
+    assert web._url("::1", 80) == "http://[::1]:80/"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_block(number):
+    before = signal.getsignal(number)
+    with web._ctrl_c_ends():
+        signal.raise_signal(number)
+        pytest.fail("went on")
+    assert signal.getsignal(number) is before
+
+
+def test_it_serves_until_ctrl_c_and_says_where(capsys):
+    listener = web._listen("127.0.0.1", 0)
+    url = web._url("127.0.0.1", listener.getsockname()[1])
+    got = []
+
+    async def application(scope, receive, send):
+        if scope["type"] == "lifespan":
+            for answer in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{answer}.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"here"})
+
+    def visit():
+        with urllib.request.urlopen(url, timeout=10) as reply:
+            got.append(reply.read())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    visitor = threading.Thread(target=visit)
+    with web._ctrl_c_ends():
+        visitor.start()  # it waits in the listening socket's queue until the server is up
+        web._serve(application, listener, url, open_browser=False)
+        pytest.fail("went on")
+    visitor.join(timeout=10)
+    assert got == [b"here"]
+    assert f"the page is at {url}" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # the imports alone take some seconds
+def test_the_command_serves_the_page_until_ctrl_c(tmp_path):
+    command = [sys.executable, "-m", "ovseg_ros.app.cli", "web", "--port", "0"]
+    env = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    ) as process:
+        line = process.stdout.readline()
+        url = re.search(r"http://127\.0\.0\.1:[1-9]\d*/", line)[0]
+        with urllib.request.urlopen(url, timeout=10) as reply:
+            assert b"Find things by name" in reply.read()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("ovseg_web_")] == []
