@@ -1,0 +1,411 @@
+"""Recordings of any robot: encodings, topics, pairing in time, and `ovseg segment` on them, once for real."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from bag_fixtures import MCAP, SQLITE, camera_info, compressed, image, write_bag
+from PIL import Image
+from pycocotools import mask as coco_mask
+from segment_fixtures import (
+    GREEN,
+    GREEN_BOX,
+    RED,
+    RED_BOX,
+    blob_segmenter,
+    files_in,
+    masks_in,
+    ovseg_segment,
+    picture,
+    summary_of,
+)
+
+from ovseg_ros.app.cli import main
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.bag_frames import find_topics, read_bag_frames
+from ovseg_ros.evaluate.bag_images import camera_info_of, colour_of, depth_of
+from ovseg_ros.evaluate.bag_topics import COMPRESSED, IMAGE, INFO, Topic, choose_topics
+from ovseg_ros.evaluate.demo import recording_folder
+from ovseg_ros.evaluate.recording import read_recording
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+ALPHA = np.full((6, 8, 1), 9, np.uint8)
+WORDS = ("--labels", "red, green")
+COLOUR, DEPTH, CAMERA = (
+    "/cam/color/image_raw",
+    "/cam/aligned_depth_to_color/image_raw",
+    "/cam/color/camera_info",
+)
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize(
+    ("encoding", "pixels", "wanted"),
+    [
+        ("rgb8", RGB, RGB),
+        ("bgr8", RGB[..., ::-1], RGB),
+        ("8UC3", RGB[..., ::-1], RGB),
+        ("rgba8", np.concatenate([RGB, ALPHA], 2), RGB),
+        ("bgra8", np.concatenate([RGB[..., ::-1], ALPHA], 2), RGB),
+        ("mono8", RGB[..., 0], np.dstack([RGB[..., 0]] * 3)),
+        ("mono16", RGB[..., 0].astype(np.uint16) * 257, np.dstack([RGB[..., 0]] * 3)),
+        ("rgb16", RGB.astype(np.uint16) * 257, RGB),
+        ("bgr16", RGB[..., ::-1].astype(np.uint16) * 257, RGB),
+    ],
+)
+def test_colour_encodings(encoding, pixels, wanted, padding):
+    np.testing.assert_array_equal(colour_of(image(pixels, encoding, padding=padding)), wanted)
+    if pixels.dtype == np.uint16:
+        np.testing.assert_array_equal(colour_of(image(pixels, encoding, padding=padding, big=True)), wanted)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", ["RGGB", "BGGR", "GBRG", "GRBG"])
+def test_bayer_patterns_are_those_of_ros(pattern, bits):
+    colours = {"R": 200, "G": 100, "B": 30}
+    tile = np.array([colours[c] for c in pattern]).reshape(2, 2)  # the name lists the first 2x2 pixels
+    mosaic = np.tile(tile, (8, 8)).astype(f"u{bits // 8}") * (257 if bits == 16 else 1)
+    got = colour_of(image(mosaic, f"bayer_{pattern.lower()}{bits}"))
+    np.testing.assert_array_equal(got[4:-4, 4:-4].reshape(-1, 3), [[200, 100, 30]] * 64)
+
+
+@pytest.mark.parametrize("encoding", ["yuv422", "yuv422_yuy2"])
+def test_yuv(encoding):
+    luma = np.full((4, 6), 128, np.uint8)
+    chroma = np.tile(np.array([90, 240], np.uint8), (4, 3))  # U, V: red
+    pair = (chroma, luma) if encoding == "yuv422" else (luma, chroma)
+    red, green, blue = colour_of(image(np.dstack(pair), encoding))[0, 0].tolist()
+    assert red > 220
+    assert max(green, blue) < 90
+
+
+def test_compressed_colour_is_not_turned_by_its_exif():
+    pixels = np.zeros((8, 16, 3), np.uint8)
+    pixels[:, :8] = (0, 0, 255)
+    np.testing.assert_array_equal(colour_of(compressed(pixels, "png")), pixels[..., ::-1])
+    got = colour_of(compressed(np.full((8, 16, 3), (200, 20, 20), np.uint8)))
+    assert np.abs(got.astype(int) - (20, 20, 200)).max() < 6
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "JPEG", exif=exif)
+    message = compressed(pixels)
+    message.data = np.frombuffer(content.getvalue(), np.uint8)
+    assert colour_of(message).shape == (8, 16, 3)
+
+
+def test_depth_encodings():
+    mm = np.array([[0, 1500], [65535, 1]], np.uint16)
+    metres = np.array([[0.5, np.nan], [np.inf, 0]], np.float32)
+    for big in (False, True):
+        np.testing.assert_allclose(depth_of(image(mm, "16UC1", padding=3, big=big)), mm / 1000, rtol=1e-6)
+        np.testing.assert_array_equal(depth_of(image(metres, "32FC1", padding=3, big=big)), metres)
+    np.testing.assert_allclose(depth_of(compressed(mm, "png")), mm / 1000, rtol=1e-6)
+    twelve = struct.pack("<iff", 0, 0, 0)
+    packed = compressed(mm, "16UC1; compressedDepth png", before=twelve)
+    np.testing.assert_allclose(depth_of(packed), mm / 1000, rtol=1e-6)
+    # compressed_depth_image_transport stores float depth as a / depth + b
+    a, b, depth = 100.0, 2.0, np.array([[0.5, 2.0]])
+    stored = np.append(np.rint(a / depth + b), [[0]], axis=1).astype(np.uint16)
+    packed = compressed(stored, "32FC1; compressedDepth png", before=struct.pack("<iff", 0, a, b))
+    np.testing.assert_allclose(depth_of(packed), [[0.5, 2.0, 0]], rtol=1e-6)
+
+
+def changed(message, **values):
+    for name, value in values.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("read", "message", "words"),
+    [
+        (colour_of, image(RGB, "jpeg2000"), "encoding 'jpeg2000'"),
+        (colour_of, image(RGB[..., 0].astype(np.uint16), "16UC1"), "got encoding '16UC1'"),
+        (colour_of, changed(image(RGB, "rgb8"), step=23), "step >= 24"),
+        (colour_of, changed(image(RGB, "rgb8"), height=7), "168 bytes"),
+        (colour_of, changed(image(RGB, "rgb8"), width=0), "0x6"),
+        (colour_of, image(RGB[:1, :, 0], "bayer_rggb8"), "2x2"),
+        (colour_of, image(RGB[:, :5, :2], "yuv422"), "even width"),
+        (colour_of, changed(compressed(RGB), data=np.zeros(9, np.uint8)), "9 bytes of 'jpeg'"),
+        (colour_of, changed(compressed(RGB), data=np.zeros(0, np.uint8)), "0 bytes"),
+        (depth_of, image(RGB, "rgb8"), "got encoding 'rgb8'"),
+        (depth_of, compressed(RGB, "png"), "16 bit or float"),
+        (depth_of, compressed(RGB, "16UC1; compressedDepth rvl"), "RVL"),
+    ],
+)
+def test_images_that_cannot_be(read, message, words):
+    with pytest.raises(InvalidInputError, match=words):
+        read(message)
+
+
+def test_a_last_row_without_padding_is_read():
+    message = image(RGB, "rgb8", padding=5)
+    message.data = message.data[:-5]
+    np.testing.assert_array_equal(colour_of(message), RGB)
+
+
+def test_camera_info_that_was_never_calibrated():
+    assert camera_info_of(camera_info(fx=0.0)) is None
+    assert camera_info_of(camera_info(fx=71.0)).fx == 71.0
+
+
+REALSENSE = [
+    Topic("/cam/infra1/image_rect_raw", IMAGE, "mono8"),
+    Topic("/cam/color/image_raw/compressed", COMPRESSED, "rgb8; jpeg compressed bgr8"),
+    Topic("/cam/color/image_raw", IMAGE, "rgb8"),
+    Topic("/cam/depth/image_rect_raw", IMAGE, "16UC1"),
+    Topic("/cam/aligned_depth_to_color/image_raw/compressedDepth", COMPRESSED, "16UC1; compressedDepth png"),
+    Topic("/cam/aligned_depth_to_color/image_raw", IMAGE, "16UC1"),
+    Topic("/cam/depth/camera_info", INFO),
+    Topic("/cam/color/camera_info", INFO),
+]
+
+
+def names(chosen):
+    return tuple(topic and topic.name for topic in (chosen.image, chosen.depth, chosen.info))
+
+
+def test_topics_are_found_by_type_and_name():
+    assert names(choose_topics(REALSENSE)) == ("/cam/color/image_raw", DEPTH, CAMERA)
+    assert names(choose_topics(REALSENSE[:2] + REALSENSE[3:5] + REALSENSE[6:])) == (
+        "/cam/color/image_raw/compressed",
+        "/cam/aligned_depth_to_color/image_raw/compressedDepth",
+        CAMERA,
+    )
+    assert names(choose_topics(REALSENSE[:1])) == ("/cam/infra1/image_rect_raw", None, None)
+    lone = [Topic("/image", IMAGE, "bgr8"), Topic("/elsewhere/camera_info", INFO)]
+    assert names(choose_topics(lone)) == ("/image", None, "/elsewhere/camera_info")
+    asked = choose_topics(REALSENSE, image="cam/infra1/image_rect_raw", depth="none", info="none")
+    assert names(asked) == ("/cam/infra1/image_rect_raw", None, None)
+    asked = choose_topics(REALSENSE, depth="/cam/depth/image_rect_raw", info="/cam/depth/camera_info")
+    assert names(asked)[1:] == ("/cam/depth/image_rect_raw", "/cam/depth/camera_info")
+
+
+def test_topics_that_cannot_be_chosen():
+    two = [Topic("/left/image", IMAGE, "rgb8"), Topic("/right/image", IMAGE, "rgb8")]
+    with pytest.raises(InvalidInputError, match="/left/image, /right/image; choose with --image-topic"):
+        choose_topics(two)
+    depths = [Topic(f"/{side}/depth", IMAGE, "32FC1") for side in ("a", "b")]
+    with pytest.raises(InvalidInputError, match="--depth-topic"):
+        choose_topics([*two[:1], *depths])
+    with pytest.raises(InvalidInputError, match=r"colour images, it holds /a/depth \(32FC1\)"):
+        choose_topics(depths[:1])
+    with pytest.raises(InvalidInputError, match="no messages of such a type"):
+        choose_topics([])
+    with pytest.raises(InvalidInputError, match=r"--image-topic.*'/up/image'.*/left/image"):
+        choose_topics(two, image="/up/image")
+
+
+def shades(frames):
+    """What `camera` wrote into each frame's corner, and its depth in metres."""
+    loaded = [frame.load() for frame in frames]
+    return [
+        (int(f.image_rgb[0, 0, 0]), None if f.depth_m is None else round(float(f.depth_m[0, 0]), 3))
+        for f in loaded
+    ]
+
+
+def shot(number, stamp_s):
+    return image(np.full((4, 4, 3), number, np.uint8), "rgb8", stamp_s)
+
+
+def depth_shot(mm, stamp_s):
+    return image(np.full((4, 4), mm, np.uint16), "16UC1", stamp_s)
+
+
+@pytest.mark.parametrize("depth_first", [True, False])
+def test_depth_is_paired_by_stamp_whatever_the_order(tmp_path, depth_first):
+    messages = []
+    for i in range(5):
+        pair = [(COLOUR, i + 0.1, shot(i, 10 + i)), (DEPTH, i + 0.2, depth_shot(1000 + i, 10.005 + i))]
+        messages += [
+            (topic, i + 0.1 * j, m) for j, (topic, _, m) in enumerate(pair[::-1] if depth_first else pair)
+        ]
+    del messages[6 if depth_first else 7]  # the fourth has no depth
+    path = write_bag(tmp_path / "bag", messages)
+    chosen, count = find_topics(path)
+    assert count == 5
+    pairs = [(0, 1.0), (1, 1.001), (2, 1.002), (3, None), (4, 1.004)]
+    assert shades(read_bag_frames(path, chosen)) == pairs
+    assert shades(read_bag_frames(path, chosen, every=2)) == pairs[::2]
+    assert shades(read_bag_frames(path, chosen, tolerance_s=0.001)) == [(i, None) for i in range(5)]
+    assert [f.stamp_ns for f in read_bag_frames(path, chosen)] == [10**9 * (10 + i) for i in range(5)]
+
+
+def test_the_nearest_depth_wins_and_late_depth_still_comes(tmp_path):
+    messages = [
+        (DEPTH, 0.0, depth_shot(1, 0.985)),
+        (DEPTH, 0.1, depth_shot(2, 0.995)),
+        (COLOUR, 0.2, shot(7, 1.0)),
+        (COLOUR, 0.3, shot(8, 1.1)),
+        (DEPTH, 0.6, depth_shot(3, 1.015)),
+        (DEPTH, 0.7, depth_shot(4, 1.101)),
+    ]
+    path = write_bag(tmp_path / "bag", messages)
+    assert shades(read_bag_frames(path, find_topics(path)[0])) == [(7, 0.002), (8, 0.004)]
+
+
+def test_images_without_stamps_take_the_recordings_time(tmp_path):
+    messages = [(COLOUR, 5 + i, shot(i, 0)) for i in range(2)] + [(DEPTH, 6.001, depth_shot(9, 0))]
+    path = write_bag(tmp_path / "bag", messages)
+    frames = list(read_bag_frames(path, find_topics(path)[0]))
+    assert [frame.stamp_ns for frame in frames] == [5 * 10**9, 6 * 10**9]
+    assert shades(frames) == [(0, None), (1, 0.009)]
+
+
+def test_what_waits_stays_small(tmp_path):
+    messages = [(COLOUR, 0.001 * i, shot(i % 250, 1 + i)) for i in range(200)]
+    messages += [(DEPTH, 0.5 + 0.001 * i, depth_shot(1, 1000 + i)) for i in range(200)]
+    path = write_bag(tmp_path / "bag", messages)
+    read = 0
+    for frame in read_bag_frames(path, find_topics(path)[0]):
+        read += 1
+        assert frame._depth is None
+    assert read == 200
+
+
+def test_intrinsics_may_come_late_and_change(tmp_path):
+    messages = [
+        (COLOUR, 0, shot(0, 1)),
+        (CAMERA, 1, camera_info(fx=0.0)),
+        (CAMERA, 2, camera_info(fx=50.0, size_wh=(4, 4))),
+        (COLOUR, 3, shot(1, 4)),
+        (CAMERA, 4, camera_info(fx=60.0, size_wh=(4, 4))),
+        (COLOUR, 5, shot(2, 6)),
+    ]
+    path = write_bag(tmp_path / "bag", messages)
+    frames = [frame.load() for frame in read_bag_frames(path, find_topics(path)[0])]
+    assert [frame.intrinsics.fx for frame in frames] == [50.0, 50.0, 60.0]
+    assert frames[0].frame_id == "camera"
+
+
+def robot(plugin, path, encoding="bgr8"):
+    """Four frames, the third one's image damaged; red and green boxes; depth and camera_info."""
+    messages = []
+    for i in range(4):
+        pixels = picture((RED_BOX, RED), (GREEN_BOX, GREEN) if i % 2 else (RED_BOX, RED))
+        message = image(pixels[..., ::-1], encoding, stamp_s=1 + 0.1 * i, padding=7)
+        if i == 2:
+            message.encoding = "unheard of"
+        messages += [
+            (COLOUR, 0.1 * i, message),
+            (DEPTH, 0.1 * i + 0.01, image(np.full((60, 80), 1.25, np.float32), "32FC1", 1 + 0.1 * i)),
+            (CAMERA, 0.1 * i + 0.02, camera_info(1 + 0.1 * i)),
+        ]
+    return write_bag(path, messages, plugin)
+
+
+@pytest.mark.parametrize("plugin", [MCAP, SQLITE])
+def test_segment_reads_recordings_of_both_kinds_whole_or_as_a_file(tmp_path, plugin, capsys):
+    bag = robot(plugin, tmp_path / "bag")
+    (storage,) = (f for f in bag.iterdir() if f.suffix in (".mcap", ".db3"))
+    for number, path in enumerate((bag, storage)):
+        out = tmp_path / f"out{number}"
+        segmenter = blob_segmenter(needs_depth=True)
+        assert ovseg_segment(path, *WORDS, "--out", out, segmenter=segmenter) == 1
+        assert f"{path}#2: want a colour image" in capsys.readouterr().err
+        assert {n.split("/")[1] for n in files_in(out / "labels")} == {f"00000{i}.png" for i in (0, 1, 3)}
+        frame = segmenter.proposer.frames[0]
+        assert frame.depth_m[0, 0] == 1.25
+        assert frame.intrinsics.fx == 70.0
+        found = [row["category_id"] for row in masks_in(out)["annotations"]]
+        assert found == [0, 0, 1, 0, 1]
+        film = cv2.VideoCapture(str(next((out / "overlay").glob("*.mp4"))))
+        assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+        assert film.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
+        assert COLOUR in summary_of(out)["remarks"][0]
+
+
+def test_segment_names_what_depth_lacks(tmp_path):
+    bag = robot(MCAP, tmp_path / "bag")
+    segmenter = blob_segmenter(needs_depth=True)
+    with pytest.raises(
+        InvalidInputError, match="no topic of this recording is depth; name one with --depth-topic"
+    ):
+        ovseg_segment(bag, *WORDS, "--out", tmp_path / "a", "--depth-topic", "none", segmenter=segmenter)
+    no_camera = ("--camera-info-topic", "none")
+    assert ovseg_segment(bag, *WORDS, "--out", tmp_path / "b", *no_camera, segmenter=segmenter) == 2
+    assert "--camera-info-topic" in summary_of(tmp_path / "b")["failures"][0]["reason"]
+    messages = [(COLOUR, i, shot(9, i + 1)) for i in range(2)] + [(DEPTH, 3, depth_shot(1, 1))]
+    write_bag(tmp_path / "sparse", [*messages, (CAMERA, 4, camera_info(size_wh=(4, 4)))])
+    assert ovseg_segment(tmp_path / "sparse", *WORDS, "--out", tmp_path / "c", segmenter=segmenter) == 1
+    assert "--depth-tolerance" in summary_of(tmp_path / "c")["failures"][0]["reason"]
+
+
+def test_depth_of_another_size_is_named(tmp_path):
+    depth = image(np.full((30, 40), 1000, np.uint16), "16UC1", 1.0)
+    bag = write_bag(tmp_path / "bag", [(COLOUR, 0, image(picture(), "rgb8")), (DEPTH, 0.1, depth)])
+    assert ovseg_segment(bag, *WORDS, "--out", tmp_path / "out") == 2
+    assert "registered to the image" in summary_of(tmp_path / "out")["failures"][0]["reason"]
+
+
+def test_damaged_recordings_are_named_and_what_could_be_read_stays(tmp_path):
+    bag = robot(MCAP, tmp_path / "bag")
+    messages = [
+        (COLOUR, 0, image(picture(), "rgb8")),
+        (COLOUR, 1, (IMAGE, b"\x00\x01\x00\x00\x01\x00\x00\x00")),
+    ]
+    broken_message = write_bag(tmp_path / "one_bad", messages)
+    assert ovseg_segment(broken_message, *WORDS, "--out", tmp_path / "out") == 1
+    assert "damaged message" in summary_of(tmp_path / "out")["failures"][0]["reason"]
+    cut = shutil.copytree(bag, tmp_path / "cut")
+    storage = next(cut.glob("*.mcap"))
+    storage.write_bytes(storage.read_bytes()[:20_000])
+    no_storage = shutil.copytree(bag, tmp_path / "no_storage")
+    next(no_storage.glob("*.mcap")).unlink()
+    bad_yaml = shutil.copytree(bag, tmp_path / "bad_yaml")
+    (bad_yaml / "metadata.yaml").write_text("nothing: [")
+    (tmp_path / "text.db3").write_text("no database")
+    (tmp_path / "empty.mcap").touch()
+    for path in (cut, no_storage, bad_yaml, tmp_path / "text.db3", tmp_path / "empty.mcap"):
+        with pytest.raises(InvalidInputError, match="not a readable rosbag2 recording") as caught:
+            ovseg_segment(path, *WORDS, "--out", tmp_path / "out2")
+        assert path.name in str(caught.value)
+
+
+def test_pictures_videos_and_recordings_together(tmp_path):
+    bag = robot(MCAP, tmp_path / "bag")
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    arguments = (tmp_path / "a.png", bag, *WORDS, "--out", tmp_path / "out", "--max-frames", "2")
+    assert ovseg_segment(*arguments) == 0
+    assert [row["name"] for row in masks_in(tmp_path / "out")["images"]] == ["a", "bag/000000", "bag/000001"]
+
+
+def test_mini_finds_the_teapot_of_the_tabletop(tmp_path, monkeypatch):
+    """The command itself, its real preset, and the recording's ground truth."""
+    folder = recording_folder("demo/tabletop")
+    arguments = ["segment", str(folder), "--labels", "teapot, giraffe", "--every", "15", "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", ["ovseg", *arguments])
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    masks = masks_in(tmp_path / "out")
+    truth = {
+        f"tabletop/{i:06d}": recorded for i, recorded in enumerate(read_recording(folder)) if i % 15 == 0
+    }
+    assert [row["name"] for row in masks["images"]] == list(truth)
+    for row in masks["images"]:
+        recorded = truth[row["name"]]
+        (teapot,) = (i for i, name in recorded.names.items() if name == "teapot")
+        wanted = recorded.mask(teapot)
+        found = [a for a in masks["annotations"] if a["image_id"] == row["id"]]
+        assert {a["category_id"] for a in found} == {0}
+        ious = []
+        for annotation in found:
+            mask = coco_mask.decode(annotation["segmentation"]).astype(bool)
+            ious.append((mask & wanted).sum() / (mask | wanted).sum())
+        assert max(ious) > 0.8
+        labels = np.array(Image.open(tmp_path / "out/labels" / f"{row['name']}.png"))
+        assert (labels == 0)[wanted].mean() > 0.85
+        assert row["stamp_ns"] == recorded.frame.stamp_ns
+    summary = summary_of(tmp_path / "out")
+    assert [(label["name"], label["frames"]) for label in summary["labels"]] == [
+        ("teapot", 3),
+        ("giraffe", 0),
+    ]
+    assert summary["preset"]["name"] == "mini"
