@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import multiprocessing
 import os
 import shutil
@@ -119,6 +120,7 @@ def test_a_broken_line_is_resumed_where_it_broke(server, tmp_path):
     server.failures = ["cut:1000", "cut:5000", "reset"]
     assert fetch(weights(server), tmp_path).read_bytes() == CONTENT
     assert ranges(server) == [None, "bytes=1000-", "bytes=6000-", "bytes=6000-"]
+    assert [headers.get("If-Range") for _, headers in server.requests] == [None, *['"v1"'] * 3]
     assert leftovers(tmp_path) == ["net.safetensors"]
 
 
@@ -176,6 +178,13 @@ def test_a_server_without_ranges_sends_it_all_again(server, tmp_path):
     server.failures = ["cut:1000"]
     assert fetch(weights(server), tmp_path).read_bytes() == CONTENT
     assert len(server.requests) == 2
+
+
+def test_another_range_than_asked_for_is_not_appended(server, tmp_path):
+    server.range_shift = -10
+    server.failures = ["cut:1000"]
+    assert fetch(weights(server), tmp_path).read_bytes() == CONTENT
+    assert ranges(server) == [None, "bytes=1000-", None]
 
 
 def test_without_a_validator_nothing_is_resumed(server, tmp_path):
@@ -246,12 +255,12 @@ def test_ranges_survive_the_redirect(server, tmp_path):
 
 
 def test_another_hub_hash_half_way_begins_anew(server, tmp_path):
-    server.redirect, server.linked_sha256 = True, sha256(OTHER)
+    server.redirect, server.content, server.linked_sha256 = True, OTHER, sha256(OTHER)
     server.failures = ["cut:1234", 503, 503]
     file = weights(server, url=f"{server.url}/hub", sha256=None, size=None)
     with pytest.raises(WeightsError):
         fetch(file, tmp_path)
-    server.linked_sha256 = sha256(CONTENT)
+    server.content, server.linked_sha256 = CONTENT, sha256(CONTENT)  # and the storage's ETag stays as it was
     assert fetch(file, tmp_path).read_bytes() == CONTENT
 
 
@@ -304,6 +313,19 @@ def test_no_network(server, tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(WeightsError, match=r"no connection.*name resolution.*put it at"):
         fetch(weights(server, url="https://example.invalid/net"), tmp_path)
+
+
+def test_a_network_that_goes_away_is_no_fault_of_the_disk(server, tmp_path, monkeypatch):
+    read, faults = http.client.HTTPResponse.read, [OSError(errno.ENETUNREACH, "Network is unreachable")]
+
+    def unreliable(response, size=None):
+        if faults and size:
+            raise faults.pop()
+        return read(response, size)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", unreliable)
+    assert fetch(weights(server), tmp_path).read_bytes() == CONTENT
+    assert faults == []
 
 
 def test_a_closed_port(tmp_path, server):

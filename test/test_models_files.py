@@ -186,7 +186,8 @@ def test_what_the_table_does_not_know_is_handed_out_as_it_is(tmp_path):
         resolve_file("other.pth", weights_dir=None, beside=tmp_path, offline=False)
 
 
-def test_a_missing_file_says_where_to_get_it_and_where_to_put_it(tmp_path):
+def test_a_missing_file_says_where_to_get_it_and_where_to_put_it(tmp_path, monkeypatch):
+    monkeypatch.delattr("ovseg_ros.models.download.download")  # offline is the default, and does not even ask
     file = known_file(SAM)
     with pytest.raises(WeightsError) as caught:
         resolve_file(SAM, weights_dir=tmp_path, offline=True)

@@ -22,6 +22,7 @@ class Behaviour:
     etag: str | None = '"v1"'
     ranges: bool = True
     honour_if_range: bool = True
+    range_shift: int = 0  # answers with a range that begins elsewhere than asked for
     length: bool = True
     redirect: bool = False
     linked_sha256: str | None = None
@@ -68,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         if state.honour_if_range and self.headers.get("If-Range") not in (None, state.etag):
             return None
-        return int(asked.removeprefix("bytes=").rstrip("-"))
+        return int(asked.removeprefix("bytes=").rstrip("-")) + state.range_shift
 
     def _send(self, state, start, failure):
         body = state.content[start or 0 :]
