@@ -1,0 +1,271 @@
+"""`ovseg web` in a real browser: headless Chromium does what a person would, and nothing leaves the machine.
+
+OVSEG_TEST_REQUIRE_BROWSER=1 turns "no browser here" from a reason to skip into a failure.
+OVSEG_TEST_SCREENSHOT=docs/images/web.png also writes the picture of the page that the documentation shows.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from ovseg_ros.app.web_choices import write_png
+from ovseg_ros.evaluate.demo import recording_folder
+from ovseg_ros.evaluate.recording import depth_to_mm, read_recording
+from ovseg_ros.evaluate.scores import mask_iou
+
+pytestmark = pytest.mark.slow  # Chromium, the server's imports and the networks: tens of seconds
+
+FRAME = 34  # of the tabletop: a teapot and a white mug among other things
+WAIT_S = 40.0
+
+
+def what_is_missing() -> str:
+    """Why there can be no browser test here; "" if there can."""
+    commands = [c for c in ("chromium", "chromedriver") if shutil.which(c) is None]
+    modules = [m for m in ("gradio", "selenium") if importlib.util.find_spec(m) is None]
+    missing = ", ".join(commands + modules)
+    return f"{missing} not found here; scripts/setup.sh web brings them" if missing else ""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _browser_is_here():
+    reason = what_is_missing()
+    if reason and os.environ.get("OVSEG_TEST_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"OVSEG_TEST_REQUIRE_BROWSER is set, but {reason}")
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def server(_browser_is_here, tmp_path_factory):
+    """The command as a process, and the page's address; it must end with 0 on Ctrl-C."""
+    folder = tmp_path_factory.mktemp("server")
+    command = [sys.executable, "-m", "ovseg_ros.app.cli", "web", "--port", "0"]
+    env = os.environ | {"TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
+    log = folder / "stderr.txt"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=env) as process,
+    ):
+        try:
+            address = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
+            assert address, log.read_text()
+            yield address[0]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 0
+        finally:
+            process.kill()
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory):
+    """A recorded frame as files, as a person has them, and where its teapot is."""
+    recorded = next(r for i, r in enumerate(read_recording(recording_folder("demo/tabletop"))) if i == FRAME)
+    folder = tmp_path_factory.mktemp("files")
+    write_png(folder / "frame.png", recorded.frame.image_rgb[:, :, ::-1])
+    write_png(folder / "depth.png", depth_to_mm(recorded.frame.depth_m))
+    (folder / "no_picture.png").write_text("hello")
+    write_png(folder / "tiny.png", np.zeros((1, 1, 3), np.uint8))
+    k = recorded.frame.intrinsics
+    ids = {name: i for i, name in recorded.names.items()}
+    return folder, f"{k.fx}, {k.fy}, {k.cx}, {k.cy}", recorded.mask(ids["teapot"])
+
+
+class Page:
+    """The page as a person handles it."""
+
+    def __init__(self, driver, address: str) -> None:
+        self.driver = driver
+        driver.get(address)
+        self.wait("#submit")
+
+    def find(self, css: str):
+        from selenium.webdriver.common.by import By
+
+        return self.driver.find_elements(By.CSS_SELECTOR, css)
+
+    def until(self, condition, what: str):
+        """What `condition` gives once it is true. The page redraws: an element may vanish under our hands."""
+        from selenium.common.exceptions import StaleElementReferenceException
+
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            try:
+                if result := condition():
+                    return result
+            except StaleElementReferenceException:
+                pass
+            time.sleep(0.1)
+        texts = [element.text for element in self.find("#message")]
+        pytest.fail(f"waited {WAIT_S:g} s for {what}; the message reads {texts}")
+
+    def wait(self, css: str):
+        return self.until(lambda: next(iter(self.find(css)), None), css)
+
+    def upload(self, part: str, path: Path) -> None:
+        for clear in self.find(f'#{part} button[aria-label="Clear"]'):
+            clear.click()
+        self.wait(f"#{part} input[type=file]").send_keys(str(path))
+        shown = f"#{part} img" if part == "image" else f"#{part} .file-preview"
+        self.wait(shown)
+
+    def type(self, css: str, text: str) -> None:
+        from selenium.webdriver.common.keys import Keys
+
+        field = self.wait(css)
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(Keys.BACKSPACE, text, Keys.TAB)
+
+    def submit(self) -> str:
+        """Presses the button; the message that comes, which differs from the last (it has timings)."""
+        before = self.text("#message")
+        self.wait("#submit").click()
+        return self.until(lambda: (t := self.text("#message")) != before and t, "another message")
+
+    def text(self, css: str) -> str:
+        return next((element.text for element in self.find(css)), "")
+
+    def error(self) -> str:
+        return self.text("#message .ov-error")
+
+    def map_pixels(self) -> np.ndarray:
+        """(H, W, 3) the map at its full size, as the browser got it."""
+        script = """
+            const done = arguments[arguments.length - 1];
+            fetch(document.querySelector('#map img').src).then(r => r.blob()).then(b => {
+                const reader = new FileReader();
+                reader.onload = () => done(reader.result.split(',')[1]);
+                reader.readAsDataURL(b);
+            });"""
+        data = base64.b64decode(self.driver.execute_async_script(script))
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+    def colour(self, name: str) -> tuple[int, ...]:
+        """The legend's colour of a word."""
+        for entry in self.find("#legend .ov-entry"):
+            if entry.text.startswith(name):
+                style = entry.find_element("css selector", ".ov-swatch").value_of_css_property(
+                    "background-color"
+                )
+                return tuple(int(part) for part in re.findall(r"\d+", style)[:3])
+        pytest.fail(f"{name} is not in the legend: {self.text('#legend')}")
+
+    def rows(self) -> list[list[str]]:
+        """The table's cells."""
+        lines = self.find("#table tbody tr")
+        return [[cell.text for cell in line.find_elements("css selector", "td")] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def page(server):
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    # As root, as in a container, Chromium runs without its sandbox alone; the page is ours.
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,1400"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        yield Page(driver, server)
+    finally:
+        driver.quit()
+
+
+def test_a_person_finds_the_teapot(page, truth, server):
+    folder, camera, teapot = truth
+
+    # What is missing is asked for, one after the other, in words.
+    assert "Upload an image first" in page.submit()
+    page.upload("image", folder / "frame.png")
+    assert "at least one class name" in page.submit()
+    page.type("#words textarea, #words input", "teapot, mug")
+    assert "add a depth image" in page.submit()
+    assert page.error()
+    assert not page.find("#map img")
+    page.upload("depth", folder / "depth.png")
+    page.type("#camera textarea, #camera input", camera)
+
+    # The labelled map, its legend, the table.
+    message = page.submit()
+    assert not page.error()
+    assert "mug (1), teapot (1)" in message
+    assert "encode" in message
+    page.wait("#overlay img")
+    pixels = page.map_pixels()
+    assert pixels.shape == (*teapot.shape, 3)
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 2
+    assert page.colour("teapot") != page.colour("mug")
+    painted = (pixels == page.colour("teapot")).all(axis=2)
+    assert mask_iou(painted, teapot) > 0.9
+    row = next(row for row in page.rows() if row[1] == "teapot")
+    x0, y0, x1, y1 = (int(number) for number in re.findall(r"\d+", row[5]))
+    left, top, width, height = cv2.boundingRect(teapot.astype(np.uint8))
+    np.testing.assert_allclose([x0, y0, x1, y1], [left, top, left + width - 1, top + height - 1], atol=6)
+    assert float(row[2]) > 0.9
+
+    # A higher threshold takes the mug away; neither masks nor embeddings are computed again.
+    page.type("#threshold input[type=number]", "0.9")
+    page.until(lambda: "reused" in page.text("#message"), "an answer from the slider alone")
+    assert "teapot (1)" in page.text("#message")
+    assert "mug (1)" not in page.text("#message")
+    assert "not found" in page.text("#legend")
+    assert not (page.map_pixels() == page.colour("mug")).all(axis=2).any()
+
+    # Bad files get a sentence, and no old picture stays beside it.
+    for name, part in (("no_picture.png", "want a picture"), ("tiny.png", "too small, 1x1")):
+        page.upload("image", folder / name)
+        assert part in page.submit()
+        assert not page.find("#map img")
+        assert not page.rows()
+
+
+def test_an_example_answers_at_once(page):
+    page.wait("#example-1").click()
+    page.until(lambda: "moka pot (1)" in page.text("#message"), "the example's answer")
+    page.wait("#overlay img")
+    assert {"teapot", "moka pot", "red mug", "frying pan", "plate"} <= {row[1] for row in page.rows()}
+    time.sleep(0.5)  # the pictures fade in
+    height = page.driver.execute_script("return document.documentElement.scrollHeight")
+    inner = page.driver.execute_script("return [window.outerHeight - window.innerHeight]")[0]
+    page.driver.set_window_size(1280, height + inner)
+    png = page.driver.get_screenshot_as_png()
+    shot = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    assert len(np.unique(shot.reshape(-1, 3), axis=0)) > 1000
+    if target := os.environ.get("OVSEG_TEST_SCREENSHOT"):
+        picture = Image.fromarray(shot).quantize(256, dither=Image.Dither.NONE)  # a fifth of the size
+        picture.save(target, optimize=True)
+
+
+def test_no_other_host_was_asked(page, server):
+    """Comes last: it looks at all that the tests before made the browser do."""
+    asked = set()
+    for entry in page.driver.get_log("performance"):
+        event = json.loads(entry["message"])["message"]
+        if event["method"] in ("Network.requestWillBeSent", "Network.webSocketCreated"):
+            parameters = event["params"]
+            asked.add(parameters.get("url") or parameters["request"]["url"])
+    assert any("/gradio_api/" in url for url in asked)
+    hosts = {urlsplit(url).netloc for url in asked if urlsplit(url).scheme not in ("data", "blob", "chrome")}
+    assert hosts == {urlsplit(server).netloc}
+    complaints = [entry for entry in page.driver.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not complaints
