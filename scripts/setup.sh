@@ -5,6 +5,7 @@
 #
 #   scripts/setup.sh            what the demo and the tests need
 #   scripts/setup.sh render     also MuJoCo and the object meshes, to render recordings and training data
+#   scripts/setup.sh web        also Chromium and its driver, for the browser test of `ovseg web`
 #
 # PYTHON=python3.12 scripts/setup.sh   picks the interpreter (3.10 to 3.13; default: python3)
 # PIP_* variables reach pip as usual.
@@ -15,6 +16,10 @@ venv=$root/.venv
 log=$root/log/setup.log
 python=${PYTHON:-python3}
 render=${1:-}
+case $render in
+    '' | render | web) ;;
+    *) echo "[setup] want nothing, render or web, got $render" >&2 && exit 2 ;;
+esac
 mkdir -p log
 : >>"$log"
 
@@ -75,6 +80,10 @@ if [ "$render" = render ]; then
     find /usr/lib /lib -name 'libOpenGL.so.0' 2>/dev/null | grep -q . || need libopengl0 # PyOpenGL's EGL needs it
     find /usr/lib -name 'swrast_dri.so' -o -name 'libgallium*.so' 2>/dev/null | grep -q . || need libgl1-mesa-dri libegl-mesa0
 fi
+if [ "$render" = web ]; then
+    command -v chromium >/dev/null || need chromium
+    command -v chromedriver >/dev/null || need chromium-driver
+fi
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || stop "install these with your system's package manager, then run this again: ${missing[*]}"
     if [ "$(id -u)" = 0 ]; then
@@ -90,6 +99,10 @@ if [ ${#missing[@]} -gt 0 ]; then
     say "system packages: ${missing[*]} ..."
     start=$SECONDS
     logged "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update || show_log "apt-get update failed"
+    if [[ " ${missing[*]} " = *" chromium"* ]] && ! apt-cache show chromium-driver >/dev/null 2>&1; then
+        # Ubuntu's packages of these names only fetch a snap, which does not run in containers.
+        stop "this system has no package chromium-driver; install the commands chromium and chromedriver by other means"
+    fi
     logged "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" \
         || show_log "apt-get install failed"
     say "system packages: done in $((SECONDS - start)) s"
