@@ -168,6 +168,18 @@ def test_how_the_image_is_wanted(
         assert network.pixel_std == pytest.approx((255, 255, 255))
 
 
+def test_settings_of_the_training_change_nothing(saved: Path) -> None:
+    """And the backbone that DETR's own settings name beside the decoder is not fetched."""
+    pixels = torch.randn(1, 3, 64, 64)
+    want = load_public_maskformer(saved)(pixels).mask_logits
+    settings = json.loads((saved / "config.json").read_text())
+    settings["use_auxiliary_loss"] = True
+    settings["decoder_config"] |= {"auxiliary_loss": True, "use_timm_backbone": True, "backbone": "resnet50"}
+    settings["decoder_config"] |= {"use_pretrained_backbone": True, "backbone_config": None}
+    (saved / "config.json").write_text(json.dumps(settings))
+    assert torch.equal(load_public_maskformer(saved)(pixels).mask_logits, want)
+
+
 def change(folder: Path, name: str, value: torch.Tensor | None) -> None:
     file = folder / "model.safetensors"
     state = load_file(file)

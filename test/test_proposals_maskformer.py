@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 import math
 
 import numpy as np
@@ -231,6 +232,10 @@ def test_a_network_is_set_to_work() -> None:
 def test_options_out_of_range_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError, match=f"want {list(wrong)[-1]}"):
         MaskFormerOptions(**wrong)
+
+
+def test_examples() -> None:
+    assert doctest.testmod(maskformer) == (0, 1)
 
 
 def test_options_are_frozen() -> None:

@@ -124,6 +124,9 @@ def _build(
             f"want {config_file} with model_type of {sorted(kinds)} and a backbone_config of "
             f"{list(BACKBONES)}, got {kind!r} with {body!r}; {CURE}"
         )
+    if kind == "maskformer":  # predictions of earlier layers serve training, and transformers trips over them
+        decoder = {**(settings.get("decoder_config") or {"model_type": "detr"}), "auxiliary_loss": False}
+        settings = {**settings, "use_auxiliary_loss": False, "decoder_config": decoder}
     try:
         config = kinds[kind][0].from_dict(settings)
         model, told = kinds[kind][1].from_pretrained(
