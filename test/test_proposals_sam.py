@@ -607,6 +607,19 @@ def test_prompts_are_encoded_in_32_bits(sam, frame):
     assert seen == [torch.float32]
 
 
+def test_encoder_and_decoder_run_in_16_bits(sam, frame):
+    seen = []
+    hooks = [
+        part.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+        for part in (sam.image_encoder.blocks[0].mlp.lin1, sam.mask_decoder.transformer.layers[0].mlp.lin1)
+    ]
+    for precision in ("bf16", "fp32"):
+        SamProposals(sam, tiny_options(precision=precision, points_per_side=1)).propose(frame)
+    for hook in hooks:
+        hook.remove()
+    assert seen == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]
+
+
 def test_a_callers_autocast_does_not_change_fp32(sam, frame):
     plain = SamProposals(sam, tiny_options()).propose_at(frame, boxes_xyxy=BOXES)
     with torch.autocast("cpu", dtype=torch.bfloat16):

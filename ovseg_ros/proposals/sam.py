@@ -285,7 +285,6 @@ def _proposals(records: Sequence[dict[str, Any]], size_hw: tuple[int, int]) -> P
     """The library's records as proposals of an image of `size_hw`."""
     from segment_anything.utils.amg import rle_to_mask
 
-    records = [record for record in records if record["area"] > 0]
     masks = np.empty((len(records), *size_hw), bool)
     for mask, record in zip(masks, records):
         small = rle_to_mask(record["segmentation"])
