@@ -182,6 +182,8 @@ def test_topics_are_found_by_type_and_name():
     assert names(choose_topics(REALSENSE[:1])) == ("/cam/infra1/image_rect_raw", None, None)
     lone = [Topic("/image", IMAGE, "bgr8"), Topic("/elsewhere/camera_info", INFO)]
     assert names(choose_topics(lone)) == ("/image", None, "/elsewhere/camera_info")
+    both = [Topic("/cam/all", COMPRESSED, "jpeg"), Topic("/cam/image", IMAGE, "bgr8")]
+    assert names(choose_topics(both))[0] == "/cam/image"  # what is not compressed shows more
     asked = choose_topics(REALSENSE, image="cam/infra1/image_rect_raw", depth="none", info="none")
     assert names(asked) == ("/cam/infra1/image_rect_raw", None, None)
     asked = choose_topics(REALSENSE, depth="/cam/depth/image_rect_raw", info="/cam/depth/camera_info")
