@@ -267,11 +267,15 @@ class OpenVocabularySegmenter:
         if not options.uses_generator:
             return p_clip
         own = embedded.class_embeddings
-        if own is None or own.shape[1] != text.shape[1]:
+        if own is None:
             raise ConfigError(
-                f"want class embeddings as wide as the text's {text.shape[1]}, got "
-                f"{None if own is None else own.shape[1]}: generator and CLIP are not of one pair "
-                "(Swin-B goes with ViT-L/14, R101c with ViT-B/16)"
+                f"classifier {options.classifier!r} wants class embeddings, these masks have none: members of "
+                "a union that were trained apart cannot be compared; take the classifier clip"
+            )
+        if own.shape[1] != text.shape[1]:
+            raise ConfigError(
+                f"want class embeddings as wide as the text's {text.shape[1]}, got {own.shape[1]}: generator "
+                "and CLIP are not of one pair (Swin-B goes with ViT-L/14, R101c with ViT-B/16)"
             )
         rivals = [rows.to(text) for rows in (background, embedded.non_object) if rows is not None]
         p_maskformer = mask_probabilities(

@@ -67,6 +67,11 @@ class UnionProposals:
         needs = [_needs_depth(member) for member in self.members]
         return all(needs) if self.options.skip_without_depth else any(needs)
 
+    @property
+    def classifies(self) -> bool:
+        """Every member gives class embeddings; they must be of one network's text space to be kept."""
+        return all(getattr(member, "classifies", False) for member in self.members)
+
     def propose(self, frame: Frame) -> Proposals:
         """The members' masks in their order, those of the first member first, duplicates taken out.
 
