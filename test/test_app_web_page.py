@@ -88,9 +88,9 @@ def test_sliders_answer_again_only_after_an_answer(page, tmp_path):
     _, blocks = page
     picture = str(save(tmp_path / "a.png", colours()))
     for slider in ("threshold", "granularity"):
-        (release,) = events(blocks, slider, "release")
-        assert "Found" in release.fn(True, *values(image=picture))[0]
-        assert all(not isinstance(value, str) for value in release.fn(False, *values(image=picture)))
+        (moved,) = events(blocks, slider, "input")
+        assert "Found" in moved.fn(True, *values(image=picture))[0]
+        assert all(not isinstance(value, str) for value in moved.fn(False, *values(image=picture)))
 
 
 def test_the_networks_work_for_one_request_at_a_time(page):

@@ -15,13 +15,14 @@ STYLE = """
 footer { display: none !important; }
 #title h1 { margin: 0 0 2px; font-size: 26px; }
 #title p { margin: 0; color: var(--body-text-color-subdued); font-size: 15px; }
-#examples { align-items: center; }
+#examples { align-items: center; flex-wrap: wrap; }
 #examples button { font-weight: 500; flex: 0 1 auto; padding: 5px 14px 5px 6px; }
 #examples button img { width: 64px; height: 48px; object-fit: cover; border-radius: 5px; }
 .ov-error { padding: 10px 14px; border-radius: 8px; border-left: 5px solid #c62828; background: #fdecea;
   color: #7f1d1d; font-size: 15px; }
 .ov-done { padding: 8px 14px; border-radius: 8px; border-left: 5px solid #2e7d32; background: #edf7ee;
   color: #1b3d1d; font-size: 15px; }
+.ov-done b { color: inherit !important; }
 .ov-done ul { margin: 4px 0 0; padding-left: 20px; }
 .ov-done .ov-timing { color: #47604a; font-size: 13px; margin-top: 2px; }
 .ov-hint { padding: 8px 14px; color: var(--body-text-color-subdued); font-size: 15px; }
@@ -31,9 +32,12 @@ footer { display: none !important; }
   vertical-align: -2px; border: 1px solid rgba(0, 0, 0, 0.25); }
 .ov-legend small { color: var(--body-text-color-subdued); margin-left: 5px; font-size: 13px; }
 .ov-scroll { overflow-x: auto; max-height: 420px; overflow-y: auto; }
-table.ov-masks { border-collapse: collapse; width: 100%; font-size: 13.5px; margin: 0; }
+table.ov-masks { border-collapse: collapse; width: 100%; font-size: 13.5px; margin: 0;
+  border: 0 !important; }
+table.ov-masks thead, table.ov-masks tbody, table.ov-masks tr { border: 0 !important; }
 table.ov-masks th, table.ov-masks td { padding: 5px 7px; text-align: right; white-space: nowrap;
-  border: 0; border-bottom: 1px solid var(--border-color-primary); font-variant-numeric: tabular-nums; }
+  border: 0 !important; border-bottom: 1px solid var(--border-color-primary) !important;
+  font-variant-numeric: tabular-nums; }
 table.ov-masks th { font-weight: 600; position: sticky; top: 0;
   background: var(--background-fill-secondary); }
 table.ov-masks .ov-text { text-align: left; }

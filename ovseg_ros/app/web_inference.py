@@ -106,9 +106,9 @@ class Inference:
             raise InvalidInputError("upload an image first, or press one of the examples")
         vocabulary, remarks = read_words(inputs.words)
         frame, converted = read_frame(inputs.image, inputs.depth, inputs.field_of_view_deg, inputs.camera)
-        start = time.perf_counter()
         with self._lock:
             loaded = self._segmenter(inputs.preset, inputs.proposals_from)
+            start = time.perf_counter()
             _check_depth(loaded.segmenter, frame, inputs.preset)
             embedded, reused = loaded.embed(frame)
             options = chosen_options(loaded.segmenter.options, inputs.threshold, inputs.granularity)

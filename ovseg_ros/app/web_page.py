@@ -78,9 +78,9 @@ def build_page(
         gr.Markdown(_ABOUT, elem_id="title")
         buttons = _examples(examples)
         with gr.Row():
-            with gr.Column(scale=4, min_width=360):
+            with gr.Column(scale=4, min_width=320):
                 fields, submit = _left(choices, missing)
-            with gr.Column(scale=9, min_width=560):
+            with gr.Column(scale=9, min_width=320):
                 outputs = _right()
         _wire(inference, choices, examples, fields, submit, buttons, outputs)
     page.queue(default_concurrency_limit=1, max_size=32)
@@ -157,7 +157,7 @@ def _left(choices: Sequence[PresetChoice], missing: Sequence[PresetChoice]) -> t
         depth = gr.File(
             label="16-bit PNG in millimetres",
             file_types=[".png", ".tif", ".tiff", ".npy"],
-            height=105,
+            height=135,
             elem_id="depth",
         )
         with gr.Row():
@@ -264,7 +264,7 @@ def _wire(
     at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     gr.on([submit.click, fields.words.submit], answer, fields.inputs(), **networks)
     gr.on(
-        [fields.threshold.release, fields.granularity.release],
+        [fields.threshold.input, fields.granularity.input],
         answer_again,
         [answered, *fields.inputs()],
         trigger_mode="always_last",
