@@ -221,6 +221,24 @@ def test_large_images_are_decoded_in_smaller_batches(sam, monkeypatch):
     assert (parts.masks == whole.masks).float().mean() > 0.999
 
 
+def test_of_a_huge_image_the_best_masks_are_kept(caplog):
+    """In their order, which between crops is not that of their scores."""
+    sam, frame = disc_sam(seed=2), Frame(picture(200, 160))
+    settings = {**ROUND, "crop_n_layers": 1}
+    every = SamProposals(sam, SamOptions(**settings)).propose(frame)
+    proposer = SamProposals(sam, SamOptions(**settings, max_mask_pixels=5 * 200 * 160 + 1))
+    with caplog.at_level(logging.WARNING):
+        got = [proposer.propose(frame) for _ in range(2)]
+    (record,) = caplog.records
+    assert record.message.startswith("of 20 masks on 160 x 200 pixels the best 5 are kept (max_mask_pixels)")
+    best = np.sort(np.argsort(-every.scores.numpy())[:5])
+    assert not np.array_equal(best, np.argsort(-every.scores.numpy())[:5])
+    for part in got:
+        assert torch.equal(part.masks, every.masks[best])
+        assert torch.equal(part.scores, every.scores[best])
+    assert len(SamProposals(sam, SamOptions(**settings, max_mask_pixels=1)).propose(frame)) == 1
+
+
 def test_the_network_is_left_as_it_was(frame):
     sam = tiny_sam().train()
     sam.mask_decoder.requires_grad_(False)
@@ -275,7 +293,12 @@ def test_defaults_are_the_librarys():
     theirs = inspect.signature(SamAutomaticMaskGenerator.__init__).parameters
     ours = asdict(SamOptions())
     left_out = {"self", "model", "point_grids", "output_mode"}
-    assert set(theirs) - left_out == set(ours) - {"precision", "precision_tolerance", "long_side"}
+    assert set(theirs) - left_out == set(ours) - {
+        "precision",
+        "precision_tolerance",
+        "long_side",
+        "max_mask_pixels",
+    }
     assert all(ours[name] == theirs[name].default for name in set(theirs) - left_out)
 
 
@@ -290,6 +313,7 @@ def test_defaults_are_the_librarys():
         ({"crop_n_points_downscale_factor": 0}, "crop_n_points_downscale_factor"),
         ({"min_mask_region_area": -1}, "min_mask_region_area"),
         ({"long_side": 0}, "long_side"),
+        ({"max_mask_pixels": 0}, "max_mask_pixels"),
         ({"pred_iou_thresh": 1.1}, "pred_iou_thresh"),
         ({"stability_score_thresh": -0.1}, "stability_score_thresh"),
         ({"stability_score_thresh": math.nan}, "stability_score_thresh"),

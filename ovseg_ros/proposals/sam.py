@@ -44,7 +44,7 @@ Multimask = Literal["best", "all", "single"]
 _MASKS_PER_POINT = 3
 _BATCH_PIXELS = 1 << 28  # of float32 mask logits at once: 1 GiB. 64 points on 1280 x 960 fit.
 _LARGEST_SIDE = 16384  # the library counts the pixels of a row in 16 bits
-_OURS = ("precision", "precision_tolerance", "long_side")  # all else is the library's
+_OURS = ("precision", "precision_tolerance", "long_side", "max_mask_pixels")  # all else is the library's
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ class SamProposals:
             self._trust()
         self._model = SamInPrecision(self.sam, self.precision)
         self._embedded: _Embedded | None = None
+        self._warned = False
 
     def _trust(self) -> None:
         report = check_precision(self.sam, self.precision, tolerance=self.options.precision_tolerance)
@@ -124,7 +125,7 @@ class SamProposals:
         generator = self._generator(working)
         with as_it_is(self.device):
             records = generator.generate(_resized(frame.image_rgb, working))
-        return _proposals(records, frame.size_hw)
+        return _proposals(self._affordable(records, frame.size_hw), frame.size_hw)
 
     def propose_at(
         self,
@@ -189,6 +190,22 @@ class SamProposals:
         )
         # Run lengths take a thousandth of the masks' memory until they are wanted.
         return MaskGenerator(self._model, output_mode="uncompressed_rle", **settings)
+
+    def _affordable(self, records: list[dict[str, Any]], size_hw: tuple[int, int]) -> list[dict[str, Any]]:
+        """The records whose masks may be unpacked: all, or the best of them in the order they came."""
+        most = max(1, self.options.max_mask_pixels // (size_hw[0] * size_hw[1]))
+        if len(records) <= most:
+            return records
+        if not self._warned:
+            _LOG.warning(
+                "of %d masks on %d x %d pixels the best %d are kept (max_mask_pixels); small images lose none",
+                len(records),
+                *size_hw[::-1],
+                most,
+            )
+            self._warned = True
+        best = sorted(range(len(records)), key=lambda i: -records[i]["predicted_iou"])[:most]
+        return [records[i] for i in sorted(best)]
 
     def _embed(self, frame: Frame) -> _Embedded:
         kept = self._embedded

@@ -15,6 +15,7 @@ _LEAST = {  # of the whole numbers
     "crop_n_points_downscale_factor": 1,
     "min_mask_region_area": 0,
     "long_side": 1,
+    "max_mask_pixels": 1,
 }
 
 
@@ -40,6 +41,8 @@ class SamOptions:
         precision_tolerance: how far a 16-bit network may be from itself in float32, see `check_precision`.
         long_side: images with a longer side are shrunk to it first, pixels >= 1; the masks come back at the
             image's own size. None leaves them as they are up to 16384 pixels. OVSeg's demo takes 1280.
+        max_mask_pixels: so many pixels, a byte each, all masks of a frame may hold together; of a huge image
+            only the best-scored that fit are kept, with a warning the first time.
     """
 
     points_per_side: int = 32
@@ -56,6 +59,7 @@ class SamOptions:
     precision: Precision = "fp32"
     precision_tolerance: float = 0.05
     long_side: int | None = 1280
+    max_mask_pixels: int = 1 << 32
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
