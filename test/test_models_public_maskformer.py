@@ -6,12 +6,15 @@ import json
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError, WeightsError
 from ovseg_ros.models.public_maskformer import PublicMaskFormer, load_public_maskformer
+from ovseg_ros.proposals.maskformer import MaskFormerOptions, MaskFormerProposals
 
 QUERIES = 4
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -105,6 +108,22 @@ def test_what_was_saved_is_what_runs(tmp_path: Path, kind: str, body: str) -> No
     probabilities = want.class_queries_logits[0].softmax(-1)  # (Q,4): three classes and none of them
     torch.testing.assert_close(output.objectness, probabilities[:, :3].sum(-1))
     assert output.class_embeddings is None
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize(("kind", "body"), KINDS)
+def test_proposals(tmp_path: Path, kind: str, body: str, precision: str) -> None:
+    tiny(kind, body).save_pretrained(tmp_path)
+    size = {"shortest_edge": 64, "longest_edge": 96}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": size}))
+    options = MaskFormerOptions(precision=precision, mask_threshold=0.5)
+    given = Frame(np.random.default_rng(0).integers(0, 256, (48, 60, 3), dtype=np.uint8))
+    found = MaskFormerProposals(load_public_maskformer(tmp_path), options).propose(given)
+    assert found.masks.shape == (QUERIES, 48, 60)
+    assert found.soft is not None
+    assert (found.soft.padded_hw, found.soft.valid_hw) == ((64, 96), (64, 80))
+    assert ((found.scores >= 0) & (found.scores < 1)).all()
+    assert found.class_embeddings is None
 
 
 def test_config_and_weights_may_lie_apart(tmp_path: Path, saved: Path) -> None:

@@ -196,11 +196,26 @@ def test_half_precision_gives_nearly_the_same_masks(precision: str) -> None:
     assert not torch.equal(half.soft.logits, exact.soft.logits), "autocast did nothing"
 
 
-def test_an_overflow_is_told() -> None:
-    with pytest.raises(ConfigError, match="take precision fp32"):
-        MaskFormerProposals(FakeNetwork([float("nan")]), MaskFormerOptions(precision="fp16")).propose(
-            frame(9, 9)
-        )
+class OverflowingNetwork(FakeNetwork):
+    """One of its answers is no number."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__([1.0, 2.0])
+        self.where = where
+
+    def __call__(self, pixels: torch.Tensor) -> MaskFormerOutput:
+        good = MaskFormerOutput(super().__call__(pixels).mask_logits, torch.ones(2, 4), torch.ones(2))
+        values = getattr(good, self.where).clone()
+        values[1, ...] = float("nan")
+        return dataclasses.replace(good, **{self.where: values})
+
+
+@pytest.mark.parametrize(("precision", "told"), [("fp16", "take precision fp32"), ("fp32", "its weights")])
+@pytest.mark.parametrize("where", ["mask_logits", "class_embeddings", "objectness"])
+def test_an_overflow_is_told(precision: str, told: str, where: str) -> None:
+    proposer = MaskFormerProposals(OverflowingNetwork(where), MaskFormerOptions(precision=precision))
+    with pytest.raises(ConfigError, match=told):
+        proposer.propose(frame(64, 64))
 
 
 def test_masks_that_no_memory_holds_are_refused() -> None:

@@ -137,7 +137,7 @@ class MaskFormerProposals:
 
         Raises:
             InvalidInputError: the masks would be larger than `max_mask_pixels` together.
-            ConfigError: the chosen precision overflows in this network.
+            ConfigError: the network overflows in the chosen precision.
             torch.OutOfMemoryError: the device's memory is full.
 
         Source: MaskFormer's evaluation (facebookresearch/MaskFormer), which OVSeg keeps.
@@ -146,11 +146,8 @@ class MaskFormerProposals:
         dtype = PRECISIONS[self.options.precision]
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
             output = self.network(pixels)
+        self._check_finite(output)
         logits = output.mask_logits.float()  # (Q,h,w)
-        if not bool(torch.isfinite(logits).all()):
-            raise ConfigError(
-                f"want finite masks, the network overflows in {self.options.precision}; take precision fp32"
-            )
         soft = SoftMasks(logits, tuple(pixels.shape[-2:]), valid_hw)
         self._check_size(len(soft), frame.size_hw)
         masks, scores = binarise(soft, frame.size_hw, self.options.mask_threshold)
@@ -181,6 +178,13 @@ class MaskFormerProposals:
         divisor = self.network.size_divisor
         pixels = F.pad((pixels - mean) / std, (0, -width % divisor, 0, -height % divisor))
         return pixels, (height, width)
+
+    def _check_finite(self, output: MaskFormerOutput) -> None:
+        values = (output.mask_logits, output.class_embeddings, output.objectness)
+        if not all(bool(torch.isfinite(value).all()) for value in values if value is not None):
+            chosen = self.options.precision
+            cure = "look after its weights" if chosen == "fp32" else "take precision fp32"
+            raise ConfigError(f"want finite masks and embeddings, the network overflows in {chosen}; {cure}")
 
     def _check_size(self, count: int, size_hw: tuple[int, int]) -> None:
         pixels = count * size_hw[0] * size_hw[1]
