@@ -198,7 +198,7 @@ class SamProposals:
             return records
         if not self._warned:
             _LOG.warning(
-                "of %d masks on %d x %d pixels the best %d are kept (max_mask_pixels); small images lose none",
+                "of %d masks on %d x %d pixels the best %d are kept: see max_mask_pixels",
                 len(records),
                 *size_hw[::-1],
                 most,
