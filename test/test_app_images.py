@@ -143,6 +143,9 @@ def test_bad_files_are_refused_by_name(tmp_path):
         (tmp_path / f"cut.{suffix}").write_bytes(data[: len(data) // 2])
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "postscript.png").write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
+    )
     (tmp_path / "folder.png").mkdir()
     Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tiff")
     Image.fromarray(np.full((4, 4), -5, np.int32)).save(tmp_path / "negative.tiff")
@@ -151,6 +154,7 @@ def test_bad_files_are_refused_by_name(tmp_path):
         "cut.jpg": "damaged or cut off",
         "empty.png": "empty",
         "text.png": "no format",
+        "postscript.png": "no format",
         "folder.png": "a folder",
         "missing.png": "not there",
         "float.tiff": "floating-point.*--depth",

@@ -30,6 +30,7 @@ from segment_fixtures import (
     write_video,
 )
 
+from ovseg_ros.app import segment_run
 from ovseg_ros.app.segment_inputs import InputOptions
 from ovseg_ros.app.segment_plan import plan_inputs
 from ovseg_ros.app.segment_setup import presets_without_depth
@@ -466,6 +467,20 @@ def test_a_video_that_is_cut_off_gives_what_it_has(tmp_path):
     assert ovseg_segment(tmp_path / "cut.avi", *WORDS, "--out", tmp_path / "out") == 0
     assert 5 <= len(masks_in(tmp_path / "out")["images"]) < 15
     assert "cut.avi" in " ".join(summary_of(tmp_path / "out")["remarks"])
+
+
+def test_progress_where_there_is_no_terminal(tmp_path, capsys, monkeypatch):
+    for i in range(3):
+        save(tmp_path / f"in/{i}.png")
+    assert ovseg_segment(tmp_path / "in", *WORDS, "--out", tmp_path / "out") == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "per second" in line]
+    assert len(lines) == 1
+    assert "3/3 frames" in lines[0]
+    monkeypatch.setattr(segment_run, "LINE_EVERY_S", 0.0)
+    assert ovseg_segment(tmp_path / "in", *WORDS, "--out", tmp_path / "out", "--overwrite") == 0
+    said = capsys.readouterr().err
+    assert [line.split()[1] for line in said.splitlines() if "per second" in line] == ["1/3", "2/3", "3/3"]
+    assert "\r" not in said
 
 
 def test_one_pixel(tmp_path):

@@ -348,6 +348,21 @@ def test_depth_of_another_size_is_named(tmp_path):
     assert "registered to the image" in summary_of(tmp_path / "out")["failures"][0]["reason"]
 
 
+def test_a_film_of_images_that_change_in_size_and_none_of_single_pixels(tmp_path):
+    sizes = ((60, 80), (30, 40), (60, 80))
+    messages = [
+        (COLOUR, i, image(np.full((*s, 3), 90, np.uint8), "rgb8", 1 + i)) for i, s in enumerate(sizes)
+    ]
+    assert ovseg_segment(write_bag(tmp_path / "a", messages), *WORDS, "--out", tmp_path / "out") == 0
+    film = cv2.VideoCapture(str(tmp_path / "out/overlay/a.mp4"))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert film.get(cv2.CAP_PROP_FRAME_WIDTH) == 80
+    messages = [(COLOUR, i, image(np.full((1, 1, 3), 90, np.uint8), "rgb8", 1 + i)) for i in range(2)]
+    assert ovseg_segment(write_bag(tmp_path / "b", messages), *WORDS, "--out", tmp_path / "out2") == 0
+    assert "overlay/b.mp4" not in files_in(tmp_path / "out2")
+    assert "no overlay/b.mp4" in summary_of(tmp_path / "out2")["remarks"][-1]
+
+
 def test_damaged_recordings_are_named_and_what_could_be_read_stays(tmp_path):
     bag = robot(MCAP, tmp_path / "bag")
     messages = [

@@ -31,6 +31,9 @@ IMAGE_SUFFIXES = _COMMON | {".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".av
 MAX_PIXELS = 120_000_000
 """The default limit: 10 000 x 10 000 and a little more. A pixel takes 3 bytes here, and one more per mask."""
 
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "TGA")
+"""Those for pictures: Pillow would also start Ghostscript on a file that says it is PostScript."""
+
 _PILLOW_LIMIT = threading.Lock()  # Pillow's own limit is one global
 
 
@@ -38,7 +41,7 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.ui
     """One picture as (H, W, 3) uint8 RGB, H and W at least 1; the module's table says how.
 
     Args:
-        path: any format Pillow reads.
+        path: a PNG, JPEG, WebP, BMP, TIFF, GIF, PNM, JPEG 2000, AVIF or TGA file, whatever its name.
         max_pixels: larger pictures are refused by what their header says, before they are unpacked.
 
     Raises:
@@ -51,7 +54,9 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.ui
     if path.stat().st_size == 0:
         raise InvalidInputError(f"want a picture, {path} is empty (0 bytes)")
     try:
-        with _without_pillows_limit(), Image.open(path) as image:
+        Image.init()
+        formats = [name for name in _FORMATS if name in Image.OPEN]
+        with _without_pillows_limit(), Image.open(path, formats=formats) as image:
             _check_size(path, image.size, max_pixels)
             image.load()
             _check_size(path, image.size, max_pixels)  # a TIFF may say another size once it is unpacked
@@ -59,7 +64,9 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.ui
     except InvalidInputError:
         raise
     except UnidentifiedImageError as error:
-        raise InvalidInputError(f"want a picture, {path} is in no format that Pillow knows") from error
+        raise InvalidInputError(
+            f"want a picture, {path} is in no format that is read here (PNG, JPEG, WebP, TIFF …)"
+        ) from error
     except MemoryError as error:
         raise InvalidInputError(f"the picture {path} does not fit into memory") from error
     except Exception as error:  # on damaged files each decoder raises what it likes

@@ -60,7 +60,7 @@ class Progress:
             total=total or None, unit="frame", disable=not sys.stderr.isatty(), dynamic_ncols=True
         )
         self._start = self._said = time.monotonic()
-        self._done = 0
+        self._done = self._said_done = 0
 
     def step(self) -> None:
         """One more frame."""
@@ -76,15 +76,15 @@ class Progress:
 
     def close(self) -> None:
         """Ends the bar, or says the last line."""
-        if self._bar.disable and self._done:
+        if self._bar.disable and self._done > self._said_done:
             self._line()
         self._bar.close()
 
     def _line(self) -> None:
-        self._said = time.monotonic()
+        self._said, self._said_done = time.monotonic(), self._done
         rate = self._done / max(self._said - self._start, 1e-9)
         total = f"/{self._total}" if self._total >= self._done else ""
-        self.say(f"ovseg: {self._done}{total} frames, {rate:.1f} per second")
+        self.say(f"ovseg: {self._done}{total} frames, {rate:{'.1f' if rate >= 1 else '.2g'}} per second")
 
 
 class Run:
@@ -118,14 +118,20 @@ class Run:
                     self._progress.step()
             except InvalidInputError as error:
                 self.fail(readable(source.path), str(error))
-            self.tally.remarks += source.remarks
+            for remark in source.remarks:
+                self.remark(remark)
 
     def films(self) -> None:
         """Makes the film of each video and recording."""
         for source, indices in self._films:
             moves = len(indices) > 1 or not isinstance(source, Recording)
             if moves and (problem := self._folder.write_film(source.name, indices, source.rate_hz or 10.0)):
-                self.tally.remarks.append(problem)
+                self.remark(problem)
+
+    def remark(self, text: str) -> None:
+        """Says and keeps what people should know, though nothing failed."""
+        self.tally.remarks.append(text)
+        self._progress.say(f"ovseg: {text}")
 
     def fail(self, source: str, reason: str) -> None:
         """Counts and names what went wrong."""
