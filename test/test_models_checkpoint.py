@@ -123,6 +123,27 @@ def test_torchscript_with_code_in_its_tree_is_refused(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
+def shells(depth, inside=b"N"):
+    """The pickle of an object in an object in an object …, of the archive's own classes."""
+    return b"\x80\x02" + b"c__torch__\nA\n)\x81}(X\x01\x00\x00\x00a" * depth + inside + b"ub" * depth + b"."
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        (shells(100_000), ("is damaged",)),  # deeper than any program can follow
+        (shells(3, b"I5\n"), ("want a state dict", "an empty one")),
+        (shells(1, b"(X\x01\x00\x00\x00xI3\ntQ"), ("is damaged",)),  # a storage that is none
+        (b"\x80\x02]q\x00.", ("an empty one",)),
+    ],
+)
+def test_odd_torchscript_trees_are_refused(tmp_path, tree, words):
+    with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
+        archive.writestr("m/data.pkl", tree)
+        archive.writestr("m/constants.pkl", pickle.dumps(()))
+    refused(tmp_path / "m.pt", *words)
+
+
 def test_damaged_torchscript_is_refused(tmp_path):
     torch.jit.save(torch.jit.script(nn.Linear(3, 4)), tmp_path / "m.pt")
     for missing in ("data/0", "data.pkl"):

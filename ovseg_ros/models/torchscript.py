@@ -43,19 +43,19 @@ def read_torchscript(path: Path, cure: str) -> dict[str, torch.Tensor]:
     Raises:
         WeightsError: damaged, or the pickle holds anything but tensors, numbers and shells of objects.
     """
+    tensors: dict[str, torch.Tensor] = {}
     try:
         with zipfile.ZipFile(path) as archive:
             (tree,) = [name for name in archive.namelist() if name.partition("/")[2] == "data.pkl"]
             with archive.open(tree) as file:
                 root = _Unpickler(file, archive, tree.partition("/")[0]).load()
+        _collect(root, "", tensors, set())
     except WeightsError as error:
         raise WeightsError(f"want only tensors in {path}, got {error}; {cure}") from error
     except Exception as error:  # a damaged pickle can raise anything
         raise WeightsError(
             f"want a whole TorchScript archive, {path} is damaged ({error}); {cure}"
         ) from error
-    tensors: dict[str, torch.Tensor] = {}
-    _collect(root, "", tensors, set())
     return tensors
 
 
