@@ -106,7 +106,7 @@ def loaded(
     """The preset's segmenter, with the changed options.
 
     Raises:
-        ConfigError: no such preset or device.
+        ConfigError: no such preset or device, or options this preset cannot follow.
         WeightsError: weights that are missing or damaged.
     """
     device = options.device
@@ -119,7 +119,9 @@ def loaded(
         offline=not options.download,
         proposals_from=options.proposals_from,
     )
-    segmenter.options = dataclasses.replace(segmenter.options, **changes)
+    changed = dataclasses.replace(segmenter.options, **changes)
+    segmenter.check(changed)
+    segmenter.options = changed
     return segmenter
 
 
