@@ -109,6 +109,27 @@ def test_choosing_a_preset_brings_its_threshold_and_generator(page):
     assert generator.value == "lite"
 
 
+def test_another_presets_generator_is_handed_on(tmp_path):
+    from ovseg_ros.app.web_choices import Generator, PresetChoice
+    from ovseg_ros.app.web_inference import Inference
+    from ovseg_ros.app.web_page import build_page
+
+    asked = []
+    inference = Inference(lambda *names: asked.append(names) or colour_segmenter())
+    generators = (Generator("Depth clusters", "mini"), Generator("Segment Anything", "vitb16"))
+    blocks = build_page(inference, [PresetChoice("mini", generators, 0.2)])
+    parts = ids(blocks)
+    assert parts["generator"].interactive is True
+    assert parts["generator"].choices == [("Depth clusters", "mini"), ("Segment Anything", "vitb16")]
+    (submit,) = events(blocks, "submit", "click")
+    picture = str(save(tmp_path / "a.png", colours()))
+    for generator in ("mini", "vitb16"):
+        assert "Found" in submit.fn(*values(image=picture, generator=generator))[0]
+    assert asked == [("mini", None), ("mini", "vitb16")]
+    assert parts["preset"].info is None  # nothing is missing
+    assert "example-0" not in parts
+
+
 def test_an_example_fills_the_fields(page):
     _, blocks = page
     (fill,) = events(blocks, "example-2", "click")
@@ -200,6 +221,22 @@ def test_a_preset_that_cannot_be_loaded_ends_the_command(tmp_path):
         web.make_app("nonsense", tmp_path)
     with pytest.raises(WeightsError):
         web.make_app("vitb16", tmp_path, weights_dir=tmp_path)
+
+
+def test_presets_are_loaded_as_the_options_say(monkeypatch, tmp_path, capsys):
+    from ovseg_ros.models import presets
+
+    asked, warmed = [], []
+
+    class Segmenter:
+        def warm_up(self):
+            warmed.append(self)
+
+    monkeypatch.setattr(presets, "load_preset", lambda *a, **k: asked.append((a, k)) or Segmenter())
+    segmenter = web._loader("cuda", tmp_path)("mini", "vitb16")
+    assert asked == [(("mini",), {"device": "cuda", "weights_dir": tmp_path, "proposals_from": "vitb16"})]
+    assert warmed == [segmenter]
+    assert "loading mini" in capsys.readouterr().err
 
 
 def test_addresses():
