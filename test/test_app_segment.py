@@ -458,6 +458,21 @@ def test_max_frames_and_resume_of_a_video(tmp_path):
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 6
 
 
+def test_an_overlay_that_is_gone_is_left_out_of_the_film(tmp_path):
+    write_video(tmp_path / "v.avi", [picture() for _ in range(3)])
+    segmenter = blob_segmenter()
+    propose = segmenter.proposer.propose
+
+    def tidied(frame):
+        (tmp_path / "out/overlay/v/000000.png").unlink(missing_ok=True)
+        return propose(frame)
+
+    segmenter.proposer.propose = tidied
+    assert ovseg_segment(tmp_path / "v.avi", *WORDS, "--out", tmp_path / "out", segmenter=segmenter) == 0
+    film = cv2.VideoCapture(str(tmp_path / "out/overlay/v.mp4"))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 2
+
+
 def test_a_video_that_is_cut_off_gives_what_it_has(tmp_path):
     rng = np.random.default_rng(0)
     frames = [rng.integers(100, 156, (60, 80, 3), dtype=np.uint8) for _ in range(20)]

@@ -15,6 +15,7 @@ from ovseg_ros import __version__
 from ovseg_ros.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from ovseg_ros.app.segment_inputs import Source
     from ovseg_ros.app.segment_outputs import OutputFolder
     from ovseg_ros.app.segment_run import Run
     from ovseg_ros.app.segment_setup import Load
@@ -144,18 +145,24 @@ def run(options: argparse.Namespace, load: Load | None = None) -> int:
     job = Run(segmenter, vocabulary, folder, progress)
     status = "failed"
     try:
-        for source, reason in unusable:
-            job.fail(source, reason)
-        job.over(sources)
-        job.films()
-        status = "complete"
-    except KeyboardInterrupt:
-        status = "interrupted"
+        status = _work(job, sources, unusable)
     finally:
         progress.close()
         _finish(folder, job, vocabulary, rejected, about, status, started)
         folder.close()
     return _verdict(options.out, job, status)
+
+
+def _work(job: Run, sources: Sequence[Source], unusable: Sequence[tuple[str, str]]) -> str:
+    """Does everything, or what comes before Ctrl-C; which of both is the summary's status."""
+    try:
+        for source, reason in unusable:
+            job.fail(source, reason)
+        job.over(sources)
+        job.films()
+    except KeyboardInterrupt:
+        return "interrupted"
+    return "complete"
 
 
 def _finish(

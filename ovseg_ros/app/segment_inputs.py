@@ -141,7 +141,9 @@ class Picture(Source):
                 f"{depth.shape[1]}x{depth.shape[0]} in {depth_file}"
             )
         given = self.options.intrinsics
-        return Frame(image, depth, None if given is None else camera_of(*given, image.shape[:2]))
+        return Frame(
+            image, depth, None if given is None else camera_of(*given, (image.shape[0], image.shape[1]))
+        )
 
 
 @dataclass

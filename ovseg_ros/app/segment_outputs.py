@@ -148,7 +148,9 @@ class OutputFolder:
         with _writing(self.path), _whole(self.path / f"overlay/{name}.mp4") as part:
             film: cv2.VideoWriter | None = None
             for index in indices:
-                image = cv2.imdecode(np.fromfile(self.path / f"overlay/{name}/{index:06d}.png", np.uint8), 1)
+                image = cv2.imread(str(self.path / f"overlay/{name}/{index:06d}.png"))
+                if image is None:
+                    continue  # someone took it away meanwhile
                 if film is None:
                     size_wh = image.shape[1] // 2 * 2, image.shape[0] // 2 * 2  # MPEG-4 wants even sides
                     film = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*"mp4v"), rate_hz, size_wh)
@@ -157,7 +159,8 @@ class OutputFolder:
                         return f"no overlay/{name}.mp4: OpenCV cannot write {size_wh[0]}x{size_wh[1]} as mp4v"
                 fits = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2) == size_wh
                 film.write(image[: size_wh[1], : size_wh[0]] if fits else cv2.resize(image, size_wh))
-            film.release()
+            if film is not None:
+                film.release()
         return ""
 
     def write_summary(self, summary: Mapping[str, Any], text: str) -> None:
