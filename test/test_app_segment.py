@@ -266,10 +266,21 @@ def test_long_and_undecodable_names(tmp_path):
     odd = os.fsencode(tmp_path) + b"/odd\xff.png"
     with open(odd, "wb") as file:
         Image.fromarray(picture()).save(file, "PNG")
-    assert ovseg_segment(long, os.fsdecode(odd), *WORDS, "--out", tmp_path / "out") == 0
+    missing = os.fsdecode(odd.replace(b"odd", b"not there"))
+    assert ovseg_segment(long, os.fsdecode(odd), missing, *WORDS, "--out", tmp_path / "out") == 1
+    assert "not there\ufffd.png" in summary_of(tmp_path / "out")["failures"][0]["reason"]
     first, second = (image["name"] for image in masks_in(tmp_path / "out")["images"])
     assert len(first.encode()) <= 180
     assert second == "odd\ufffd"
+
+
+def test_a_video_whose_name_is_not_utf_8_is_refused(tmp_path):
+    odd = os.fsdecode(
+        os.fsencode(write_video(tmp_path / "v.avi", [picture()])).replace(b"v.avi", b"v\xff.avi")
+    )
+    os.rename(tmp_path / "v.avi", odd)
+    with pytest.raises(InvalidInputError, match=r"UTF-8, got .*v\ufffd\.avi; rename it"):
+        ovseg_segment(odd, *WORDS, "--out", tmp_path / "out")
 
 
 def test_outputs_of_an_earlier_run_are_no_inputs(tmp_path):

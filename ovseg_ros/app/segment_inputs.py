@@ -162,6 +162,8 @@ class Video(Source):
     def _open(self) -> cv2.VideoCapture:
         if not self.path.stat().st_size:
             raise InvalidInputError(f"want a video, {self.path} is empty (0 bytes)")
+        if readable(self.path).encode() != os.fsencode(self.path):  # OpenCV would crash
+            raise InvalidInputError(f"want a video whose name is UTF-8, got {readable(self.path)}; rename it")
         capture = cv2.VideoCapture(str(self.path))
         if not capture.isOpened():
             raise InvalidInputError(
@@ -237,7 +239,7 @@ class Recording(Source):
 
 
 def readable(path: str | Path) -> str:
-    """A path as text that can be written as UTF-8, whatever bytes are in it."""
+    """A path, or a text with paths in it, that can be written as UTF-8, whatever bytes were in it."""
     return os.fsencode(path).decode("utf-8", errors="replace")
 
 

@@ -130,16 +130,16 @@ class Run:
 
     def remark(self, text: str) -> None:
         """Says and keeps what people should know, though nothing failed."""
-        self.tally.remarks.append(text)
-        self._progress.say(f"ovseg: {text}")
+        self.tally.remarks.append(readable(text))
+        self._progress.say(f"ovseg: {readable(text)}")
 
     def fail(self, source: str, reason: str) -> None:
         """Counts and names what went wrong."""
         self.tally.failed += 1
         if len(self.tally.failures) < MAX_FAILURES_LISTED:
-            self.tally.failures.append((source, reason))
+            self.tally.failures.append((source, readable(reason)))
         if self.tally.failed <= MAX_FAILURES_SAID:
-            self._progress.say(f"ovseg: {source}: {reason}")
+            self._progress.say(f"ovseg: {source}: {readable(reason)}")
         elif self.tally.failed == MAX_FAILURES_SAID + 1:
             self._progress.say("ovseg: more failures; summary.json lists them")
 

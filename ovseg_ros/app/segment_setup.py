@@ -151,9 +151,9 @@ def presets_without_depth() -> tuple[str, ...]:
 
 def about(options: argparse.Namespace, segmenter: OpenVocabularySegmenter) -> dict[str, Any]:
     """What a run is made with; goes into the summary, and in part into what a resumed run must share."""
-    preset = {"name": options.preset, "sha256": sha256_of(preset_path(options.preset))}
+    preset = {"name": readable(options.preset), "sha256": sha256_of(preset_path(options.preset))}
     if options.proposals_from is not None:
-        preset["proposals_from"] = options.proposals_from
+        preset["proposals_from"] = readable(options.proposals_from)
         preset["proposals_from_sha256"] = sha256_of(preset_path(options.proposals_from))
     return {
         "preset": preset,
