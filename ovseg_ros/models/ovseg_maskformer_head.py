@@ -1,7 +1,7 @@
 """MaskFormer's pixel decoder and transformer predictor, named as in the released files.
 
 Written out here because transformers' decoder computes the positions in the features' precision, for which
-bf16 is too coarse, and its names change between releases.
+bf16 is too coarse; otherwise it computes the same, under inner names of its own.
 
 Source: Cheng et al., "Per-Pixel Classification is Not All You Need", arXiv 2107.06278, section 3.2 and 4.1;
 the decoder is DETR's, Carion et al., arXiv 2005.12872, appendix A.3-A.4.

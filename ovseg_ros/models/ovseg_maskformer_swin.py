@@ -1,8 +1,8 @@
 """Swin Transformer as a backbone, for images of any size, named as in the released files.
 
-Written out here because the libraries differ from the published network or from themselves: timm rolls the
-grid before it pads it, so windows fall elsewhere on images that are no multiple of the window, and the names
-inside transformers' Swin change between its releases.
+Written out here because timm's rolls the grid before it pads it, so windows fall elsewhere on images that are
+no multiple of the window; and because transformers' computes the same, but under inner names of its own, to
+which every tensor would have to be renamed and which it is free to change.
 
 Source: Liu et al., "Swin Transformer", arXiv 2103.14030, section 3; Cheng et al., arXiv 2107.06278, which
 adds a LayerNorm to each stage's output.
