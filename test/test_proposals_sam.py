@@ -5,7 +5,10 @@ from __future__ import annotations
 import gc
 import logging
 import math
-from dataclasses import asdict
+import re
+from dataclasses import asdict, fields
+from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +22,7 @@ from ovseg_ros.core.frame import Frame, Proposer
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.proposals.sam import SamOptions, SamProposals, working_size
 from ovseg_ros.proposals.sam_precision import SamInPrecision, check_image, check_precision
+from ovseg_ros.proposals.union import UnionOptions
 
 HEIGHT, WIDTH = 96, 80
 
@@ -670,3 +674,35 @@ def test_the_check_image_has_things_in_it_and_never_changes():
     assert np.array_equal(image, check_image(200))
     assert image.std() > 30
     assert check_image(1).shape == (1, 1, 3)
+
+
+# ---- the page ----
+
+
+@pytest.mark.parametrize(("heading", "kind"), [("sam", SamOptions), ("union", UnionOptions)])
+def test_the_page_has_every_option_and_its_default(heading, kind):
+    page = (Path(__file__).resolve().parents[1] / "docs" / "proposals.md").read_text(encoding="utf-8")
+    section = page.split(f"### Options of {heading}\n")[1].split("\n#")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", section, re.M))
+    assert list(rows) == [field.name for field in fields(kind)]
+    for field in fields(kind):
+        said = rows[field.name].strip("`")
+        if isinstance(field.default, bool):
+            assert said == str(field.default).lower()
+        elif isinstance(field.default, str):
+            assert said == field.default
+        else:
+            assert float(Fraction(said)) == pytest.approx(field.default)
+
+
+def test_the_examples_of_the_page_run(monkeypatch):
+    page = (Path(__file__).resolve().parents[1] / "docs" / "proposals.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+    examples = {("check_precision(" in block): block for block in blocks if "proposals.sam" in block}
+    monkeypatch.setattr("ovseg_ros.models.sam.load_sam", lambda *_: tiny_sam())
+    names = {"image_rgb": picture(240, 320)}
+    exec(examples[False].replace('"cuda"', '"cpu"'), names)
+    assert [len(names[name]) for name in ("boxed", "clicked", "refined")] == [1, 2, 1]
+    names["sam"] = names["sam"].sam
+    exec(examples[True], names)
+    assert names["report"].precision == "bf16"
