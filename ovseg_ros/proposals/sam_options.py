@@ -28,7 +28,7 @@ class SamOptions:
         points_per_batch: most prompts decoded at once, >= 1; fewer where the image is so large that their
             masks would not fit.
         pred_iou_thresh: masks the network itself rates lower are dropped, in [0, 1].
-        stability_score_thresh: masks that change more than this when the cut moves are dropped, in [0, 1].
+        stability_score_thresh: least IoU of a mask cut higher with itself cut lower, in [0, 1].
         stability_score_offset: how far the cut is moved either way for that, in logits > 0.
         box_nms_thresh: IoU of boxes above which the worse of two masks is dropped, in [0, 1].
         crop_n_layers: further passes over crops: layer i has 4**i of them; 0 leaves crops out.
