@@ -53,7 +53,8 @@ def test_the_map_is_painted_in_the_legends_colours_where_the_masks_are(picture):
 def test_the_table_has_every_mask_labelled_ones_first(picture):
     rows = one(colour_segmenter()).answer(inputs(picture, "red, green")).masks
     assert [row.label for row in rows] == ["red", "green", ""]
-    red, _, blue = rows
+    red, green, blue = rows
+    assert (green.number, green.area_px, green.box_xyxy) == (2, 400, (30, 4, 49, 23))
     assert (red.number, red.area_px, red.box_xyxy) == (1, 256, (4, 4, 19, 19))
     assert red.area_share == pytest.approx(256 / 3072)
     assert red.proposal_score == pytest.approx(0.9)
