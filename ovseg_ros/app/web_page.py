@@ -98,7 +98,6 @@ def _examples(examples: Sequence[Example]) -> list[gr.Button]:
 
 
 def _left(choices: Sequence[PresetChoice], missing: Sequence[PresetChoice]) -> tuple[_Fields, gr.Button]:
-    first = choices[0]
     image = gr.Image(
         label="Image",
         type="filepath",
@@ -118,6 +117,26 @@ def _left(choices: Sequence[PresetChoice], missing: Sequence[PresetChoice]) -> t
         elem_id="words",
     )
     submit = gr.Button("Submit", variant="primary", elem_id="submit")
+    preset, generator, granularity, threshold = _model_fields(choices[0], choices, missing)
+    depth, field_of_view, camera = _depth_fields()
+    fields = _Fields(
+        image=image,
+        words=words,
+        preset=preset,
+        generator=generator,
+        granularity=granularity,
+        threshold=threshold,
+        depth=depth,
+        field_of_view=field_of_view,
+        camera=camera,
+    )
+    return fields, submit
+
+
+def _model_fields(
+    first: PresetChoice, choices: Sequence[PresetChoice], missing: Sequence[PresetChoice]
+) -> tuple[gr.Dropdown, gr.Dropdown, gr.Slider, gr.Slider]:
+    """Preset, proposal generator, granularity, threshold."""
     preset = gr.Dropdown(
         [(choice.title, choice.name) for choice in choices],
         value=first.name,
@@ -153,6 +172,11 @@ def _left(choices: Sequence[PresetChoice], missing: Sequence[PresetChoice]) -> t
             min_width=150,
             elem_id="threshold",
         )
+    return preset, generator, granularity, threshold
+
+
+def _depth_fields() -> tuple[gr.File, gr.Number, gr.Textbox]:
+    """Depth image, field of view, intrinsics."""
     with gr.Accordion("Depth, registered to the image", open=True, elem_id="depth-part"):
         depth = gr.File(
             label="16-bit PNG in millimetres",
@@ -177,18 +201,7 @@ def _left(choices: Sequence[PresetChoice], missing: Sequence[PresetChoice]) -> t
                 min_width=130,
                 elem_id="camera",
             )
-    fields = _Fields(
-        image=image,
-        words=words,
-        preset=preset,
-        generator=generator,
-        granularity=granularity,
-        threshold=threshold,
-        depth=depth,
-        field_of_view=field_of_view,
-        camera=camera,
-    )
-    return fields, submit
+    return depth, field_of_view, camera
 
 
 def _missing_text(missing: Sequence[PresetChoice]) -> str | None:
