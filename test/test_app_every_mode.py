@@ -65,7 +65,7 @@ def presets(folder) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def picture(folder) -> list[str]:
-    """A frame of the tabletop at a quarter of its size, as files, and how to name them on the command line."""
+    """A frame of the tabletop at a quarter of its size, as files, and the arguments that name them."""
     frame = next(iter(read_recording(recording_folder("demo/tabletop")))).frame
     small = cv2.resize(frame.image_rgb, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     depth = cv2.resize(frame.depth_m, (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST)
