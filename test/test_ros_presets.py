@@ -1,0 +1,100 @@
+"""The node over DDS with real networks of every kind, tiny and random: what a user with weights gets."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from ovseg_ros.msg import ResultCode
+from ovseg_ros.srv import SegmentImage
+from ros_bench import Bench, image_message
+from tiny_presets import make_tiny_presets
+
+from ovseg_ros.ros.node import load_segmenter
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture(scope="module")
+def presets(tmp_path_factory):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield make_tiny_presets(tmp_path_factory.mktemp("tiny"))
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def bench_of():
+    benches = []
+
+    def make(**parameters):
+        benches.append(Bench(load_segmenter, device="cpu", **parameters))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.close()
+
+
+def ask(bench: Bench, *labels: str) -> SegmentImage.Response:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    request = SegmentImage.Request(labels=list(labels), image=image_message(pixels, stamp=bench.now()))
+    return bench.call(bench.segment, request)
+
+
+@pytest.mark.parametrize("kind", ["sam", "maskformer", "ovseg_swin", "ovseg_resnet", "union"])
+def test_the_node_runs_every_kind(bench_of, presets, kind):
+    bench = bench_of(preset=str(presets[kind])).active()
+    reply = ask(bench, "teapot", "mug")
+    assert reply.code == ResultCode.FOUND, reply.message
+    assert reply.segmentation.segments
+    for segment in reply.segmentation.segments:
+        assert segment.label in ("teapot", "mug")
+        assert 0.0 <= segment.score <= 1.0
+
+
+def test_modes_change_live(bench_of, presets):
+    bench = bench_of(preset=str(presets["ovseg_swin"])).active()
+
+    def scores() -> list[float]:
+        return sorted(segment.score for segment in ask(bench, "teapot", "mug").segmentation.segments)
+
+    seen = [scores()]
+    for values in (
+        {"classifier": "maskformer"},
+        {"classifier": "ensemble", "clip_weight": 0.5},
+        {"clip_weight": 0.9},
+        {"classifier": "clip", "region_view": "context"},
+        {"region_view": "both", "mask_prompts": "off"},
+        {"templates": "bare"},
+    ):
+        assert bench.set(**values).successful, values
+        seen.append(scores())
+    assert all(a != b for a, b in itertools.pairwise(seen))
+
+
+def test_a_classifier_that_the_masks_do_not_serve_is_refused(bench_of, presets):
+    bench = bench_of(preset=str(presets["sam"])).active()
+    result = bench.set(classifier="ensemble")
+    assert not result.successful
+    assert "take the classifier clip" in result.reason
+    assert bench.node.settings.classifier == "preset"
+    assert ask(bench, "mug").code == ResultCode.FOUND
+
+
+def test_another_preset_s_proposals(bench_of, presets):
+    bench = bench_of(preset=str(presets["ovseg_swin"]), proposals=str(presets["sam"])).active()
+    assert type(bench.node.engine.segmenter.proposer).__name__ == "SamProposals"
+    assert ask(bench, "mug").code == ResultCode.FOUND
+
+
+def test_missing_weights_fail_configure_with_the_cure(bench_of, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    bench = bench_of(preset="vitb16", autostart=False)
+    bench.until(lambda: bench.change_state.service_is_ready())
+    assert not bench.transition("configure")
+    said = capfd.readouterr().err
+    assert "sam_vit_b_01ec64.pth" in said
+    assert "ovseg download vitb16" in said
