@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-render build demo evaluate bench test test-full lint shell clean distclean
+.PHONY: help setup setup-render setup-web build demo evaluate bench test test-full lint shell clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -36,8 +36,11 @@ bench: setup ## time each stage on this machine
 test: setup ## every test but the slow ones, through colcon
 	@scripts/test.sh
 
-test-full: setup ## every test
-	@scripts/test.sh --slow
+setup-web: ## the same, and Chromium with its driver (for the browser test of ovseg web)
+	@scripts/setup.sh web
+
+test-full: setup-web ## every test, full-size networks (10 GB of memory) and a browser included
+	@OVSEG_TEST_REQUIRE_BROWSER=1 scripts/test.sh --slow
 
 lint: setup ## ruff, and mypy strict on the core
 	@scripts/env.sh ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ def test_help_names_every_command(capsys):
     assert end.value.code == 0
     shown = capsys.readouterr().out
     for command in ("segment", "demo", "download", "convert-checkpoint", "presets", "web", "evaluate"):
-        assert f"    {command} " in shown
+        assert re.search(rf"^    {command}\s", shown, re.MULTILINE), command
 
 
 def test_presets_are_listed_with_what_they_lack(capsys, tmp_path, monkeypatch):

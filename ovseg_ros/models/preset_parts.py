@@ -135,6 +135,8 @@ def from_mapping(path: Path, kind: type, values: Mapping[str, Any]) -> Any:
     defaults = kind()
     for name, value in values.items():
         default = getattr(defaults, name)
+        if value is None and name in _may_be_none(kind):
+            continue
         wanted: tuple[type, ...] = (type(default),)
         if isinstance(default, float):
             wanted = (float, int)
@@ -149,6 +151,10 @@ def from_mapping(path: Path, kind: type, values: Mapping[str, Any]) -> Any:
         return kind(**tuples)
     except (ConfigError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _may_be_none(kind: type) -> set[str]:
+    return {f.name for f in dataclasses.fields(kind) if "None" in str(f.type)}
 
 
 def build(place: Place, part: Mapping[str, Any], kinds: Mapping[str, Kind]) -> Any:
