@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ovseg_ros.app import images, segment
-from ovseg_ros.evaluate import bag_frames, bag_images
+from ovseg_ros.core.image_messages import COLOUR_ENCODINGS
+from ovseg_ros.evaluate import bag_frames
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "segment.md"
 IN_WORDS = {"needed", "off", "on", "none", "all", "found", "the preset's"}
@@ -60,7 +61,7 @@ def test_the_examples_parse(text, parser):
 
 def test_the_encodings_are_those_that_are_read(text):
     row = next(line for line in text.splitlines() if line.startswith("| recording |"))
-    for encoding in {*bag_images.COLOUR, *bag_images.GREY, "16UC1", "32FC1"} - {"uyvy", "yuyv"}:
+    for encoding in {*COLOUR_ENCODINGS, "16UC1", "32FC1"} - {"uyvy", "yuyv"}:
         assert ("bayer" if encoding.startswith("bayer") else encoding) in row
 
 

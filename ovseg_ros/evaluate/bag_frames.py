@@ -19,8 +19,8 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
+from ovseg_ros.core.image_messages import decode_camera_info, decode_colour, decode_depth
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.bag_images import camera_info_of, colour_of, depth_of
 from ovseg_ros.evaluate.bag_topics import COMPRESSED, IMAGE, INFO, Chosen, Topic, choose_topics
 
 DEPTH_TOLERANCE_S = 0.02
@@ -55,8 +55,8 @@ class BagFrame:
         """
         image = self._image.content()
         return Frame(
-            image_rgb=colour_of(image),
-            depth_m=None if self._depth is None else depth_of(self._depth.content()),
+            image_rgb=decode_colour(image),
+            depth_m=None if self._depth is None else decode_depth(self._depth.content()),
             intrinsics=self._intrinsics,
             stamp_ns=self.stamp_ns,
             frame_id=str(image.header.frame_id),
@@ -186,7 +186,7 @@ def _first_intrinsics(path: Path, chosen: Chosen) -> CameraIntrinsics | None:
 
 def _intrinsics_of(message: _Message) -> CameraIntrinsics | None:
     try:
-        return camera_info_of(message.content())
+        return decode_camera_info(message.content())
     except InvalidInputError:
         return None  # one damaged message; the others say the same
 

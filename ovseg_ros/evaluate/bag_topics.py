@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ovseg_ros.core.image_messages import COLOUR_ENCODINGS, DEPTH_ENCODINGS, GREY_ENCODINGS
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.bag_images import COLOUR, DEPTH, GREY
 
 IMAGE, COMPRESSED, INFO = (
     "sensor_msgs/msg/Image",
@@ -31,7 +31,7 @@ class Topic:
     def holds_depth(self) -> bool:
         """Whether its images are depth; of what is also 16 bit the name decides."""
         return "compressedDepth" in self.encoding or (
-            _first_word(self.encoding) in DEPTH and "depth" in self.name.lower()
+            _first_word(self.encoding) in DEPTH_ENCODINGS and "depth" in self.name.lower()
         )
 
     @property
@@ -39,7 +39,7 @@ class Topic:
         """Whether its images are for eyes."""
         if self.kind == COMPRESSED:
             return not self.holds_depth and _first_word(self.encoding) not in ("16UC1", "32FC1")
-        return self.encoding in COLOUR or self.encoding in GREY
+        return self.encoding in COLOUR_ENCODINGS
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _best(
 
 
 def _colour_rank(topic: Topic) -> tuple[bool, ...]:
-    return _is_result(topic), topic.encoding in GREY
+    return _is_result(topic), topic.encoding in GREY_ENCODINGS
 
 
 def _depth_rank(topic: Topic) -> tuple[bool, ...]:

@@ -28,6 +28,7 @@ from rosbags.rosbag2.errors import ReaderError
 from rosbags.typesys import Stores, get_typestore
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
+from ovseg_ros.core.image_messages import decode_camera_info, decode_colour, decode_depth, decode_integers
 from ovseg_ros.errors import InvalidInputError
 
 COLOR_TOPIC = "/camera/color/image_raw/compressed"
@@ -292,33 +293,19 @@ def _frame_of(
     messages: Mapping[str, Any], names: Mapping[int, str], synonyms: Mapping[int, tuple[str, ...]]
 ) -> RecordedFrame:
     color = messages[COLOR_TOPIC]
-    image_bgr = cv2.imdecode(np.asarray(color.data, dtype=np.uint8), cv2.IMREAD_COLOR)
-    if image_bgr is None:
-        raise InvalidInputError(f"the colour image at {color.header.stamp} cannot be decoded")
     depth_m, instances, intrinsics = None, None, None
     if DEPTH_TOPIC in messages:
-        depth_m = _pixels_16u(messages[DEPTH_TOPIC]).astype(np.float32) / np.float32(1000.0)
+        depth_m = decode_depth(messages[DEPTH_TOPIC])
     if INSTANCE_TOPIC in messages:
-        instances = _pixels_16u(messages[INSTANCE_TOPIC])
+        instances = decode_integers(messages[INSTANCE_TOPIC])
     if INFO_TOPIC in messages:
-        info = messages[INFO_TOPIC]
-        fx, fy, cx, cy = (float(info.k[i]) for i in (0, 4, 2, 5))
-        intrinsics = CameraIntrinsics(fx, fy, cx, cy, int(info.width), int(info.height))
+        intrinsics = decode_camera_info(messages[INFO_TOPIC])
     stamp = color.header.stamp
     frame = Frame(
-        image_rgb=cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB),
+        image_rgb=decode_colour(color),
         depth_m=depth_m,
         intrinsics=intrinsics,
         stamp_ns=stamp.sec * 1_000_000_000 + stamp.nanosec,
         frame_id=color.header.frame_id,
     )
     return RecordedFrame(frame, instances, dict(names), dict(synonyms))
-
-
-def _pixels_16u(message: Any) -> np.ndarray:
-    if message.encoding not in ("16UC1", "mono16"):
-        raise InvalidInputError(f"want encoding 16UC1, got {message.encoding!r}")
-    kind = ">u2" if message.is_bigendian else "<u2"
-    rows = np.frombuffer(bytes(message.data), dtype=np.uint8).reshape(message.height, message.step)
-    pixels = np.ascontiguousarray(rows[:, : 2 * message.width]).view(kind)
-    return pixels.astype(np.uint16)

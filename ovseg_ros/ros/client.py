@@ -25,12 +25,13 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from ovseg_ros.action import FindObject
+from ovseg_ros.core.image_messages import decode_integers
 from ovseg_ros.core.query import parse_query
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.msg import ResultCode, Segmentation
 from ovseg_ros.ros.answers import name_of
 from ovseg_ros.ros.frame_source import stamp_ns
-from ovseg_ros.ros.images import colour_from_image
+from ovseg_ros.ros.images import colour_from_message
 from ovseg_ros.srv import SegmentImage, SetVocabulary
 
 _T = TypeVar("_T")
@@ -132,7 +133,8 @@ class NodeClient:
         frames = self._kept.setdefault(topic, OrderedDict())
 
         def callback(message: Image) -> None:
-            pixels = _integers(message) if message.encoding == "16UC1" else colour_from_image(message)
+            decode = decode_integers if message.encoding == "16UC1" else colour_from_message
+            pixels = decode(message)
             with self._changed:
                 frames[stamp_ns(message.header)] = pixels
                 while len(frames) > KEPT_FRAMES:
@@ -304,9 +306,3 @@ def _segment_of(segment: Any) -> FoundSegment:
         (box.x_offset, box.y_offset, box.width, box.height),
         rows[:, : mask.width] > 0,
     )
-
-
-def _integers(message: Image) -> np.ndarray:
-    """The numbers of a 16UC1 image, for example instance ids."""
-    rows = np.frombuffer(message.data, dtype=">u2" if message.is_bigendian else "<u2")
-    return rows.reshape(message.height, message.step // 2)[:, : message.width].astype(np.uint16)

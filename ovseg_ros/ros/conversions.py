@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,12 +13,13 @@ from sensor_msgs.msg import PointCloud2, PointField, RegionOfInterest
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.geometry import back_project, box_3d
+from ovseg_ros.core.image_messages import decode_camera_info, decode_depth
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import Segment
 from ovseg_ros.msg import Segmentation as SegmentationMsg
 from ovseg_ros.msg import Vocabulary as VocabularyMsg
 from ovseg_ros.ros.frame_source import stamp_ns
-from ovseg_ros.ros.images import colour_from_compressed, colour_from_image, depth_from_image, image_from_array
+from ovseg_ros.ros.images import colour_from_message, image_from_array
 
 UNLABELLED = 255
 
@@ -34,8 +35,7 @@ def frame_from_messages(image: Any, depth: Any, camera_info: Any) -> tuple[Frame
     Raises:
         InvalidInputError: the colour image cannot be used. Bad depth or intrinsics cost the 3D alone.
     """
-    compressed = not hasattr(image, "encoding")
-    rgb = colour_from_compressed(image) if compressed else colour_from_image(image)
+    rgb = colour_from_message(image)
     notes: list[str] = []
     depth_m = None
     if depth is not None:
@@ -56,7 +56,7 @@ def frame_from_messages(image: Any, depth: Any, camera_info: Any) -> tuple[Frame
 
 
 def _registered_depth(depth: Any, image: Any, size_hw: tuple[int, int]) -> np.ndarray:
-    depth_m = depth_from_image(depth)
+    depth_m = decode_depth(depth)
     if depth_m.shape != size_hw:
         raise InvalidInputError(
             f"want the size of the image, {size_hw[1]}x{size_hw[0]}, got {depth.width}x{depth.height}; "
@@ -77,16 +77,15 @@ def intrinsics_from_message(camera_info: Any, size_hw: tuple[int, int]) -> Camer
         InvalidInputError: K[0] or K[4] is 0 (uncalibrated), not finite, or it is for another image size.
     """
     height, width = size_hw
-    k = [float(value) for value in camera_info.k]
-    if not (np.isfinite(k).all() and k[0] > 0 and k[4] > 0):
-        raise InvalidInputError(
-            f"want focal lengths > 0, got fx={k[0]}, fy={k[4]}; is the camera calibrated?"
-        )
+    intrinsics = decode_camera_info(camera_info)
+    if intrinsics is None:
+        fx, fy = camera_info.k[0], camera_info.k[4]
+        raise InvalidInputError(f"want focal lengths > 0, got fx={fx}, fy={fy}; is the camera calibrated?")
     if camera_info.width and (camera_info.width, camera_info.height) != (width, height):
         raise InvalidInputError(
             f"want the size of the image, {width}x{height}, got {camera_info.width}x{camera_info.height}"
         )
-    return CameraIntrinsics(k[0], k[4], k[2], k[5], width, height)
+    return replace(intrinsics, width=width, height=height)
 
 
 @dataclass

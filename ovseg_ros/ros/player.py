@@ -22,8 +22,9 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
+from ovseg_ros.core.image_messages import decode_colour
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.ros.images import colour_from_compressed, image_from_array
+from ovseg_ros.ros.images import image_from_array
 
 COLOUR = "/camera/color/image_raw"
 COMPRESSED = "/camera/color/image_raw/compressed"
@@ -76,7 +77,7 @@ def read_moments(folder: Path) -> list[Moment]:
         raise InvalidInputError(f"want messages on {COMPRESSED}, found none in {folder}")
     for _, moment in complete:
         compressed = moment.messages[COMPRESSED]
-        moment.messages[COLOUR] = image_from_array(compressed.header, colour_from_compressed(compressed))
+        moment.messages[COLOUR] = image_from_array(compressed.header, decode_colour(compressed))
     for time_ns, message in names:  # said once per scene, before its first frame
         later = [m for stamp, m in complete if stamp >= time_ns]
         if later:
