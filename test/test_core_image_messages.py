@@ -245,6 +245,7 @@ def test_colour_that_contradicts_itself_is_refused(change, reason):
         (decode_colour, SimpleNamespace(format="jpeg", data=b"no image."), "9 bytes of format 'jpeg'"),
         (decode_depth, compressed(RGB), "16 bit or float"),
         (decode_depth, compressed(RGB[..., 0]), "16 bit or float"),
+        (decode_depth, compressed(RGB.astype(np.uint16)), r"got \(4, 6, 3\) uint16"),
         (decode_depth, compressed(RGB, "32FC1; compressedDepth png", b"\0" * 12), "16 bit or float"),
         (decode_depth, compressed(MM, "16UC1; compressedDepth rvl"), "RVL"),
         (decode_depth, SimpleNamespace(format="32FC1; compressedDepth png", data=b"\0" * 8), "0 bytes"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bag_fixtures import compressed, write_bag
 from rosbags.rosbag2 import Reader
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
@@ -100,6 +101,14 @@ def test_truncated_file_is_refused(tmp_path):
     mcap.write_bytes(mcap.read_bytes()[:300])
     with pytest.raises(InvalidInputError, match="not a readable recording"):
         list(read_recording(tmp_path / "bag"))
+
+
+def test_the_moment_of_a_damaged_image_is_named(tmp_path):
+    picture = compressed(np.zeros((4, 4, 3), np.uint8), stamp_s=7.5)
+    picture.data = picture.data[:9]
+    path = write_bag(tmp_path / "bag", [(recording.COLOR_TOPIC, 0, picture)])
+    with pytest.raises(InvalidInputError, match=r"the frame of 7\.500000000 s: .*9 bytes of format 'jpeg'"):
+        list(read_recording(path))
 
 
 def test_depth_in_millimetres():

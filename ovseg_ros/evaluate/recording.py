@@ -143,7 +143,7 @@ def read_recording(path: Path) -> Iterator[RecordedFrame]:
                 if NAMES_TOPIC in messages:
                     names, synonyms = _parse_names(messages[NAMES_TOPIC].data)
                 if COLOR_TOPIC in messages:
-                    yield _frame_of(messages, names, synonyms)
+                    yield _named_frame(messages, names, synonyms)
     except ReaderError as error:
         raise InvalidInputError(f"{path} is not a readable recording: {error}") from error
 
@@ -287,6 +287,17 @@ def _moments(reader: Reader, typestore: Any) -> Iterator[dict[str, Any]]:
         current[connection.topic] = typestore.deserialize_cdr(data, connection.msgtype)
     if current:
         yield current
+
+
+def _named_frame(
+    messages: Mapping[str, Any], names: Mapping[int, str], synonyms: Mapping[int, tuple[str, ...]]
+) -> RecordedFrame:
+    """`_frame_of`; an error says which moment it is about."""
+    try:
+        return _frame_of(messages, names, synonyms)
+    except InvalidInputError as error:
+        stamp = messages[COLOR_TOPIC].header.stamp
+        raise InvalidInputError(f"the frame of {stamp.sec}.{stamp.nanosec:09d} s: {error}") from error
 
 
 def _frame_of(
