@@ -32,6 +32,7 @@ from ovseg_ros.evaluate.recording import read_recording
 TABLETOP_RATE_HZ, GARAGE_RATE_HZ = 5.0, 2.0
 GIF_RATE_HZ = 9.0
 
+
 class Demo:
     """One run."""
 

@@ -67,7 +67,7 @@ def read_depth(path: Path) -> npt.NDArray[np.float32]:
         raise InvalidInputError(
             f"want depth as 16-bit millimetres or as floats in metres, {path} holds {values.dtype}"
         )
-    return values.astype(np.float32) * np.float32(0.001)
+    return values.astype(np.float32) / np.float32(1000)
 
 
 def _load_array(path: Path) -> npt.NDArray[Any]:

@@ -269,8 +269,8 @@ class OpenVocabularySegmenter:
         own = embedded.class_embeddings
         if own is None:
             raise ConfigError(
-                f"classifier {options.classifier!r} wants class embeddings, these masks have none: members of "
-                "a union that were trained apart cannot be compared; take the classifier clip"
+                f"classifier {options.classifier!r} wants class embeddings, these masks have none: members "
+                "of a union that were trained apart cannot be compared; take the classifier clip"
             )
         if own.shape[1] != text.shape[1]:
             raise ConfigError(
