@@ -106,14 +106,32 @@ def soft_label_map(mask_probs: torch.Tensor, class_probs: torch.Tensor, label_id
     Raises:
         InvalidInputError: N or K differ.
     """
+    if len(label_ids) != class_probs.shape[-1]:
+        raise InvalidInputError(f"want {class_probs.shape[-1]} label ids, got {len(label_ids)}")
+    winners, confidence = class_map(mask_probs, class_probs)
+    id_of = torch.tensor([*label_ids, UNLABELLED_ID], dtype=torch.uint8, device=winners.device)
+    return LabelMap(id_of[winners.long()], confidence)  # -1, no winner, is the last
+
+
+def class_map(mask_probs: torch.Tensor, class_probs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The argmax over `semantic_map` for any number of classes, K values held for some pixels at a time.
+
+    Args:
+        mask_probs: (N, H, W) in [0, 1], soft or bool, on the device of `class_probs`.
+        class_probs: (N, K).
+
+    Returns:
+        (H, W) int32 column of `class_probs`, the first on ties, -1 where no mask has any weight; and (H, W)
+        float32 the winner's probability averaged over the masks by their weight in the pixel.
+
+    Raises:
+        InvalidInputError: N differs.
+    """
     _check_counts(mask_probs, class_probs)
-    if len(label_ids) != class_probs.shape[1]:
-        raise InvalidInputError(f"want {class_probs.shape[1]} label ids, got {len(label_ids)}")
     size_hw, device = mask_probs.shape[1:], class_probs.device
-    labels = torch.full((size_hw.numel(),), UNLABELLED_ID, dtype=torch.uint8, device=device)
+    winners = torch.full((size_hw.numel(),), -1, dtype=torch.int32, device=device)
     confidence = torch.zeros(size_hw.numel(), device=device)
-    if mask_probs.shape[0] and label_ids:
-        id_of = torch.tensor(label_ids, dtype=torch.uint8, device=device)
+    if class_probs.numel():
         flat = mask_probs.flatten(1)  # (N,HW)
         step = max(_CHUNK_ELEMENTS // max(class_probs.shape), 1)
         for start in range(0, flat.shape[1], step):
@@ -121,9 +139,9 @@ def soft_label_map(mask_probs: torch.Tensor, class_probs: torch.Tensor, label_id
             score, winner = (class_probs.T @ part).max(dim=0)  # (K,P) -> (P,), (P,)
             weight = part.sum(dim=0)
             some = weight > 0
-            labels[start : start + step] = torch.where(some, id_of[winner], labels[start : start + step])
+            winners[start : start + step] = torch.where(some, winner.int(), -1)
             confidence[start : start + step] = torch.where(some, score / weight.clamp(min=1e-12), 0.0)
-    return LabelMap(labels.reshape(size_hw), confidence.reshape(size_hw))
+    return winners.reshape(size_hw), confidence.reshape(size_hw)
 
 
 def instance_map(masks: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:

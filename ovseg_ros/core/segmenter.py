@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from ovseg_ros.core.classify import assign_labels, ensemble, mask_probabilities, select_background
 from ovseg_ros.core.frame import Frame, Proposals, Proposer, RegionEncoder
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.regions import Regions, crop_regions
+from ovseg_ros.core.region_views import View, encode_views, region_views
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
 from ovseg_ros.core.vocabulary import UNLABELLED_ID, Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
@@ -107,11 +107,16 @@ class OpenVocabularySegmenter:
             )
         kept, seen = _worth_looking_at(proposals, options)
         proposed = time.perf_counter()
-        views = self._views(frame, kept.masks[seen], options) if options.uses_clip else []
+        views: list[View] = []
+        if options.uses_clip:
+            shown = kept.masks[seen].to(self.device)
+            views = self._with_memory(lambda _: region_views(frame, shown, self.clip.size, options), 2)
         cropped = time.perf_counter()
         embeddings = torch.zeros((len(kept), self.clip.embedding_dim), device=self.device)
         if views:
-            seen_rows = self._with_memory(lambda batch: self._encode(views, batch), options.batch_size)
+            seen_rows = self._with_memory(
+                lambda batch: encode_views(self.clip, views, batch), options.batch_size
+            )
             embeddings[seen.to(self.device)] = seen_rows.to(self.device, embeddings.dtype)
         timings = {
             "propose": proposed - start,
@@ -192,56 +197,11 @@ class OpenVocabularySegmenter:
     def warm_up(self) -> None:
         """Runs the networks once on a blank region and the background words, so the first frame is quick."""
         side = self.clip.size
-        blank = Regions(
-            torch.zeros(1, 3, side, side, device=self.device),
-            torch.ones(1, 1, side, side, device=self.device),
-            torch.ones(1, dtype=torch.bool, device=self.device),
-        )
-        self._with_memory(lambda batch: self._encode([(blank.pixels, blank.masks)], batch), 2)
+        blank = torch.zeros(1, 3, side, side, device=self.device)
+        all_of_it = torch.ones(1, 1, side, side, device=self.device)
+        self._with_memory(lambda batch: encode_views(self.clip, [(blank, all_of_it)], batch), 2)
         words = ("thing", self.options.others, *self.options.background)
         self.encode_text([word for word in words if word])
-
-    def _views(
-        self, frame: Frame, masks: torch.Tensor, options: SegmenterOptions
-    ) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
-        """What the encoder is shown of N masks: (N,3,S,S) pixels and (N,1,S,S) region masks, per view."""
-        image = torch.from_numpy(np.require(frame.image_rgb, requirements=("C", "W")))  # (H,W,3)
-        image = image.to(self.device).permute(2, 0, 1)
-        masks = masks.to(self.device)
-
-        def crop(fill: str) -> Regions:
-            return crop_regions(
-                image,
-                masks,
-                size=self.clip.size,
-                fill=fill,  # type: ignore[arg-type]
-                expand_ratio=options.expand_ratio,
-            )
-
-        views: list[tuple[torch.Tensor, torch.Tensor | None]] = []
-        if options.region_view != "context":
-            regions = self._with_memory(lambda _: crop(options.fill), 2)
-            views.append((regions.pixels, regions.masks if options.mask_prompts else None))
-        if options.region_view != "masked":  # tokens in place of the background would undo this view
-            views.append((self._with_memory(lambda _: crop("none"), 2).pixels, None))
-        return views
-
-    @torch.no_grad()
-    def _encode(self, views: list[tuple[torch.Tensor, torch.Tensor | None]], batch: int) -> torch.Tensor:
-        """(N, D) unit rows: the mean over the views, normalised."""
-        count = views[0][0].shape[0]
-        if count == 0:
-            return torch.zeros((0, self.clip.embedding_dim), device=self.device)
-        rows = []
-        for pixels, region_masks in views:
-            parts = [
-                self.clip.encode_regions(
-                    pixels[i : i + batch], None if region_masks is None else region_masks[i : i + batch]
-                )
-                for i in range(0, count, batch)
-            ]
-            rows.append(torch.cat(parts))  # (N,D)
-        return rows[0] if len(rows) == 1 else F.normalize(torch.stack(rows).mean(dim=0), dim=-1)
 
     def _probabilities(
         self,
