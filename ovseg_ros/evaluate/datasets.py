@@ -1,0 +1,254 @@
+"""Segmentation data sets with ground truth, in the folder layouts their distributions have."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ovseg_ros.core.frame import CameraIntrinsics, Frame
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.annotation_files import IGNORE, Decoder, lookup, read_depth_mm, read_rgb, read_values
+from ovseg_ros.evaluate.benchmarks import BENCHMARKS, Benchmark
+from ovseg_ros.evaluate.class_names import ClassList, read_class_file
+from ovseg_ros.evaluate.layouts import Item, Layout
+
+__all__ = ["IGNORE", "KINDS", "Sample", "SegmentationDataset", "open_dataset"]
+
+FOLDER = "folder"
+"""The kind of a data set of one's own."""
+
+KINDS: tuple[str, ...] = (*BENCHMARKS, FOLDER)
+"""What `open_dataset` knows."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture with what is true of it.
+
+    Attributes:
+        name: the picture's name, without suffix.
+        frame: the picture; with depth and intrinsics where the data set has them.
+        truth: (H, W) uint16 class index, `IGNORE` where nothing is counted.
+        instances: (H, W) uint16 object numbers, 0 for none; None where the data set has none.
+    """
+
+    name: str
+    frame: Frame
+    truth: npt.NDArray[np.uint16]
+    instances: npt.NDArray[np.uint16] | None = None
+
+
+@dataclass(frozen=True)
+class SegmentationDataset:
+    """The pictures of one split, read one at a time.
+
+    Attributes:
+        name: for reports.
+        classes: names and synonyms; the index in it is the value in `Sample.truth`.
+        unseen: names of classes held out from training, () where nothing is said of it.
+        items: the files.
+        decode: from the values in label images to class indices.
+        depth: folder of depth images (16 bit, millimetres), None without depth.
+        intrinsics: of all pictures, None when unknown.
+        instances: folder of instance images, None without them.
+        layout: title of the folder layout that was found.
+        ignore_index: the value that no score counts.
+    """
+
+    name: str
+    classes: ClassList
+    unseen: tuple[str, ...]
+    items: tuple[Item, ...]
+    decode: Decoder = field(repr=False)
+    depth: Path | None = None
+    intrinsics: CameraIntrinsics | None = None
+    instances: Path | None = None
+    layout: str = ""
+    ignore_index: int = IGNORE
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The first name of each class."""
+        return self.classes.names
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Every sample in order; see `load` for what is raised."""
+        return (self.load(i) for i in range(len(self)))
+
+    def load(self, index: int) -> Sample:
+        """Reads one picture with its truth.
+
+        Raises:
+            InvalidInputError: a file is not there or cannot be read, sizes differ, or a label value has no
+                meaning; the message names the file.
+        """
+        item = self.items[index]
+        frame = Frame(read_rgb(item.image), *self._depth_of(item))
+        truth = self.load_truth(index)
+        _check_size(item.annotation, truth.shape, frame.size_hw)
+        instances = None
+        if self.instances is not None:
+            path = self.instances / f"{item.name}.png"
+            values = read_values(path)
+            _check_size(path, values.shape, frame.size_hw)
+            instances = values.astype(np.uint16)
+        return Sample(item.name, frame, truth, instances)
+
+    def load_truth(self, index: int) -> npt.NDArray[np.uint16]:
+        """(H, W) uint16 class indices of one picture, without reading the picture itself.
+
+        Raises:
+            InvalidInputError: as for `load`.
+        """
+        path = self.items[index].annotation
+        values = read_values(path)
+        try:
+            return self.decode(values)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{path}: {error}") from error
+
+    def take(self, indices: slice) -> SegmentationDataset:
+        """The same data set with some of its pictures.
+
+        Raises:
+            InvalidInputError: none of them is left.
+        """
+        items = self.items[indices]
+        if not items:
+            raise InvalidInputError(f"want some of the {len(self)} pictures of {self.name}, got none")
+        return replace(self, items=items)
+
+    def sha256(self) -> str:
+        """Hash of the data list: class names, and name and file sizes of every picture and label image."""
+        digest = hashlib.sha256("\n".join(self.class_names).encode())
+        for item in self.items:
+            sizes = (file.stat().st_size if file.is_file() else -1 for file in (item.image, item.annotation))
+            digest.update("\t".join(["\n" + item.name, *map(str, sizes)]).encode())
+        return digest.hexdigest()
+
+    def _depth_of(self, item: Item) -> tuple[npt.NDArray[np.float32] | None, CameraIntrinsics | None]:
+        depth = None if self.depth is None else read_depth_mm(self.depth / f"{item.name}.png")
+        return depth, self.intrinsics
+
+
+def open_dataset(
+    kind: str, folder: Path, split: str = "validation", *, classes: Path | None = None
+) -> SegmentationDataset:
+    """Opens one split of a data set; pictures are read later, one at a time.
+
+    Args:
+        kind: one of `KINDS`.
+        folder: the data set's own folder, as docs/datasets.md draws it.
+        split: "validation" or "training".
+        classes: a file of names to use instead of the kind's, one class a line, as many as it has.
+
+    Raises:
+        InvalidInputError: an unknown kind, no such folder, no layout of this kind in it, an empty split, or
+            a class list of another length; `ovseg evaluate check` says more.
+    """
+    folder = Path(folder)
+    if kind not in KINDS:
+        raise InvalidInputError(f"want a kind of data set of {', '.join(KINDS)}, got {kind!r}")
+    if not folder.is_dir():
+        raise InvalidInputError(f"want the folder of {kind}, {folder} is not there")
+    if kind == FOLDER:
+        return _open_folder(folder, split, classes)
+    benchmark = BENCHMARKS[kind]
+    layout = find_layout(benchmark, folder, split)
+    return SegmentationDataset(
+        name=kind,
+        classes=_class_list(classes, benchmark.classes()),
+        unseen=(),
+        items=tuple(layout.items(folder, split)),
+        decode=layout.decode,
+        layout=layout.title,
+    )
+
+
+def find_layout(benchmark: Benchmark, folder: Path, split: str) -> Layout:
+    """The first of a benchmark's layouts that the folder has.
+
+    Raises:
+        InvalidInputError: it has none of them, or no such split.
+    """
+    layouts = benchmark.layouts(folder)
+    for layout in layouts:
+        if layout.is_in(folder, split):
+            return layout
+    if not any(split in layout.splits for layout in layouts):
+        raise InvalidInputError(f"want a split of {', '.join(layouts[0].splits)}, got {split!r}")
+    nearest = min((one for one in layouts if split in one.splits), key=lambda o: len(o.absent(folder, split)))
+    raise InvalidInputError(
+        f"{folder} holds no {benchmark.kind}: nearest is the layout of {nearest.title!r}, which lacks "
+        f"{', '.join(nearest.absent(folder, split))}; `ovseg evaluate check {benchmark.kind} {folder}` says "
+        "what belongs there"
+    )
+
+
+def folder_layout(count: int) -> Layout:
+    """The layout of the kind `folder`, with `count` classes: 0 is ignored, k is class k."""
+    meaning = {0: IGNORE} | {k: k - 1 for k in range(1, count + 1)}
+    return Layout("data set of one's own", "images/{split}", "annotations/{split}", lookup(meaning))
+
+
+def _open_folder(folder: Path, split: str, classes: Path | None) -> SegmentationDataset:
+    own = read_class_file(folder / "classes.txt")
+    names = _class_list(classes, own)
+    layout = folder_layout(len(own))
+    if absent := layout.absent(folder, split):
+        raise InvalidInputError(
+            f"{folder} lacks {', '.join(absent)}; `ovseg evaluate check {FOLDER} {folder}` says what belongs "
+            "there"
+        )
+    unseen: tuple[str, ...] = ()
+    if (folder / "unseen.txt").is_file():
+        unseen = read_class_file(folder / "unseen.txt").names
+        if strange := sorted(set(unseen) - set(own.names)):
+            raise InvalidInputError(f"{folder / 'unseen.txt'} names no class: {', '.join(strange)}")
+        unseen = tuple(names.names[own.names.index(name)] for name in unseen)
+    depth, instances = folder / "depth" / split, folder / "instances" / split
+    return SegmentationDataset(
+        name=folder.resolve().name,
+        classes=names,
+        unseen=unseen,
+        items=tuple(layout.items(folder, split)),
+        decode=layout.decode,
+        depth=depth if depth.is_dir() else None,
+        intrinsics=_read_camera(folder / "camera.json"),
+        instances=instances if instances.is_dir() else None,
+        layout=layout.title,
+    )
+
+
+def _class_list(given: Path | None, own: ClassList) -> ClassList:
+    if given is None:
+        return own
+    names = read_class_file(given)
+    if len(names) != len(own):
+        raise InvalidInputError(f"want {len(own)} classes in {given}, got {len(names)}")
+    return names
+
+
+def _read_camera(path: Path) -> CameraIntrinsics | None:
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        numbers = [float(values[name]) for name in ("fx", "fy", "cx", "cy")]
+        return CameraIntrinsics(*numbers, int(values["width"]), int(values["height"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInputError(f"want fx, fy, cx, cy, width, height in {path}: {error!r}") from error
+
+
+def _check_size(path: Path, shape: tuple[int, ...], size_hw: tuple[int, int]) -> None:
+    if shape != size_hw:
+        raise InvalidInputError(f"{path} is {shape[1]}x{shape[0]}, its picture {size_hw[1]}x{size_hw[0]}")

@@ -1,0 +1,138 @@
+"""Where a data set keeps its pictures and label images, and what of it is missing in a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.annotation_files import Decoder
+
+PICTURES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture with its label image; either may not be there, which loading it says."""
+
+    name: str
+    image: Path
+    annotation: Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way a data set lies on the disk. Paths are below its folder; `{split}` stands for the split.
+
+    Attributes:
+        title: where this layout comes from, for people.
+        images: folder of the pictures.
+        annotations: folder of the label images.
+        decode: from their values to class indices.
+        splits: "training" and "validation" -> what they are called in paths.
+        tail: what a label image's name has behind the picture's, without the suffix.
+        suffix: of label images.
+        listing: file with one name per line, None where every label image in the folder belongs.
+        nested: whether there are folders below.
+        needs: further files without which values have no meaning.
+    """
+
+    title: str
+    images: str
+    annotations: str
+    decode: Decoder
+    splits: Mapping[str, str] = field(
+        default_factory=lambda: {"training": "training", "validation": "validation"}
+    )
+    tail: str = ""
+    suffix: str = ".png"
+    listing: str | None = None
+    nested: bool = False
+    needs: tuple[str, ...] = ()
+
+    def path(self, folder: Path, part: str, split: str) -> Path:
+        """`part` of this layout below `folder`, for a split.
+
+        Raises:
+            InvalidInputError: no such split.
+        """
+        if split not in self.splits:
+            raise InvalidInputError(f"want a split of {', '.join(self.splits)}, got {split!r}")
+        return folder / part.format(split=self.splits[split])
+
+    def is_in(self, folder: Path, split: str) -> bool:
+        """Whether the folders and files of this layout are there, whatever they hold."""
+        return split in self.splits and not self.absent(folder, split)
+
+    def absent(self, folder: Path, split: str) -> list[str]:
+        """Which of its folders and files are not there, as paths below `folder`."""
+        parts = [self.images, self.annotations]
+        files = [part for part in (self.listing, *self.needs) if part is not None]
+        missing = [part for part in parts if not self.path(folder, part, split).is_dir()]
+        missing += [part for part in files if not self.path(folder, part, split).is_file()]
+        return [part.format(split=self.splits[split]) for part in missing]
+
+    def items(self, folder: Path, split: str) -> list[Item]:
+        """Every picture of a split, in order of names.
+
+        Raises:
+            InvalidInputError: the split has no picture.
+        """
+        annotations = self.path(folder, self.annotations, split)
+        images = self.path(folder, self.images, split)
+        listing = None if self.listing is None else self.path(folder, self.listing, split)
+        names = self._listed(listing) if listing is not None else self._found(annotations)
+        if not names:
+            where = annotations if listing is None else listing
+            raise InvalidInputError(f"the split {split!r} is empty: nothing in {where}")
+        present = _pictures(images, self.nested)
+        return [
+            Item(
+                name,
+                images / present.get(name, name + PICTURES[0]),
+                annotations / f"{name}{self.tail}{self.suffix}",
+            )
+            for name in names
+        ]
+
+    def unlabelled(self, folder: Path, split: str) -> list[str]:
+        """Pictures without a label image, where each should have one."""
+        if self.listing is not None:
+            return []
+        found = set(self._found(self.path(folder, self.annotations, split)))
+        pictures = _pictures(self.path(folder, self.images, split), self.nested)
+        return sorted(
+            name for name in pictures if name not in found and not (self.tail and name.endswith(self.tail))
+        )
+
+    def _found(self, annotations: Path) -> list[str]:
+        end = self.tail + self.suffix
+        return sorted(file[: -len(end)] for file in _files(annotations, self.nested) if file.endswith(end))
+
+    @staticmethod
+    def _listed(listing: Path) -> list[str]:
+        try:
+            lines = listing.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInputError(f"want a list of names, one a line, in {listing}: {error}") from error
+        return [line.strip() for line in lines if line.strip()]
+
+
+def _files(folder: Path, nested: bool) -> list[str]:
+    """Paths of the files in a folder, below it, with forward slashes; hidden ones left out."""
+    if not nested:
+        return [entry.name for entry in os.scandir(folder) if entry.name[0] != "." and entry.is_file()]
+    return [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    ]
+
+
+def _pictures(folder: Path, nested: bool) -> dict[str, str]:
+    """Name without suffix -> path below the folder; of several the first suffix of `PICTURES`."""
+    files = [file for file in _files(folder, nested) if os.path.splitext(file)[1].lower() in PICTURES]
+    order = sorted(files, key=lambda file: PICTURES.index(os.path.splitext(file)[1].lower()), reverse=True)
+    return {os.path.splitext(file)[0]: file for file in order}

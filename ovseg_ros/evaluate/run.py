@@ -1,0 +1,216 @@
+"""Scores predictions on a data set, one picture after the other: pictures that fail are named and counted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError, WeightsError
+from ovseg_ros.evaluate.datasets import Sample, SegmentationDataset
+from ovseg_ros.evaluate.miou import ClassScore, ConfusionMatrix, Scores
+from ovseg_ros.evaluate.predict import (
+    Names,
+    class_probabilities,
+    predicted_map,
+    text_rows,
+)
+
+_log = logging.getLogger(__name__)
+
+GIVE_UP_AFTER = 20
+"""As many failures in a row, from the first picture on, end a run: something is wrong with all of them."""
+
+Progress = Callable[[int, int], None]
+"""Told (pictures done, pictures in all) after each picture."""
+
+Prediction = npt.NDArray[np.integer[Any]]
+Predict = Callable[[Sample], Mapping[str, Prediction]]
+"""From a sample to one map (H, W) of class indices per variant; -1 where there is no prediction."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured.
+
+    Attributes:
+        dataset: its name.
+        scores: see `miou.Scores`.
+        images: pictures that were scored.
+        failed: (name, reason) of each that was not.
+        seconds: per scored picture, reading and scoring included.
+    """
+
+    dataset: str
+    scores: Scores
+    images: int
+    failed: tuple[tuple[str, str], ...]
+    seconds: float
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU over the classes that the truth shows, in [0, 1]."""
+        return self.scores.miou
+
+    @property
+    def fwiou(self) -> float:
+        """Frequency-weighted IoU."""
+        return self.scores.fwiou
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of counted pixels that are right."""
+        return self.scores.pixel_accuracy
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Mean accuracy of the classes."""
+        return self.scores.mean_accuracy
+
+    @property
+    def seen_miou(self) -> float | None:
+        """Over the classes not held out, None without such a split."""
+        return self.scores.seen_miou
+
+    @property
+    def unseen_miou(self) -> float | None:
+        """Over the classes held out, None without such a split."""
+        return self.scores.unseen_miou
+
+    @property
+    def harmonic_miou(self) -> float | None:
+        """Harmonic mean of the last two."""
+        return self.scores.harmonic_miou
+
+    @property
+    def per_class(self) -> tuple[ClassScore, ...]:
+        """One entry per class."""
+        return self.scores.per_class
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the scores beside what was counted."""
+        return {
+            "dataset": self.dataset,
+            "images": self.images,
+            "failed": [{"name": name, "reason": reason} for name, reason in self.failed],
+            "seconds_per_image": self.seconds,
+            **self.scores.to_dict(),
+        }
+
+
+def evaluate_dataset(
+    segmenter: OpenVocabularySegmenter,
+    dataset: SegmentationDataset,
+    *,
+    options: SegmenterOptions | None = None,
+    names: Names = "first",
+    progress: Progress = lambda done, total: None,
+) -> Result:
+    """Segments every picture by the data set's words and scores the maps.
+
+    Args:
+        segmenter: what is measured.
+        dataset: with its words.
+        options: the segmenter's own when None; see `predict.benchmark_options` for the benchmarks' rules.
+            `semantic` chooses between maps of binary masks and of soft ones.
+        names: whether a class is its first name, or the mean of all its names.
+        progress: see `Progress`.
+
+    Raises:
+        InvalidInputError: no picture could be scored.
+        ConfigError: options that the chain cannot follow.
+    """
+    chosen = segmenter.options if options is None else options
+    segmenter.check(chosen)
+    rows = text_rows(segmenter, dataset.classes, chosen, names)
+
+    def predict(sample: Sample) -> dict[str, Prediction]:
+        embedded = segmenter.embed(sample.frame, chosen)
+        return {"": predicted_map(embedded, class_probabilities(segmenter, embedded, rows, chosen), chosen)}
+
+    return score_each(dataset, predict, ("",), progress)[""]
+
+
+def score_each(
+    dataset: SegmentationDataset,
+    predict: Predict,
+    variants: Sequence[str],
+    progress: Progress = lambda done, total: None,
+) -> dict[str, Result]:
+    """Scores several ways to predict in one pass over a data set.
+
+    A picture that cannot be read or segmented counts for no variant; it is named with its reason in every
+    result, and the run goes on.
+
+    Args:
+        dataset: with the truth.
+        predict: gives every variant's map of a sample.
+        variants: their names.
+        progress: see `Progress`.
+
+    Returns:
+        variant -> result.
+
+    Raises:
+        InvalidInputError: no picture could be scored, or none of the first `GIVE_UP_AFTER`.
+        ConfigError, WeightsError: these concern every picture.
+    """
+    matrices = {name: ConfusionMatrix(len(dataset.class_names)) for name in variants}
+    failed: list[tuple[str, str]] = []
+    start = time.perf_counter()
+    for i in range(len(dataset)):
+        try:
+            sample = dataset.load(i)
+            counts = _counted(matrices, sample, predict(sample))
+        except (ConfigError, WeightsError):
+            raise
+        except Exception as error:  # a run does not die of one picture; the result says which and why
+            failed.append((dataset.items[i].name, _reason(error)))
+            if len(failed) == i + 1 == GIVE_UP_AFTER:
+                raise _nothing_scored(dataset, failed) from error
+        else:
+            for name, matrix in matrices.items():
+                matrix.counts += counts[name]
+        progress(i + 1, len(dataset))
+    images = len(dataset) - len(failed)
+    if images == 0:
+        raise _nothing_scored(dataset, failed)
+    seconds = (time.perf_counter() - start) / images
+    return {
+        name: Result(
+            dataset.name,
+            matrix.scores(dataset.class_names, dataset.unseen),
+            images,
+            tuple(failed),
+            seconds,
+        )
+        for name, matrix in matrices.items()
+    }
+
+
+def _counted(
+    matrices: Mapping[str, ConfusionMatrix], sample: Sample, maps: Mapping[str, Prediction]
+) -> dict[str, npt.NDArray[np.int64]]:
+    """What one picture adds to every variant: all of it, or an error before anything is added."""
+    return {name: matrix.count(sample.truth, maps[name]) for name, matrix in matrices.items()}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OvsegError):
+        return str(error)
+    _log.exception("a picture failed in a way nobody foresaw")
+    return f"{type(error).__name__}: {error}"
+
+
+def _nothing_scored(dataset: SegmentationDataset, failed: Sequence[tuple[str, str]]) -> InvalidInputError:
+    name, reason = failed[0]
+    return InvalidInputError(
+        f"none of the {len(failed)} pictures tried of {dataset.name} could be scored; {name}: {reason}"
+    )
