@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-STOP_WORDS: frozenset[str] = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+STOP_WORDS: frozenset[str] = _words(
     # the picture itself
     "photo photograph picture image snapshot selfie shot close-up closeup close view scene portrait drawing "
     # where something is, not what
-    "top bottom left right side front back middle center centre edge end corner rear inside outside background "
-    "foreground distance area place spot position location direction way row line arm's reach "
+    "top bottom left right side front back middle center centre edge end corner rear inside outside "
+    "background foreground distance area place spot position location direction way row line arm's reach "
     # amounts
     "group bunch pair couple lot number variety assortment array collection set series crowd pile stack kind "
     "sort type piece bit part half dozen plenty amount "
@@ -16,15 +21,15 @@ STOP_WORDS: frozenset[str] = frozenset(
     "color colour size shape condition "
     # words that stand for others
     "thing something someone somebody anything anyone everything everyone nothing nobody one other another "
-    "each all none some many several few much item object stuff".split()
+    "each all none some many several few much item object stuff"
 )
 """Never a class on its own, as head of a compound neither ("train photo" gives "train")."""
 
-INVARIANT: frozenset[str] = frozenset(
+INVARIANT: frozenset[str] = _words(
     "scissors pants jeans shorts trousers tights leggings pajamas pyjamas overalls pliers tongs tweezers "
     "sunglasses eyeglasses goggles binoculars headphones earphones clothes stairs series species news "
     "glass grass bus gas lens dress cross mattress compass canvas chess cactus lotus iris bass harness "
-    "asparagus octopus hippopotamus walrus tennis molasses swiss christmas".split()
+    "asparagus octopus hippopotamus walrus tennis molasses swiss christmas"
 )
 """Not folded to a singular: they have none, or only look like plurals."""
 
@@ -87,5 +92,5 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 """Class name -> other words for it that captions use."""
 
-COUNTED = frozenset("slice stick loaf can bar sheet".split())
+COUNTED = _words("slice stick loaf can bar sheet")
 """Verbs as often as nouns: behind a noun they are its head ("a butter stick", "a soup can")."""

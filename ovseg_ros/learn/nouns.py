@@ -1,7 +1,8 @@
 """The nouns of a caption: what a picture is said to show, so that each may be matched with a mask.
 
-The tagger is HanTa (Wartena 2019, 2023): a Hidden Markov Model over morphemes, trained on the British National
-Corpus, pure Python with its model inside the package, so it works offline. Plurals are folded by `inflect`.
+The tagger is HanTa (Wartena 2019, 2023): a Hidden Markov Model over morphemes, trained on the British
+National Corpus, pure Python with its model inside the package, so it works offline. Plurals are folded by
+`inflect`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Tagger(Protocol):
     """A part-of-speech tagger."""
 
     def __call__(self, words: Sequence[str]) -> list[str]:
-        """One tag of the BNC's basic tag set (C5) per word: NN1 singular, NN2 plural, AJ0, VVG …"""
+        """One tag of the BNC's basic tag set (C5) per word: NN1 singular, NN2 plural, AJ0, VVG."""
         ...
 
 
@@ -106,7 +107,7 @@ class NounFinder:
             >>> NounFinder().find("There are two moka pots and a red mug on top of the table.")
             ('moka pot', 'mug', 'table')
         """
-        text = caption[:_LONGEST_CAPTION].lower().replace("’", "'")
+        text = caption[:_LONGEST_CAPTION].lower().replace("\u2019", "'")
         words = [_without_genitive(word) for word in _TOKEN.findall(text)]
         if not words:
             return ()
@@ -145,9 +146,9 @@ class NounFinder:
         """How many tokens from `position` on are one of the phrases, its last word in any number; 0: none."""
         for phrase in self._phrases.get(words[position], ()):
             here = words[position : position + len(phrase)]
-            if len(here) == len(phrase) and here[:-1] == phrase[:-1]:
-                if here[-1] == phrase[-1] or singular(here[-1]) == phrase[-1]:
-                    return len(phrase)
+            same_start = len(here) == len(phrase) and here[:-1] == phrase[:-1]
+            if same_start and phrase[-1] in (here[-1], singular(here[-1])):
+                return len(phrase)
         return 0
 
     def _name(self, chunk: Tagged) -> str:

@@ -54,7 +54,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidInputError(
-            f"want pairs in {path}, {file.name} cannot be read ({error.strerror}); `ovseg learn pairs` makes it"
+            f"want pairs in {path}, {file.name} cannot be read: {error.strerror}; "
+            "`ovseg learn pairs` makes it"
         ) from error
     except ValueError as error:
         raise InvalidInputError(f"{file} is damaged: {error}") from error
@@ -133,9 +134,7 @@ def verify(path: Path) -> list[str]:
         manifest = read_manifest(path)
     except InvalidInputError as error:
         return [str(error)]
-    problems = (
-        [] if manifest.get("complete") else ["the collection was not finished: --resume goes on with it"]
-    )
+    problems = [] if manifest.get("complete") else ["the collection was not finished; --resume goes on"]
     listed = {str(shard.get("file")): shard for shard in manifest.get("shards", ())}
     total = 0
     nouns: dict[str, int] = {}

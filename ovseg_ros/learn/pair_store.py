@@ -82,8 +82,8 @@ class PairWriter:
                 self._keep_earlier()
             elif any(path.iterdir()):
                 raise ConfigError(
-                    f"want an empty folder, {path} holds files; --resume goes on where an earlier run stopped, "
-                    "--overwrite starts again"
+                    f"want an empty folder, {path} holds files; --resume goes on where an earlier run "
+                    "stopped, --overwrite starts again"
                 )
             journal = path / JOURNAL
             if not journal.exists():
@@ -158,7 +158,7 @@ class PairWriter:
         """Closes the last shard and writes the manifest.
 
         Args:
-            about: goes into the manifest: crop_size, counts, nouns, source, clip, proposals, command, versions.
+            about: goes into the manifest: crop_size, counts, nouns, source, clip, proposals, command …
             complete: whether all images were gone through. If not, the last shard stays open for a resumed
                 run, and its pairs are not listed.
 
@@ -217,7 +217,7 @@ class PairWriter:
                 file.unlink()
 
     def _check_whole_shards(self) -> None:
-        """Refuses shards that are not as long as the journal says: whether they lost or gained is not known."""
+        """Refuses shards that are not as long as the journal says."""
         ends: dict[int, int] = {}
         for entry in self.entries():
             if "shard" in entry:

@@ -1,0 +1,195 @@
+"""Where `ovseg learn pairs` takes its images, captions and depth from: folders and recordings."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_typestore
+
+from ovseg_ros.app.depth_files import camera_of, find_depth, read_depth, read_intrinsics
+from ovseg_ros.app.images import IMAGE_SUFFIXES, read_image
+from ovseg_ros.core.frame import Frame
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.bag_frames import find_topics, read_bag_frames
+from ovseg_ros.evaluate.bag_topics import Chosen
+from ovseg_ros.learn.captions import CaptionedImage, CaptionSource, LoadFrame, open_captions, safe_id
+
+STRING = "std_msgs/msg/String"
+
+Camera = tuple[Sequence[float], tuple[int, int] | None]
+"""(fx, fy, cx, cy) in pixels and the (width, height) they were measured at."""
+
+
+@dataclass
+class RecordedCaptions:
+    """The colour images of a recording, each with the caption that was last said before it.
+
+    Attributes:
+        path: the recording.
+        chosen: its topics.
+        captions: (number of the first image a caption is of, caption), in order.
+        count: how many colour images there are.
+        every: each n-th image is taken.
+        topic: where the captions come from.
+    """
+
+    path: Path
+    chosen: Chosen
+    captions: Sequence[tuple[int, str]]
+    count: int
+    every: int
+    topic: str
+    remarks: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return -(-self.count // self.every)
+
+    def __iter__(self) -> Iterator[CaptionedImage]:
+        name = safe_id(self.path.stem if self.path.is_file() else self.path.resolve().name)
+        at = 0
+        for frame in read_bag_frames(self.path, self.chosen, every=self.every):
+            while at < len(self.captions) and self.captions[at][0] <= frame.index:
+                at += 1
+            said = (self.captions[at - 1][1],) if at else ()
+            source = {"recording": name, "index": frame.index, "stamp_ns": frame.stamp_ns}
+            yield CaptionedImage(f"{name}-{frame.index:06d}", said, source, frame.load)
+
+    def describe(self) -> dict[str, Any]:
+        """Topics, numbers and a hash of the captions."""
+        text = json.dumps([list(caption) for caption in self.captions])
+        return {
+            "recording": self.path.resolve().name,
+            "image_topic": self.chosen.image.name,
+            "caption_topic": self.topic,
+            "images": len(self),
+            "every": self.every,
+            "captions_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        }
+
+
+def open_source(options: argparse.Namespace, *, needs_depth: bool) -> CaptionSource:
+    """What `--images` and `--captions` name.
+
+    Raises:
+        InvalidInputError: not there, of another form, or without the depth that the proposals need.
+    """
+    path = options.images.expanduser()
+    if path.suffix.lower() in (".mcap", ".db3") or (path / "metadata.yaml").is_file():
+        return _open_recording(path, options, needs_depth=needs_depth)
+    depth, camera = depth_beside(path, options) if needs_depth else (None, None)
+    if needs_depth and (depth is None or camera is None):
+        raise InvalidInputError(
+            f"the proposals need depth, there is none beside {path}: give --depth and --intrinsics, lay it "
+            "out as images/, depth/ and camera.json, or take other proposals with --proposals-from"
+        )
+    load = frame_loader(path, depth, camera)
+    return open_captions(
+        path, options.captions, load, suffixes=IMAGE_SUFFIXES, per_image=options.captions_per_image
+    )
+
+
+def depth_beside(images: Path, options: argparse.Namespace) -> tuple[Path | None, Camera | None]:
+    """Depth and camera: as the options say, or ROOT/depth/… and ROOT/camera.json beside ROOT/images/….
+
+    Raises:
+        InvalidInputError: no such depth, or a camera file of another form.
+    """
+    if options.depth is not None and not options.depth.exists():
+        raise InvalidInputError(f"want --depth as a file or a folder, {options.depth} is not there")
+    camera = None if options.intrinsics is None else read_intrinsics(options.intrinsics)
+    depth: Path | None = options.depth
+    images = images.resolve()
+    for root in (images.parent, images.parent.parent):
+        below = images.relative_to(root)
+        if below.parts[0] != "images":
+            continue
+        beside = root.joinpath("depth", *below.parts[1:])
+        if depth is None and beside.is_dir():
+            depth = beside
+        if camera is None and (root / "camera.json").is_file():
+            camera = read_camera(root / "camera.json")
+    return depth, camera
+
+
+def read_camera(path: Path) -> Camera:
+    """`{"fx", "fy", "cx", "cy", "width", "height"}` in pixels.
+
+    Raises:
+        InvalidInputError: it cannot be read, or numbers are missing.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        numbers = [float(content[name]) for name in ("fx", "fy", "cx", "cy")]
+        return numbers, (int(content["width"]), int(content["height"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInputError(f"want fx, fy, cx, cy, width and height in {path}, got {error!r}") from error
+
+
+def frame_loader(images: Path, depth: Path | None, camera: Camera | None) -> LoadFrame:
+    """Reads image files below `images`, with the depth of the same name where there is depth."""
+
+    def load(path: Path) -> Frame:
+        image = read_image(path)
+        if depth is None:
+            return Frame(image)
+        file = find_depth(depth, path, path.relative_to(images))
+        depth_m = read_depth(file)
+        if depth_m.shape != image.shape[:2]:
+            raise InvalidInputError(
+                f"want depth registered to {path}, {image.shape[1]}x{image.shape[0]}, got "
+                f"{depth_m.shape[1]}x{depth_m.shape[0]} in {file}"
+            )
+        return Frame(image, depth_m, None if camera is None else camera_of(*camera, image.shape[:2]))
+
+    return load
+
+
+def _open_recording(path: Path, options: argparse.Namespace, *, needs_depth: bool) -> RecordedCaptions:
+    if options.captions is not None:
+        raise InvalidInputError(
+            "want captions from a topic of the recording, --caption-topic TOPIC, not from --captions"
+        )
+    chosen, count = find_topics(
+        path, image=options.image_topic, depth=options.depth_topic, info=options.camera_info_topic
+    )
+    if needs_depth and chosen.depth is None:
+        raise InvalidInputError(
+            f"the proposals need depth, {path} has no such topic: take others with --proposals-from"
+        )
+    topic, captions = _spoken(path, chosen.image.name, options.caption_topic)
+    return RecordedCaptions(path, chosen, captions, count, options.every, topic)
+
+
+def _spoken(path: Path, image_topic: str, topic: str | None) -> tuple[str, list[tuple[int, str]]]:
+    """The caption topic, and (number of the next image, caption) of each of its messages."""
+    typestore = get_typestore(Stores.ROS2_JAZZY)
+    captions: list[tuple[int, str]] = []
+    try:
+        with Reader(path) as reader:
+            texts = [c for c in reader.connections if c.msgtype == STRING and c.msgcount]
+            named = [c for c in texts if c.topic == topic or (topic is None and "caption" in c.topic.lower())]
+            if len({c.topic for c in named}) != 1:
+                names = ", ".join(sorted({c.topic for c in texts})) or "none"
+                raise InvalidInputError(
+                    f"want --caption-topic with a {STRING} topic of {path} ({names}), got {topic or 'none'}"
+                )
+            images = [c for c in reader.connections if c.topic == image_topic]
+            index = 0
+            for connection, _, data in reader.messages(connections=[*images, *named]):
+                if connection.topic == image_topic:
+                    index += 1
+                else:
+                    text = str(typestore.deserialize_cdr(data, STRING).data).strip()
+                    captions.append((index, text))
+    except InvalidInputError:
+        raise
+    except Exception as error:  # damaged recordings make rosbags raise whatever comes first
+        raise InvalidInputError(f"the captions of {path} cannot be read: {error!r}") from error
+    return named[0].topic, captions

@@ -1,0 +1,54 @@
+"""The crop that is stored of a mask: its surroundings, and the mask itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ovseg_ros.core.frame import Frame
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.learn.pair_shards import Pair
+
+_MARGIN = 0.25  # of the mask's box, on each side
+
+
+def make_pair(frame: Frame, mask: npt.NDArray[np.bool_], meta: dict[str, Any], crop_size: int) -> Pair:
+    """Cuts the mask's surroundings out of the image.
+
+    Args:
+        frame: the image.
+        mask: (H, W) bool, not empty.
+        meta: with "noun"; gains box_xyxy and area.
+        crop_size: longer side of the crop in pixels, at most.
+
+    Returns:
+        The box around the mask grown by a quarter of its sides on each side, clipped to the image and
+        scaled down to `crop_size` where it is larger; never blanked.
+
+    Raises:
+        InvalidInputError: the mask is empty.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        raise InvalidInputError(f"want a mask with pixels for {meta['noun']!r}, got an empty one")
+    height, width = mask.shape
+    x0, y0, x1, y1 = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    grow_x, grow_y = round((x1 - x0) * _MARGIN), round((y1 - y0) * _MARGIN)
+    where = (
+        slice(max(y0 - grow_y, 0), min(y1 + grow_y, height)),
+        slice(max(x0 - grow_x, 0), min(x1 + grow_x, width)),
+    )
+    crop, inside = frame.image_rgb[where], mask[where]
+    scale = crop_size / max(inside.shape)
+    if scale < 1:
+        size_wh = max(round(inside.shape[1] * scale), 1), max(round(inside.shape[0] * scale), 1)
+        crop = cv2.resize(crop, size_wh, interpolation=cv2.INTER_AREA)
+        share = cv2.resize(inside.astype(np.float32), size_wh, interpolation=cv2.INTER_AREA)
+        inside = share >= min(0.5, float(share.max()))  # what is thinner than half a pixel does not vanish
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    box = [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
+    full = {**meta, "box_xyxy": box, "area": int(np.count_nonzero(mask))}
+    return Pair(str(meta["noun"]), np.ascontiguousarray(crop), np.ascontiguousarray(inside), full)

@@ -1,0 +1,279 @@
+"""Mask-category pairs from captions (OVSeg section 3.3): each noun of a caption and the mask it fits best.
+
+For the nouns t_k of an image's captions and its N proposed masks m_i, shown to a plain CLIP (no mask prompts)
+with their background blanked, the pair of t_k is the mask argmax_i cos(CLIP(m_i), CLIP(t_k)). The paper keeps
+all of them; the filters here are off unless asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ovseg_ros.core.frame import Frame, Proposals, Proposer, RegionEncoder
+from ovseg_ros.core.options import RegionView, SegmenterOptions
+from ovseg_ros.core.regions import Fill
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+from ovseg_ros.core.templates import VILD_TEMPLATES
+from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
+from ovseg_ros.learn.captions import CaptionedImage
+from ovseg_ros.learn.nouns import NounFinder
+from ovseg_ros.learn.pair_crop import make_pair
+from ovseg_ros.learn.pair_store import Pair, PairWriter
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """How nouns are matched with masks, and which pairs are kept.
+
+    Attributes:
+        min_score: cosine a pair needs, in [-1, 1]; None keeps all.
+        min_area: part of the image a mask needs, in [0, 1]; None keeps all that are not empty.
+        max_overlap: where the masks of two nouns have a greater IoU, the noun with the lower score goes;
+            None keeps both.
+        one_noun_per_mask: of the nouns that chose the very same mask only the best-scored keeps it.
+        region_view: what CLIP sees of a mask, see SegmenterOptions.
+        fill: what replaces the background there.
+        expand_ratio: growth of the box around a mask there, at least 1.
+        templates: sentences each noun is put into.
+        max_masks: most masks looked at per image, those the generator is surest of.
+        batch_size: most masks per forward pass.
+        crop_size: longer side of the stored crop in pixels, at most.
+    """
+
+    min_score: float | None = None
+    min_area: float | None = None
+    max_overlap: float | None = None
+    one_noun_per_mask: bool = False
+    region_view: RegionView = "masked"
+    fill: Fill = "mean"
+    expand_ratio: float = 1.0
+    templates: tuple[str, ...] = VILD_TEMPLATES
+    max_masks: int = 100
+    batch_size: int = 64
+    crop_size: int = 256
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("min_score", -1, 1), ("min_area", 0, 1), ("max_overlap", 0, 1)):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f"want {name} in [{low}, {high}] or none, got {value}")
+        if self.crop_size < 8:
+            raise ConfigError(f"want crop_size at least 8, got {self.crop_size}")
+        self.of_segmenter()
+
+    def of_segmenter(self) -> SegmenterOptions:
+        """The same for `OpenVocabularySegmenter.embed`: a plain CLIP, every mask that is not empty."""
+        return SegmenterOptions(
+            classifier="clip",
+            mask_prompts=False,
+            min_mask_pixels=1,
+            region_view=self.region_view,
+            fill=self.fill,
+            expand_ratio=self.expand_ratio,
+            templates=self.templates,
+            max_masks=self.max_masks,
+            batch_size=self.batch_size,
+        )
+
+
+@dataclass
+class PairTally:
+    """What became of the images and nouns of one call of `collect`.
+
+    Attributes:
+        images: gone through, those of an earlier run left out.
+        kept: images of an earlier run.
+        pairs: stored.
+        failed: (image id, reason) of the first hundred that could not be used.
+        skipped: reason -> how often: images that failed, captions without nouns, nouns without a pair,
+            masks of zero area.
+    """
+
+    images: int = 0
+    kept: int = 0
+    pairs: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def collect(
+    source: Iterable[CaptionedImage],
+    proposer: Proposer,
+    clip: RegionEncoder,
+    nouns: NounFinder,
+    options: PairOptions,
+    writer: PairWriter,
+    *,
+    device: str | torch.device = "cpu",
+    progress: Callable[[PairTally], None] | None = None,
+) -> PairTally:
+    """Makes pairs of all images that the writer does not have yet; one image is in memory at a time.
+
+    Args:
+        source: images with captions.
+        proposer: gives the masks.
+        clip: embeds masks and nouns; on `device`. Its mask prompts, if it has any, are not used.
+        nouns: finds the nouns of captions.
+        options: see there.
+        writer: where the pairs go. It is not finished here.
+        device: where crops are encoded.
+        progress: called after each image.
+
+    Returns:
+        What became of them. A bad image is named in the log and in the journal, counted and left out.
+
+    Raises:
+        OutOfMemoryError: the device's memory does not hold half a batch either.
+        OvsegError: the pairs cannot be written.
+    """
+    counted = _CountEmpty(proposer)
+    segmenter = OpenVocabularySegmenter(counted, clip, options.of_segmenter(), device)
+    tally = PairTally()
+    for image in source:
+        if image.id in writer:
+            tally.kept += 1
+        else:
+            counted.empty = 0
+            try:
+                pairs, skipped = pairs_of(image, segmenter, nouns, options)
+            except OutOfMemoryError:
+                raise
+            except InvalidInputError as error:
+                _fail(image, str(error), tally, writer)
+            else:
+                if counted.empty:
+                    skipped.append({"reason": "mask of zero area", "count": counted.empty})
+                _note(image, pairs, skipped, tally, writer)
+        if progress is not None:
+            progress(tally)
+    return tally
+
+
+def pairs_of(
+    image: CaptionedImage, segmenter: OpenVocabularySegmenter, nouns: NounFinder, options: PairOptions
+) -> tuple[list[Pair], list[dict[str, Any]]]:
+    """The pairs of one image, in the order its nouns are named, and why other nouns have none.
+
+    Raises:
+        InvalidInputError: the image cannot be read or used.
+    """
+    caption_of: dict[str, str] = {}
+    skipped: list[dict[str, Any]] = []
+    if not any(caption.strip() for caption in image.captions):
+        return [], [{"reason": "image without a caption"}]
+    for caption in image.captions:
+        found = nouns.find(caption)
+        if not found:
+            skipped.append({"reason": "caption without nouns", "caption": caption[:200]})
+        for noun in found:
+            caption_of.setdefault(noun, caption)
+    if not caption_of:
+        return [], skipped
+    embedded = segmenter.embed(image.load())
+    words = list(caption_of)
+    if len(embedded) == 0:
+        return [], [*skipped, *({"noun": word, "reason": "no mask was proposed"} for word in words)]
+    text = segmenter.encode_text(words)
+    cosines = (embedded.embeddings.float().to(text.device) @ text.float().T).cpu()  # (N,K)
+    scores, best = cosines.max(dim=0)  # (K,), the first of equals
+    dropped = _filtered(scores.numpy(), best.numpy(), embedded.masks, options)
+    pairs = []
+    for k, noun in enumerate(words):
+        reason = dropped.get(k)
+        if reason is None:
+            i = int(best[k])
+            meta = {
+                "noun": noun,
+                "image": image.id,
+                "caption": caption_of[noun],
+                "score": round(float(scores[k]), 6),
+                "mask_score": round(float(embedded.mask_scores[i]), 6),
+                "source": dict(image.source),
+            }
+            pairs.append(make_pair(embedded.frame, embedded.masks[i].numpy(), meta, options.crop_size))
+        else:
+            skipped.append({"noun": noun, "reason": reason})
+    return pairs, skipped
+
+
+def describe_options(options: PairOptions) -> dict[str, Any]:
+    """The options as JSON, for the manifest and for what a resumed run must share."""
+    return {**asdict(options), "templates": list(options.templates)}
+
+
+class _CountEmpty:
+    """A proposer that counts its masks of zero area."""
+
+    def __init__(self, proposer: Proposer) -> None:
+        self._proposer = proposer
+        self.empty = 0
+
+    def propose(self, frame: Frame) -> Proposals:
+        proposals = self._proposer.propose(frame)
+        if len(proposals):
+            self.empty += int((~proposals.masks.flatten(1).any(dim=1)).sum())
+        return proposals
+
+
+def _filtered(
+    scores: npt.NDArray[np.float32], best: npt.NDArray[np.int64], masks: torch.Tensor, options: PairOptions
+) -> dict[int, str]:
+    """Index of each noun whose pair is not kept -> why; better-scored nouns are asked first."""
+    dropped: dict[int, str] = {}
+    kept: list[int] = []
+    chosen = {int(i): masks[int(i)].numpy() for i in np.unique(best)}
+    for k in np.argsort(-scores, kind="stable").tolist():
+        mask = chosen[int(best[k])]
+        if options.min_score is not None and scores[k] < options.min_score:
+            dropped[k] = "score too low"
+        elif options.min_area is not None and np.count_nonzero(mask) < options.min_area * mask.size:
+            dropped[k] = "mask too small"
+        elif options.one_noun_per_mask and any(best[k] == best[other] for other in kept):
+            dropped[k] = "a better noun has the mask"
+        elif options.max_overlap is not None and any(
+            _iou(mask, chosen[int(best[other])]) > options.max_overlap for other in kept
+        ):
+            dropped[k] = "mask overlaps that of a better noun"
+        else:
+            kept.append(k)
+    return dropped
+
+
+def _iou(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
+    both = np.count_nonzero(a & b)
+    return both / (np.count_nonzero(a) + np.count_nonzero(b) - both) if both else 0.0
+
+
+def _fail(image: CaptionedImage, reason: str, tally: PairTally, writer: PairWriter) -> None:
+    _LOG.warning("%s left out: %s", image.id, reason)
+    writer.fail(image.id, reason)
+    tally.images += 1
+    tally.skipped["image that cannot be used"] += 1
+    if len(tally.failed) < 100:
+        tally.failed.append((image.id, reason))
+
+
+def _note(
+    image: CaptionedImage,
+    pairs: Sequence[Pair],
+    skipped: Sequence[dict[str, Any]],
+    tally: PairTally,
+    writer: PairWriter,
+) -> None:
+    writer.add(image.id, pairs, {"skipped": list(skipped)} if skipped else None)
+    tally.images += 1
+    tally.pairs += len(pairs)
+    for entry in skipped:
+        tally.skipped[entry["reason"]] += entry.get("count", 1)
+        if not pairs and "noun" not in entry:
+            _LOG.info("%s: %s", image.id, entry["reason"])
