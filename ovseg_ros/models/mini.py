@@ -23,6 +23,7 @@ from torch import nn
 from ovseg_ros.core.mask_clip import MaskPromptedClip
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoint import check_finite, load_exactly, read_weights
+from ovseg_ros.models.clip import read_prompts
 from ovseg_ros.models.minilm import EMBEDDING_DIM, MiniLmTextTower, MiniLmTokenizer, load_text_tower
 from ovseg_ros.models.verify import sha256_of
 
@@ -103,8 +104,29 @@ def save_mini(
     path.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def load_mini(path: Path = WEIGHTS_FOLDER / "mini.safetensors") -> MaskPromptedClip:
+def mini_config(model: CustomTextCLIP) -> MiniConfig:
+    """The shape a model was built with, as `save_mini` wants it."""
+    visual = model.visual
+    block = visual.transformer.resblocks[0]
+    width = visual.conv1.out_channels
+    return MiniConfig(
+        image_size=visual.image_size[0],
+        patch_size=visual.patch_size[0],
+        width=width,
+        layers=len(visual.transformer.resblocks),
+        heads=block.attn.num_heads,
+        mlp_ratio=block.mlp.c_fc.out_features / width,
+    )
+
+
+def load_mini(
+    path: Path = WEIGHTS_FOLDER / "mini.safetensors", *, prompts: Path | None = None
+) -> MaskPromptedClip:
     """Loads `mini` from `path` and the JSON beside it, on the CPU, in float32, in evaluation mode.
+
+    Args:
+        path: the weights.
+        prompts: file with mask prompts instead of those in `path`; see `read_prompts`.
 
     Raises:
         WeightsError: a file is missing, damaged, of another shape, or has keys too many or too few; the
@@ -115,14 +137,16 @@ def load_mini(path: Path = WEIGHTS_FOLDER / "mini.safetensors") -> MaskPromptedC
     model, tokenizer = build_mini_clip(config)
     mask_prompts = state.pop("mask_prompts", None)
     _load_state(path, model, state)
+    if prompts is not None:
+        mask_prompts = read_prompts(prompts)
     if mask_prompts is not None:
-        check_finite({"mask_prompts": mask_prompts}, path=path, cure=CURE)
+        check_finite({"mask_prompts": mask_prompts}, path=prompts or path, cure=CURE)
         mask_prompts = mask_prompts.float()
     model.eval().requires_grad_(False)
     try:
         clip = MaskPromptedClip(model, tokenizer, mask_prompts, size=config.image_size)
     except ConfigError as error:
-        raise WeightsError(f"{path}: {error}; {CURE}") from error
+        raise WeightsError(f"{prompts or path}: {error}; {CURE}") from error
     return clip.eval().requires_grad_(False)
 
 

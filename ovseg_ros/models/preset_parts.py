@@ -219,7 +219,11 @@ def _union(place: Place, part: Mapping[str, Any]) -> Proposer:
 def _mini(place: Place, part: Mapping[str, Any]) -> RegionEncoder:
     from ovseg_ros.models.mini import WEIGHTS_FOLDER, load_mini
 
-    return load_mini(place.own(part, "mini.safetensors") or WEIGHTS_FOLDER / "mini.safetensors")
+    prompts = part.get("prompts")
+    return load_mini(
+        place.own(part, "mini.safetensors") or WEIGHTS_FOLDER / "mini.safetensors",
+        prompts=None if prompts is None else place.file(prompts),
+    )
 
 
 def _lite(place: Place, part: Mapping[str, Any]) -> RegionEncoder:
@@ -256,7 +260,7 @@ PROPOSERS: Mapping[str, Kind] = {
     "union": Kind(_union, needs=("members",), options="ovseg_ros.proposals.union.UnionOptions", files=()),
 }
 ENCODERS: Mapping[str, Kind] = {
-    "mini": Kind(_mini, takes=("weights",)),
+    "mini": Kind(_mini, takes=("weights", "prompts"), files=("weights", "prompts")),
     "lite": Kind(_lite, takes=("weights",)),
     "clip": Kind(
         _clip, needs=("model", "weights"), takes=("prompts", "activation"), files=("weights", "prompts")

@@ -1,0 +1,88 @@
+"""How well pairs are told apart that were not trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.learn.contrastive import NounEmbeddings
+from ovseg_ros.learn.pair_data import PairBatch, PairDataset, collate
+from ovseg_ros.learn.pair_index import PairIndex, UnreadablePair
+
+
+class HeldOut:
+    """Pairs to measure on, the same in the same order every time.
+
+    Args:
+        index: the pairs.
+        size: the encoder's input side.
+        limit: at most so many, spread evenly.
+        fill: what replaces the background.
+        expand_ratio: see `crop_regions`.
+        rank: measures each `ranks`-th pair, beginning here.
+        ranks: processes that measure together.
+
+    Attributes:
+        nouns: the classes: every noun of the pairs, sorted.
+        skipped: name -> reason of pairs that cannot be read.
+    """
+
+    def __init__(
+        self,
+        index: PairIndex,
+        size: int,
+        *,
+        limit: int,
+        fill: str,
+        expand_ratio: float,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        """See the class.
+
+        Raises:
+            InvalidInputError: not one pair that can be read.
+        """
+        if len(index) > limit:
+            index = index.take(np.linspace(0, len(index) - 1, limit).round().astype(int))
+        self.skipped: dict[str, str] = {}
+        found: dict[int, str] = {}
+        for i in range(len(index)):
+            try:
+                found[i] = index.read(i).noun
+            except UnreadablePair as problem:
+                self.skipped[problem.name] = problem.reason
+        if not found:
+            raise InvalidInputError(
+                f"want pairs to measure on in {index.folder}, none of {len(index)} can be read; "
+                "give a held-out data set, a larger share, or 0 for none"
+            )
+        self.nouns = sorted(set(found.values()))
+        self.count = len(found)
+        self._data = PairDataset(index, size, fill=fill, expand_ratio=expand_ratio)
+        self._mine = list(found)[rank::ranks]
+
+    def batches(self, batch: int) -> DataLoader:
+        """This process's pairs."""
+        keys = [[(0, i) for i in self._mine[k : k + batch]] for k in range(0, len(self._mine), batch)]
+        return DataLoader(self._data, batch_sampler=keys, collate_fn=collate)
+
+    @torch.no_grad()
+    def sums(
+        self, clip: MaskPromptedClip, texts: NounEmbeddings, *, use_masks: bool, batch: int = 64
+    ) -> torch.Tensor:
+        """(3,) float64: pairs, how many are nearest to their own noun, sum of cosines to it."""
+        rows = texts.rows(self.nouns)  # (K, D)
+        place = {noun: k for k, noun in enumerate(self.nouns)}
+        sums = torch.zeros(3, dtype=torch.float64)
+        for part in self.batches(batch):
+            assert isinstance(part, PairBatch)
+            cosines = clip.encode_regions(part.pixels, part.masks if use_masks else None) @ rows.T
+            truth = torch.tensor([place[noun] for noun in part.nouns], device=cosines.device)
+            own = cosines.gather(1, truth[:, None])
+            right = (cosines.argmax(dim=1) == truth).sum()
+            sums += torch.tensor([len(truth), right.item(), own.double().sum().item()])
+        return sums

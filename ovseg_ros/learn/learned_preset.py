@@ -1,0 +1,188 @@
+"""Where training starts and what it leaves: the encoder of a preset, and a preset with the new one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from open_clip.transformer import QuickGELU
+from safetensors.torch import save_file
+
+from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.errors import ConfigError
+from ovseg_ros.models.convert import read_metadata
+from ovseg_ros.models.files import find_file
+from ovseg_ros.models.mini import mini_config, save_mini
+from ovseg_ros.models.preset_parts import ENCODERS, PROPOSERS, Place, build
+from ovseg_ros.models.presets import build_options, preset_path, read_preset
+from ovseg_ros.models.template_sets import template_set
+
+KINDS = ("mini", "clip")
+"""Encoders that can be trained."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What training starts from.
+
+    Attributes:
+        clip: the preset's encoder, on the CPU, locked.
+        preset: the preset's content.
+        place: where its files are.
+    """
+
+    clip: MaskPromptedClip
+    preset: dict[str, Any]
+    place: Place
+
+    @property
+    def kind(self) -> str:
+        """The encoder's kind, one of `KINDS`."""
+        return str(self.preset["encoder"]["kind"])
+
+    def templates(self, name: str) -> tuple[str, ...]:
+        """The sentences nouns are put into: a set by name, or "preset" for the preset's own."""
+        if name != "preset":
+            return template_set(name)
+        return build_options(self.place.preset, self.preset.get("options") or {}).templates
+
+
+def read_start(preset: str | Path, *, weights_dir: str | Path | None = None, offline: bool = True) -> Start:
+    """Builds a preset's encoder; its proposal generator is not needed and not loaded.
+
+    Raises:
+        ConfigError: no such preset, or one whose encoder cannot be trained.
+        WeightsError: weights missing or not the expected ones.
+    """
+    path = preset_path(preset)
+    content = read_preset(path)
+    kind = content["encoder"]["kind"]
+    if kind not in KINDS:
+        raise ConfigError(
+            f"want a preset whose encoder is {' or '.join(KINDS)}, got {kind} in {path.name}; its encoder "
+            "has no image tower to train"
+        )
+    folder = None if weights_dir is None else Path(weights_dir).expanduser()
+    place = Place(path, torch.device("cpu"), folder, offline)
+    return Start(build(place, content["encoder"], ENCODERS), content, place)
+
+
+def save_tower(out: Path, start: Start, notes: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes `out`/model.safetensors with the whole encoder but its mask prompts, whole or not at all.
+
+    Args:
+        out: the run's folder.
+        start: what was trained, in place.
+        notes: what to keep with the weights.
+
+    Returns:
+        The encoder's part of a preset that loads it.
+    """
+    path = out / "model.safetensors"
+    model = start.clip.clip_model
+    if start.kind == "mini":
+        save_mini(path, model, None, mini_config(model), notes)
+        return {"kind": "mini", "weights": path.name}
+    encoder = {**start.preset["encoder"], "weights": path.name, "activation": activation(model)}
+    encoder.pop("prompts", None)
+    metadata = {
+        **_inherited(start),
+        "format": "ovseg",
+        "part": "clip",
+        "activation": encoder["activation"],
+        **{key: str(value) for key, value in notes.items()},
+    }
+    if isinstance(encoder["model"], str):
+        metadata["architecture"] = encoder["model"].replace("/", "-")
+    else:
+        metadata.pop("architecture", None)
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
+    partial = path.with_suffix(".tmp")
+    save_file(state, partial, metadata)
+    partial.replace(path)
+    return encoder
+
+
+def save_prompts(out: Path, start: Start, notes: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes `out`/prompts.safetensors, in half precision; returns as `save_tower`."""
+    path = out / "prompts.safetensors"
+    prompts = start.clip.mask_prompts
+    assert prompts is not None
+    metadata = {
+        **_inherited(start),
+        "format": "ovseg",
+        "part": "prompts",
+        **{k: str(v) for k, v in notes.items()},
+    }
+    partial = path.with_suffix(".tmp")
+    save_file({"mask_prompts": prompts.detach().cpu().half().contiguous()}, partial, metadata)
+    partial.replace(path)
+    encoder = _found(start.preset["encoder"], start.place, ENCODERS)
+    return {**encoder, "prompts": path.name}
+
+
+def write_preset(
+    out: Path, start: Start, encoder: Mapping[str, Any], trained: str, **options: Any
+) -> Path:
+    """Writes `out`/preset.yaml: the preset training started from, with another encoder.
+
+    Files beside the old preset are named by their full path, because the new one lies elsewhere.
+
+    Args:
+        out: the run's folder.
+        start: what training started from.
+        encoder: the new encoder's part.
+        trained: what was done; goes into the description.
+        options: what the new encoder wants otherwise, such as another fill; `logit_scale` None takes out
+            the preset's.
+    """
+    preset = copy.deepcopy(start.preset)
+    if "logit_scale" in options and options.pop("logit_scale") is None:
+        preset.pop("logit_scale", None)
+    before = str(preset.get("description") or start.place.preset.stem).rstrip(". ")
+    preset["description"] = f"{before}; {trained}"
+    preset["proposer"] = _found(preset["proposer"], start.place, PROPOSERS)
+    preset["encoder"] = dict(encoder)
+    preset["options"] = {**(preset.get("options") or {}), **options}
+    path = out / "preset.yaml"
+    partial = path.with_suffix(".tmp")
+    partial.write_text(
+        yaml.safe_dump(preset, sort_keys=False, allow_unicode=True, width=110), encoding="utf-8"
+    )
+    partial.replace(path)
+    read_preset(path)
+    return path
+
+
+def activation(model: torch.nn.Module) -> str:
+    """The activation a CLIP is built with."""
+    return "quick_gelu" if any(isinstance(part, QuickGELU) for part in model.modules()) else "gelu"
+
+
+def _found(part: Mapping[str, Any], place: Place, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """The part with full paths for files that lie beside the preset it is from."""
+    out = copy.deepcopy(dict(part))
+    for key in kinds[out["kind"]].files:
+        name = out.get(key)
+        beside = place.preset.parent / str(name)
+        if name is not None and not Path(name).is_absolute() and beside.is_file():
+            out[key] = str(beside.resolve())
+    if "members" in out:
+        out["members"] = [_found(member, place, kinds) for member in out["members"]]
+    return out
+
+
+def _inherited(start: Start) -> dict[str, str]:
+    """What the weights trained from say of themselves that holds for their children: above all a licence."""
+    name = start.preset["encoder"].get("weights")
+    path = None if name is None else find_file(name, start.place.weights_dir, start.place.preset.parent)
+    if path is None:
+        return {}
+    metadata = read_metadata(path)
+    kept = ("licence", "source_name", "source_sha256", "architecture", "activation")
+    return {key: metadata[key] for key in kept if key in metadata}

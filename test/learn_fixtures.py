@@ -1,0 +1,75 @@
+"""Made-up mask-category pairs and a tiny CLIP to train on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+from clip_layout import TINY, random_clip
+from safetensors.torch import save_file
+
+from ovseg_ros.learn.pair_shards import Pair, encode_pair
+
+COLOURS = {"red mug": (200, 40, 40), "plate": (40, 200, 40), "teapot": (40, 40, 200), "book": (220, 210, 40)}
+END_OF_TAR = b"\0" * 1024
+
+
+def make_pair(noun: str, rng: np.random.Generator, image: str = "image") -> Pair:
+    """An L of the noun's colour before noise, 20 to 60 pixels a side."""
+    height, width = (int(side) for side in rng.integers(28, 60, 2))
+    rgb = rng.integers(0, 255, (height, width, 3)).astype(np.uint8)
+    mask = np.zeros((height, width), bool)
+    y0, x0 = (int(v) for v in rng.integers(0, 6, 2))
+    y1, x1 = height - int(rng.integers(0, 6)), width - int(rng.integers(0, 6))
+    mask[y0:y1, x0 : x0 + (x1 - x0) // 2] = True
+    mask[y0 : y0 + (y1 - y0) // 2, x0:x1] = True
+    colour = np.array(COLOURS.get(noun, (128, 128, 128))) + rng.integers(-15, 16, 3)
+    rgb[mask] = np.clip(colour + rng.integers(-8, 9, (int(mask.sum()), 3)), 0, 255)
+    box = [x0, y0, x1, y1]
+    meta = {"noun": noun, "image": image, "caption": f"A {noun}.", "score": 0.3, "box_xyxy": box}
+    return Pair(noun, rgb, mask, meta)
+
+
+def write_pairs(
+    folder: Path, count: int, *, per_shard: int = 20, seed: int = 0, nouns: Sequence[str] = tuple(COLOURS)
+) -> list[tuple[str, Pair]]:
+    """A data set as `ovseg learn pairs` writes it, two pairs an image; returns (stem, pair) in order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    pairs, shards = [], []
+    for i in range(count):
+        image = f"image{seed}_{i // 2:04d}"
+        pairs.append((f"{image}-{i % 2}", make_pair(nouns[int(rng.integers(len(nouns)))], rng, image)))
+    for number, start in enumerate(range(0, count, per_shard)):
+        part = pairs[start : start + per_shard]
+        name = f"shard-{number:05d}.tar"
+        (folder / name).write_bytes(b"".join(encode_pair(*item) for item in part) + END_OF_TAR)
+        shards.append({"file": name, "pairs": len(part)})
+    found = [pair.noun for _, pair in pairs]
+    manifest = {
+        "format": "ovseg-pairs",
+        "version": 1,
+        "nouns": {noun: found.count(noun) for noun in sorted(set(found))},
+        "shards": shards,
+        "complete": True,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return pairs
+
+
+def write_clip_preset(folder: Path, *, seed: int = 0) -> Path:
+    """A preset with depth clusters and a tiny random CLIP: 32 pixels, 16 patches."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(random_clip(seed=seed), folder / "clip.safetensors", {"activation": "quick_gelu"})
+    preset = {
+        "description": "a tiny CLIP",
+        "proposer": {"kind": "depth_clusters"},
+        "encoder": {"kind": "clip", "model": TINY.as_open_clip(), "weights": "clip.safetensors"},
+        "options": {"templates": "single", "threshold": 0.0, "min_mask_pixels": 1},
+    }
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(preset))
+    return path
