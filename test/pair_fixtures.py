@@ -9,9 +9,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from segment_fixtures import blob_segmenter, save
+import torch
+import torch.nn.functional as F
+from segment_fixtures import Blobs, save
 
 from ovseg_ros.app import learn_pairs
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.evaluate.recording import RecordedFrame, depth_to_mm, read_recording
 from ovseg_ros.learn.pair_store import Pair, iter_shard
 
@@ -19,11 +22,11 @@ TABLETOP = Path(__file__).parents[1] / "demo" / "tabletop"
 
 
 def ovseg_pairs(*arguments: object, segmenter=None) -> int:
-    """Runs the command with `blob_segmenter`, or the one given, in place of the preset's."""
+    """Runs the command with `thing_segmenter`, or the one given, in place of the preset's."""
     parser = argparse.ArgumentParser()
     learn_pairs.add_parser(parser.add_subparsers())
     options = parser.parse_args(["pairs", *map(str, arguments)])
-    return learn_pairs.run(options, lambda *_, **__: segmenter or blob_segmenter())
+    return learn_pairs.run(options, lambda *_, **__: segmenter or thing_segmenter())
 
 
 def coco(path: Path, captions: dict[str, Sequence[str]]) -> Path:
@@ -40,7 +43,7 @@ def boxes(folder: Path, count: int = 3) -> Path:
     for i in range(count):
         save(folder / "images" / f"{i:03d}.png")
     names = [f"{i:03d}.png" for i in range(count)]
-    coco(folder / "captions.json", {name: ["A red and a green stand on the left."] for name in names})
+    coco(folder / "captions.json", {name: ["A mug and a bowl stand on the left."] for name in names})
     return folder
 
 
@@ -61,7 +64,7 @@ def seen_names(recorded: RecordedFrame, least: int = 400) -> list[str]:
 
 
 def write_tabletop(folder: Path, every: int, count: int) -> list[RecordedFrame]:
-    """Frames of the demo in the layout images/, depth/, camera.json, captions.json; each says what it shows."""
+    """Frames of the demo as images/, depth/, camera.json, captions.json; a caption says what shows."""
     frames = [frame for i, frame in enumerate(read_recording(TABLETOP)) if i % every == 0][:count]
     (folder / "images").mkdir(parents=True)
     (folder / "depth").mkdir()
@@ -76,3 +79,33 @@ def write_tabletop(folder: Path, every: int, count: int) -> list[RecordedFrame]:
     (folder / "camera.json").write_text(json.dumps({name: getattr(camera, name) for name in names}))
     coco(folder / "captions.json", captions)
     return frames
+
+
+class ThingEncoder:
+    """A plain CLIP of colours: a mug is red, a bowl green, a plate blue, and other words are like nothing."""
+
+    size, embedding_dim, logit_scale = 8, 4, 20.0
+
+    def __init__(self) -> None:
+        self.words = {"mug": 0, "bowl": 1, "plate": 2, "cup": 0}
+        self.encoded: list[str] = []
+
+    def encode_regions(self, pixels: torch.Tensor, region_masks: torch.Tensor | None = None) -> torch.Tensor:
+        assert region_masks is None, "a plain CLIP is not told where the mask is"
+        total = pixels.sum(dim=(2, 3))  # (N,3), the blanked background is 0
+        return F.normalize(F.pad(total - total.mean(dim=1, keepdim=True), (0, 1)), dim=1)
+
+    def encode_text(self, labels: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
+        self.encoded.extend(labels)
+        rows = torch.zeros(len(labels), 4)
+        for row, label in zip(rows, labels, strict=True):
+            if label in self.words:
+                row[:3] = -1 / 3
+                row[self.words[label]] = 2 / 3
+            else:
+                row[3] = 1.0
+        return F.normalize(rows, dim=1)
+
+
+def thing_segmenter(needs_depth: bool = False) -> OpenVocabularySegmenter:
+    return OpenVocabularySegmenter(Blobs(needs_depth), ThingEncoder(), SegmenterOptions(templates=("{}",)))

@@ -71,6 +71,7 @@ def _add_nouns(group: Any) -> None:
     group.add_argument("--keep-adjectives", action="store_true", help='"red mug" instead of "mug"')
     group.add_argument("--no-compounds", action="store_true", help='"pot" instead of "moka pot"')
     group.add_argument("--no-stop-words", action="store_true", help='keep "top", "photo", "group" …')
+    group.add_argument("--stop-words", type=Path, metavar="FILE", help="more of these, one per line")
     group.add_argument("--no-synonyms", action="store_true", help="no word stands for another")
     group.add_argument(
         "--synonyms", type=Path, metavar="FILE", help="{class: [word, …]} as .yaml, .json, .csv; comes first"

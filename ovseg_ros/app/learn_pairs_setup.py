@@ -53,10 +53,13 @@ def noun_options_of(options: argparse.Namespace) -> NounOptions:
         for name, words in SYNONYMS.items():
             if name not in spoken_for:
                 synonyms[name] = tuple(word for word in words if word not in spoken_for)
+    stop_words = frozenset() if options.no_stop_words else STOP_WORDS
+    if options.stop_words is not None:
+        stop_words |= frozenset(read_names(options.stop_words))
     return NounOptions(
         adjectives=options.keep_adjectives,
         compounds=not options.no_compounds,
-        stop_words=frozenset() if options.no_stop_words else STOP_WORDS,
+        stop_words=stop_words,
         phrases=PHRASES + (() if options.phrases is None else read_names(options.phrases)),
         synonyms=synonyms,
     )

@@ -11,6 +11,7 @@ import csv
 import functools
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from ovseg_ros.learn.noun_lists import COUNTED, INVARIANT, PHRASES, STOP_WORDS, 
 
 _TOKEN = re.compile(r"[a-z]+(?:['-][a-z]+)*|\d+|[.,;:!?()&]")
 _LONGEST_CAPTION = 2000  # characters; more is a document, and the tagger's time grows with it
+_LONGEST_WORD = 40
 _NOUNS = ("NN0", "NN1", "NN2", "NP0", "NN", "UNC")
 _BEFORE_NOUN = ("AT0", "DT0", "DPS", "CRD", "ORD", "AJ0", "AJC", "AJS")
 _PARTICIPLES = ("VVG", "VVN")
@@ -107,8 +109,9 @@ class NounFinder:
             >>> NounFinder().find("There are two moka pots and a red mug on top of the table.")
             ('moka pot', 'mug', 'table')
         """
-        text = caption[:_LONGEST_CAPTION].lower().replace("\u2019", "'")
-        words = [_without_genitive(word) for word in _TOKEN.findall(text)]
+        text = unicodedata.normalize("NFKD", caption[:_LONGEST_CAPTION]).lower().replace("\u2019", "'")
+        text = "".join(c for c in text if not unicodedata.combining(c))  # "café" is as good as "cafe"
+        words = [_without_genitive(word) for word in _TOKEN.findall(text) if len(word) <= _LONGEST_WORD]
         if not words:
             return ()
         found = []

@@ -1,0 +1,235 @@
+"""Images with captions: every form they come in, and what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bag_fixtures import STORE, compressed, image, write_bag
+from pair_fixtures import coco
+from segment_fixtures import picture
+
+from ovseg_ros.app.images import read_image
+from ovseg_ros.app.learn_pairs_sources import open_source
+from ovseg_ros.core.frame import Frame
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.learn.captions import CaptionedFiles, open_captions, safe_id
+
+SUFFIXES = (".png", ".jpg")
+
+
+def load(path: Path) -> Frame:
+    return Frame(read_image(path))
+
+
+def opened(folder: Path, captions: Path | None = None, **changes) -> CaptionedFiles:
+    return open_captions(folder, captions, load, suffixes=SUFFIXES, **changes)
+
+
+def said(source) -> dict[str, tuple[str, ...]]:
+    return {image.id: image.captions for image in source}
+
+
+def save_png(path: Path) -> Path:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture()).save(path)
+    return path
+
+
+def test_coco_captions(tmp_path: Path) -> None:
+    save_png(tmp_path / "a.png")
+    file = coco(tmp_path / "c.json", {"a.png": ["One mug.", "Two mugs."], "b.png": []})
+    source = opened(tmp_path, file)
+    assert said(source) == {"a": ("One mug.", "Two mugs."), "b": ()}
+    assert len(source) == 2
+    first = next(iter(source))
+    assert first.source == {"file": "a.png"}
+    assert np.array_equal(first.load().image_rgb, picture())
+    with pytest.raises(InvalidInputError, match=r"b\.png"):
+        list(source)[1].load()
+
+
+def test_captions_per_image(tmp_path: Path) -> None:
+    file = coco(tmp_path / "c.json", {"a.png": ["One.", "Two.", "Three."]})
+    assert said(opened(tmp_path, file, per_image=2)) == {"a": ("One.", "Two.")}
+
+
+def test_captions_of_images_that_are_not_listed_are_said(tmp_path: Path) -> None:
+    file = coco(tmp_path / "c.json", {"a.png": ["One."]})
+    content = json.loads(file.read_text())
+    content["annotations"].append({"image_id": 99, "caption": "Lost."})
+    content["images"].append({"id": 11, "file_name": "a.png"})
+    file.write_text(json.dumps(content))
+    source = opened(tmp_path, file)
+    assert said(source) == {"a": ("One.",)}
+    assert [remark.split()[0] for remark in source.remarks] == ["1", "1"]
+    assert "does not list" in source.remarks[0]
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"images": []}', '{"images": [{"id": 1}], "annotations": []}', "3", "\xff"]
+)
+def test_json_of_another_form_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "c.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(InvalidInputError, match=r"c\.json"):
+        opened(tmp_path, tmp_path / "c.json")
+
+
+def test_tables(tmp_path: Path) -> None:
+    (tmp_path / "captions.csv").write_text('image,caption\na.png,"A mug, red."\na.png,A bowl.\nb.png\n')
+    source = opened(tmp_path)
+    assert said(source) == {"a": ("A mug, red.", "A bowl.")}
+    assert source.remarks == ["1 rows of captions.csv have too few columns: left out"]
+    (tmp_path / "c.tsv").write_text("text\tfile_name\nA mug, red.\ta.png\n")
+    assert said(opened(tmp_path, tmp_path / "c.tsv")) == {"a": ("A mug, red.",)}
+    (tmp_path / "c.csv").write_text("a,b\n")
+    with pytest.raises(InvalidInputError, match="want a header"):
+        opened(tmp_path, tmp_path / "c.csv")
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    lines = [{"file_name": "a.png", "caption": "One."}, {"image": "b.png", "captions": ["Two.", "Three."]}]
+    text = "\n".join([*map(json.dumps, lines), "{", "[]", "", '{"caption": "no file"}'])
+    (tmp_path / "captions.jsonl").write_text(text)
+    source = opened(tmp_path)
+    assert said(source) == {"a": ("One.",), "b": ("Two.", "Three.")}
+    assert "3 lines" in source.remarks[0]
+
+
+def test_text_files_beside_images(tmp_path: Path) -> None:
+    save_png(tmp_path / "b" / "x.png")
+    save_png(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("A mug.\n\n  A bowl. \n")
+    (tmp_path / "b" / "x.txt").write_bytes(b"\xff\xfe\xff")
+    (tmp_path / "notes.txt").write_text("No image has this name.")
+    source = opened(tmp_path)
+    assert list(said(source).values()) == [("A mug.", "A bowl."), ()]
+    assert "UTF-8" in source.remarks[0]
+    (tmp_path / "a.txt").unlink()
+    with pytest.raises(InvalidInputError, match=r"want NAME\.txt"):
+        opened(tmp_path)
+
+
+def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="not there"):
+        opened(tmp_path / "none")
+    with pytest.raises(InvalidInputError, match="names none"):
+        opened(tmp_path)
+    with pytest.raises(InvalidInputError, match="want captions as"):
+        opened(tmp_path, tmp_path / "c.xml")
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        opened(tmp_path, tmp_path / "c.json")
+
+
+def test_images_outside_the_folder_are_not_read(tmp_path: Path) -> None:
+    save_png(tmp_path / "secret.png")
+    (tmp_path / "images").mkdir()
+    file = coco(tmp_path / "c.json", {"../secret.png": ["A mug."]})
+    with pytest.raises(InvalidInputError, match="want an image below"):
+        next(iter(opened(tmp_path / "images", file))).load()
+
+
+def test_ids_are_unique_and_safe(tmp_path: Path) -> None:
+    names = ["a.png", "a.jpg", "b/a.png", "b_a.png", "a b.png", "ä.png", "x.y.png", "n" * 300 + ".png"]
+    file = coco(tmp_path / "c.json", {name: ["A mug."] for name in names})
+    ids = [image.id for image in opened(tmp_path, file)]
+    assert len(set(ids)) == len(names)
+    assert ids[0] == "a"
+    assert all(len(name) < 140 and not set(name) & set("./ ") for name in ids)
+    assert safe_id("000000000139.jpg") == "000000000139"
+
+
+def test_the_description_tells_captions_apart(tmp_path: Path) -> None:
+    one = opened(tmp_path, coco(tmp_path / "c.json", {"a.png": ["A mug."]})).describe()
+    two = opened(tmp_path, coco(tmp_path / "c.json", {"a.png": ["A bowl."]})).describe()
+    assert one["images"] == two["images"] == 1
+    assert one["captions_sha256"] != two["captions_sha256"]
+
+
+def text(content: str):
+    return STORE.types["std_msgs/msg/String"](data=content)
+
+
+def recording(path: Path, *more) -> Path:
+    """Five images, half a second apart from 1 s on; captions at 1.2 s and 2.2 s."""
+    messages = [("/camera/image", 1 + i / 2, image(picture(), "rgb8", 1 + i / 2)) for i in range(5)]
+    spoken = [("/caption", 1.2, text("A mug.")), ("/caption", 2.2, text(" A bowl. ")), *more]
+    return write_bag(path, sorted([*messages, *spoken], key=lambda message: message[1]))
+
+
+class Options:
+    captions = captions_per_image = depth = intrinsics = None
+    image_topic = depth_topic = camera_info_topic = caption_topic = None
+    every = 1
+
+    def __init__(self, images: Path, **changes) -> None:
+        self.images = images
+        vars(self).update(changes)
+
+
+def test_recordings(tmp_path: Path) -> None:
+    bag = recording(tmp_path / "bag")
+    source = open_source(Options(bag), needs_depth=False)
+    assert list(said(source).values()) == [(), ("A mug.",), ("A mug.",), ("A bowl.",), ("A bowl.",)]
+    first = next(iter(source))
+    assert first.id == "bag-000000"
+    assert np.array_equal(first.load().image_rgb, picture())
+    assert first.source == {"recording": "bag", "index": 0, "stamp_ns": 1_000_000_000}
+    assert len(source) == 5
+    assert source.describe()["caption_topic"] == "/caption"
+    second = open_source(Options(bag, every=2), needs_depth=False)
+    assert list(said(second).values()) == [(), ("A mug.",), ("A bowl.",)]
+    assert len(second) == 3
+
+
+def test_the_caption_topic_must_be_clear(tmp_path: Path) -> None:
+    bag = recording(tmp_path / "bag", ("/my/caption_text", 1.6, text("A plate.")))
+    with pytest.raises(InvalidInputError, match="/caption, /my/caption_text"):
+        open_source(Options(bag), needs_depth=False)
+    source = open_source(Options(bag, caption_topic="/my/caption_text"), needs_depth=False)
+    assert said(source)["bag-000004"] == ("A plate.",)
+    with pytest.raises(InvalidInputError, match="got /none"):
+        open_source(Options(bag, caption_topic="/none"), needs_depth=False)
+    with pytest.raises(InvalidInputError, match="--caption-topic"):
+        open_source(Options(bag, captions=tmp_path / "c.json"), needs_depth=False)
+    with pytest.raises(InvalidInputError, match="no such topic"):
+        open_source(Options(bag, caption_topic="/caption"), needs_depth=True)
+
+
+def test_a_damaged_recording_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.mcap").write_bytes(compressed(picture()).data.tobytes())
+    with pytest.raises(InvalidInputError, match=r"x\.mcap"):
+        open_source(Options(tmp_path / "x.mcap"), needs_depth=False)
+
+
+def test_depth_lies_beside_the_images(tmp_path: Path) -> None:
+    import cv2
+
+    for split in ("images", "depth"):
+        (tmp_path / split / "training").mkdir(parents=True)
+    save_png(tmp_path / "images" / "training" / "a.png")
+    cv2.imwrite(str(tmp_path / "depth" / "training" / "a.png"), np.full((60, 80), 1500, np.uint16))
+    file = coco(tmp_path / "captions_training.json", {"a.png": ["A mug."]})
+    options = Options(tmp_path / "images" / "training", captions=file)
+    with pytest.raises(InvalidInputError, match="need depth"):
+        open_source(options, needs_depth=True)
+    camera = {"fx": 70.0, "fy": 70.0, "cx": 39.5, "cy": 29.5, "width": 80, "height": 60}
+    (tmp_path / "camera.json").write_text(json.dumps(camera))
+    frame = next(iter(open_source(options, needs_depth=True))).load()
+    assert frame.depth_m is not None
+    assert frame.depth_m.max() == np.float32(1.5)
+    assert frame.intrinsics is not None
+    assert frame.intrinsics.fx == 70.0
+    assert next(iter(open_source(options, needs_depth=False))).load().depth_m is None
+    cv2.imwrite(str(tmp_path / "depth" / "training" / "a.png"), np.full((6, 8), 1500, np.uint16))
+    with pytest.raises(InvalidInputError, match="registered"):
+        next(iter(open_source(options, needs_depth=True))).load()
+    (tmp_path / "camera.json").write_text("{}")
+    with pytest.raises(InvalidInputError, match=r"camera\.json"):
+        open_source(options, needs_depth=True)
+    with pytest.raises(InvalidInputError, match="want --depth"):
+        open_source(Options(options.images, captions=file, depth=tmp_path / "no"), needs_depth=True)
