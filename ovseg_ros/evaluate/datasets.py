@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.annotation_files import IGNORE, Decoder, lookup, read_depth_mm, read_rgb, read_values
+from ovseg_ros.evaluate.annotation_files import IGNORE, Decoder, read_depth_mm, read_rgb, read_values
+from ovseg_ros.evaluate.benchmark_layouts import shifted
 from ovseg_ros.evaluate.benchmarks import BENCHMARKS, Benchmark
 from ovseg_ros.evaluate.class_names import ClassList, read_class_file
 from ovseg_ros.evaluate.layouts import Item, Layout
@@ -57,7 +58,7 @@ class SegmentationDataset:
         depth: folder of depth images (16 bit, millimetres), None without depth.
         intrinsics: of all pictures, None when unknown.
         instances: folder of instance images, None without them.
-        layout: title of the folder layout that was found.
+        layout: name of the folder layout that was found.
         ignore_index: the value that no score counts.
     """
 
@@ -141,7 +142,12 @@ class SegmentationDataset:
 
 
 def open_dataset(
-    kind: str, folder: Path, split: str = "validation", *, classes: Path | None = None
+    kind: str,
+    folder: Path,
+    split: str = "validation",
+    *,
+    classes: Path | None = None,
+    layout: str | None = None,
 ) -> SegmentationDataset:
     """Opens one split of a data set; pictures are read later, one at a time.
 
@@ -150,6 +156,7 @@ def open_dataset(
         folder: the data set's own folder, as docs/datasets.md draws it.
         split: "validation" or "training".
         classes: a file of names to use instead of the kind's, one class a line, as many as it has.
+        layout: name of the layout it lies in; None finds out.
 
     Raises:
         InvalidInputError: an unknown kind, no such folder, no layout of this kind in it, an empty split, or
@@ -163,30 +170,43 @@ def open_dataset(
     if kind == FOLDER:
         return _open_folder(folder, split, classes)
     benchmark = BENCHMARKS[kind]
-    layout = find_layout(benchmark, folder, split)
+    found = find_layout(benchmark, folder, split, layout)
     return SegmentationDataset(
         name=kind,
         classes=_class_list(classes, benchmark.classes()),
         unseen=(),
-        items=tuple(layout.items(folder, split)),
-        decode=layout.decode,
-        layout=layout.title,
+        items=tuple(found.items(folder, split)),
+        decode=found.decode,
+        layout=found.name,
     )
 
 
-def find_layout(benchmark: Benchmark, folder: Path, split: str) -> Layout:
-    """The first of a benchmark's layouts that the folder has.
+def find_layout(benchmark: Benchmark, folder: Path, split: str, name: str | None = None) -> Layout:
+    """The named one of a benchmark's layouts, or the first that the folder has.
 
     Raises:
-        InvalidInputError: it has none of them, or no such split.
+        InvalidInputError: it has none of them, or only some that look alike and must be asked for by name; no
+            such layout, no such split.
     """
     layouts = benchmark.layouts(folder)
-    for layout in layouts:
-        if layout.is_in(folder, split):
+    if name is not None and name not in [layout.name for layout in layouts]:
+        raise InvalidInputError(
+            f"want a layout of {', '.join(layout.name for layout in layouts)}, got {name!r}"
+        )
+    asked = [layout for layout in layouts if name in (None, layout.name) and split in layout.splits]
+    if not asked:
+        splits = dict.fromkeys(s for one in layouts if name in (None, one.name) for s in one.splits)
+        raise InvalidInputError(f"want a split of {', '.join(splits)}, got {split!r}")
+    there = [layout for layout in asked if layout.is_in(folder, split)]
+    for layout in there:
+        if layout.automatic or name is not None:
             return layout
-    if not any(split in layout.splits for layout in layouts):
-        raise InvalidInputError(f"want a split of {', '.join(layouts[0].splits)}, got {split!r}")
-    nearest = min((one for one in layouts if split in one.splits), key=lambda o: len(o.absent(folder, split)))
+    if there:
+        raise InvalidInputError(
+            f"{folder} holds {benchmark.kind} in folders that two scripts fill with different numbers: "
+            f"say which with --layout {' or '.join(layout.name for layout in there)}"
+        )
+    nearest = min(asked, key=lambda one: len(one.absent(folder, split)))
     raise InvalidInputError(
         f"{folder} holds no {benchmark.kind}: nearest is the layout of {nearest.title!r}, which lacks "
         f"{', '.join(nearest.absent(folder, split))}; `ovseg evaluate check {benchmark.kind} {folder}` says "
@@ -196,8 +216,7 @@ def find_layout(benchmark: Benchmark, folder: Path, split: str) -> Layout:
 
 def folder_layout(count: int) -> Layout:
     """The layout of the kind `folder`, with `count` classes: 0 is ignored, k is class k."""
-    meaning = {0: IGNORE} | {k: k - 1 for k in range(1, count + 1)}
-    return Layout("data set of one's own", "images/{split}", "annotations/{split}", lookup(meaning))
+    return Layout("folder", "data set of one's own", "images/{split}", "annotations/{split}", shifted(count))
 
 
 def _open_folder(folder: Path, split: str, classes: Path | None) -> SegmentationDataset:
@@ -225,7 +244,7 @@ def _open_folder(folder: Path, split: str, classes: Path | None) -> Segmentation
         depth=depth if depth.is_dir() else None,
         intrinsics=_read_camera(folder / "camera.json"),
         instances=instances if instances.is_dir() else None,
-        layout=layout.title,
+        layout=layout.name,
     )
 
 

@@ -11,6 +11,8 @@ from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.annotation_files import Decoder
 
 PICTURES = (".jpg", ".jpeg", ".png")
+DERIVED = ("_labelTrainIds", "_instanceTrainIds")
+"""What MMSegmentation's scripts write beside the label images of the distribution."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Layout:
     """One way a data set lies on the disk. Paths are below its folder; `{split}` stands for the split.
 
     Attributes:
+        name: what the command line calls it.
         title: where this layout comes from, for people.
         images: folder of the pictures.
         annotations: folder of the label images.
@@ -37,8 +40,11 @@ class Layout:
         listing: file with one name per line, None where every label image in the folder belongs.
         nested: whether there are folders below.
         needs: further files without which values have no meaning.
+        root: what its folder is usually called, "" as the benchmark's.
+        automatic: False where another layout looks the same and means something else: it must be asked for.
     """
 
+    name: str
     title: str
     images: str
     annotations: str
@@ -51,6 +57,8 @@ class Layout:
     listing: str | None = None
     nested: bool = False
     needs: tuple[str, ...] = ()
+    automatic: bool = True
+    root: str = ""
 
     def path(self, folder: Path, part: str, split: str) -> Path:
         """`part` of this layout below `folder`, for a split.
@@ -98,18 +106,17 @@ class Layout:
         ]
 
     def unlabelled(self, folder: Path, split: str) -> list[str]:
-        """Pictures without a label image, where each should have one."""
-        if self.listing is not None:
+        """Pictures without a label image, where each should have one and lies apart from them."""
+        if self.listing is not None or self.images == self.annotations:
             return []
         found = set(self._found(self.path(folder, self.annotations, split)))
         pictures = _pictures(self.path(folder, self.images, split), self.nested)
-        return sorted(
-            name for name in pictures if name not in found and not (self.tail and name.endswith(self.tail))
-        )
+        return sorted(name for name in pictures if name not in found)
 
     def _found(self, annotations: Path) -> list[str]:
         end = self.tail + self.suffix
-        return sorted(file[: -len(end)] for file in _files(annotations, self.nested) if file.endswith(end))
+        stems = (file[: -len(end)] for file in _files(annotations, self.nested) if file.endswith(end))
+        return sorted(stem for stem in stems if self.tail or not stem.endswith(DERIVED))
 
     @staticmethod
     def _listed(listing: Path) -> list[str]:

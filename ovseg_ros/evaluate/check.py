@@ -1,0 +1,189 @@
+"""What a data set's folder lacks, said precisely, with the tree that is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.benchmarks import BENCHMARKS
+from ovseg_ros.evaluate.datasets import FOLDER, SegmentationDataset, find_layout, folder_layout, open_dataset
+from ovseg_ros.evaluate.layouts import Layout
+from ovseg_ros.evaluate.run import Progress
+
+READ = 10
+"""So many pictures are read, spread over the split, unless all are asked for."""
+
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found in a folder.
+
+    Attributes:
+        found: remarks, one a line.
+        problems: what has to be put right, one a line; none: it can be measured.
+    """
+
+    found: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing has to be put right."""
+        return not self.problems
+
+
+def check_dataset(
+    kind: str,
+    folder: Path,
+    split: str = "validation",
+    *,
+    layout: str | None = None,
+    read_all: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Report:
+    """Looks for every file of a split, and reads some of them or all.
+
+    Raises:
+        InvalidInputError: an unknown kind.
+    """
+    try:
+        dataset = open_dataset(kind, folder, split, layout=layout)
+    except InvalidInputError as error:
+        if kind != FOLDER and kind not in BENCHMARKS:
+            raise
+        return Report((), (str(error), *_absent(kind, Path(folder), split)))
+    found = [f"{len(dataset)} pictures, {len(dataset.class_names)} classes, layout {dataset.layout}"]
+    problems = _files(dataset)
+    if kind != FOLDER:
+        whole = BENCHMARKS[kind].pictures.get(split, ())
+        if whole and len(dataset) not in whole:
+            found.append(
+                f"the whole split has {whole[0]} pictures: figures will not compare with published ones"
+            )
+    unlabelled = _layout_of(kind, Path(folder), split, dataset).unlabelled(Path(folder), split)
+    if unlabelled:
+        found.append(f"{len(unlabelled)} pictures have no label image and are left out: {_some(unlabelled)}")
+    if dataset.unseen:
+        found.append(f"{len(dataset.unseen)} classes are held out: {_some(dataset.unseen)}")
+    for name, what in (("depth", dataset.depth), ("instances", dataset.instances)):
+        if what is not None:
+            found.append(f"with {name}")
+    problems += _contents(dataset, read_all, found, progress)
+    return Report(tuple(found), tuple(problems))
+
+
+def expected_trees(kind: str) -> str:
+    """The trees that a kind may lie in, drawn for people.
+
+    Raises:
+        InvalidInputError: an unknown kind.
+    """
+    if kind == FOLDER:
+        return "\n".join(
+            [
+                "DIR/",
+                "  classes.txt                     one class a line: its name, then synonyms behind commas",
+                "  unseen.txt                      names of held-out classes (optional)",
+                "  images/SPLIT/NAME.jpg           or .png; SPLIT is training or validation",
+                "  annotations/SPLIT/NAME.png      8 or 16 bit: 0 ignored, k is line k of classes.txt",
+                "  depth/SPLIT/NAME.png            16 bit, millimetres (optional)",
+                "  instances/SPLIT/NAME.png        16 bit, object numbers, 0 for none (optional)",
+                "  camera.json                     fx, fy, cx, cy, width, height (optional)",
+            ]
+        )
+    if kind not in BENCHMARKS:
+        raise InvalidInputError(f"want a kind of {', '.join((*BENCHMARKS, FOLDER))}, got {kind!r}")
+    benchmark = BENCHMARKS[kind]
+    parts = [f"{benchmark.title}; {benchmark.source}"]
+    for layout in benchmark.layouts(Path()):
+        asked = "" if layout.automatic else f" (asked for with --layout {layout.name})"
+        parts.append(f"layout {layout.name}: {layout.title}{asked}")
+        parts.append(f"  {layout.root or benchmark.root}/")
+        parts += [f"    {line}" for line in _tree(layout)]
+    return "\n".join(parts)
+
+
+def _tree(layout: Layout) -> list[str]:
+    split = " or ".join(layout.splits.values())
+    name = "…/NAME" if layout.nested else "NAME"
+    lines = [
+        f"{layout.images}/{name}.jpg".replace("{split}", "SPLIT"),
+        f"{layout.annotations}/{name}{layout.tail}{layout.suffix}".replace("{split}", "SPLIT"),
+        *(part.replace("{split}", "SPLIT") for part in (layout.listing, *layout.needs) if part is not None),
+    ]
+    lines[0] += f"    SPLIT is {split}" if any("SPLIT" in line for line in lines) else ""
+    return lines
+
+
+def _absent(kind: str, folder: Path, split: str) -> list[str]:
+    """Per layout what of it is not there."""
+    if not folder.is_dir():
+        return []
+    if kind == FOLDER:
+        missing = [] if (folder / "classes.txt").is_file() else ["classes.txt"]
+        missing += folder_layout(1).absent(folder, split) if split in folder_layout(1).splits else []
+        return [f"not there: {', '.join(missing)}"] if missing else []
+    layouts = [one for one in BENCHMARKS[kind].layouts(folder) if split in one.splits]
+    return [
+        f"layout {one.name} ({one.title}) lacks {', '.join(absent)}"
+        for one in layouts
+        if (absent := one.absent(folder, split))
+    ]
+
+
+def _layout_of(kind: str, folder: Path, split: str, dataset: SegmentationDataset) -> Layout:
+    if kind == FOLDER:
+        return folder_layout(len(dataset.class_names))
+    return find_layout(BENCHMARKS[kind], folder, split, dataset.layout)
+
+
+def _files(dataset: SegmentationDataset) -> list[str]:
+    """Which files are not there."""
+    parts = [
+        ("picture", [item.image for item in dataset.items]),
+        ("label image", [item.annotation for item in dataset.items]),
+    ]
+    for what, folder in (("depth image", dataset.depth), ("instance image", dataset.instances)):
+        if folder is not None:
+            parts.append((what, [folder / f"{item.name}.png" for item in dataset.items]))
+    problems = []
+    for what, paths in parts:
+        missing = [str(path) for path in paths if not path.is_file()]
+        if missing:
+            problems.append(f"{len(missing)} of {len(paths)} {what}s are not there: {_some(missing)}")
+    return problems
+
+
+def _contents(
+    dataset: SegmentationDataset, read_all: bool, found: list[str], progress: Progress
+) -> list[str]:
+    """What is wrong inside the files that were read."""
+    there = [i for i, item in enumerate(dataset.items) if item.image.is_file() and item.annotation.is_file()]
+    step = 1 if read_all else max(len(there) / READ, 1)
+    chosen = [there[int(i * step)] for i in range(int(len(there) / step))] if there else []
+    problems: list[str] = []
+    counted = 0
+    for done, index in enumerate(chosen, 1):
+        try:
+            sample = dataset.load(index)
+            counted += int((sample.truth != dataset.ignore_index).sum())
+        except InvalidInputError as error:
+            problems.append(str(error))
+        progress(done, len(chosen))
+    found.append(f"read {len(chosen)} of them{'' if read_all else ', --all reads every one'}")
+    if chosen and counted == 0 and not problems:
+        problems.append(
+            "every pixel of the label images that were read is ignored: there is nothing to score"
+        )
+    if len(problems) > _LISTED:
+        return [*problems[:_LISTED], f"and {len(problems) - _LISTED} more pictures"]
+    return problems
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

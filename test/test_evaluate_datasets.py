@@ -1,0 +1,435 @@
+"""Every data set in every layout, from tiny trees; and what is said of folders that lack something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluate_trees import quarters, values, write_folder, write_image
+from PIL import Image
+
+from ovseg_ros.core.frame import CameraIntrinsics
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.annotation_files import IGNORE, lookup, read_values
+from ovseg_ros.evaluate.benchmarks import BENCHMARKS
+from ovseg_ros.evaluate.check import check_dataset, expected_trees
+from ovseg_ros.evaluate.class_names import CLASS_LISTS, read_class_file, shipped
+from ovseg_ros.evaluate.datasets import KINDS, open_dataset
+from ovseg_ros.evaluate.run import score_each
+
+COUNTS = {
+    "ade20k-150": 150,
+    "ade20k-full-847": 847,
+    "pascal-context-59": 59,
+    "pascal-context-459": 459,
+    "voc-20": 20,
+    "voc-21": 21,
+    "coco-stuff-171": 171,
+}
+
+# kind, layout, picture, label image, list of names, four numbers in the label image, the class of each
+CASES = [
+    ("ade20k-150", "as-distributed", "images/validation", "annotations/validation/N.png", None,
+     (0, 1, 13, 150), (None, "wall", "person", "flag")),
+    ("ade20k-full-847", "maskformer", "images_detectron2/validation",
+     "annotations_detectron2/validation/N.tif", None, (65535, 0, 300, 846), (None, "wall", "altar", "adding machine")),
+    ("pascal-context-59", "fc-clip", "images/validation", "annotations_ctx59/validation/N.png", None,
+     (255, 0, 49, 58), (None, "aeroplane", "table", "wood")),
+    ("pascal-context-59", "mmsegmentation", "JPEGImages", "SegmentationClassContext/N.png",
+     "ImageSets/SegmentationContext/val.txt", (0, 1, 50, 59), (None, "aeroplane", "table", "wood")),
+    ("pascal-context-59", "cat-seg", "JPEGImages", "annotations_detectron2/pc59_val/N.png", None,
+     (255, 0, 49, 58), (None, "aeroplane", "table", "wood")),
+    ("pascal-context-59", "ovseg", "JPEGImages", "annotations_detectron2/pc59_val/N.png", None,
+     (255, 0, 1, 2), (None, "table", "aeroplane", "tv monitor")),
+    ("pascal-context-459", "ovseg", "JPEGImages", "annotations_detectron2/pc459_val/N.tif", None,
+     (65535, 0, 430, 458), (None, "accordion", "unknown", "wool")),
+    ("pascal-context-459", "fc-clip", "images/validation", "annotations_ctx459/validation/N.tif", None,
+     (65535, 0, 430, 458), (None, "accordion", "unknown", "wool")),
+    ("voc-20", "as-distributed", "JPEGImages", "SegmentationClass/N.png", "ImageSets/Segmentation/val.txt",
+     (0, 255, 1, 20), (None, None, "aeroplane", "tv monitor")),
+    ("voc-21", "as-distributed", "JPEGImages", "SegmentationClass/N.png", "ImageSets/Segmentation/val.txt",
+     (0, 255, 1, 20), ("background", None, "aeroplane", "tv monitor")),
+    ("voc-20", "fc-clip", "images/validation", "annotations_pascal20/validation/N.png", None,
+     (255, 255, 0, 19), (None, None, "aeroplane", "tv monitor")),
+    ("voc-21", "fc-clip", "images/validation", "annotations_pascal21/validation/N.png", None,
+     (0, 255, 1, 20), ("background", None, "aeroplane", "tv monitor")),
+    ("voc-20", "ovseg", "JPEGImages", "annotations_detectron2/val/N.png", None,
+     (255, 255, 0, 19), (None, None, "aeroplane", "tv monitor")),
+    ("coco-stuff-171", "as-distributed", "val2017", "stuffthingmaps/val2017/N.png", None,
+     (255, 11, 12, 181), (None, None, "stop sign", "wood")),
+    ("coco-stuff-171", "cat-seg-raw", "images/val2017", "annotations/val2017/N.png", None,
+     (255, 0, 90, 91), (None, "person", None, "banner")),
+    ("coco-stuff-171", "ovseg", "val2017", "stuffthingmaps_detectron2/val2017/N.png", None,
+     (255, 0, 11, 170), (None, "person", "stop sign", "wood")),
+    ("coco-stuff-171", "cat-seg", "images/val2017", "annotations_detectron2/val2017/N.png", None,
+     (255, 0, 11, 170), (None, "person", "stop sign", "wood")),
+]  # fmt: skip
+IDS = [f"{case[0]}-{case[1]}" for case in CASES]
+
+
+def plant(folder: Path, case, names=("a", "b")) -> Path:
+    """Two pictures, the second with its quarters the other way round."""
+    _, layout, images, annotations, listing, numbers, _ = case
+    for i, name in enumerate(names):
+        write_image(folder / images / f"{name}.jpg", quarters(("red", "green", "blue", "")))
+        dtype = np.uint16 if annotations.endswith(".tif") else np.uint8
+        label = values(numbers if i == 0 else numbers[::-1], dtype=dtype)
+        path = folder / annotations.replace("N", name)
+        if annotations.startswith("SegmentationClass/"):  # VOC's are palette images
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image = Image.fromarray(label, mode="P")
+            image.putpalette([7 * i % 256 for i in range(768)])
+            image.save(path)
+        else:
+            write_image(path, label)
+    if listing is not None:
+        (folder / listing).parent.mkdir(parents=True, exist_ok=True)
+        (folder / listing).write_text("".join(f"{name}\n" for name in names))
+    if layout == "ovseg" and "pc59" in annotations:
+        (folder / "59_labels.txt").write_text("397: diningtable\n2: aeroplane\n427: tvmonitor\n")
+    return folder
+
+
+def asked_layout(case) -> str | None:
+    return case[1] if "pc59" in case[3] else None
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_each_layout_gives_the_classes_that_were_planted(case, tmp_path: Path) -> None:
+    dataset = open_dataset(case[0], plant(tmp_path, case), layout=asked_layout(case))
+    assert (dataset.layout, len(dataset), len(dataset.class_names)) == (case[1], 2, COUNTS[case[0]])
+    expected = [IGNORE if name is None else dataset.class_names.index(name) for name in case[-1]]
+    first, second = dataset
+    assert (first.name, second.name) == ("a", "b")
+    assert np.array_equal(first.truth, values(expected, dtype=np.uint16))
+    assert np.array_equal(second.truth, values(expected[::-1], dtype=np.uint16))
+    assert first.frame.size_hw == (16, 16)
+    assert check_dataset(case[0], tmp_path, layout=asked_layout(case)).ok
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_scores_worked_by_hand_in_each_layout(case, tmp_path: Path) -> None:
+    """Everything is called the last planted class L, which fills one quarter of each picture.
+
+    With C quarters counted per picture: IoU of L is 1/C, of the other classes 0; accuracy is 1/C.
+    """
+    dataset = open_dataset(case[0], plant(tmp_path, case), layout=asked_layout(case))
+    named = [name for name in case[-1] if name is not None]
+    last = dataset.class_names.index(named[-1])
+    result = score_each(dataset, lambda sample: {"": np.full((16, 16), last)}, ("",))[""]
+    count = len(named)
+    assert result.pixel_accuracy == pytest.approx(1 / count)
+    assert result.miou == pytest.approx(1 / count / count)
+    assert result.fwiou == pytest.approx(1 / count / count)
+    assert result.per_class[last].iou == pytest.approx(1 / count)
+
+
+def test_ade20k_full_as_distributed(tmp_path: Path) -> None:
+    """Red // 10 · 256 + green is the number; blue tells instances apart."""
+    folder = tmp_path / "images/ADE/validation/urban/street"
+    classes = shipped("ade20k_full_847", 847)
+    numbers = {
+        name: classes.codes[classes.names.index(name)] for name in ("wall", "armchair", "adding machine")
+    }
+    assert (numbers["wall"], numbers["armchair"], numbers["adding machine"]) == (2978, 57, 3148)
+    label = np.zeros((16, 16, 3), np.uint8)
+    for i, number in enumerate((0, 2978, 57, 3148)):
+        rows, columns = slice(i // 2 * 8, i // 2 * 8 + 8), slice(i % 2 * 8, i % 2 * 8 + 8)
+        label[rows, columns] = (number // 256 * 10, number % 256, 10 * i)
+    write_image(folder / "ADE_val_1.jpg", quarters(("red",) * 4))
+    write_image(folder / "ADE_val_1_seg.png", label)
+    write_image(folder / "ADE_val_1_parts_1.png", label)
+    write_image(folder / "ADE_val_1" / "instance_000_ADE_val_1.png", label)
+    dataset = open_dataset("ade20k-full-847", tmp_path)
+    (sample,) = dataset
+    expected = [IGNORE, *(classes.names.index(name) for name in ("wall", "armchair", "adding machine"))]
+    assert np.array_equal(sample.truth, values(expected, dtype=np.uint16))
+    assert sample.name == "urban/street/ADE_val_1"
+    report = check_dataset("ade20k-full-847", tmp_path)
+    assert report.ok
+    assert not any("no label image" in line for line in report.found)
+
+
+@pytest.mark.parametrize("listing", ["pascalcontext_val.txt", "ImageSets/Main/val.txt"])
+@pytest.mark.parametrize("kind", ["pascal-context-59", "pascal-context-459"])
+def test_pascal_context_as_distributed(kind: str, listing: str, tmp_path: Path) -> None:
+    """LabelMap numbers the 459; those outside the 59 are ignored there, and 0 everywhere."""
+    scipy_io = pytest.importorskip("scipy.io")
+    write_image(tmp_path / "JPEGImages/2008_1.jpg", quarters(("red",) * 4))
+    (tmp_path / "trainval").mkdir()
+    scipy_io.savemat(
+        tmp_path / "trainval/2008_1.mat", {"LabelMap": values((0, 2, 397, 459), dtype=np.uint16)}
+    )
+    (tmp_path / listing).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / listing).write_text("2008_1\n")
+    dataset = open_dataset(kind, tmp_path)
+    names = dataset.class_names
+    wool = IGNORE if kind.endswith("59") and not kind.endswith("459") else names.index("wool")
+    expected = [IGNORE, names.index("aeroplane"), names.index("table"), wool]
+    (sample,) = dataset
+    assert np.array_equal(sample.truth, values(expected, dtype=np.uint16))
+
+
+def test_folders_that_two_scripts_fill_differently_must_be_named(tmp_path: Path) -> None:
+    case = next(one for one in CASES if one[1] == "ovseg" and one[0] == "pascal-context-59")
+    plant(tmp_path, case)
+    with pytest.raises(InvalidInputError, match="--layout ovseg or cat-seg"):
+        open_dataset("pascal-context-59", tmp_path)
+    report = check_dataset("pascal-context-59", tmp_path)
+    assert not report.ok
+    ours = open_dataset("pascal-context-59", tmp_path, layout="cat-seg")
+    theirs = open_dataset("pascal-context-59", tmp_path, layout="ovseg")
+    assert (ours.load(0).truth != theirs.load(0).truth).any()
+
+
+def test_derived_files_of_mmsegmentation_are_no_pictures_of_their_own(tmp_path: Path) -> None:
+    case = next(one for one in CASES if one[1] == "cat-seg-raw")
+    plant(tmp_path, case)
+    write_image(tmp_path / "annotations/val2017/a_labelTrainIds.png", values((0, 0, 0, 0)))
+    assert len(open_dataset("coco-stuff-171", tmp_path)) == 2
+
+
+@pytest.mark.parametrize("kind", sorted(COUNTS))
+def test_class_lists_hold_as_many_names_as_the_benchmark(kind: str) -> None:
+    classes = BENCHMARKS[kind].classes()
+    assert len(classes) == COUNTS[kind]
+    assert len(set(classes.names)) == COUNTS[kind]
+    for names in classes.synonyms:
+        assert all(name == name.strip() and "_" not in name and name for name in names)
+    if classes.codes:
+        assert len(set(classes.codes)) == COUNTS[kind]
+    assert set(COUNTS) | {"folder"} == set(KINDS)
+
+
+def test_shipped_lists_are_listed_with_their_sources() -> None:
+    text = (CLASS_LISTS / "README.md").read_text()
+    for path in CLASS_LISTS.glob("*.txt"):
+        assert f"`{path.name}` | {path.stem.rsplit('_', 1)[1]} |" in text, path.name
+    with pytest.raises(InvalidInputError, match=r"want 21 classes in voc_20\.txt, got 20"):
+        shipped("voc_20", 21)
+
+
+def test_known_places_in_the_lists() -> None:
+    ade = shipped("ade20k_150", 150).names
+    assert [ade[i] for i in (0, 12, 20, 149)] == ["wall", "person", "car", "flag"]
+    coco = shipped("coco_stuff_171", 171)
+    assert [(coco.names[i], coco.codes[i]) for i in (0, 11, 79, 80, 170)] == [
+        ("person", 0), ("stop sign", 12), ("toothbrush", 89), ("banner", 91), ("wood", 181),
+    ]  # fmt: skip
+    context, large = shipped("pascal_context_59", 59), shipped("pascal_context_459", 459)
+    for name, code in zip(context.names, context.codes, strict=True):
+        assert large.names[code - 1] == name
+    full = shipped("ade20k_full_847", 847).names
+    assert {"bag", "traveling bag", "handbag", "pot", "flowerpot"} <= set(full)
+
+
+class TestFolder:
+    """The kind of a data set of one's own."""
+
+    def test_everything_it_may_hold(self, tmp_path: Path) -> None:
+        folder = write_folder(
+            tmp_path,
+            {"x": (("red", "", "", ""), (1, 0, 2, 44))},
+            [f"c{i}, d{i}" for i in range(60)],
+            unseen=["c3"],
+        )
+        write_image(folder / "depth/validation/x.png", values((1000, 0, 2500, 1), dtype=np.uint16))
+        write_image(folder / "instances/validation/x.png", values((1, 0, 300, 2), dtype=np.uint16))
+        (folder / "camera.json").write_text(
+            '{"fx": 70, "fy": 71, "cx": 8, "cy": 8, "width": 16, "height": 16}'
+        )
+        dataset = open_dataset("folder", folder)
+        (sample,) = dataset
+        assert dataset.class_names[2] == "c2"
+        assert dataset.classes.synonyms[2] == ("c2", "d2")
+        assert dataset.unseen == ("c3",)
+        assert np.array_equal(sample.truth, values((0, IGNORE, 1, 43), dtype=np.uint16))
+        assert np.unique(sample.frame.depth_m).tolist() == pytest.approx([0, 0.001, 1, 2.5])
+        assert sample.frame.intrinsics == CameraIntrinsics(70, 71, 8, 8, 16, 16)
+        assert np.unique(sample.instances).tolist() == [0, 1, 2, 300]
+        report = check_dataset("folder", folder)
+        assert report.ok
+        assert any("1 classes are held out: c3" in line for line in report.found)
+        assert {"with depth", "with instances"} <= set(report.found)
+
+    def test_other_names_for_the_same_classes(self, tmp_path: Path) -> None:
+        folder = write_folder(tmp_path / "d", {"x": (("red",) * 4, (1, 1, 1, 1))}, unseen=["blue"])
+        (tmp_path / "names.txt").write_text("rouge\nvert\nbleu\n")
+        dataset = open_dataset("folder", folder, classes=tmp_path / "names.txt")
+        assert dataset.class_names == ("rouge", "vert", "bleu")
+        assert dataset.unseen == ("bleu",)
+        (tmp_path / "names.txt").write_text("rouge\n")
+        with pytest.raises(InvalidInputError, match=r"want 3 classes in .*, got 1"):
+            open_dataset("folder", folder, classes=tmp_path / "names.txt")
+
+    def test_the_hash_knows_the_list(self, tmp_path: Path) -> None:
+        folder = write_folder(tmp_path, dict.fromkeys("ab", (("red",) * 4, (1, 1, 1, 1))))
+        dataset = open_dataset("folder", folder)
+        before = dataset.sha256()
+        assert before == open_dataset("folder", folder).sha256()
+        assert before != dataset.take(slice(1)).sha256()
+        write_image(folder / "annotations/validation/a.png", values((1, 2, 3, 1)))
+        assert before != open_dataset("folder", folder).sha256()
+        with pytest.raises(InvalidInputError, match="got none"):
+            dataset.take(slice(0))
+
+
+class TestBadInput:
+    """Every refusal names the file and what was wanted."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        return write_folder(tmp_path, dict.fromkeys("abc", (("red",) * 4, (1, 2, 3, 0))))
+
+    def test_a_picture_and_a_label_image_that_are_not_there(self, folder: Path) -> None:
+        (folder / "images/validation/a.png").unlink()
+        (folder / "annotations/validation/b.png").unlink()
+        dataset = open_dataset("folder", folder)
+        assert [item.name for item in dataset.items] == ["a", "c"]
+        with pytest.raises(InvalidInputError, match=r"a\.jpg is not there"):
+            dataset.load(0)
+        report = check_dataset("folder", folder)
+        assert len(report.problems) == 1
+        assert "1 of 2 pictures are not there" in report.problems[0]
+        assert any("1 pictures have no label image and are left out: b" in line for line in report.found)
+
+    def test_sizes_that_differ(self, folder: Path) -> None:
+        write_image(folder / "annotations/validation/b.png", values((1, 2, 3, 0), side=8))
+        with pytest.raises(InvalidInputError, match=r"b\.png is 8x8, its picture 16x16"):
+            open_dataset("folder", folder).load(1)
+        assert "8x8" in check_dataset("folder", folder).problems[0]
+        write_image(folder / "instances/validation/a.png", values((1, 2, 3, 0), side=8))
+        with pytest.raises(InvalidInputError, match=r"instances/validation/a\.png is 8x8"):
+            open_dataset("folder", folder).load(0)
+
+    def test_values_that_no_class_has(self, folder: Path) -> None:
+        write_image(folder / "annotations/validation/a.png", values((1, 2, 4, 200)))
+        with pytest.raises(InvalidInputError, match=r"a\.png: .* has: 4 \(64 pixels\), 200 \(64 pixels\)"):
+            open_dataset("folder", folder).load(0)
+        assert not check_dataset("folder", folder).ok
+
+    def test_label_images_of_other_kinds(self, folder: Path) -> None:
+        write_image(folder / "annotations/validation/a.png", quarters(("red",) * 4))
+        Image.fromarray(values((1, 2, 3, 0)).astype(np.float32)).save(folder / "f.tif")
+        with pytest.raises(InvalidInputError, match="is it a picture in colours"):
+            open_dataset("folder", folder).load(0)
+        with pytest.raises(InvalidInputError, match="want whole numbers"):
+            read_values(folder / "f.tif")
+
+    def test_damaged_files(self, folder: Path) -> None:
+        for part in ("images", "annotations"):
+            path = folder / part / "validation/a.png"
+            good = path.read_bytes()
+            path.write_bytes(good[: len(good) // 2])
+            with pytest.raises(InvalidInputError, match=rf"{part}/validation/a\.png cannot be read"):
+                open_dataset("folder", folder).load(0)
+            path.write_bytes(good)
+
+    def test_an_empty_split_and_missing_folders(self, folder: Path) -> None:
+        with pytest.raises(InvalidInputError, match="want a split of training, validation"):
+            open_dataset("folder", folder, "test")
+        with pytest.raises(InvalidInputError, match="lacks images/training, annotations/training"):
+            open_dataset("folder", folder, "training")
+        for part in ("images", "annotations"):
+            (folder / part / "training").mkdir()
+        with pytest.raises(InvalidInputError, match="'training' is empty"):
+            open_dataset("folder", folder, "training")
+        assert not check_dataset("folder", folder, "training").ok
+        (folder / "classes.txt").unlink()
+        with pytest.raises(InvalidInputError, match=r"classes\.txt"):
+            open_dataset("folder", folder)
+        assert any("not there: classes.txt" in line for line in check_dataset("folder", folder).problems)
+        with pytest.raises(InvalidInputError, match="is not there"):
+            open_dataset("folder", folder / "nowhere")
+        assert not check_dataset("folder", folder / "nowhere").ok
+        with pytest.raises(InvalidInputError, match="want a kind"):
+            open_dataset("ade", folder)
+        with pytest.raises(InvalidInputError, match="want a kind"):
+            check_dataset("ade", folder)
+
+    def test_a_truth_of_nothing(self, tmp_path: Path) -> None:
+        folder = write_folder(tmp_path, {"a": (("red",) * 4, (0, 0, 0, 0))})
+        assert "nothing to score" in check_dataset("folder", folder).problems[0]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "has none"),
+            ("red\n ,\n", "line 2 of .* has no name"),
+            ("red\ngreen\nred\n", "classes of one name"),
+            ("1\tred\ngreen\n", "before none"),
+            ("x\tred\n", "want a number before the tab in line 1"),
+        ],
+    )
+    def test_class_files(self, text: str, message: str, tmp_path: Path) -> None:
+        (tmp_path / "classes.txt").write_text(text)
+        with pytest.raises(InvalidInputError, match=message):
+            read_class_file(tmp_path / "classes.txt")
+
+    def test_unseen_and_camera(self, folder: Path) -> None:
+        (folder / "unseen.txt").write_text("purple\n")
+        with pytest.raises(InvalidInputError, match="names no class: purple"):
+            open_dataset("folder", folder)
+        (folder / "unseen.txt").unlink()
+        (folder / "camera.json").write_text('{"fx": 1}')
+        with pytest.raises(InvalidInputError, match="want fx, fy"):
+            open_dataset("folder", folder)
+
+    def test_layouts(self, tmp_path: Path) -> None:
+        case = CASES[0]
+        plant(tmp_path, case)
+        with pytest.raises(InvalidInputError, match="want a layout of as-distributed, got 'x'"):
+            open_dataset("ade20k-150", tmp_path, layout="x")
+        with pytest.raises(
+            InvalidInputError, match=r"holds no voc-20: nearest .* lacks annotations_pascal20/validation"
+        ):
+            open_dataset("voc-20", tmp_path)
+        report = check_dataset("voc-20", tmp_path)
+        assert any(
+            "layout as-distributed (VOC2012) lacks JPEGImages, Seg" in line for line in report.problems
+        )
+        with pytest.raises(InvalidInputError, match="want a split of validation, got 'training'"):
+            open_dataset("pascal-context-59", tmp_path, "training", layout="ovseg")
+
+    def test_a_number_beyond_the_table(self) -> None:
+        decode = lookup({0: IGNORE, 1: 0})
+        assert decode(np.array([[0, 1]], np.uint8)).tolist() == [[IGNORE, 0]]
+        for value in (2, 255):
+            with pytest.raises(InvalidInputError, match=str(value)):
+                decode(np.array([[value]], np.uint8))
+        with pytest.raises(InvalidInputError, match="-1"):
+            decode(np.array([[-1]], np.int32))
+        assert lookup({1: 0}, others=IGNORE)(np.array([[0, 1, 70000, -3]])).tolist() == [
+            [IGNORE, 0, IGNORE, IGNORE]
+        ]
+
+
+def test_the_check_says_when_a_split_is_not_whole(tmp_path: Path) -> None:
+    report = check_dataset("ade20k-150", plant(tmp_path, CASES[0]))
+    assert any("the whole split has 2000 pictures" in line for line in report.found)
+
+
+def test_the_check_reads_some_or_all(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {f"{i:02}": (("red",) * 4, (1, 1, 1, 1)) for i in range(25)})
+    write_image(folder / "annotations/validation/01.png", values((9, 9, 9, 9)))
+    seen = []
+    assert check_dataset("folder", folder, progress=lambda *at: seen.append(at)).ok
+    assert seen[-1] == (10, 10)
+    assert not check_dataset("folder", folder, read_all=True).ok
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_its_tree_drawn(kind: str) -> None:
+    text = expected_trees(kind)
+    for case in CASES:
+        if case[0] == kind:
+            assert f"layout {case[1]}:" in text
+    if kind != "folder":
+        assert "http" in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_documentation_has_the_trees(kind: str) -> None:
+    text = (Path(__file__).resolve().parent.parent / "docs/datasets.md").read_text()
+    assert f"### `{kind}`\n\n```text\n{expected_trees(kind)}\n```" in text
