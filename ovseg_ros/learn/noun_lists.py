@@ -62,6 +62,9 @@ PHRASES: tuple[str, ...] = (
     "wine glass",
     "baked bean",
     "french fry",
+    "umbrella stand",
+    "cake stand",
+    "music stand",
 )
 """Names of several words that a tagger takes apart; looked for before anything is tagged."""
 
@@ -94,3 +97,6 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 
 COUNTED = _words("slice stick loaf can bar sheet")
 """Verbs as often as nouns: behind a noun they are its head ("a butter stick", "a soup can")."""
+
+PLACED = _words("stand stands lie lies sit sits rest rests hang hangs lean leans")
+"""Nouns as often as verbs: behind a noun and before "on", "next to" … they say where it is."""

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import yaml
 
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.learn.noun_lists import COUNTED, INVARIANT, PHRASES, STOP_WORDS, SYNONYMS
+from ovseg_ros.learn.noun_lists import COUNTED, INVARIANT, PHRASES, PLACED, STOP_WORDS, SYNONYMS
 
 _TOKEN = re.compile(r"[a-z]+(?:['-][a-z]+)*|\d+|[.,;:!?()&]")
 _LONGEST_CAPTION = 2000  # characters; more is a document, and the tagger's time grows with it
@@ -175,9 +175,11 @@ class NounFinder:
 
 def _is_noun(words: list[str], tags: list[str], position: int, before: str, follows_noun: bool) -> bool:
     word, tag = words[position], tags[position]
+    after = tags[position + 1] if position + 1 < len(tags) else ""
+    if follows_noun and word in PLACED and after in ("PRP", "AVP", "AV0", "PRF"):
+        return False
     if tag in _NOUNS:
         return word[0].isalpha()
-    after = tags[position + 1] if position + 1 < len(tags) else ""
     if tag == "VVG":  # "a frying pan", but "a man frying fish"
         return before in _BEFORE_NOUN and after in _NOUNS
     # "an alphabet soup can ," and "a butter stick and": nothing follows that it could be the verb of

@@ -21,7 +21,8 @@ def make_pair(frame: Frame, mask: npt.NDArray[np.bool_], meta: dict[str, Any], c
     Args:
         frame: the image.
         mask: (H, W) bool, not empty.
-        meta: with "noun"; gains box_xyxy and area.
+        meta: with "noun"; gains box_xyxy (of the mask, in the crop), image_box_xyxy (in the image) and area
+            (pixels in the image).
         crop_size: longer side of the crop in pixels, at most.
 
     Returns:
@@ -50,5 +51,10 @@ def make_pair(frame: Frame, mask: npt.NDArray[np.bool_], meta: dict[str, Any], c
         inside = share >= min(0.5, float(share.max()))  # what is thinner than half a pixel does not vanish
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     box = [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
-    full = {**meta, "box_xyxy": box, "area": int(np.count_nonzero(mask))}
+    full = {
+        **meta,
+        "box_xyxy": box,
+        "image_box_xyxy": [x0, y0, x1, y1],
+        "area": int(np.count_nonzero(mask)),
+    }
     return Pair(str(meta["noun"]), np.ascontiguousarray(crop), np.ascontiguousarray(inside), full)

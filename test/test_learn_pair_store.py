@@ -1,0 +1,275 @@
+"""Pairs on disk: whole or not at all, through kills at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError
+from ovseg_ros.learn.pair_store import Pair, PairWriter, iter_shard, read_manifest, verify
+
+SETTINGS = {"source": "tests"}
+NOUNS = ("mug", "bowl", "plate")
+
+
+def pair(number: int, noun: str = "mug") -> Pair:
+    """A small pair that nobody else has."""
+    chance = np.random.default_rng(number)
+    image = chance.integers(0, 256, (12 + number % 5, 20, 3), dtype=np.uint8)
+    mask = np.zeros(image.shape[:2], bool)
+    mask[2:9, 3 + number % 7 : 12] = True
+    meta = {"noun": noun, "image": str(number), "caption": "A mug of café.", "score": 0.25, "area": 7}
+    return Pair(noun, image, mask, meta)
+
+
+def pairs_of(image: int) -> list[Pair]:
+    """None of each fourth image, else one to three."""
+    return [pair(10 * image + i, NOUNS[i]) for i in range(image % 4)]
+
+
+def about(writer: PairWriter) -> dict:
+    from ovseg_ros.learn.pair_summary import count_entries
+
+    counts, nouns = count_entries(writer.entries())
+    return {"counts": counts, "nouns": nouns}
+
+
+def write(folder: Path, images: int, *, per_shard: int = 7, pause_s: float = 0.0, **changes) -> dict:
+    with PairWriter(folder, SETTINGS, pairs_per_shard=per_shard, **changes) as writer:
+        for image in range(images):
+            if f"i{image}" not in writer:
+                writer.add(f"i{image}", pairs_of(image))
+                time.sleep(pause_s)
+        return writer.finish(about(writer))
+
+
+def shards(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.glob("shard-*")}
+
+
+def stored(folder: Path) -> list[Pair]:
+    return [pair for file in sorted(folder.glob("shard-*.tar")) for pair in iter_shard(file)]
+
+
+def test_pairs_come_back_as_they_were(tmp_path: Path) -> None:
+    manifest = write(tmp_path, 10, per_shard=5)
+    given = [pair for image in range(10) for pair in pairs_of(image)]
+    back = stored(tmp_path)
+    assert len(back) == len(given) == 13
+    for one, other in zip(given, back, strict=True):
+        assert one.noun == other.noun
+        assert one.meta == other.meta
+        assert np.array_equal(one.image_rgb, other.image_rgb)
+        assert np.array_equal(one.mask, other.mask)
+    assert manifest == read_manifest(tmp_path)
+    assert manifest["counts"] == {"pairs": 13, "images": 10, "nouns": 3, "skipped": {}}
+    assert manifest["nouns"] == {"mug": 7, "bowl": 4, "plate": 2}
+    assert [shard["pairs"] for shard in manifest["shards"]] == [6, 6, 1]  # an image is never taken apart
+    assert verify(tmp_path) == []
+
+
+def test_other_readers_understand_the_shards(tmp_path: Path) -> None:
+    import io
+    import tarfile
+
+    from PIL import Image
+
+    write(tmp_path, 2)
+    with tarfile.open(tmp_path / "shard-00000.tar") as tar:
+        assert tar.getnames() == ["i1-0.png", "i1-0.mask.png", "i1-0.json"]
+        image = Image.open(io.BytesIO(tar.extractfile("i1-0.png").read()))
+        mask = Image.open(io.BytesIO(tar.extractfile("i1-0.mask.png").read()))
+        assert image.mode == "RGB"
+        assert mask.mode == "L"
+        assert np.array_equal(np.asarray(image), pair(10).image_rgb)
+        assert np.array_equal(np.asarray(mask), pair(10).mask * np.uint8(255))
+        assert json.load(tar.extractfile("i1-0.json"))["noun"] == "mug"
+
+
+def test_no_images_and_images_without_pairs(tmp_path: Path) -> None:
+    assert write(tmp_path / "a", 0)["shards"] == []
+    assert write(tmp_path / "b", 1)["counts"]["images"] == 1
+    assert verify(tmp_path / "a") == verify(tmp_path / "b") == []
+    assert shards(tmp_path / "b") == {}
+
+
+def test_a_second_run_keeps_everything(tmp_path: Path) -> None:
+    write(tmp_path, 10)
+    before = shards(tmp_path)
+    write(tmp_path, 10, resume=True)
+    assert shards(tmp_path) == before
+    write(tmp_path, 14, resume=True)
+    assert len(stored(tmp_path)) == 13 + sum(len(pairs_of(image)) for image in range(10, 14))
+    assert verify(tmp_path) == []
+
+
+def killed_after(folder: Path, seconds: float, images: int) -> bool:
+    """Whether a process that writes was killed before it was ready."""
+    child = os.fork()
+    if child == 0:
+        try:
+            write(folder, images, resume=True, pause_s=0.0005)
+        finally:
+            os._exit(0)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nothing_is_lost_or_doubled_by_kills_at_any_moment(tmp_path: Path, seed: int) -> None:
+    write(tmp_path / "whole", 150)
+    chance = random.Random(seed)
+    kills = 0
+    while kills < 400 and killed_after(tmp_path / "killed", chance.uniform(0.0, 0.04), 150):
+        kills += 1
+    write(tmp_path / "killed", 60, resume=True)
+    assert kills >= 3
+    assert shards(tmp_path / "killed") == shards(tmp_path / "whole")
+    assert (tmp_path / "killed" / "manifest.json").read_bytes() == (
+        tmp_path / "whole" / "manifest.json"
+    ).read_bytes()
+    assert verify(tmp_path / "killed") == []
+
+
+@pytest.mark.parametrize("kept", [0, 1, 511, 512, 5000])
+@pytest.mark.parametrize("line", [b"", b'{"image": "i9", "pa'])
+def test_every_state_a_kill_can_leave_is_mended(tmp_path: Path, kept: int, line: bytes) -> None:
+    """The open shard longer or shorter than the journal says, the last line of which broke off."""
+    write(tmp_path / "whole", 20, per_shard=1000)
+    with PairWriter(tmp_path / "broken", SETTINGS, pairs_per_shard=1000) as writer:
+        for image in range(12):
+            writer.add(f"i{image}", pairs_of(image))
+    part = tmp_path / "broken" / ".shard-00000.tar.part"
+    content = part.read_bytes()
+    part.write_bytes(content + b"x" * kept if kept < 512 else content[:-kept])
+    with (tmp_path / "broken" / "journal.jsonl").open("ab") as journal:
+        journal.write(line)
+    write(tmp_path / "broken", 20, per_shard=1000, resume=True)
+    assert shards(tmp_path / "broken") == shards(tmp_path / "whole")
+
+
+def test_a_full_shard_that_lacks_only_its_name_gets_it(tmp_path: Path) -> None:
+    write(tmp_path / "whole", 6, per_shard=3)
+    with PairWriter(tmp_path / "killed", SETTINGS, pairs_per_shard=3) as writer:
+        writer._finish_shard = lambda: None  # as a kill right before it would
+        for image in range(3):
+            writer.add(f"i{image}", pairs_of(image))
+    write(tmp_path / "killed", 6, per_shard=3, resume=True)
+    assert shards(tmp_path / "killed") == shards(tmp_path / "whole")
+
+
+def test_an_interrupted_run_lists_whole_shards_alone(tmp_path: Path) -> None:
+    with PairWriter(tmp_path, SETTINGS, pairs_per_shard=3) as writer:
+        for image in range(5):
+            writer.add(f"i{image}", pairs_of(image))
+        manifest = writer.finish(about(writer), complete=False)
+    assert [shard["file"] for shard in manifest["shards"]] == ["shard-00000.tar", "shard-00001.tar"]
+    assert not manifest["complete"]
+    assert "not finished" in verify(tmp_path)[0]
+
+
+def test_failed_images_are_tried_again(tmp_path: Path) -> None:
+    with PairWriter(tmp_path, SETTINGS) as writer:
+        writer.fail("i1", "no picture")
+        writer.add("i2", pairs_of(2))
+        assert about(writer)["counts"]["skipped"] == {"image that cannot be used": 1}
+        writer.finish(about(writer))
+    with PairWriter(tmp_path, {**SETTINGS}, resume=True) as writer:
+        assert "i1" not in writer
+        assert "i2" in writer
+        writer.add("i1", pairs_of(1))
+        assert about(writer)["counts"] == {"pairs": 3, "images": 2, "nouns": 2, "skipped": {}}
+
+
+def test_a_folder_in_use_is_not_written_to(tmp_path: Path) -> None:
+    write(tmp_path / "a", 3)
+    with pytest.raises(ConfigError, match="--resume goes on"):
+        PairWriter(tmp_path / "a", SETTINGS)
+    with pytest.raises(ConfigError, match=r"other settings .*source: 'tests' then, 'others' now"):
+        PairWriter(tmp_path / "a", {"source": "others"}, pairs_per_shard=7, resume=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.txt").write_text("dear")
+    for changes in ({"resume": True}, {"overwrite": True}):
+        with pytest.raises(ConfigError, match=r"no journal\.jsonl"):
+            PairWriter(tmp_path / "b", SETTINGS, **changes)
+    (tmp_path / "a" / "mine.txt").write_text("dear")
+    assert len(write(tmp_path / "a", 1, overwrite=True)["shards"]) == 0
+    assert (tmp_path / "a" / "mine.txt").exists()
+    with pytest.raises(OvsegError, match="cannot write"):
+        PairWriter(tmp_path / "b" / "thesis.txt" / "x", SETTINGS)
+    with pytest.raises(ConfigError, match="at least 1"):
+        PairWriter(tmp_path / "c", SETTINGS, pairs_per_shard=0)
+
+
+@pytest.mark.parametrize("image", ["", "a.b", "a/b", "../x", "i1"])
+def test_ids_that_would_not_come_back_are_refused(tmp_path: Path, image: str) -> None:
+    with PairWriter(tmp_path, SETTINGS) as writer:
+        writer.add("i1", pairs_of(1))
+        with pytest.raises(InvalidInputError, match="want"):
+            writer.add(image, pairs_of(1))
+
+
+def test_a_resumed_run_refuses_a_damaged_shard_and_redoes_a_lost_one(tmp_path: Path) -> None:
+    write(tmp_path, 20)
+    given = sorted(pair.meta["image"] for pair in stored(tmp_path))
+    first = tmp_path / "shard-00001.tar"
+    first.write_bytes(first.read_bytes()[:-2000])
+    with pytest.raises(InvalidInputError, match=r"shard-00001\.tar is truncated"):
+        PairWriter(tmp_path, SETTINGS, pairs_per_shard=7, resume=True)
+    first.unlink()
+    write(tmp_path, 20, resume=True)
+    assert sorted(pair.meta["image"] for pair in stored(tmp_path)) == given
+    assert verify(tmp_path) == []
+
+
+def flip(file: Path, position: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[position] ^= 0xFF
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda d: (d / "shard-00001.tar").unlink(), "shard-00001.tar is missing"),
+        (lambda d: flip(d / "shard-00000.tar", 700), "shard-00000.tar is altered"),
+        (lambda d: os.truncate(d / "shard-00000.tar", 2100), "shard-00000.tar is altered or truncated"),
+        (lambda d: os.truncate(d / "shard-00000.tar", 1024), "shard-00000.tar lacks|cannot be read"),
+        (lambda d: (d / "shard-00007.tar").write_bytes(b""), "shard-00007.tar is not in the manifest"),
+        (lambda d: (d / "manifest.json").unlink(), "manifest.json cannot be read"),
+        (lambda d: (d / "manifest.json").write_text("{"), "manifest.json is damaged"),
+        (lambda d: (d / "manifest.json").write_text("[]"), "want a manifest of format"),
+    ],
+)
+def test_damage_is_found_and_named(tmp_path: Path, damage, words: str) -> None:
+    import re
+
+    write(tmp_path, 10)
+    damage(tmp_path)
+    problems = verify(tmp_path)
+    assert any(re.search(words, problem) for problem in problems), problems
+
+
+def test_wrong_counts_are_found(tmp_path: Path) -> None:
+    manifest = write(tmp_path, 10)
+    manifest["counts"]["pairs"] = 12
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert verify(tmp_path) == ["the manifest counts 12 pairs, the shards hold 13"]
+
+
+def test_reading_damaged_shards_names_them(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"none\.tar cannot be read"):
+        list(iter_shard(tmp_path / "none.tar"))
+    write(tmp_path, 3)
+    flip(tmp_path / "shard-00000.tar", 515)  # in the first crop's PNG
+    with pytest.raises(InvalidInputError, match="i1-0"):
+        list(iter_shard(tmp_path / "shard-00000.tar"))
