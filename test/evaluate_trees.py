@@ -74,7 +74,16 @@ class QuarterProposer:
         )
 
 
+class Colours(ColourEncoder):
+    """Also embeds regions that are shown with their background: by the mean colour of the box."""
+
+    def encode_regions(self, pixels: torch.Tensor, region_masks: torch.Tensor | None = None) -> torch.Tensor:
+        return super().encode_regions(
+            pixels, torch.ones_like(pixels[:, :1]) if region_masks is None else region_masks
+        )
+
+
 def segmenter(**changes) -> OpenVocabularySegmenter:
     """Names coloured quarters by their colour."""
     options = SegmenterOptions(**({"threshold": 0.5, "min_mask_pixels": 1} | changes))
-    return OpenVocabularySegmenter(QuarterProposer(), ColourEncoder(), options)
+    return OpenVocabularySegmenter(QuarterProposer(), Colours(), options)

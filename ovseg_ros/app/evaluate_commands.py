@@ -1,0 +1,314 @@
+"""`ovseg evaluate check | dataset | score | bottleneck | sweep`: segmentation data sets with ground truth."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovseg_ros.errors import ConfigError, InvalidInputError
+
+if TYPE_CHECKING:
+    from ovseg_ros.core.options import SegmenterOptions
+    from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+    from ovseg_ros.evaluate.datasets import SegmentationDataset
+    from ovseg_ros.evaluate.run import Result
+
+_KINDS = (
+    "ade20k-150, ade20k-full-847, pascal-context-59, pascal-context-459, voc-20, voc-21, coco-stuff-171, or "
+    "folder for one of your own (docs/datasets.md)"
+)
+
+
+def add_parsers(subjects: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the subjects to `ovseg evaluate`; imports nothing heavy."""
+    check = subjects.add_parser(
+        "check",
+        help="what a data set's folder lacks",
+        description="Says what is missing in a data set's folder and draws the tree that is expected. Exits "
+        "1 where something has to be put right.",
+    )
+    _add_place(check)
+    check.add_argument("--all", action="store_true", help="read every file (default: ten, spread evenly)")
+    check.set_defaults(run=_check)
+
+    dataset = subjects.add_parser(
+        "dataset",
+        help="a preset on a data set: mIoU and its relatives",
+        description="Segments every picture of a data set by the data set's words and writes result.json, "
+        "result.md and classes.png. Exits 1 where pictures could not be scored.",
+    )
+    _add_data(dataset)
+    _add_model(dataset)
+    dataset.set_defaults(run=_dataset)
+
+    score = subjects.add_parser(
+        "score",
+        help="predictions in files, without a model",
+        description="Scores label images, or masks in COCO's JSON such as `ovseg segment` writes.",
+    )
+    _add_data(score)
+    score.add_argument(
+        "predictions", type=Path, metavar="PREDICTIONS", help="folder of NAME.png, or a .json file"
+    )
+    score.add_argument("--first-id", type=int, default=0, help="number of the first class there (default: 0)")
+    _add_out(score)
+    score.set_defaults(run=_score)
+
+    bottleneck = subjects.add_parser(
+        "bottleneck",
+        help="whether masks or classes are what is wrong",
+        description="Puts the truth in place of the masks, then of the classes, blanks the background or "
+        "not, and writes bottleneck.json, .md and a bar chart.",
+    )
+    _add_data(bottleneck)
+    _add_model(bottleneck)
+    bottleneck.add_argument(
+        "--regions",
+        default="class",
+        help="what an oracle mask is: all of a class in the picture, or an instance (default: class)",
+    )
+    bottleneck.set_defaults(run=_bottleneck)
+
+    sweep = subjects.add_parser(
+        "sweep",
+        help="the score over an option",
+        description="Measures at several values of an option, and writes sweep_OPTION.json, .md and .png.",
+    )
+    sweep.add_argument(
+        "option", metavar="OPTION", help="clip_weight (λ), threshold, granularity or mask_threshold"
+    )
+    _add_data(sweep)
+    _add_model(sweep)
+    sweep.add_argument(
+        "--values", metavar="V,V,…", help="the values (default: a grid over the option's range)"
+    )
+    sweep.set_defaults(run=_sweep)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    _add_place(parser)
+    parser.add_argument("--classes", type=Path, metavar="FILE", help="other names, one class a line")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", metavar="KIND", help=_KINDS)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the data set's folder")
+    parser.add_argument("--split", default="validation", help="validation or training (default: validation)")
+    parser.add_argument("--layout", metavar="NAME", help="how it lies in the folder (default: found out)")
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    _add_out(parser)
+    parser.add_argument("--preset", default="mini", help="name or YAML file (default: mini)")
+    parser.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
+    parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here first")
+    parser.add_argument(
+        "--rules",
+        default="benchmark",
+        help="benchmark: every mask counts and no word competes but the classes; preset: threshold, "
+        "background words and maps as the preset has them (default: benchmark)",
+    )
+    parser.add_argument(
+        "--names",
+        default="first",
+        help="a class is its first name, or the average of all its names (default: first)",
+    )
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another option of the segmenter, as in a preset (docs/modes.md); may be repeated",
+    )
+
+
+def _check(options: argparse.Namespace) -> int:
+    from ovseg_ros.evaluate.check import check_dataset, expected_trees
+
+    report = check_dataset(
+        options.kind,
+        options.folder,
+        options.split,
+        layout=options.layout,
+        read_all=options.all,
+        progress=_progress("reading"),
+    )
+    for line in report.found:
+        print(line)
+    for line in report.problems:
+        print(f"problem: {line}")
+    if report.ok:
+        print("everything that is needed is there")
+        return 0
+    print(f"\nexpected:\n{expected_trees(options.kind)}")
+    return 1
+
+
+def _dataset(options: argparse.Namespace) -> int:
+    from ovseg_ros.evaluate.reports import write_dataset
+    from ovseg_ros.evaluate.run import evaluate_dataset
+
+    dataset = _opened(options)
+    segmenter, chosen = _loaded(options)
+    result = evaluate_dataset(
+        segmenter, dataset, options=chosen, names=options.names, progress=_progress("picture")
+    )
+    write_dataset(options.out, result, _made_with(options, dataset, segmenter, chosen))
+    return _told(options.out, {"": result})
+
+
+def _score(options: argparse.Namespace) -> int:
+    from ovseg_ros.evaluate.predictions import score_predictions
+    from ovseg_ros.evaluate.provenance import made_with
+    from ovseg_ros.evaluate.reports import write_dataset
+
+    dataset = _opened(options)
+    result = score_predictions(
+        dataset, options.predictions, first_id=options.first_id, progress=_progress("picture")
+    )
+    write_dataset(options.out, result, made_with(dataset=dataset))
+    return _told(options.out, {"": result})
+
+
+def _bottleneck(options: argparse.Namespace) -> int:
+    from ovseg_ros.evaluate.bottleneck import bottleneck
+    from ovseg_ros.evaluate.reports import write_bottleneck
+
+    dataset = _opened(options)
+    segmenter, chosen = _loaded(options)
+    results = bottleneck(
+        segmenter,
+        dataset,
+        options=chosen,
+        names=options.names,
+        regions=options.regions,
+        progress=_progress("picture"),
+    )
+    write_bottleneck(options.out, results, _made_with(options, dataset, segmenter, chosen))
+    return _told(options.out, results)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from ovseg_ros.evaluate.reports import write_sweep
+    from ovseg_ros.evaluate.sweeps import sweep
+
+    dataset = _opened(options)
+    values = None
+    if options.values is not None:
+        try:
+            values = [float(value) for value in options.values.split(",")]
+        except ValueError as error:
+            raise ConfigError(f"want --values as numbers with commas, got {options.values!r}") from error
+    segmenter, chosen = _loaded(options)
+    results = sweep(
+        segmenter,
+        dataset,
+        options.option,
+        values,
+        options=chosen,
+        names=options.names,
+        progress=_progress("picture"),
+    )
+    write_sweep(options.out, options.option, results, _made_with(options, dataset, segmenter, chosen))
+    return _told(options.out, {f"{options.option} {value:g}": r for value, r in results.items()})
+
+
+def _opened(options: argparse.Namespace) -> SegmentationDataset:
+    from ovseg_ros.evaluate.datasets import open_dataset
+
+    dataset = open_dataset(
+        options.kind, options.folder, options.split, classes=options.classes, layout=options.layout
+    )
+    if options.limit is not None:
+        if options.limit < 1:
+            raise InvalidInputError(f"want --limit at least 1, got {options.limit}")
+        dataset = dataset.take(slice(options.limit))
+    return dataset
+
+
+def _loaded(options: argparse.Namespace) -> tuple[OpenVocabularySegmenter, SegmenterOptions]:
+    """The preset's segmenter, and the options to measure under."""
+    import yaml
+
+    from ovseg_ros.evaluate.predict import benchmark_options
+    from ovseg_ros.models.presets import build_options, load_preset
+
+    if options.rules not in ("benchmark", "preset"):
+        raise ConfigError(f"want --rules benchmark or preset, got {options.rules!r}")
+    changes: dict[str, Any] = {}
+    for text in options.settings:
+        name, equals, value = text.partition("=")
+        try:
+            changes[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"want --set KEY=VALUE with a value in YAML, got {text!r}") from error
+        if not equals:
+            raise ConfigError(f"want --set KEY=VALUE, got {text!r}")
+    checked = build_options(Path("command line"), changes)
+    _say(f"loading {options.preset}")
+    segmenter = load_preset(options.preset, device=options.device, weights_dir=options.weights_dir)
+    chosen = segmenter.options if options.rules == "preset" else benchmark_options(segmenter.options)
+    chosen = dataclasses.replace(chosen, **{name: getattr(checked, name) for name in changes})
+    segmenter.check(chosen)
+    return segmenter, chosen
+
+
+def _made_with(
+    options: argparse.Namespace,
+    dataset: SegmentationDataset,
+    segmenter: OpenVocabularySegmenter,
+    chosen: SegmenterOptions,
+) -> dict[str, Any]:
+    from ovseg_ros.evaluate.provenance import made_with
+
+    return made_with(
+        preset=options.preset,
+        weights_dir=options.weights_dir,
+        segmenter=segmenter,
+        options=chosen,
+        dataset=dataset,
+    )
+
+
+def _told(out: Path, results: dict[str, Result]) -> int:
+    """Prints what was measured; 1 where pictures could not be scored."""
+    from ovseg_ros.evaluate.reports import summary_line
+
+    for name, result in results.items():
+        print(f"{name}: {summary_line(result)}" if name else summary_line(result))
+    print(f"written to {out}")
+    failed = next(iter(results.values())).failed
+    if not failed:
+        return 0
+    _say(f"{len(failed)} pictures could not be scored:")
+    for name, reason in failed[:20]:
+        _say(f"  {name}: {reason}")
+    if len(failed) > 20:
+        _say(f"  and {len(failed) - 20} more, all of them in the results")
+    return 1
+
+
+def _progress(what: str) -> Callable[[int, int], None]:
+    """A line on stderr that grows on a terminal, and a line every hundredth picture elsewhere."""
+
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{what} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        elif done % 100 == 0 or done == total:
+            _say(f"{what} {done}/{total}")
+
+    return show
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

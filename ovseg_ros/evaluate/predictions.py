@@ -1,0 +1,174 @@
+"""Predictions made elsewhere, read from files: label images, or masks as COCO writes them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.annotation_files import IGNORE, read_values
+from ovseg_ros.evaluate.datasets import Sample, SegmentationDataset
+from ovseg_ros.evaluate.miou import NO_PREDICTION
+from ovseg_ros.evaluate.run import Progress, Result, score_each
+
+Read = Callable[[Sample], npt.NDArray[np.int32]]
+
+
+def score_predictions(
+    dataset: SegmentationDataset,
+    predictions: Path,
+    *,
+    first_id: int = 0,
+    progress: Progress = lambda done, total: None,
+) -> Result:
+    """Scores what is in a folder of label images or in a JSON file; no model runs.
+
+    Label images: NAME.png (or .tif) for each picture, the class with index 0 as `first_id`; 255 in 8-bit
+    images and 65535 in 16-bit ones are no prediction, unless that is a class's number.
+    JSON: COCO's list of results (`image_id` or `file_name`, `category_id`, `segmentation` as RLE), or a whole
+    COCO data set, as `ovseg segment` writes it: there classes are matched by name. Masks of one picture may
+    overlap: the higher `score` wins, the later one on ties.
+
+    Args:
+        dataset: with the truth.
+        predictions: a folder, or a `.json` file.
+        first_id: the number of the first class in the files; not for data sets with names of their own.
+        progress: see `run.Progress`.
+
+    Raises:
+        InvalidInputError: no such file, not such JSON, or no picture could be scored.
+    """
+    if predictions.is_dir():
+        read = _label_images(predictions, len(dataset.class_names), first_id)
+    elif predictions.is_file():
+        read = _coco_results(predictions, dataset, first_id)
+    else:
+        raise InvalidInputError(f"want a folder of label images or a JSON file, {predictions} is not there")
+    return score_each(dataset, lambda sample: {"": read(sample)}, ("",), progress)[""]
+
+
+def _label_images(folder: Path, classes: int, first_id: int) -> Read:
+    def read(sample: Sample) -> npt.NDArray[np.int32]:
+        for suffix in (".png", ".tif", ".tiff"):
+            path = folder / f"{sample.name}{suffix}"
+            if path.is_file():
+                values = read_values(path)
+                break
+        else:
+            raise InvalidInputError(f"{folder / sample.name}.png is not there")
+        if values.ndim != 2:
+            raise InvalidInputError(f"want one number per pixel in {path}, got the shape {values.shape}")
+        indices = values.astype(np.int64) - first_id
+        none = 255 if values.dtype == np.uint8 else IGNORE
+        missing = (values == none) & (indices >= classes)
+        strange = ~missing & ((indices < 0) | (indices >= classes))
+        if strange.any():
+            found = np.unique(values[strange])[:8].tolist()
+            raise InvalidInputError(
+                f"want numbers {first_id}…{first_id + classes - 1} or {none} in {path}, got {found}"
+            )
+        indices[missing] = NO_PREDICTION
+        return indices.astype(np.int32)
+
+    return read
+
+
+def _coco_results(path: Path, dataset: SegmentationDataset, first_id: int) -> Read:
+    """Groups the masks by picture, and paints one picture at a time."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InvalidInputError(f"want COCO's JSON in {path}: {error}") from error
+    classes = len(dataset.class_names)
+    if isinstance(content, dict):
+        names = {image["id"]: _names_of(image) for image in _rows(path, content, "images", ("id",))}
+        index_of = _categories_by_name(path, content, dataset)
+        rows = _rows(path, content, "annotations", ("image_id", "category_id", "segmentation"))
+    else:
+        names = {}
+        index_of = {first_id + i: i for i in range(classes)}
+        rows = _rows(path, {"results": content}, "results", ("category_id", "segmentation"))
+    known = {name for several in names.values() for name in several}
+    masks: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        at = names.get(row.get("image_id")) or _names_of(row)
+        for name in at:
+            masks[name].append(row)
+
+    def read(sample: Sample) -> npt.NDArray[np.int32]:
+        keys = (sample.name, PurePosixPath(sample.name).name)
+        own = next((masks[key] for key in keys if key in masks), None)
+        if own is None and known.isdisjoint(keys):
+            raise InvalidInputError(f"{path} says nothing of {sample.name}")
+        return _painted(own or [], sample, index_of)
+
+    return read
+
+
+def _painted(
+    rows: Sequence[Mapping[str, Any]], sample: Sample, index_of: Mapping[int, int]
+) -> npt.NDArray[np.int32]:
+    from pycocotools import mask as coco_mask
+
+    painted = np.full(sample.truth.shape, NO_PREDICTION, np.int32)
+    for row in sorted(rows, key=lambda one: float(one.get("score", 0.0))):
+        rle = row["segmentation"]
+        if row["category_id"] not in index_of:
+            raise InvalidInputError(f"category {row['category_id']} is no class of the data set")
+        if not isinstance(rle, dict) or "counts" not in rle or "size" not in rle:
+            raise InvalidInputError("want masks as run lengths (RLE), got polygons or something else")
+        if tuple(rle["size"]) != sample.truth.shape:
+            raise InvalidInputError(f"want a mask of {sample.truth.shape}, got {tuple(rle['size'])}")
+        if isinstance(rle["counts"], list):
+            rle = coco_mask.frPyObjects(rle, *rle["size"])
+        painted[coco_mask.decode(rle) > 0] = index_of[row["category_id"]]
+    return painted
+
+
+def _names_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a picture may be called, from its name, file or number."""
+    found = []
+    for key in ("name", "file_name", "image_id"):
+        if key in row and str(row[key]):
+            text = str(row[key])
+            found += [text] if key == "name" else [PurePosixPath(text).stem]
+            if key == "image_id" and text.isdecimal():
+                found.append(text.zfill(12))  # as COCO names its pictures
+    return tuple(dict.fromkeys(found))
+
+
+def _categories_by_name(
+    path: Path, content: Mapping[str, Any], dataset: SegmentationDataset
+) -> dict[int, int]:
+    """Category number -> class index; synonyms count."""
+    index: dict[str, int] = {}
+    for i, names in enumerate(dataset.classes.synonyms):
+        for name in names:
+            index.setdefault(name.casefold(), i)
+    index |= {name.casefold(): i for i, name in enumerate(dataset.class_names)}  # a first name goes before
+    found = {
+        category["id"]: index[str(category["name"]).casefold()]
+        for category in _rows(path, content, "categories", ("id", "name"))
+        if str(category["name"]).casefold() in index
+    }
+    if not found:
+        raise InvalidInputError(f"no category of {path} has the name of a class of {dataset.name}")
+    return found
+
+
+def _rows(
+    path: Path, content: Mapping[str, Any], name: str, needed: Sequence[str]
+) -> Sequence[Mapping[str, Any]]:
+    rows = content.get(name)
+    if not isinstance(rows, list):
+        raise InvalidInputError(f"want a list of {name} in {path}")
+    for row in rows:
+        if not isinstance(row, dict) or any(key not in row for key in needed):
+            raise InvalidInputError(f"want {', '.join(needed)} in each of the {name} in {path}")
+    return rows

@@ -1,0 +1,190 @@
+"""Results as JSON for programs, Markdown for people and PNG for both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ovseg_ros.evaluate.bottleneck import (
+    CLIP,
+    CLIP_CONTEXT,
+    ENSEMBLE,
+    MASKFORMER,
+    ORACLE_CLASSES,
+    ORACLE_MASKS,
+    ORACLE_MASKS_CONTEXT,
+)
+from ovseg_ros.evaluate.charts import BLUE, GREEN, GREY, ORANGE, Bar, bar_chart, class_chart, line_chart
+from ovseg_ros.evaluate.run import Result
+
+_LABELS = {
+    CLIP: "masks as they are, CLIP alone",
+    CLIP_CONTEXT: "the same, background not blanked",
+    MASKFORMER: "masks as they are, MaskFormer alone",
+    ENSEMBLE: "masks as they are, both together",
+    ORACLE_MASKS: "oracle masks, CLIP",
+    ORACLE_MASKS_CONTEXT: "oracle masks, CLIP, background not blanked",
+    ORACLE_CLASSES: "masks as they are, oracle classes",
+}
+_COLOURS = {ORACLE_MASKS: ORANGE, ORACLE_MASKS_CONTEXT: GREY, ORACLE_CLASSES: GREEN, CLIP_CONTEXT: GREY}
+
+_COLUMNS = ("mIoU", "fwIoU", "pixel acc.", "mean acc.", "without prediction")
+_SPLIT_COLUMNS = ("seen mIoU", "unseen mIoU", "harmonic")
+
+
+def write_dataset(out: Path, result: Result, made_with: Mapping[str, Any]) -> list[Path]:
+    """One result: `result.json`, `result.md` with the table of classes, `classes.png`."""
+    shown = [(e.name, e.iou, e.unseen) for e in result.per_class if e.iou is not None]
+    title = f"{result.dataset}: mIoU {100 * result.miou:.1f} %"
+    class_chart(out / "classes.png", title, shown)
+    text = [
+        f"# {result.dataset}",
+        "",
+        *_table([("", result)], first=""),
+        "",
+        *_counted(result),
+        "",
+        "![IoU per class](classes.png)",
+        "",
+        *_class_table(result),
+        "",
+        *_provenance(made_with),
+    ]
+    return _write(out, "result", {"result": result.to_dict(), "made_with": dict(made_with)}, text)
+
+
+def write_bottleneck(out: Path, results: Mapping[str, Result], made_with: Mapping[str, Any]) -> list[Path]:
+    """Every variant: `bottleneck.json`, `.md` and the bar chart `.png`."""
+    first = next(iter(results.values()))
+    bars = [
+        Bar(_LABELS.get(name, name), result.miou, _COLOURS.get(name, BLUE))
+        for name, result in results.items()
+    ]
+    bar_chart(out / "bottleneck.png", f"Where {first.dataset} is lost", bars)
+    rows = [(_LABELS.get(name, name), result) for name, result in results.items()]
+    text = [
+        f"# Bottleneck on {first.dataset}",
+        "",
+        *_table(rows, first="masks and classifier"),
+        "",
+        *_counted(first),
+        "",
+        "![mIoU per variant](bottleneck.png)",
+        "",
+        *_provenance(made_with),
+    ]
+    content = {"variants": {name: r.to_dict() for name, r in results.items()}, "made_with": dict(made_with)}
+    return _write(out, "bottleneck", content, text)
+
+
+def write_sweep(
+    out: Path, option: str, results: Mapping[float, Result], made_with: Mapping[str, Any]
+) -> list[Path]:
+    """Every value: `sweep_OPTION.json`, `.md` and the line chart `.png`."""
+    first = next(iter(results.values()))
+    values, rows = list(results), list(results.values())
+    series: dict[str, Sequence[float | None]] = {"mIoU": [r.miou for r in rows]}
+    if first.unseen_miou is not None:
+        series |= {"seen mIoU": [r.seen_miou for r in rows], "unseen mIoU": [r.unseen_miou for r in rows]}
+    series["pixel accuracy"] = [r.pixel_accuracy for r in rows]
+    name = f"sweep_{option}"
+    line_chart(out / f"{name}.png", f"{first.dataset}: {option}", option, values, series)
+    text = [
+        f"# {option} on {first.dataset}",
+        "",
+        *_table([(f"{value:g}", result) for value, result in results.items()], first=option),
+        "",
+        *_counted(first),
+        "",
+        f"![{option}]({name}.png)",
+        "",
+        *_provenance(made_with),
+    ]
+    content = {
+        "option": option,
+        "values": [{"value": value, **result.to_dict()} for value, result in results.items()],
+        "made_with": dict(made_with),
+    }
+    return _write(out, name, content, text)
+
+
+def summary_line(result: Result) -> str:
+    """One line for the terminal."""
+    parts = [
+        f"mIoU {_percent(result.miou)}",
+        f"fwIoU {_percent(result.fwiou)}",
+        f"pixel accuracy {_percent(result.pixel_accuracy)}",
+    ]
+    if result.seen_miou is not None or result.unseen_miou is not None:
+        parts.append(f"seen {_percent(result.seen_miou)}, unseen {_percent(result.unseen_miou)}")
+    return f"{result.dataset}: {', '.join(parts)} on {result.images} pictures"
+
+
+def _table(rows: Sequence[tuple[str, Result]], first: str) -> list[str]:
+    """A row per result; columns of the seen/unseen split where there is one."""
+    split = any(r.seen_miou is not None or r.unseen_miou is not None for _, r in rows)
+    columns = [*([first] if first else []), *_COLUMNS, *(_SPLIT_COLUMNS if split else ())]
+    lines = [_row(columns), _row(["---"] * len(columns))]
+    for name, result in rows:
+        values = [result.miou, result.fwiou, result.pixel_accuracy, result.mean_accuracy]
+        values.append(result.scores.unpredicted)
+        shown: list[float | None] = [*values]
+        if split:
+            shown += [result.seen_miou, result.unseen_miou, result.harmonic_miou]
+        lines.append(_row([*([_cell(name)] if first else []), *map(_percent, shown)]))
+    return lines
+
+
+def _class_table(result: Result) -> list[str]:
+    lines = [_row(["class", "IoU", "accuracy", "true pixels", "predicted pixels", ""])]
+    lines.append(_row(["---"] * 6))
+    for e in result.per_class:
+        unseen = "unseen" if e.unseen else ""
+        cells = [_cell(e.name), _percent(e.iou), _percent(e.accuracy), str(e.true_pixels)]
+        lines.append(_row([*cells, str(e.predicted_pixels), unseen]))
+    return lines
+
+
+def _counted(result: Result) -> list[str]:
+    scores = result.scores
+    lines = [
+        f"{result.images} pictures, {scores.pixels} pixels counted, {scores.classes_present} of "
+        f"{len(scores.per_class)} classes shown, {result.seconds:.3f} s per picture. Shares in percent; "
+        "means are over the classes shown."
+    ]
+    if result.failed:
+        lines += ["", f"**{len(result.failed)} pictures could not be scored:**", ""]
+        lines += [f"- `{name}`: {_cell(reason)}" for name, reason in result.failed]
+    return lines
+
+
+def _provenance(made_with: Mapping[str, Any]) -> list[str]:
+    lines = ["## Made with", "", _row(["", ""]), _row(["---", "---"])]
+    for name, value in made_with.items():
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        lines.append(_row([name, f"`{_cell(shown)}`"]))
+    return lines
+
+
+def _write(out: Path, name: str, content: Mapping[str, Any], text: Sequence[str]) -> list[Path]:
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / f"{name}.json", out / f"{name}.md"]
+    files[0].write_text(
+        json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+    )
+    files[1].write_text("\n".join(text) + "\n", encoding="utf-8")
+    return files
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}"
