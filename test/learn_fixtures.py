@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from clip_layout import TINY, random_clip
 from safetensors.torch import save_file
 
 from ovseg_ros.learn.pair_shards import Pair, encode_pair
+from ovseg_ros.models.clip import build_network
 
 COLOURS = {"red mug": (200, 40, 40), "plate": (40, 200, 40), "teapot": (40, 40, 200), "book": (220, 210, 40)}
 END_OF_TAR = b"\0" * 1024
@@ -60,14 +63,26 @@ def write_pairs(
     return pairs
 
 
-def write_clip_preset(folder: Path, *, seed: int = 0) -> Path:
-    """A preset with depth clusters and a tiny random CLIP: 32 pixels, 16 patches."""
+def write_clip_preset(
+    folder: Path, *, vision: dict[str, Any] | None = None, untrained: bool = False, licence: str = ""
+) -> Path:
+    """A preset with depth clusters and a tiny random CLIP: 32 pixels, 16 patches.
+
+    `vision` changes its image tower; `untrained` takes open_clip's own first values instead of made-up ones.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(random_clip(seed=seed), folder / "clip.safetensors", {"activation": "quick_gelu"})
+    model = TINY.as_open_clip()
+    model["vision_cfg"] |= vision or {}
+    state = random_clip()
+    if untrained:
+        torch.manual_seed(0)
+        state = build_network({**model, "quick_gelu": True}, "tiny").state_dict()
+    metadata = {"activation": "quick_gelu"} | ({"licence": licence} if licence else {})
+    save_file(state, folder / "clip.safetensors", metadata)
     preset = {
         "description": "a tiny CLIP",
         "proposer": {"kind": "depth_clusters"},
-        "encoder": {"kind": "clip", "model": TINY.as_open_clip(), "weights": "clip.safetensors"},
+        "encoder": {"kind": "clip", "model": model, "weights": "clip.safetensors"},
         "options": {"templates": "single", "threshold": 0.0, "min_mask_pixels": 1},
     }
     path = folder / "tiny.yaml"

@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
         parser.add_argument(
             "--held-out", type=Path, metavar="DIR", help="pairs to measure on (default: a share of PAIRS_DIR)"
         )
-        parser.add_argument("--resume", action="store_true", help="go on with the run in RUN, if there is one")
+        parser.add_argument("--resume", action="store_true", help="go on with the run in RUN, if any")
         parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
         parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here first")
         parser.set_defaults(run=run, stage=stage)

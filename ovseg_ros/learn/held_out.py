@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from ovseg_ros.core.mask_clip import MaskPromptedClip
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.learn.contrastive import NounEmbeddings
-from ovseg_ros.learn.pair_data import PairBatch, PairDataset, collate
+from ovseg_ros.learn.pair_data import PairBatch, PairDataset, load_batches
 from ovseg_ros.learn.pair_index import PairIndex, UnreadablePair
 
 
@@ -65,20 +65,26 @@ class HeldOut:
         self._data = PairDataset(index, size, fill=fill, expand_ratio=expand_ratio)
         self._mine = list(found)[rank::ranks]
 
-    def batches(self, batch: int) -> DataLoader:
+    def batches(self, batch: int, workers: int = 0) -> DataLoader:
         """This process's pairs."""
         keys = [[(0, i) for i in self._mine[k : k + batch]] for k in range(0, len(self._mine), batch)]
-        return DataLoader(self._data, batch_sampler=keys, collate_fn=collate)
+        return load_batches(self._data, keys, workers, keep_workers=False)
 
     @torch.no_grad()
     def sums(
-        self, clip: MaskPromptedClip, texts: NounEmbeddings, *, use_masks: bool, batch: int = 64
+        self,
+        clip: MaskPromptedClip,
+        texts: NounEmbeddings,
+        *,
+        use_masks: bool,
+        batch: int = 64,
+        workers: int = 0,
     ) -> torch.Tensor:
         """(3,) float64: pairs, how many are nearest to their own noun, sum of cosines to it."""
         rows = texts.rows(self.nouns)  # (K, D)
         place = {noun: k for k, noun in enumerate(self.nouns)}
         sums = torch.zeros(3, dtype=torch.float64)
-        for part in self.batches(batch):
+        for part in self.batches(batch, workers):
             assert isinstance(part, PairBatch)
             cosines = clip.encode_regions(part.pixels, part.masks if use_masks else None) @ rows.T
             truth = torch.tensor([place[noun] for noun in part.nouns], device=cosines.device)

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import yaml
-from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 
 from ovseg_ros.core.mask_clip import MaskPromptedClip
@@ -126,9 +125,7 @@ def save_prompts(out: Path, start: Start, notes: Mapping[str, Any]) -> dict[str,
     return {**encoder, "prompts": path.name}
 
 
-def write_preset(
-    out: Path, start: Start, encoder: Mapping[str, Any], trained: str, **options: Any
-) -> Path:
+def write_preset(out: Path, start: Start, encoder: Mapping[str, Any], trained: str, **options: Any) -> Path:
     """Writes `out`/preset.yaml: the preset training started from, with another encoder.
 
     Files beside the old preset are named by their full path, because the new one lies elsewhere.
@@ -161,6 +158,8 @@ def write_preset(
 
 def activation(model: torch.nn.Module) -> str:
     """The activation a CLIP is built with."""
+    from open_clip.transformer import QuickGELU  # after ovseg_ros.models, which mends what it imports
+
     return "quick_gelu" if any(isinstance(part, QuickGELU) for part in model.modules()) else "gelu"
 
 

@@ -7,7 +7,7 @@ batches do not depend on how many workers or ranks make them, and a run can go o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import cv2
@@ -185,8 +185,23 @@ def collate(samples: list[PairBatch]) -> PairBatch:
     )
 
 
-def load_batches(dataset: PairDataset, order: Sampler, workers: int, *, pin: bool = False) -> DataLoader:
-    """A loader over `order`; `workers` 0 loads in the calling process."""
+def load_batches(
+    dataset: PairDataset,
+    order: Iterable[list[tuple[int, int]]],
+    workers: int,
+    *,
+    pin: bool = False,
+    keep_workers: bool = True,
+) -> DataLoader:
+    """A loader of the batches of keys in `order`.
+
+    Args:
+        dataset: the pairs.
+        order: see `PairOrder`.
+        workers: processes that load ahead; 0 loads in the calling process.
+        pin: put batches where a GPU copies them from fastest.
+        keep_workers: from one epoch to the next.
+    """
     return DataLoader(
         dataset,
         batch_sampler=order,
@@ -194,8 +209,9 @@ def load_batches(dataset: PairDataset, order: Sampler, workers: int, *, pin: boo
         collate_fn=collate,
         pin_memory=pin,
         worker_init_fn=_single_thread,
-        persistent_workers=workers > 0,
+        persistent_workers=keep_workers and workers > 0,
         prefetch_factor=4 if workers else None,
+        generator=torch.Generator(),  # else each iterator draws from the one that the network uses
     )
 
 

@@ -137,7 +137,10 @@ def open_pairs(folder: Path) -> PairIndex:
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    shards = tuple(folder / entry["file"] for entry in manifest["shards"])
+    listed = manifest.get("shards")
+    if not isinstance(listed, list) or not all(isinstance(e, dict) and "file" in e for e in listed):
+        raise InvalidInputError(f"want a list of shards in {folder / 'manifest.json'}; {CURE} again")
+    shards = tuple(folder / str(entry["file"]) for entry in listed)
     gone = [path.name for path in shards if not path.is_file()]
     if gone:
         raise InvalidInputError(
@@ -148,7 +151,7 @@ def open_pairs(folder: Path) -> PairIndex:
     places: list[list[tuple[int, int]]] = []
     shard_of: list[int] = []
     problems: dict[str, str] = {}
-    for number, (path, entry) in enumerate(zip(shards, manifest["shards"], strict=True)):
+    for number, (path, entry) in enumerate(zip(shards, listed, strict=True)):
         found = _scan(path, problems)
         wanted = entry.get("pairs")
         if isinstance(wanted, int) and len(found) != wanted:

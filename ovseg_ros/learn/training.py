@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ovseg_ros.core.mask_clip import MaskPromptedClip
-from ovseg_ros.errors import ConfigError, OvsegError
+from ovseg_ros.errors import ConfigError, OutOfMemoryError, OvsegError
 from ovseg_ros.learn.contrastive import GlobalBatch, NounEmbeddings, contrastive_loss, noun_ids
 from ovseg_ros.learn.held_out import HeldOut
 from ovseg_ros.learn.pair_data import PairBatch, PairDataset, PairOrder, load_batches, split_by_image
@@ -116,6 +116,7 @@ class Trainer:
                 f"{self.out} already holds a run; --resume goes on with it, or name another folder"
             )
         self.processes = Processes(device, recipe.precision)
+        torch.manual_seed(recipe.seed + self.processes.rank)
         self._report = report if report is not None and self.processes.is_first else None
         train, self.held_out = self._data(pairs, held_out)
         self.fingerprint = train.fingerprint
@@ -219,7 +220,13 @@ class Trainer:
             if batch is None:
                 break
             loaded = time.monotonic()
-            self._losses.append(self._take_step(batch))
+            try:
+                self._losses.append(self._take_step(batch))
+            except torch.OutOfMemoryError as error:
+                raise OutOfMemoryError(
+                    f"the device ran out of memory at step {self.step + 1} with batch {self.recipe.batch}; "
+                    "set gradient_checkpointing=true, a smaller batch, or take more GPUs"
+                ) from error
             self.waited_s += loaded - start
             self.busy_s += time.monotonic() - loaded
             waited += loaded - start
@@ -245,6 +252,7 @@ class Trainer:
         recipe, processes = self.recipe, self.processes
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
         images, scale = self.model(batch.pixels.to(processes.device), batch.masks.to(processes.device))
         whole = GlobalBatch(processes.gather, processes.rank, processes.count)
         loss = contrastive_loss(
@@ -258,7 +266,6 @@ class Trainer:
         value = loss.item()
         if not math.isfinite(value):
             self._diverged(f"the loss is {value}")
-        self.optimizer.zero_grad(set_to_none=True)
         norm = processes.backward(loss, self.task.parameters.values(), recipe.clip_gradient_norm or math.inf)
         if not math.isfinite(norm) and not processes.scales_loss:
             self._diverged(f"the gradient's norm is {norm}")
@@ -307,7 +314,9 @@ class Trainer:
         self._training(False)
         live = self._swap(self.average if self.recipe.average and self.step else {})
         with self.processes.autocast():
-            sums = self.held_out.sums(self.task.clip, self.texts, use_masks=self.task.use_masks)
+            sums = self.held_out.sums(
+                self.task.clip, self.texts, use_masks=self.task.use_masks, workers=self.recipe.workers
+            )
         self._swap(live)
         count, right, cosine = self.processes.sum(sums).tolist()
         figures = {
