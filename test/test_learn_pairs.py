@@ -34,8 +34,8 @@ from ovseg_ros.learn.captions import CaptionedImage
 from ovseg_ros.learn.contact_sheet import TILE, draw_pair, draw_sheet, write_contact_sheet
 from ovseg_ros.learn.nouns import NounFinder
 from ovseg_ros.learn.pair_crop import make_pair
-from ovseg_ros.learn.pair_store import Pair, read_manifest, verify
-from ovseg_ros.learn.pairs import PairOptions, pairs_of
+from ovseg_ros.learn.pair_store import Pair, PairWriter, read_manifest, verify
+from ovseg_ros.learn.pairs import PairOptions, collect, pairs_of
 
 FINDER = NounFinder()
 
@@ -217,6 +217,26 @@ def test_bad_images_are_named_counted_and_tried_again(tmp_path: Path, caplog) ->
     assert ovseg_pairs(*arguments, "--resume") == 0
     assert read_manifest(out)["counts"]["pairs"] == 6
     assert verify(out) == []
+
+
+def test_a_source_that_breaks_off_and_a_device_that_is_full_end_nothing(tmp_path: Path) -> None:
+    def source():
+        yield captioned("A mug.")
+        yield CaptionedImage("y", ("A bowl.",), {}, lambda: Frame(picture((GREEN_BOX, BLUE))))
+        raise InvalidInputError("the recording breaks off")
+
+    class Full(ThingEncoder):
+        def encode_regions(self, pixels, region_masks=None):
+            if len(pixels) == 2:
+                raise torch.OutOfMemoryError("full")
+            return super().encode_regions(pixels)
+
+    with PairWriter(tmp_path, {}) as writer:
+        tally = collect(source(), Blobs(), Full(), FINDER, PairOptions(), writer)
+        assert tally.pairs == 1
+        assert [name for name, _ in tally.failed] == ["x", "(the rest)"]
+        assert "memory" in tally.failed[0][1]
+        assert tally.failed[1][1] == "the recording breaks off"
 
 
 def test_masks_of_zero_area_are_counted(tmp_path: Path) -> None:

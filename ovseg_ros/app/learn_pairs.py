@@ -270,7 +270,8 @@ class _Bar:
 
     def show(self, tally: PairTally) -> None:
         """One image more."""
-        self._bar.set_postfix({"pairs": tally.pairs, "failed": len(tally.failed)}, refresh=False)
+        failed = tally.skipped["image that cannot be used"]
+        self._bar.set_postfix({"pairs": tally.pairs, "failed": failed}, refresh=False)
         self._bar.update()
 
     def close(self) -> None:

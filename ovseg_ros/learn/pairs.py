@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -130,26 +130,26 @@ def collect(
         progress: called after each image.
 
     Returns:
-        What became of them. A bad image is named in the log and in the journal, counted and left out.
+        What became of them. A bad image is named in the log and in the journal, counted and left out; so is
+        the rest of a source that breaks off.
 
     Raises:
-        OutOfMemoryError: the device's memory does not hold half a batch either.
         OvsegError: the pairs cannot be written.
     """
     counted = _CountEmpty(proposer)
     segmenter = OpenVocabularySegmenter(counted, clip, options.of_segmenter(), device)
     tally = PairTally()
-    for image in source:
+    for image in _until_it_breaks(source, tally, writer):
         if image.id in writer:
             tally.kept += 1
         else:
             counted.empty = 0
             try:
                 pairs, skipped = pairs_of(image, segmenter, nouns, options)
-            except OutOfMemoryError:
-                raise
-            except InvalidInputError as error:
-                _fail(image, str(error), tally, writer)
+            except (InvalidInputError, OutOfMemoryError) as error:
+                _fail(image.id, str(error), tally, writer)
+            except MemoryError:
+                _fail(image.id, "it does not fit into memory", tally, writer)
             else:
                 if counted.empty:
                     skipped.append({"reason": "mask of zero area", "count": counted.empty})
@@ -254,13 +254,23 @@ def _iou(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
     return both / (np.count_nonzero(a) + np.count_nonzero(b) - both) if both else 0.0
 
 
-def _fail(image: CaptionedImage, reason: str, tally: PairTally, writer: PairWriter) -> None:
-    _LOG.warning("%s left out: %s", image.id, reason)
-    writer.fail(image.id, reason)
+def _until_it_breaks(
+    source: Iterable[CaptionedImage], tally: PairTally, writer: PairWriter
+) -> Iterator[CaptionedImage]:
+    """The images of a source up to its end, or to where a recording breaks off."""
+    try:
+        yield from source
+    except InvalidInputError as error:
+        _fail("(the rest)", str(error), tally, writer)
+
+
+def _fail(image: str, reason: str, tally: PairTally, writer: PairWriter) -> None:
+    _LOG.warning("%s left out: %s", image, reason)
+    writer.fail(image, reason)
     tally.images += 1
     tally.skipped["image that cannot be used"] += 1
     if len(tally.failed) < 100:
-        tally.failed.append((image.id, reason))
+        tally.failed.append((image, reason))
 
 
 def _note(
