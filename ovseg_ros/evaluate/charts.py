@@ -48,7 +48,7 @@ def bar_chart(path: Path, title: str, bars: Sequence[Bar], axis: str = "mIoU [%]
             text, (100 * bar.value + spread, place), (5, 0), textcoords="offset points", va="center"
         )
     axes.set_yticks(places, [bar.label for bar in bars])
-    axes.invert_yaxis()
+    axes.set_ylim(len(bars) - 0.4, -0.6)  # the first at the top
     highest = max((100 * bar.value + spread for bar, spread in zip(bars, spreads, strict=True)), default=0)
     axes.set_xlim(0, max(1.18 * highest, 1.0))
     axes.set_xlabel(axis)
@@ -59,24 +59,16 @@ def bar_chart(path: Path, title: str, bars: Sequence[Bar], axis: str = "mIoU [%]
 def line_chart(
     path: Path, title: str, x_name: str, x: Sequence[float], series: Mapping[str, Sequence[float | None]]
 ) -> None:
-    """Lines over a swept option, in percent; gaps where a value is None; the best of the first is marked."""
+    """Lines over a swept option, in percent, without values that are None; the legend has each one's best."""
     figure, axes = _figure(7.2, 4.4)
     order = sorted(range(len(x)), key=lambda i: x[i])
     for (name, values), colour in zip(series.items(), (BLUE, ORANGE, GREEN, GREY), strict=False):
-        y = [float("nan") if values[i] is None else 100 * values[i] for i in order]  # type: ignore[operator]
-        axes.plot([x[i] for i in order], y, marker="o", color=colour, label=name)
-    first = next(iter(series.values()))
-    known = [i for i in order if first[i] is not None]
-    if known:
-        best = max(known, key=lambda i: first[i])  # type: ignore[arg-type, return-value]
-        axes.annotate(
-            f"{100 * first[best]:.1f} at {x[best]:g}",  # type: ignore[operator]
-            (x[best], 100 * first[best]),  # type: ignore[operator]
-            (0, 9),
-            textcoords="offset points",
-            ha="center",
-        )
-    axes.margins(y=0.18)
+        known = [(x[i], 100 * value) for i in order if (value := values[i]) is not None]
+        label = name
+        if known:
+            at, best = max(known, key=lambda point: point[1])
+            label += f" (best {best:.1f} at {at:g})"
+        axes.plot([at for at, _ in known], [y for _, y in known], marker="o", color=colour, label=label)
     axes.set_xlabel(x_name)
     axes.set_ylabel("[%]")
     axes.grid(alpha=0.3)

@@ -62,7 +62,7 @@ def write_bottleneck(out: Path, results: Mapping[str, Result], made_with: Mappin
         Bar(_LABELS.get(name, name), result.miou, _COLOURS.get(name, BLUE))
         for name, result in results.items()
     ]
-    bar_chart(out / "bottleneck.png", f"Where {first.dataset} is lost", bars)
+    bar_chart(out / "bottleneck.png", f"{first.dataset}: masks or classes?", bars)
     rows = [(_LABELS.get(name, name), result) for name, result in results.items()]
     text = [
         f"# Bottleneck on {first.dataset}",

@@ -1,0 +1,162 @@
+"""The subjects of `ovseg evaluate` from the command line: files, exit codes, and messages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluate_trees import segmenter, values, write_folder, write_image
+from PIL import Image
+
+from ovseg_ros.app.cli import main
+from ovseg_ros.evaluate.provenance import made_with, parameters_sha256
+from ovseg_ros.models import presets
+
+SAMPLES = {"a": (("red", "green", "blue", ""), (1, 2, 3, 0)), "b": (("red", "red", "", "blue"), (1, 2, 1, 3))}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "squares", SAMPLES, unseen=["blue"])
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch):
+    """`load_preset` gives the segmenter of coloured quarters; the preset's file is hashed all the same."""
+    asked = []
+
+    def load(name, **options):
+        asked.append((name, options))
+        return segmenter(background=("dust",))
+
+    monkeypatch.setattr(presets, "load_preset", load)
+    return asked
+
+
+def ran(*words) -> int:
+    return main(["evaluate", *map(str, words)])
+
+
+def test_the_parser_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from ovseg_ros.app.cli import _parser; _parser();"
+        "print([m for m in ('torch', 'numpy', 'cv2', 'gradio', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_check(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ran("check", "folder", tree) == 0
+    assert "everything that is needed is there" in capsys.readouterr().out
+    (tree / "images/validation/a.png").unlink()
+    assert ran("check", "folder", tree, "--all") == 1
+    out = capsys.readouterr().out
+    assert "problem: 1 of 2 pictures are not there" in out
+    assert "annotations/SPLIT/NAME.png" in out
+    assert ran("check", "voc-20", tree) == 1
+    assert ran("check", "ade", tree) == 2
+
+
+def test_dataset_writes_what_it_was_made_with_too(tree: Path, tmp_path: Path, stand_in, capsys) -> None:
+    out = tmp_path / "out"
+    assert ran("dataset", "folder", tree, "--out", out, "--device", "cpu") == 0
+    content = json.loads((out / "result.json").read_text())
+    assert content["result"]["pixel_accuracy"] == pytest.approx(5 / 7)
+    assert content["result"]["unseen_miou"] == 1.0
+    made = content["made_with"]
+    assert {"command", "versions", "hardware", "preset", "weights", "options", "data"} <= set(made)
+    assert len(made["preset"]["sha256"]) == len(made["data"]["sha256"]) == 64
+    assert made["options"]["semantic"] == "soft"
+    assert made["options"]["background"] == []
+    text = (out / "result.md").read_text()
+    assert "| green | 50.00 | 50.00 | 128 | 64 |  |" in text
+    assert "| blue | 100.00 | 100.00 | 128 | 128 | unseen |" in text
+    assert Image.open(out / "classes.png").size[0] > 500
+    assert "mIoU 66.67" in capsys.readouterr().out
+    assert stand_in == [("mini", {"device": "cpu", "weights_dir": None})]
+
+
+def test_no_path_of_the_machine_is_written_but_those_typed(tree, tmp_path, stand_in, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["ovseg", "evaluate", "dataset", "folder", "squares", "--out", "out"])
+    assert ran("dataset", "folder", "squares", "--out", "out") == 0
+    for name in ("result.json", "result.md"):
+        text = (tmp_path / "out" / name).read_text()
+        assert str(tmp_path) not in text
+        assert str(Path.home()) + "/" not in text
+        assert "evaluate dataset folder squares --out out" in text
+
+
+def test_rules_and_settings(tree: Path, tmp_path: Path, stand_in) -> None:
+    out = tmp_path / "out"
+    assert ran("dataset", "folder", tree, "--out", out, "--rules", "preset", "--set", "threshold=0.25") == 0
+    options = json.loads((out / "result.json").read_text())["made_with"]["options"]
+    assert (options["semantic"], options["threshold"], options["background"]) == ("binary", 0.25, ["dust"])
+    for words in (["--rules", "x"], ["--set", "threshold"], ["--set", "threshold=2"], ["--set", "x=1"]):
+        assert ran("dataset", "folder", tree, "--out", out, *words) == 2
+    for words in (["--limit", "0"], ["--split", "test"], ["--names", "all"], ["--layout", "x"]):
+        expected = 0 if words[0] == "--layout" else 2  # a folder of one's own has one layout
+        assert ran("dataset", "folder", tree, "--out", out, *words) == expected
+
+
+def test_pictures_that_fail_are_named_and_the_exit_code_says_so(tree, tmp_path, stand_in, capsys) -> None:
+    write_image(tree / "annotations/validation/c.png", values((1, 1, 1, 1)))
+    assert ran("dataset", "folder", tree, "--out", tmp_path / "out") == 1
+    assert "c.jpg is not there" in capsys.readouterr().err
+    text = (tmp_path / "out/result.md").read_text()
+    assert "**1 pictures could not be scored:**" in text
+    for name in "ab":
+        (tree / f"annotations/validation/{name}.png").unlink()
+    assert ran("dataset", "folder", tree, "--out", tmp_path / "none") == 2
+    assert not (tmp_path / "none").exists()
+
+
+def test_score_runs_no_model(tree: Path, tmp_path: Path) -> None:
+    for name, numbers in (("a", (0, 1, 2, 255)), ("b", (0, 0, 255, 2))):
+        write_image(tmp_path / "p" / f"{name}.png", values(numbers))
+    assert ran("score", "folder", tree, tmp_path / "p", "--out", tmp_path / "out") == 0
+    content = json.loads((tmp_path / "out/result.json").read_text())
+    assert content["result"]["pixel_accuracy"] == pytest.approx(5 / 7)
+    assert "preset" not in content["made_with"]
+    assert ran("score", "folder", tree, tmp_path / "q", "--out", tmp_path / "out") == 2
+
+
+def test_bottleneck_and_sweep_write_their_figures(tree: Path, tmp_path: Path, stand_in) -> None:
+    assert ran("bottleneck", "folder", tree, "--out", tmp_path, "--limit", "1") == 0
+    content = json.loads((tmp_path / "bottleneck.json").read_text())
+    assert content["variants"]["oracle masks"]["miou"] == 1.0
+    assert content["variants"]["oracle masks"]["images"] == 1
+    assert "| oracle masks, CLIP | 100.00 |" in (tmp_path / "bottleneck.md").read_text()
+    assert ran("sweep", "threshold", "folder", tree, "--out", tmp_path, "--values", "0,0.5") == 0
+    rows = json.loads((tmp_path / "sweep_threshold.json").read_text())["values"]
+    assert [row["value"] for row in rows] == [0.0, 0.5]
+    assert "| 0.5 | " in (tmp_path / "sweep_threshold.md").read_text()
+    for name in ("bottleneck.png", "sweep_threshold.png"):
+        assert np.array(Image.open(tmp_path / name).convert("L")).min() < 100
+    assert ran("sweep", "threshold", "folder", tree, "--out", tmp_path, "--values", "a") == 2
+    assert ran("sweep", "size", "folder", tree, "--out", tmp_path) == 2
+
+
+def test_hashes_of_what_was_measured() -> None:
+    import torch
+
+    torch.manual_seed(0)
+    network = torch.nn.Linear(3, 2)
+    before = parameters_sha256(network)
+    assert before == parameters_sha256(network)
+    with torch.no_grad():
+        network.bias[0] += 1
+    assert parameters_sha256(network) != before
+    half = torch.nn.Linear(3, 2).bfloat16()
+    half.register_buffer("count", torch.tensor(3))  # no dimension, and a type NumPy has not
+    assert len(parameters_sha256(half)) == 64
+    made = made_with(command=["ovseg", "a b"], segmenter=segmenter())
+    assert made["command"] == "ovseg 'a b'"
+    assert made["parameters"] == {}
