@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ovseg_ros.app.images import read_image
 from ovseg_ros.app.learn_pairs_sources import open_source
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.learn import captions, nouns
 from ovseg_ros.learn.captions import CaptionedFiles, open_captions, safe_id
 
 SUFFIXES = (".png", ".jpg")
@@ -233,3 +235,10 @@ def test_depth_lies_beside_the_images(tmp_path: Path) -> None:
         open_source(options, needs_depth=True)
     with pytest.raises(InvalidInputError, match="want --depth"):
         open_source(Options(options.images, captions=file, depth=tmp_path / "no"), needs_depth=True)
+
+
+def test_the_examples_in_the_code_are_right() -> None:
+    for module in (captions, nouns):
+        result = doctest.testmod(module)
+        assert result.attempted
+        assert not result.failed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -393,6 +395,23 @@ def command(*arguments: object) -> list[str]:
         "sys.exit(learn_pairs.run(parser.parse_args(sys.argv[1:])))"
     )
     return [sys.executable, "-c", code, "pairs", *map(str, arguments)]
+
+
+def test_the_documentation_names_every_option_and_no_other() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "pairs.md").read_text(encoding="utf-8")
+    parser = argparse.ArgumentParser()
+    learn_pairs.add_parser(parser.add_subparsers())
+    pairs = parser._subparsers._group_actions[0].choices["pairs"]
+    known = {option for action in pairs._actions for option in action.option_strings}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+    of_others = {"--device", "--weights-dir", "--download", "--max-masks", "--batch-size", "--help"}
+    assert named <= known
+    assert known - named <= of_others | {
+        "-h", "--limit", "--overwrite", "--templates", "--sheet-pairs", "--image-topic", "--depth-topic",
+        "--camera-info-topic",
+    }  # fmt: skip
+    for line in re.findall(r"^ovseg learn (pairs .*)$", text, re.MULTILINE):
+        parser.parse_args(shlex.split(line))
 
 
 @pytest.mark.slow

@@ -160,7 +160,7 @@ def safe_id(name: str, *, always_hash: bool = False) -> str:
 
     Example:
         >>> safe_id("000000000139.jpg"), safe_id("kitchen/day 1/a.b.png")
-        ('000000000139', 'kitchen_day_1_a_b-0d0b6ff2')
+        ('000000000139', 'kitchen_day_1_a_b-a802c7d0')
     """
     stem = str(PurePosixPath(name).with_suffix("")) if PurePosixPath(name).suffix else name
     safe = re.sub(r"[^A-Za-z0-9_-]+", "_", stem)[:_LONGEST_ID]
