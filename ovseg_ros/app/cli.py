@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovseg_ros import __version__
-from ovseg_ros.app import convert_checkpoint, download, evaluate_commands, segment, web
+from ovseg_ros.app import convert_checkpoint, download, evaluate_commands, learn_commands, segment, web
 from ovseg_ros.errors import OvsegError
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     convert_checkpoint.add_parser(commands)
     download.add_parser(commands)
+    learn_commands.add_parser(commands)
     segment.add_parser(commands)
     web.add_parser(commands)
     return parser
