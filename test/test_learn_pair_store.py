@@ -93,6 +93,16 @@ def test_other_readers_understand_the_shards(tmp_path: Path) -> None:
         assert json.load(tar.extractfile("i1-0.json"))["noun"] == "mug"
 
 
+def test_texts_that_are_no_unicode_come_back(tmp_path: Path) -> None:
+    odd = pair(1)
+    odd.meta["caption"] = "A mug \ud800."
+    with PairWriter(tmp_path, SETTINGS) as writer:
+        writer.add("i1", [odd], {"skipped": [{"reason": "\udcff"}]})
+        writer.finish(about(writer))
+    assert stored(tmp_path)[0].meta["caption"] == "A mug \ud800."
+    assert verify(tmp_path) == []
+
+
 def test_no_images_and_images_without_pairs(tmp_path: Path) -> None:
     assert write(tmp_path / "a", 0)["shards"] == []
     assert write(tmp_path / "b", 1)["counts"]["images"] == 1
@@ -208,6 +218,20 @@ def test_a_folder_in_use_is_not_written_to(tmp_path: Path) -> None:
         PairWriter(tmp_path / "b" / "thesis.txt" / "x", SETTINGS)
     with pytest.raises(ConfigError, match="at least 1"):
         PairWriter(tmp_path / "c", SETTINGS, pairs_per_shard=0)
+
+
+def test_two_runs_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    with PairWriter(tmp_path, SETTINGS):
+        for changes in ({"resume": True}, {"overwrite": True}, {}):
+            with pytest.raises(ConfigError, match="another run"):
+                PairWriter(tmp_path, SETTINGS, **changes)
+    PairWriter(tmp_path, SETTINGS, resume=True).close()
+
+
+def test_a_kill_before_the_journal_is_there_leaves_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / ".journal.jsonl.part").write_bytes(b'{"sett')
+    write(tmp_path, 3, resume=True)
+    assert verify(tmp_path) == []
 
 
 @pytest.mark.parametrize("image", ["", "a.b", "a/b", "../x", "i1"])

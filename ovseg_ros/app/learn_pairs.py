@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ovseg_ros.learn.pair_store import PairWriter
     from ovseg_ros.learn.pairs import PairTally
 
-SHEET = "contact_sheet.png"
-
 
 def add_parser(commands: Any) -> None:
     """Adds the subcommand to `argparse`'s subparsers."""
@@ -208,6 +206,7 @@ def _finish(
     from ovseg_ros.app.segment_inputs import readable
     from ovseg_ros.app.segment_summary import versions
     from ovseg_ros.learn.contact_sheet import write_contact_sheet
+    from ovseg_ros.learn.pair_store import SHEET
     from ovseg_ros.learn.pair_summary import count_entries
 
     counts, nouns = count_entries(writer.entries())

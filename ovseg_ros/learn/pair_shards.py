@@ -184,7 +184,7 @@ def encode_pair(stem: str, pair: Pair) -> bytes:
     contents = (
         _png(pair.image_rgb[:, :, ::-1]),
         _png(pair.mask.astype(np.uint8) * 255),
-        json.dumps(dict(pair.meta), ensure_ascii=False, sort_keys=True).encode(),
+        json.dumps(dict(pair.meta), sort_keys=True).encode(),
     )
     out = io.BytesIO()
     for kind, content in zip(_MEMBERS, contents, strict=True):

@@ -11,14 +11,23 @@ a shard that is full gets the archive's end and, last of all, its name.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError
+from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.learn.pair_files import (
+    SHARD_END,
+    json_line,
+    locked,
+    read_journal,
+    stored_bytes,
+    write_all,
+    write_whole,
+    writing,
+)
 from ovseg_ros.learn.pair_shards import (
     FORMAT,
     JOURNAL,
@@ -38,7 +47,7 @@ from ovseg_ros.models.verify import sha256_of
 __all__ = ["Pair", "PairWriter", "decode_pair", "iter_members", "iter_shard", "read_manifest", "verify"]
 
 PAIRS_PER_SHARD = 1000
-_END = b"\0" * 1024
+SHEET = "contact_sheet.png"
 
 
 class PairWriter:
@@ -63,7 +72,9 @@ class PairWriter:
             overwrite: remove what an earlier run left here, and nothing else.
 
         Raises:
-            ConfigError: the folder holds other things, or an earlier run's with other settings.
+            ConfigError: the folder holds other things, an earlier run's with other settings, or is written to
+                by another process.
+            InvalidInputError: a shard of the earlier run is damaged.
             OvsegError: it cannot be written.
         """
         if pairs_per_shard < 1:
@@ -76,19 +87,13 @@ class PairWriter:
         self._tar: BinaryIO | None = None
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
-            if overwrite:
-                self._remove_earlier()
-            elif resume and any(path.iterdir()):
-                self._keep_earlier()
-            elif any(path.iterdir()):
-                raise ConfigError(
-                    f"want an empty folder, {path} holds files; --resume goes on where an earlier run "
-                    "stopped, --overwrite starts again"
-                )
-            journal = path / JOURNAL
-            if not journal.exists():
-                _write_whole(journal, _line({"settings": self._settings}))
-            self._journal = journal.open("ab", buffering=0)
+            self._lock = locked(path)
+            try:
+                self._prepare(resume=resume, overwrite=overwrite)
+                self._journal = (path / JOURNAL).open("ab", buffering=0)
+            except BaseException:
+                os.close(self._lock)
+                raise
 
     def __enter__(self) -> PairWriter:
         return self
@@ -125,7 +130,7 @@ class PairWriter:
             if data:
                 if self._tar is None:
                     self._tar = self._part(self._shard).open("ab", buffering=0)
-                _write_all(self._tar, data)
+                write_all(self._tar, data)
             self._bytes += len(data)
             self._pairs += len(pairs)
             entry = {
@@ -136,7 +141,7 @@ class PairWriter:
                 "nouns": [pair.noun for pair in pairs],
                 **(notes or {}),
             }
-            _write_all(self._journal, _line(entry))
+            write_all(self._journal, json_line(entry))
             self._done.add(image)
             if self._pairs >= self._per_shard:
                 self._finish_shard()
@@ -148,11 +153,11 @@ class PairWriter:
             OvsegError: the disk is full or the like.
         """
         with writing(self.path):
-            _write_all(self._journal, _line({"image": image, "failed": reason}))
+            write_all(self._journal, json_line({"image": image, "failed": reason}))
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """The journal's lines about images, in order."""
-        return (entry for entry in _read_journal(self.path / JOURNAL) if "image" in entry)
+        return (entry for entry in read_journal(self.path / JOURNAL) if "image" in entry)
 
     def finish(self, about: Mapping[str, Any], *, complete: bool = True) -> dict[str, Any]:
         """Closes the last shard and writes the manifest.
@@ -173,8 +178,8 @@ class PairWriter:
                 self._finish_shard()
             manifest = {"format": FORMAT, "version": VERSION, **about}
             manifest |= {"shards": list(self._listed()), "complete": complete}
-            text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-            _write_whole(self.path / MANIFEST, text.encode())
+            text = json.dumps(manifest, indent=2) + "\n"
+            write_whole(self.path / MANIFEST, text.encode())
         return manifest
 
     def close(self) -> None:
@@ -182,7 +187,24 @@ class PairWriter:
         if self._tar is not None:
             self._tar.close()
             self._tar = None
-        self._journal.close()
+        if not self._journal.closed:
+            self._journal.close()
+            os.close(self._lock)
+
+    def _prepare(self, *, resume: bool, overwrite: bool) -> None:
+        used = any(not file.name.startswith(".") for file in self.path.iterdir())
+        if used and overwrite:
+            self._remove_earlier()
+        elif used and resume:
+            self._keep_earlier()
+        elif used:
+            raise ConfigError(
+                f"want an empty folder, {self.path} holds files; --resume goes on where an earlier run "
+                "stopped, --overwrite starts again"
+            )
+        journal = self.path / JOURNAL
+        if not journal.exists():
+            write_whole(journal, json_line({"settings": self._settings}))
 
     def _part(self, number: int) -> Path:
         return self.path / f".{shard_name(number)}.part"
@@ -190,7 +212,7 @@ class PairWriter:
     def _finish_shard(self) -> None:
         part = self._part(self._shard)
         tar = self._tar or part.open("ab", buffering=0)
-        _write_all(tar, _END)
+        write_all(tar, SHARD_END)
         os.fsync(tar.fileno())
         tar.close()
         self._tar = None
@@ -210,9 +232,9 @@ class PairWriter:
                 yield {"file": path.name, "pairs": pairs[number], "sha256": sha256_of(path)}
 
     def _remove_earlier(self) -> None:
-        if any(self.path.iterdir()) and not (self.path / JOURNAL).is_file():
+        if not (self.path / JOURNAL).is_file():
             raise ConfigError(f"--overwrite: {self.path} holds files, but no {JOURNAL} of an earlier run")
-        for pattern in ("shard-*.tar", ".shard-*.tar.part", MANIFEST, JOURNAL):
+        for pattern in ("shard-*.tar", ".shard-*.tar.part", MANIFEST, SHEET, JOURNAL):
             for file in self.path.glob(pattern):
                 file.unlink()
 
@@ -224,7 +246,7 @@ class PairWriter:
                 ends[entry["shard"]] = entry["end"]
         for number, end in ends.items():
             file = self.path / shard_name(number)
-            if file.exists() and file.stat().st_size != end + len(_END):
+            if file.exists() and file.stat().st_size != end + len(SHARD_END):
                 raise InvalidInputError(
                     f"--resume: {file} is truncated or altered; remove it, and its images will be done again"
                 )
@@ -234,7 +256,7 @@ class PairWriter:
         journal = self.path / JOURNAL
         if not journal.is_file():
             raise ConfigError(f"--resume: {self.path} holds files, but no {JOURNAL} of an earlier run")
-        earlier = next(_read_journal(journal), {}).get("settings", {})
+        earlier = next(read_journal(journal), {}).get("settings", {})
         changed = [
             f"{key}: {earlier.get(key)!r} then, {self._settings.get(key)!r} now"
             for key in sorted({*earlier, *self._settings})
@@ -246,10 +268,10 @@ class PairWriter:
                 "--overwrite starts again"
             )
         self._check_whole_shards()
-        stored = _stored_bytes(self.path)
+        stored = stored_bytes(self.path)
         temporary = journal.with_name(f".{JOURNAL}.part")
         with temporary.open("wb") as out:
-            out.write(_line({"settings": self._settings}))
+            out.write(json_line({"settings": self._settings}))
             for entry in self.entries():
                 if "shard" not in entry or entry["end"] > stored.get(entry["shard"], 0):
                     continue  # it failed, or its pairs are gone
@@ -258,7 +280,7 @@ class PairWriter:
                 self._pairs += entry["pairs"]
                 self._bytes = entry["end"]
                 self._done.add(entry["image"])
-                out.write(_line(entry))
+                out.write(json_line(entry))
         os.replace(temporary, journal)
         if (self.path / shard_name(self._shard)).exists():
             self._shard += 1
@@ -268,48 +290,3 @@ class PairWriter:
             os.truncate(part, self._bytes)
         if self._pairs >= self._per_shard:  # killed before the shard got its name
             self._finish_shard()
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns the system's errors into one that names the folder."""
-    try:
-        yield
-    except OSError as error:
-        raise OvsegError(f"cannot write to {path}: {error.strerror or error}") from error
-
-
-def _stored_bytes(path: Path) -> dict[int, int]:
-    """Shard number -> how long the part with pairs can be at most; the journal knows how long it is."""
-    sizes = {}
-    for file in path.glob("shard-*.tar"):
-        sizes[int(file.name[6:-4])] = file.stat().st_size - len(_END)
-    for file in path.glob(".shard-*.tar.part"):
-        sizes.setdefault(int(file.name[7:-9]), file.stat().st_size)
-    return sizes
-
-
-def _read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as lines:
-        for line in lines:
-            with contextlib.suppress(ValueError):  # a line that broke off
-                entry = json.loads(line)
-                if isinstance(entry, dict):
-                    yield entry
-
-
-def _line(entry: Mapping[str, Any]) -> bytes:
-    return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
-
-
-def _write_all(file: Any, data: bytes) -> None:
-    """All of it, however little one write takes."""
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
