@@ -49,6 +49,7 @@ def write_folder(
     for name, (shown, numbers) in samples.items():
         write_image(folder / "images" / split / f"{name}.png", quarters(shown))
         write_image(folder / "annotations" / split / f"{name}.png", values(numbers))
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "classes.txt").write_text("\n".join(classes) + "\n")
     if unseen:
         (folder / "unseen.txt").write_text("\n".join(unseen) + "\n")

@@ -15,7 +15,7 @@ from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.evaluate import bottleneck as module
-from ovseg_ros.evaluate.bottleneck import bottleneck, majority_classes, oracle_regions
+from ovseg_ros.evaluate.bottleneck import bottleneck, majority_classes, oracle_classes_map, oracle_regions
 from ovseg_ros.evaluate.charts import Bar, bar_chart, class_chart, line_chart
 from ovseg_ros.evaluate.datasets import IGNORE, Sample, open_dataset
 from ovseg_ros.evaluate.predict import benchmark_options
@@ -42,8 +42,9 @@ def test_regions_of_classes_and_of_instances() -> None:
     regions = oracle_regions(sample(truth))
     assert [int(mask.sum()) for mask in regions.masks] == [128, 64]
     instances = values((1, 2, 3, 0), dtype=np.uint16)  # 3 is nowhere counted, 0 is no object
+    instances[8:10] = 2  # a part of it that is not counted, and one that is
     regions = oracle_regions(sample(truth, instances), "instance")
-    assert [int(mask.sum()) for mask in regions.masks] == [64, 64]
+    assert [int(mask.sum()) for mask in regions.masks] == [64, 64 + 16]
     assert len(oracle_regions(sample(np.full((16, 16), IGNORE, np.uint16)))) == 0
 
 
@@ -58,6 +59,15 @@ def test_the_most_frequent_true_class_and_its_share() -> None:
     assert probs[0].tolist() == pytest.approx([0, 68 / 128, 0])
     assert probs[1].tolist() == probs[2].tolist() == [0, 0, 0]
     assert probs[3].tolist() == pytest.approx([0, 68 / 192, 0])
+
+
+def test_masks_without_a_true_class_paint_nothing() -> None:
+    chain = OpenVocabularySegmenter(HalfProposer(), segmenter().clip, segmenter().options)
+    truth = values((1, 1, IGNORE, IGNORE), dtype=np.uint16)
+    for semantic in ("binary", "soft"):
+        options = replace(chain.options, semantic=semantic)
+        painted = oracle_classes_map(chain.embed(sample(truth).frame, options), sample(truth), 3, options)
+        assert np.array_equal(painted, values((1, 1, -1, -1), dtype=np.int32))
 
 
 def test_every_variant_worked_by_hand(tmp_path: Path) -> None:

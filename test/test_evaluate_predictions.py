@@ -60,6 +60,9 @@ def test_a_data_sets_255th_class_is_no_gap(tmp_path: Path) -> None:
     dataset = open_dataset("folder", folder)
     write_image(tmp_path / "p/a.png", values((255, 255, 299, 65535), dtype=np.uint16))
     assert score_predictions(dataset, tmp_path / "p").miou == 1.0
+    write_image(folder / "annotations/validation/a.png", values((256, 256, 0, 0), dtype=np.uint16))
+    write_image(tmp_path / "p/a.png", values((255, 255, 1, 1)))  # in 8 bit it is a class there too
+    assert score_predictions(dataset, tmp_path / "p").miou == 1.0
 
 
 def test_cocos_results(dataset, tmp_path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from evaluate_trees import segmenter, values, write_folder, write_image
+from evaluate_trees import quarters, segmenter, values, write_folder, write_image
 
+from ovseg_ros.core.compose import class_map, semantic_map
 from ovseg_ros.core.frame import Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.soft_masks import SoftMasks
@@ -172,6 +174,8 @@ def test_benchmark_rules_count_every_mask_and_no_other_word(tmp_path: Path) -> N
     dataset = open_dataset("folder", write_folder(tmp_path, SAMPLES))
     chain = segmenter(threshold=0.99, background=("dust",), granularity=0.9)
     chain.clip.logit_scale = 1.0  # nothing is certain
+    assert len(text_rows(chain, dataset.classes, chain.options).background) == 1
+    assert len(text_rows(chain, dataset.classes, benchmark_options(chain.options)).background) == 0
     assert evaluate_dataset(chain, dataset).scores.unpredicted == 1.0
     assert evaluate_dataset(chain, dataset, options=benchmark_options(chain.options)).pixel_accuracy == (
         pytest.approx(5 / 7)
@@ -183,3 +187,38 @@ def test_a_picture_without_masks_is_missed_not_failed(tmp_path: Path) -> None:
     for options in (segmenter().options, benchmark_options(segmenter().options)):
         result = evaluate_dataset(segmenter(), dataset, options=options)
         assert (result.images, result.miou, result.scores.unpredicted) == (1, 0.0, 1.0)
+
+
+def test_class_map_is_the_argmax_over_the_semantic_map() -> None:
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(9, 20, 30, generator=generator)
+    masks[:, :2] = 0
+    probs = torch.rand(9, 300, generator=generator)
+    winners, confidence = class_map(masks, probs)
+    scores = semantic_map(masks, probs)  # (300,20,30)
+    assert winners.dtype == torch.int32
+    assert torch.equal(winners[2:].long(), scores.argmax(dim=0)[2:])
+    assert (winners[:2] == -1).all()
+    assert torch.allclose(confidence[2:], scores.amax(dim=0)[2:] / masks.sum(dim=0)[2:], atol=1e-6)
+    for n, k in ((0, 3), (2, 0)):
+        winners, confidence = class_map(masks[:n], probs[:n, :k])
+        assert (winners == -1).all()
+        assert winners.shape == confidence.shape == (20, 30)
+    with pytest.raises(InvalidInputError, match="want masks"):
+        class_map(masks, probs[:3])
+
+
+def test_memory_does_not_grow_with_the_pictures(tmp_path: Path) -> None:
+    """A picture with its truth takes 80 kB; what stays of one is the text of its paths."""
+    folder = write_folder(tmp_path, {})
+    for i in range(60):
+        write_image(folder / f"images/validation/{i:02}.png", quarters(("red",) * 4, side=128))
+        write_image(folder / f"annotations/validation/{i:02}.png", values((1, 2, 3, 0), side=128))
+    dataset = open_dataset("folder", folder)
+    peaks = []
+    for count in (10, 60):
+        tracemalloc.start()
+        score_each(dataset.take(slice(count)), lambda sample: {"": sample.truth.astype(np.int32)}, ("",))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 50 * 2000

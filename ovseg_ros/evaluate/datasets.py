@@ -262,8 +262,8 @@ def _read_camera(path: Path) -> CameraIntrinsics | None:
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        numbers = [float(values[name]) for name in ("fx", "fy", "cx", "cy")]
-        return CameraIntrinsics(*numbers, int(values["width"]), int(values["height"]))
+        fx, fy, cx, cy = (float(values[name]) for name in ("fx", "fy", "cx", "cy"))
+        return CameraIntrinsics(fx, fy, cx, cy, int(values["width"]), int(values["height"]))
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidInputError(f"want fx, fy, cx, cy, width, height in {path}: {error!r}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
@@ -77,13 +78,13 @@ def sweep(
         chains = {str(value): _with_mask_threshold(segmenter, value) for value in chosen}
 
         def maps(sample: Sample) -> dict[str, Prediction]:
-            found = {}
+            found: dict[str, Prediction] = {}
             for key, chain in chains.items():
                 embedded = chain.embed(sample.frame, base)
                 found[key] = predicted_map(embedded, class_probabilities(chain, embedded, rows, base), base)
             return found
     else:
-        by_value = {str(value): replace(base, **{name: value}) for value in chosen}
+        by_value = {str(value): replace(base, **{name: value}) for value in chosen}  # type: ignore[arg-type]
 
         def maps(sample: Sample) -> dict[str, Prediction]:
             embedded = segmenter.embed(sample.frame, base)
@@ -98,11 +99,11 @@ def sweep(
 
 def _with_mask_threshold(segmenter: OpenVocabularySegmenter, value: float) -> OpenVocabularySegmenter:
     """The same chain whose generator cuts its soft masks elsewhere; the networks are shared."""
-    own = getattr(segmenter.proposer, "options", None)
+    own: Any = getattr(segmenter.proposer, "options", None)
     if not hasattr(own, "mask_threshold"):
         raise ConfigError(
             f"{type(segmenter.proposer).__name__} has no mask_threshold to sweep; MaskFormer's proposals have"
         )
-    proposer = copy.copy(segmenter.proposer)
-    proposer.options = replace(own, mask_threshold=value)  # type: ignore[attr-defined]
+    proposer: Any = copy.copy(segmenter.proposer)
+    proposer.options = replace(own, mask_threshold=value)
     return OpenVocabularySegmenter(proposer, segmenter.clip, segmenter.options, segmenter.device)
