@@ -17,7 +17,7 @@ from ovseg_ros.learn.finetune import finetune, tower_task
 from ovseg_ros.learn.learned_preset import read_start
 from ovseg_ros.learn.pair_augment import Augment
 from ovseg_ros.learn.recipes import FinetuneRecipe, load_recipe
-from ovseg_ros.learn.training import TrainingError
+from ovseg_ros.learn.training_task import TrainingError
 from ovseg_ros.models.mini import MiniConfig, build_mini_clip, load_mini, save_mini
 from ovseg_ros.models.presets import load_preset
 
@@ -142,7 +142,7 @@ def test_interrupted_and_resumed_is_as_if_nothing_had_been(run, pairs, preset, t
 
 def test_randomness_inside_the_network_is_resumed_too(pairs, tmp_path):
     preset = write_clip_preset(tmp_path / "clip", vision={"patch_dropout": 0.5})
-    recipe = changed(epochs=1, save_every=2, augment=Augment())
+    recipe = changed(epochs=1, save_every=2, log_every=3, augment=Augment())
     finetune(pairs, preset, recipe, tmp_path / "whole")
     with pytest.raises(Stopped):
         finetune(pairs, preset, recipe, tmp_path / "again", report=stop_at(3))
@@ -150,6 +150,7 @@ def test_randomness_inside_the_network_is_resumed_too(pairs, tmp_path):
     finetune(pairs, preset, recipe, tmp_path / "again", resume=True)
     whole, again = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "again"))
     assert all(torch.equal(whole[key], again[key]) for key in whole)
+    assert without_times(history(tmp_path / "again")) == without_times(history(tmp_path / "whole"))
 
 
 def test_a_finished_run_resumed_writes_the_same(run, pairs, preset, tmp_path):
@@ -258,8 +259,18 @@ def test_pairs_that_cannot_be_read_are_counted_and_the_run_goes_on(preset, tmp_p
         with index.shards[index.shard[i]].open("r+b") as file:
             file.seek(int(index.places[i, 0, 0]))
             file.write(b"\0" * 40)
-    figures = finetune(tmp_path / "pairs", preset, changed(batch=20, held_out=0.0), tmp_path / "run")
+    said: list[str] = []
+    figures = finetune(
+        tmp_path / "pairs",
+        preset,
+        changed(batch=20, held_out=0.0),
+        tmp_path / "run",
+        report=lambda record: said.append(record.get("message", "")),
+    )
     assert figures["skipped"] == 2
+    names = {index.name(i) for i in (3, 40)}
+    assert json.loads((tmp_path / "run" / "skipped.json").read_text()).keys() == names
+    assert all(sum(f"skipped {name}" in line for line in said) == 1 for name in names)
     assert "top1" not in figures
 
 

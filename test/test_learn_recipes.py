@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import argparse
+import dataclasses
+import re
+from pathlib import Path
 
+import pytest
+import yaml
+
+from ovseg_ros.app import learn_train
 from ovseg_ros.errors import ConfigError
+from ovseg_ros.learn.pair_augment import Augment
 from ovseg_ros.learn.recipes import (
     FinetuneRecipe,
     PromptsRecipe,
@@ -116,3 +124,36 @@ def test_files_that_are_none_are_refused(tmp_path):
         path.write_text(text)
         with pytest.raises(ConfigError, match=message):
             load_recipe(path, "finetune")
+
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "training.md"
+
+
+@pytest.mark.parametrize(
+    ("table", "kinds"), [("fields", (FinetuneRecipe, PromptsRecipe)), ("augment", (Augment,))]
+)
+def test_the_documentation_has_every_field_with_its_default(table, kinds):
+    text = (
+        DOCS.read_text(encoding="utf-8")
+        .split(f"<!-- {table}: begin -->")[1]
+        .split(f"<!-- {table}: end -->")[0]
+    )
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) ?\| .+ \|$", text, re.MULTILINE))
+    wanted = {f.name: getattr(kind(), f.name) for kind in reversed(kinds) for f in dataclasses.fields(kind)}
+    assert set(rows) == set(wanted)
+    for name, shown in rows.items():
+        value = list(wanted[name]) if isinstance(wanted[name], tuple) else wanted[name]
+        if not isinstance(value, Augment):
+            told = yaml.safe_load(shown)
+            assert value == (float(told) if isinstance(value, float) else told), name
+
+
+def test_the_documentation_has_every_option():
+    commands = argparse.ArgumentParser().add_subparsers()
+    learn_train.add_parser(commands)
+    told = re.findall(r"^\| `(--[\w-]+)", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    for stage in ("finetune", "prompts"):
+        options = [
+            o for a in commands.choices[stage]._actions for o in a.option_strings if o.startswith("--")
+        ]
+        assert sorted(told) == sorted(set(options) - {"--help"})

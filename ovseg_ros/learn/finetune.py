@@ -10,7 +10,8 @@ from typing import Any
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.learn.learned_preset import Start, read_start, save_tower, write_preset
 from ovseg_ros.learn.recipes import FinetuneRecipe, save_recipe
-from ovseg_ros.learn.training import Report, Task, Trainer
+from ovseg_ros.learn.training import Report, Trainer
+from ovseg_ros.learn.training_task import Task
 
 
 def finetune(

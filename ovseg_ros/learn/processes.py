@@ -106,6 +106,10 @@ class Processes:
         own = {"cpu": torch.get_rng_state()}
         if self.on_gpu:
             own["gpu"] = torch.cuda.get_rng_state(self.device)
+        return self.everyone(own)
+
+    def everyone(self, own: Any) -> list[Any]:
+        """What each process gives, by rank; a meeting point of all of them."""
         if self.count == 1:
             return [own]
         gathered: list[Any] = [None] * self.count

@@ -6,19 +6,17 @@ are started with `accelerate launch` or `torchrun`.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from ovseg_ros.core.mask_clip import MaskPromptedClip
-from ovseg_ros.errors import ConfigError, OutOfMemoryError, OvsegError
+from ovseg_ros.errors import ConfigError, OutOfMemoryError
 from ovseg_ros.learn.contrastive import GlobalBatch, NounEmbeddings, contrastive_loss, noun_ids
 from ovseg_ros.learn.held_out import HeldOut
 from ovseg_ros.learn.pair_data import PairBatch, PairDataset, PairOrder, load_batches, split_by_image
@@ -26,55 +24,14 @@ from ovseg_ros.learn.pair_index import PairIndex, open_pairs
 from ovseg_ros.learn.processes import Processes
 from ovseg_ros.learn.recipes import Recipe, recipe_values
 from ovseg_ros.learn.train_state import Checkpoints, History, check_same
+from ovseg_ros.learn.training_task import Forward, Task, TrainingError, learning_rate
 
 _LOG = logging.getLogger(__name__)
 Report = Callable[[Mapping[str, Any]], None]
 
 
-class TrainingError(OvsegError):
-    """A run that cannot go on, such as one whose loss is no longer a number; says what was saved."""
-
-
-@dataclass
-class Task:
-    """What is trained.
-
-    Attributes:
-        clip: the encoder; only `parameters` require a gradient.
-        parameters: what moves, by name.
-        templates: sentences nouns are put into.
-        use_masks: the encoder sees the masks (mask prompts).
-        buffers: names of running statistics that move too.
-        logit_scale: factor of cosines where the model's own is not trained.
-        max_logit_scale: limit of the model's own where it is.
-    """
-
-    clip: MaskPromptedClip
-    parameters: dict[str, nn.Parameter]
-    templates: tuple[str, ...]
-    use_masks: bool
-    buffers: tuple[str, ...] = ()
-    logit_scale: float | None = None
-    max_logit_scale: float = 100.0
-
-    def moving(self) -> dict[str, torch.Tensor]:
-        """Parameters and running statistics that training changes, by name."""
-        everything = dict(self.clip.named_buffers())
-        return {**self.parameters, **{name: everything[name] for name in self.buffers}}
-
-
-class _Forward(nn.Module):
-    """What is wrapped for several processes: (pixels, masks) -> embeddings and the factor of cosines."""
-
-    def __init__(self, task: Task) -> None:
-        super().__init__()
-        self.clip, self._use_masks, self._scale = task.clip, task.use_masks, task.logit_scale
-
-    def forward(self, pixels: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = self.clip.encode_regions(pixels, masks if self._use_masks else None)
-        if self._scale is not None:
-            return rows, torch.tensor(self._scale, device=rows.device)
-        return rows, self.clip.clip_model.logit_scale.float().exp()
+SAID = 20
+"""So many skipped pairs are named on the way; `skipped.json` has all of them."""
 
 
 class Trainer:
@@ -133,7 +90,7 @@ class Trainer:
         self.steps = recipe.epochs * len(self.order)
         if recipe.max_steps is not None:
             self.steps = min(self.steps, recipe.max_steps)
-        self.model, self.optimizer = self.processes.prepare(_Forward(task), self._optimizer())
+        self.model, self.optimizer = self.processes.prepare(Forward(task), self._optimizer())
         self.texts = NounEmbeddings(task.clip, task.templates)
         self.average = {name: p.detach().clone() for name, p in task.parameters.items()}
         self.step, self.waited_s, self.busy_s = 0, 0.0, 0.0
@@ -149,10 +106,13 @@ class Trainer:
     def _data(self, pairs: Path, held_out: Path | None) -> tuple[PairIndex, HeldOut | None]:
         recipe, size = self.recipe, self.task.clip.size
         train = open_pairs(pairs)
-        self.skipped = dict(train.problems)
+        self.skipped: dict[str, str] = {}
+        self._skip(train.problems)
+        if not train.manifest.get("complete", True):
+            self._say(f"the collection of {pairs} was not finished; training on what is there")
         if held_out is not None:
             measured = open_pairs(held_out)
-            self.skipped |= measured.problems
+            self._skip(measured.problems)
         else:
             train, measured = split_by_image(train, recipe.held_out if recipe.held_out_pairs else 0.0)
         test = None
@@ -166,7 +126,7 @@ class Trainer:
                 rank=self.processes.rank,
                 ranks=self.processes.count,
             )
-            self.skipped |= test.skipped
+            self._skip(test.skipped)
         self._say(f"{len(train)} pairs to train on, {test.count if test else 0} to measure on")
         return train, test
 
@@ -235,7 +195,7 @@ class Trainer:
                 self._record(
                     {
                         "loss": sum(self._losses) / len(self._losses),
-                        "learning_rate": self._rate(self.step - 1),
+                        "learning_rate": learning_rate(self.recipe, self.step - 1, self.steps),
                         "pairs_per_s": round((self.step - first) * self.recipe.batch / seconds, 1),
                         "waiting": round(waited / seconds, 4),
                     }
@@ -248,10 +208,10 @@ class Trainer:
 
     def _take_step(self, batch: PairBatch) -> float:
         """One step; returns the loss of the whole batch."""
-        self.skipped |= dict(batch.skipped)
+        self._skip(dict(batch.skipped))
         recipe, processes = self.recipe, self.processes
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(self.step)
+            group["lr"] = learning_rate(self.recipe, self.step, self.steps)
         self.optimizer.zero_grad(set_to_none=True)
         images, scale = self.model(batch.pixels.to(processes.device), batch.masks.to(processes.device))
         whole = GlobalBatch(processes.gather, processes.rank, processes.count)
@@ -283,17 +243,6 @@ class Trainer:
             for key, parameter in self.task.parameters.items():
                 self.average[key].lerp_(parameter.detach(), 1 - keep)
         self.step += 1
-
-    def _rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        recipe = self.recipe
-        warmup = min(recipe.warmup_steps, self.steps // 10)
-        if step < warmup:
-            return recipe.learning_rate * (step + 1) / warmup
-        if recipe.schedule == "constant":
-            return recipe.learning_rate
-        done = (step - warmup) / max(1, self.steps - warmup)
-        return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
     def _diverged(self, what: str) -> None:
         """Saves the state before this step, if it is good, and gives up."""
@@ -351,6 +300,13 @@ class Trainer:
         if self._report is not None:
             self._report({**record, "steps": self.steps, "skipped": len(self.skipped)})
 
+    def _skip(self, problems: Mapping[str, str]) -> None:
+        """Notes what cannot be used, and says so once each, as long as that can be read."""
+        for name, reason in problems.items():
+            if name not in self.skipped and len(self.skipped) < SAID:
+                self._say(f"skipped {name}: {reason}")
+            self.skipped[name] = reason
+
     def _say(self, text: str) -> None:
         _LOG.info("%s", text)
         if self._report is not None:
@@ -358,6 +314,8 @@ class Trainer:
 
     def _save(self) -> None:
         random_states = self.processes.random_states()
+        for skipped in self.processes.everyone(self.skipped):
+            self.skipped |= skipped
         if not self.processes.is_first:
             return
         state = {
@@ -372,6 +330,9 @@ class Trainer:
             "losses": list(self._losses),
         }
         self.checkpoints.save(self.step, state)
+        if self.skipped:
+            text = json.dumps(self.skipped, indent=2, ensure_ascii=False) + "\n"
+            (self.out / "skipped.json").write_text(text, encoding="utf-8")
 
     @torch.no_grad()
     def _resume(self) -> None:

@@ -16,7 +16,8 @@ from ovseg_ros.errors import ConfigError
 from ovseg_ros.learn.finetune import checkpoint_blocks
 from ovseg_ros.learn.learned_preset import Start, read_start, save_prompts, write_preset
 from ovseg_ros.learn.recipes import PromptsRecipe, save_recipe
-from ovseg_ros.learn.training import Report, Task, Trainer
+from ovseg_ros.learn.training import Report, Trainer
+from ovseg_ros.learn.training_task import Task
 
 
 def tune_prompts(
