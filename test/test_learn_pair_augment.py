@@ -54,6 +54,23 @@ def test_the_crop_keeps_its_share_of_the_area():
         assert 0.86 <= rows * columns / 8000 <= 1.02
 
 
+def test_no_crop_cuts_away_more_than_a_quarter_of_the_mask():
+    image, mask = np.zeros((90, 90, 3), np.uint8), np.zeros((90, 90), bool)
+    image[..., 0], image[..., 1] = np.arange(90)[:, None], np.arange(90)
+    mask[0:20, 0:20] = mask[89, 89] = True
+    augment = Augment(crop=(0.4, 0.9), fills={"none": 1.0})
+    cropped = 0
+    for seed in range(60):
+        pixels, _ = training_view(image, mask, 90, augment, np.random.default_rng(seed))
+        rows, columns, _ = (
+            np.round(pixels.transpose(1, 2, 0) * STD_RGB + MEAN_RGB).astype(int).reshape(-1, 3).T
+        )
+        seen = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert seen.sum() >= 0.7 * mask.sum()
+        cropped += np.ptp(rows) < 85
+    assert cropped >= 4
+
+
 def test_a_flip_turns_pixels_and_mask_together():
     flipped = 0
     for pair, pixels, mask in views(Augment(flip=0.5)):

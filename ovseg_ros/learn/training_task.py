@@ -53,6 +53,7 @@ class Forward(nn.Module):
         self.clip, self._use_masks, self._scale = task.clip, task.use_masks, task.logit_scale
 
     def forward(self, pixels: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See the class."""
         rows = self.clip.encode_regions(pixels, masks if self._use_masks else None)
         if self._scale is not None:
             return rows, torch.tensor(self._scale, device=rows.device)

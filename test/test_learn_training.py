@@ -1,0 +1,254 @@
+"""The training loop: a stop costs nothing, damage is named, and what cannot go on says why."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from learn_fixtures import write_clip_preset, write_pairs
+from safetensors.torch import load_file
+
+from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
+from ovseg_ros.learn import training
+from ovseg_ros.learn.finetune import finetune
+from ovseg_ros.learn.pair_augment import Augment
+from ovseg_ros.learn.recipes import FinetuneRecipe
+from ovseg_ros.learn.training_task import TrainingError
+
+TINY = FinetuneRecipe(
+    epochs=6,
+    batch=24,
+    learning_rate=3e-3,
+    warmup_steps=2,
+    precision="fp32",
+    held_out=0.2,
+    workers=0,
+    log_every=1,
+    save_every=4,
+    average=0.5,
+    same_noun="positive",
+    augment=Augment(flip=0.5, colour=0.5, edges=0.3, crop=(0.9, 1.0)),
+)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pairs")
+    write_pairs(folder, 160, per_shard=40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    return write_clip_preset(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="module")
+def run(pairs, preset, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    return out, finetune(pairs, preset, TINY, out)
+
+
+def history(out) -> list[dict]:
+    return [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+
+
+def without_times(records: list[dict]) -> list[dict]:
+    return [{k: v for k, v in r.items() if k not in ("pairs_per_s", "waiting")} for r in records]
+
+
+def changed(recipe: FinetuneRecipe = TINY, **values) -> FinetuneRecipe:
+    return dataclasses.replace(recipe, **values)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at(step: int):
+    def report(record) -> None:
+        if record.get("step") == step and "loss" in record:
+            raise Stopped
+
+    return report
+
+
+@pytest.mark.parametrize("step", [2, 6, 11])
+def test_interrupted_and_resumed_is_as_if_nothing_had_been(run, pairs, preset, tmp_path, step):
+    with pytest.raises(Stopped):
+        finetune(pairs, preset, TINY, tmp_path, report=stop_at(step))
+    torch.rand(17)  # whatever happened to the generator since
+    finetune(pairs, preset, TINY, tmp_path, resume=True)
+    whole, again = (load_file(out / "model.safetensors") for out in (run[0], tmp_path))
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+    assert without_times(history(tmp_path)) == without_times(history(run[0]))
+
+
+def test_randomness_inside_the_network_is_resumed_too(pairs, tmp_path):
+    preset = write_clip_preset(tmp_path / "clip", vision={"patch_dropout": 0.5})
+    recipe = changed(epochs=1, save_every=2, log_every=3, augment=Augment())
+    finetune(pairs, preset, recipe, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        finetune(pairs, preset, recipe, tmp_path / "again", report=stop_at(3))
+    torch.rand(17)
+    finetune(pairs, preset, recipe, tmp_path / "again", resume=True)
+    whole, again = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "again"))
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+    assert without_times(history(tmp_path / "again")) == without_times(history(tmp_path / "whole"))
+
+
+def test_a_finished_run_resumed_writes_the_same(run, pairs, preset, tmp_path):
+    recipe = changed(epochs=1)
+    first = finetune(pairs, preset, recipe, tmp_path)
+    before = load_file(tmp_path / "model.safetensors")
+    second = finetune(pairs, preset, recipe, tmp_path, resume=True)
+    after = load_file(tmp_path / "model.safetensors")
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert second["steps"] == first["steps"]
+
+
+def test_another_run_is_not_overwritten(run, pairs, preset):
+    with pytest.raises(ConfigError, match="already holds a run; --resume"):
+        finetune(pairs, preset, TINY, run[0])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"), [({"batch": 12}, "batch 24 before and 12 now"), ({"seed": 1}, "seed 0 before")]
+)
+def test_a_run_is_not_resumed_with_another_recipe(run, pairs, preset, values, message):
+    with pytest.raises(ConfigError, match=message):
+        finetune(pairs, preset, changed(**values), run[0], resume=True)
+
+
+def test_a_run_is_not_resumed_with_other_pairs(run, preset, tmp_path):
+    write_pairs(tmp_path, 160, per_shard=40, seed=1)
+    with pytest.raises(ConfigError, match="data "):
+        finetune(tmp_path, preset, TINY, run[0], resume=True)
+
+
+def test_only_the_newest_checkpoints_stay(run):
+    names = sorted(path.name for path in (run[0] / "checkpoints").iterdir())
+    assert len(names) == TINY.keep_checkpoints
+    assert names[-1] == f"step_{run[1]['steps']:08d}.pt"
+
+
+def test_a_damaged_checkpoint_is_passed_over(pairs, preset, tmp_path):
+    recipe = changed(epochs=2, save_every=3)
+    finetune(pairs, preset, recipe, tmp_path)
+    before = load_file(tmp_path / "model.safetensors")
+    newest = sorted((tmp_path / "checkpoints").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    finetune(pairs, preset, recipe, tmp_path, resume=True)
+    after = load_file(tmp_path / "model.safetensors")
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_its_step(pairs, preset, tmp_path, monkeypatch):
+    real, calls = training.contrastive_loss, []
+
+    def sometimes(*values, **named):
+        calls.append(1)
+        return real(*values, **named) * (float("nan") if len(calls) == 6 else 1.0)
+
+    monkeypatch.setattr(training, "contrastive_loss", sometimes)
+    with pytest.raises(TrainingError, match=r"loss is nan at step 6 of .*step_00000005\.pt"):
+        finetune(pairs, preset, TINY, tmp_path)
+    assert not (tmp_path / "preset.yaml").exists()
+    figures = finetune(pairs, preset, changed(learning_rate=1e-4), tmp_path, resume=True)
+    assert figures["steps"] > 6
+
+
+def test_a_gradient_that_is_no_number_ends_the_run_too(pairs, preset, tmp_path, monkeypatch):
+    real = training.contrastive_loss
+
+    def steep(images, *values, **named):
+        images.register_hook(lambda gradient: gradient * float("inf"))
+        return real(images, *values, **named)
+
+    monkeypatch.setattr(training, "contrastive_loss", steep)
+    with pytest.raises(TrainingError, match=r"gradient's norm is .* at step 1 "):
+        finetune(pairs, preset, TINY, tmp_path)
+
+
+def test_a_full_device_says_what_to_do(pairs, preset, tmp_path, monkeypatch):
+    def full(*values, **named):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training, "contrastive_loss", full)
+    with pytest.raises(OutOfMemoryError, match="step 1 with batch 24; set gradient_checkpointing=true"):
+        finetune(pairs, preset, TINY, tmp_path)
+
+
+def test_max_steps_end_the_run_and_its_schedule(pairs, preset, tmp_path):
+    figures = finetune(pairs, preset, changed(max_steps=2, warmup_steps=0), tmp_path)
+    rates = [record["learning_rate"] for record in history(tmp_path) if "loss" in record]
+    assert figures["steps"] == 2
+    assert rates == pytest.approx([3e-3, 1.5e-3])
+
+
+def test_the_rate_rises_and_falls(pairs, preset, tmp_path):
+    finetune(pairs, preset, changed(epochs=6, warmup_steps=2, held_out=0.0), tmp_path)
+    rates = [record["learning_rate"] for record in history(tmp_path) if "loss" in record]
+    assert rates[:2] == pytest.approx([1.5e-3, 3e-3])
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[-1] < 1e-4
+
+
+def test_pairs_that_cannot_be_read_are_counted_and_the_run_goes_on(preset, tmp_path):
+    from ovseg_ros.learn.pair_index import open_pairs
+
+    write_pairs(tmp_path / "pairs", 60)
+    index = open_pairs(tmp_path / "pairs")
+    for i in (3, 40):
+        with index.shards[index.shard[i]].open("r+b") as file:
+            file.seek(int(index.places[i, 0, 0]))
+            file.write(b"\0" * 40)
+    said: list[str] = []
+    figures = finetune(
+        tmp_path / "pairs",
+        preset,
+        changed(batch=20, held_out=0.0),
+        tmp_path / "run",
+        report=lambda record: said.append(record.get("message", "")),
+    )
+    assert figures["skipped"] == 2
+    names = {index.name(i) for i in (3, 40)}
+    assert json.loads((tmp_path / "run" / "skipped.json").read_text()).keys() == names
+    assert all(sum(f"skipped {name}" in line for line in said) == 1 for name in names)
+    assert "top1" not in figures
+
+
+def test_a_separate_set_is_measured_on(pairs, preset, tmp_path):
+    write_pairs(tmp_path / "test", 10, seed=9, nouns=("plate", "book"))
+    figures = finetune(pairs, preset, changed(max_steps=1), tmp_path / "run", held_out=tmp_path / "test")
+    assert (figures["pairs"], figures["nouns"]) == (10, 2)
+
+
+def test_nothing_to_measure_on_is_refused(pairs, preset, tmp_path, monkeypatch):
+    write_pairs(tmp_path / "test", 3, seed=9)
+    from ovseg_ros.learn.pair_index import open_pairs
+
+    index = open_pairs(tmp_path / "test")
+    with index.shards[0].open("r+b") as file:
+        for i in range(3):
+            file.seek(int(index.places[i, 2, 0]))
+            file.write(b"\0" * 20)
+    with pytest.raises(InvalidInputError, match="none of 3 can be read"):
+        finetune(pairs, preset, TINY, tmp_path / "run", held_out=tmp_path / "test")
+
+
+def test_a_tower_with_running_statistics_keeps_them_through_a_stop(pairs, tmp_path):
+    vision = {"layers": [1, 1, 1, 1], "width": 8, "head_width": 8, "patch_size": None, "image_size": 32}
+    preset = write_clip_preset(tmp_path / "resnet", vision=vision, untrained=True)
+    recipe = changed(epochs=1, save_every=2, train_logit_scale=False, max_steps=4)
+    finetune(pairs, preset, recipe, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        finetune(pairs, preset, recipe, tmp_path / "again", report=stop_at(3))
+    finetune(pairs, preset, recipe, tmp_path / "again", resume=True)
+    whole, again = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "again"))
+    before = load_file(preset.parent / "clip.safetensors")
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+    assert not torch.equal(whole["visual.bn1.running_mean"], before["visual.bn1.running_mean"])
+    assert torch.equal(whole["logit_scale"], before["logit_scale"])
