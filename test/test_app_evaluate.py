@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluate_trees import segmenter, values, write_folder, write_image
+from evaluate_trees import quarters, segmenter, values, write_folder, write_image
 from PIL import Image
 
-from ovseg_ros.app.cli import main
+from ovseg_ros.app.cli import _parser, main
 from ovseg_ros.evaluate.provenance import made_with, parameters_sha256
 from ovseg_ros.models import presets
 
@@ -133,7 +135,7 @@ def test_bottleneck_and_sweep_write_their_figures(tree: Path, tmp_path: Path, st
     content = json.loads((tmp_path / "bottleneck.json").read_text())
     assert content["variants"]["oracle masks"]["miou"] == 1.0
     assert content["variants"]["oracle masks"]["images"] == 1
-    assert "| oracle masks, CLIP | 100.00 |" in (tmp_path / "bottleneck.md").read_text()
+    assert "| oracle masks, CLIP | 100.00 | 100.00 |" in (tmp_path / "bottleneck.md").read_text()
     assert ran("sweep", "threshold", "folder", tree, "--out", tmp_path, "--values", "0,0.5") == 0
     rows = json.loads((tmp_path / "sweep_threshold.json").read_text())["values"]
     assert [row["value"] for row in rows] == [0.0, 0.5]
@@ -160,3 +162,49 @@ def test_hashes_of_what_was_measured() -> None:
     made = made_with(command=["ovseg", "a b"], segmenter=segmenter())
     assert made["command"] == "ovseg 'a b'"
     assert made["parameters"] == {}
+
+
+def test_a_generator_that_classifies_with_more_words_than_a_byte_has(tmp_path: Path) -> None:
+    """The paper's system in small, from files: every variant and sweep over soft masks and 300 classes."""
+    from tiny_presets import make_tiny_presets
+
+    (tmp_path / "presets").mkdir()
+    preset = make_tiny_presets(tmp_path / "presets")["ovseg_swin"]
+    names = [f"thing {i}" for i in range(300)]
+    tree = write_folder(tmp_path / "d", {"a": (("red", "green", "blue", ""), (0, 0, 0, 0))}, classes=names)
+    write_image(tree / "images/validation/a.png", quarters(("red", "green", "blue", ""), side=64))
+    numbers = values((1, 290, 300, 0), side=64, dtype=np.uint16)
+    write_image(tree / "annotations/validation/a.png", numbers)
+    words = ["folder", tree, "--preset", preset, "--out", tmp_path]
+    assert ran("bottleneck", *words) == 0
+    variants = json.loads((tmp_path / "bottleneck.json").read_text())["variants"]
+    assert list(variants)[2:4] == ["maskformer", "ensemble"]
+    assert variants["oracle masks"]["unpredicted"] == 0.0
+    for option, given in (("clip_weight", "0,0.5,1"), ("mask_threshold", "0.4,0.6")):
+        assert ran("sweep", option, *words, "--values", given) == 0
+        content = json.loads((tmp_path / f"sweep_{option}.json").read_text())
+        assert len(content["values"]) == given.count(",") + 1
+        assert set(content["made_with"]["parameters"]) == {"encoder", "proposals"}
+        assert len(content["made_with"]["weights"]) >= 3
+    rows = json.loads((tmp_path / "sweep_clip_weight.json").read_text())["values"]
+    assert rows[0]["pixel_accuracy"] == variants["maskformer"]["pixel_accuracy"]
+    assert rows[-1]["pixel_accuracy"] == variants["clip"]["pixel_accuracy"]
+
+
+@pytest.mark.parametrize("page", ["benchmarks.md", "datasets.md"])
+def test_the_commands_of_the_documentation_are_commands(page: str) -> None:
+    text = (Path(__file__).resolve().parent.parent / "docs" / page).read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("ovseg ")]
+    assert len(lines) >= 3
+    for line in lines:
+        assert callable(_parser().parse_args(shlex.split(line, comments=True)[1:]).run)
+
+
+def test_the_python_example_runs(tree: Path, tmp_path: Path, stand_in, monkeypatch, capsys) -> None:
+    text = (Path(__file__).resolve().parent.parent / "docs/benchmarks.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    tree.rename(tmp_path / "my_data")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/benchmarks.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("0.66")

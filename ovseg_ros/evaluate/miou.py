@@ -1,13 +1,14 @@
 """Mean intersection over union and its relatives, from one matrix of counts.
 
-Conventions (those of detectron2's evaluator, which MaskFormer, OVSeg and their successors report):
+Conventions (those of detectron2's evaluator since July 2022):
 
 * The counts of all pictures are summed first; IoU is computed once per class at the end.
 * Pixels whose truth is ignored (void, border, unlabelled) count nowhere, whatever was predicted there.
 * A pixel without a prediction is missed: it belongs to its true class's union and to no other.
 * A class that the truth never shows has no IoU and takes no part in any mean, also where it was predicted;
   those predictions still lower the IoU of the classes that are really there. `miou_with_absent` counts such
-  classes as 0, as torchmetrics and older evaluators do.
+  classes as 0, as detectron2 did before, and as OVSeg's own evaluator does (facebookresearch/ov-seg,
+  generalized_sem_seg_evaluation.py): compare with the paper by that.
 """
 
 from __future__ import annotations

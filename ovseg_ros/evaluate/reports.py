@@ -30,7 +30,7 @@ _LABELS = {
 }
 _COLOURS = {ORACLE_MASKS: ORANGE, ORACLE_MASKS_CONTEXT: GREY, ORACLE_CLASSES: GREEN, CLIP_CONTEXT: GREY}
 
-_COLUMNS = ("mIoU", "fwIoU", "pixel acc.", "mean acc.", "without prediction")
+_COLUMNS = ("mIoU", "mIoU, absent as 0", "fwIoU", "pixel acc.", "mean acc.", "without prediction")
 _SPLIT_COLUMNS = ("seen mIoU", "unseen mIoU", "harmonic")
 
 
@@ -128,8 +128,8 @@ def _table(rows: Sequence[tuple[str, Result]], first: str) -> list[str]:
     columns = [*([first] if first else []), *_COLUMNS, *(_SPLIT_COLUMNS if split else ())]
     lines = [_row(columns), _row(["---"] * len(columns))]
     for name, result in rows:
-        values = [result.miou, result.fwiou, result.pixel_accuracy, result.mean_accuracy]
-        values.append(result.scores.unpredicted)
+        values = [result.miou, result.scores.miou_with_absent, result.fwiou, result.pixel_accuracy]
+        values += [result.mean_accuracy, result.scores.unpredicted]
         shown: list[float | None] = [*values]
         if split:
             shown += [result.seen_miou, result.unseen_miou, result.harmonic_miou]
