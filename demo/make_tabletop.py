@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.evaluate.recording import RecordedFrame, write_recording
 from ovseg_ros.learn.household import BY_KEY
+from ovseg_ros.learn.sensor_depth import as_a_sensor_sees
 from ovseg_ros.learn.tabletop import CameraPose, Surroundings, Tabletop
 
 FRAMES_PER_SCENE = 15
@@ -107,19 +107,6 @@ SCENES = (
         (-0.3, 0.8, 1.9),
     ),
 )
-
-
-def as_a_sensor_sees(depth_m: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Depth with the faults of an active stereo camera.
-
-    Noise of 1 mm at 1 m, correlated over the few pixels of a matching window, that grows with the square of
-    the distance, and no reading beside most depth edges. (H, W) float32 metres in and out, 0 where unknown.
-    """
-    noise = cv2.GaussianBlur(rng.normal(size=depth_m.shape).astype(np.float32), (0, 0), 3.0)
-    noisy = depth_m + noise / noise.std() * 0.001 * depth_m**2
-    span = cv2.dilate(depth_m, np.ones((3, 3))) - cv2.erode(depth_m, np.ones((3, 3)))
-    unknown = (span > 0.03) & (cv2.blur(rng.random(depth_m.shape), (5, 5)) < 0.52)
-    return np.where(unknown, 0, noisy).astype(np.float32)
 
 
 def record(scene: Scene, first_id: int, first_frame: int) -> Iterator[RecordedFrame]:

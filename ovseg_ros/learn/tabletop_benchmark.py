@@ -1,0 +1,164 @@
+"""Makes the tabletop benchmark: rendered scenes with captions to learn from, annotated ones to measure on.
+
+    python -m ovseg_ros.learn.tabletop_benchmark OUT --cutouts EMOJI_DIR --scenes 1200 --validation 160
+
+In the layout of ADE20K: `images/`, `annotations/` (uint8 PNG, 0 = unlabelled, k = line k of `classes.txt`),
+`instances/` and `depth/` (uint16 PNG, millimetres), each with `training/` and `validation/`, and beside them
+`classes.txt`, `unseen.txt`, `captions_training.json` (COCO captions), `camera.json` and `things_<split>.json`
+(image -> instance -> noun). Table, floor and wall are no classes: they are unlabelled, as what is measured is
+which thing a mask is. Images are written in blocks of eight, each of its own seed; a run that was stopped
+continues with the next block.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from ovseg_ros.errors import ConfigError
+from ovseg_ros.learn.figures import Picture, load_pictures
+from ovseg_ros.learn.tabletop_words import caption, class_names, household_nouns, is_figure_name, unseen_names
+
+if TYPE_CHECKING:
+    from ovseg_ros.learn.tabletop_scenes import Scene
+
+SPLITS = ("training", "validation")
+BLOCK = 8
+JPEG_QUALITY = 95
+_SPLIT_SEED = {"training": 1, "validation": 2}
+
+
+def annotation(instances: np.ndarray, nouns: Mapping[int, str]) -> np.ndarray:
+    """(H, W) uint8 class map of an instance map: 0 where no class is, k for the k-th of `class_names`."""
+    index = {name: k for k, name in enumerate(class_names(), 1)}
+    table = np.zeros(max([int(instances.max()), *nouns]) + 1 if nouns else 1 + int(instances.max()), np.uint8)
+    for instance, noun in nouns.items():
+        table[instance] = index.get(noun, 0)
+    return table[instances]
+
+
+def write_scene(
+    folder: Path, split: str, name: str, scene: Scene, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Writes one scene's files and returns its record for `things_<split>.json`."""
+    for kind in ("images", "annotations", "instances", "depth"):
+        (folder / kind / split).mkdir(parents=True, exist_ok=True)
+    bgr = cv2.cvtColor(scene.image_rgb, cv2.COLOR_RGB2BGR)
+    _write(folder / "images" / split / f"{name}.jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    _write(folder / "annotations" / split / f"{name}.png", annotation(scene.instances, scene.nouns))
+    _write(folder / "instances" / split / f"{name}.png", scene.instances)
+    millimetres = np.round(scene.depth_m * 1000).clip(0, 65535).astype(np.uint16)
+    _write(folder / "depth" / split / f"{name}.png", millimetres)
+    record: dict[str, Any] = {"things": {str(i): noun for i, noun in scene.nouns.items()}}
+    if split == "training":
+        record["caption"] = caption(list(scene.spoken.values()), rng)
+    return record
+
+
+def write_lists(folder: Path, camera: Mapping[str, float]) -> None:
+    """Writes `classes.txt`, `unseen.txt` and `camera.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "classes.txt").write_text("\n".join(class_names()) + "\n", encoding="utf-8")
+    (folder / "unseen.txt").write_text("\n".join(unseen_names()) + "\n", encoding="utf-8")
+    (folder / "camera.json").write_text(json.dumps(camera) + "\n", encoding="utf-8")
+
+
+def write_captions(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Writes `captions_training.json` in COCO's format from the records of the training scenes."""
+    names = sorted(records)
+    images = [{"id": i, "file_name": f"{name}.jpg"} for i, name in enumerate(names, 1)]
+    notes = [{"id": i, "image_id": i, "caption": records[name]["caption"]} for i, name in enumerate(names, 1)]
+    text = json.dumps({"images": images, "annotations": notes}, indent=0)
+    (folder / "captions_training.json").write_text(text, encoding="utf-8")
+
+
+def pictures_of(cutouts: Path, split: str) -> list[Picture]:
+    """The figures of a split: in training every seen noun, a third of them classes; else the classes alone."""
+    classes = set(class_names()) - set(household_nouns())
+    if split == "validation":
+        return load_pictures(cutouts, classes)
+    every = [picture for picture in load_pictures(cutouts, None) if is_figure_name(picture.noun)]
+    own = [picture for picture in every if picture.noun in classes]
+    return every + own * round(len(every) / (2 * max(1, len(own))))
+
+
+def render_benchmark(folder: Path, cutouts: Path, scenes: int, validation: int, seed: int) -> None:
+    """Renders what is missing of both splits and writes the lists."""
+    from ovseg_ros.learn.tabletop_scenes import training_scenes, validation_scenes
+
+    makers = {"training": training_scenes, "validation": validation_scenes}
+    camera: dict[str, float] = {}
+    for split, count in zip(SPLITS, (scenes, validation), strict=True):
+        pictures = pictures_of(cutouts, split)
+        for block in tqdm(range(-(-count // BLOCK)), desc=split):
+            done = folder / "blocks" / f"{split}_{block:04d}.json"
+            if done.exists():
+                continue
+            rng = np.random.default_rng([seed, _SPLIT_SEED[split], block])
+            records = {}
+            for n, scene in enumerate(makers[split](pictures, rng)):
+                name = f"{split[:3]}_{block:04d}_{n}"
+                records[name] = write_scene(folder, split, name, scene, rng)
+                camera = {
+                    key: getattr(scene.intrinsics, key) for key in ("fx", "fy", "cx", "cy", "width", "height")
+                }
+            _write_json(done, {"camera": camera, "scenes": records})
+    finish(folder)
+
+
+def finish(folder: Path) -> None:
+    """Gathers the blocks into the lists beside the images.
+
+    Raises:
+        ConfigError: nothing was rendered.
+    """
+    camera = {}
+    for split in SPLITS:
+        records: dict[str, Any] = {}
+        for file in sorted((folder / "blocks").glob(f"{split}_*.json")):
+            block = json.loads(file.read_text(encoding="utf-8"))
+            records.update(block["scenes"])
+            camera = block["camera"]
+        _write_json(folder / f"things_{split}.json", {n: r["things"] for n, r in records.items()})
+        if split == "training":
+            write_captions(folder, {n: r for n, r in records.items() if r["things"]})
+    if not camera:
+        raise ConfigError(f"no scene in {folder}; want --scenes or --validation above 0")
+    write_lists(folder, camera)
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(value), encoding="utf-8")
+    partial.rename(path)
+
+
+def _write(path: Path, image: np.ndarray, options: Iterable[int] = ()) -> None:
+    if not cv2.imwrite(str(path), image, list(options)):
+        raise ConfigError(f"cannot write {path}; check the folder and the free space")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--cutouts", type=Path, required=True, help="emoji, see ovseg_ros/learn/cutouts.py")
+    parser.add_argument("--scenes", type=int, default=1200, help="training images")
+    parser.add_argument("--validation", type=int, default=160, help="validation images")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    render_benchmark(args.folder, args.cutouts, args.scenes, args.validation, args.seed)
+
+
+if __name__ == "__main__":
+    main()
