@@ -109,6 +109,9 @@ def test_a_coco_data_set_is_matched_by_name(dataset, tmp_path: Path) -> None:
     }  # fmt: skip
     scored = score_predictions(dataset, write(tmp_path / "masks.json", content))
     assert (scored.images, scored.pixel_accuracy, scored.scores.unpredicted) == (2, 0.5, 0.5)
+    content["annotations"].append(result(2, 2, (1, 0, 0, 0)))
+    scored = score_predictions(dataset, write(tmp_path / "masks.json", content))
+    assert scored.failed == ((NAMES[1], "masks of categories that are no class of the data set: 2 giraffe"),)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +137,7 @@ def test_files_that_are_no_predictions(dataset, tmp_path: Path, name: str, conte
     ("rows", "message"),
     [
         ([result(12, 0, (1, 0, 0, 0))], "says nothing of"),
-        ([result(7, 5, (1, 0, 0, 0))], "category 5 is no class"),
+        ([result(7, 5, (1, 0, 0, 0))], "categories that are no class of the data set: 5"),
         ([{"image_id": 7, "category_id": 0, "segmentation": [[0, 0, 1, 1]]}], "run lengths"),
         (
             [{"image_id": 7, "category_id": 0, "segmentation": {"size": [8, 8], "counts": [64]}}],

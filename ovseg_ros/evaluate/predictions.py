@@ -33,7 +33,8 @@ def score_predictions(
     images and 65535 in 16-bit ones are no prediction, unless that is a class's number.
     JSON: COCO's list of results (`image_id` or `file_name`, `category_id`, `segmentation` as RLE), or a whole
     COCO data set, as `ovseg segment` writes it: there classes are matched by name. Masks of one picture may
-    overlap: the higher `score` wins, the later one on ties.
+    overlap: the higher `score` wins, the later one on ties. A mask of a category that is no class fails its
+    picture: it may be a class by another name.
 
     Args:
         dataset: with the truth.
@@ -86,7 +87,9 @@ def _coco_results(path: Path, dataset: SegmentationDataset, first_id: int) -> Re
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InvalidInputError(f"want COCO's JSON in {path}: {error}") from error
     classes = len(dataset.class_names)
+    called: dict[int, str] = {}
     if isinstance(content, dict):
+        called = {row["id"]: row["name"] for row in _rows(path, content, "categories", ("id", "name"))}
         names = {image["id"]: _names_of(image) for image in _rows(path, content, "images", ("id",))}
         index_of = _categories_by_name(path, content, dataset)
         rows = _rows(path, content, "annotations", ("image_id", "category_id", "segmentation"))
@@ -106,6 +109,9 @@ def _coco_results(path: Path, dataset: SegmentationDataset, first_id: int) -> Re
         own = next((masks[key] for key in keys if key in masks), None)
         if own is None and known.isdisjoint(keys):
             raise InvalidInputError(f"{path} says nothing of {sample.name}")
+        if strange := sorted({row["category_id"] for row in own or []} - set(index_of)):
+            shown = ", ".join(f"{number} {called.get(number, '')}".strip() for number in strange[:8])
+            raise InvalidInputError(f"masks of categories that are no class of the data set: {shown}")
         return _painted(own or [], sample, index_of)
 
     return read
@@ -119,8 +125,6 @@ def _painted(
     painted = np.full(sample.truth.shape, NO_PREDICTION, np.int32)
     for row in sorted(rows, key=lambda one: float(one.get("score", 0.0))):
         rle = row["segmentation"]
-        if row["category_id"] not in index_of:
-            raise InvalidInputError(f"category {row['category_id']} is no class of the data set")
         if not isinstance(rle, dict) or "counts" not in rle or "size" not in rle:
             raise InvalidInputError("want masks as run lengths (RLE), got polygons or something else")
         if tuple(rle["size"]) != sample.truth.shape:
