@@ -89,8 +89,8 @@ def _coco_results(path: Path, dataset: SegmentationDataset, first_id: int) -> Re
     classes = len(dataset.class_names)
     called: dict[int, str] = {}
     if isinstance(content, dict):
-        called = {row["id"]: row["name"] for row in _rows(path, content, "categories", ("id", "name"))}
         names = {image["id"]: _names_of(image) for image in _rows(path, content, "images", ("id",))}
+        called = {row["id"]: row["name"] for row in _rows(path, content, "categories", ("id", "name"))}
         index_of = _categories_by_name(path, content, dataset)
         rows = _rows(path, content, "annotations", ("image_id", "category_id", "segmentation"))
     else:
