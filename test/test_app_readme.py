@@ -64,7 +64,7 @@ def test_make_targets_and_variables_exist():
 
 
 def is_a_name(words: list[str]) -> bool:
-    """True for a command's mere name, such as `ovseg evaluate demo`; an AssertionError for a name there is not."""
+    """True for the mere name of a command, such as `ovseg evaluate demo`; an unknown name fails."""
     parser = cli._parser()
     for word in words:
         groups = parser._subparsers._group_actions if parser._subparsers else []
