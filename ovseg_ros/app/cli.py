@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovseg_ros import __version__
-from ovseg_ros.app import convert_checkpoint, download, evaluate_commands, learn_commands, segment, web
+from ovseg_ros.app import (
+    convert_checkpoint,
+    download,
+    evaluate_commands,
+    learn_commands,
+    segment,
+    tabletop_road,
+    web,
+)
 from ovseg_ros.errors import OvsegError
 
 if TYPE_CHECKING:
@@ -64,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--report-only", action="store_true", help="exit 0 whatever was reached")
     demo.set_defaults(run=_evaluate_demo)
     evaluate_commands.add_parsers(subjects)
+    tabletop_road.add_parser(subjects)
 
     _add_demo(commands)
     convert_checkpoint.add_parser(commands)

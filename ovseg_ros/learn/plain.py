@@ -47,21 +47,23 @@ class PlainRecipe:
     """All that shapes a run.
 
     `samples` counts pictures shown; `scene_share` of them are whole scenes, `empty_share` boxes without
-    things. `distance` weighs the cosine term, `average` is the decay of the exponential average that is kept.
+    things. A noun shown n times in the scenes is drawn n ** (1 - rarity) times as often as one shown once.
+    `distance` weighs the cosine term, `average` is the decay of the exponential average that is kept.
     """
 
-    samples: int = 80_000
-    batch: int = 64
+    samples: int = 100_000
+    batch: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup_steps: int = 200
     scene_share: float = 0.12
     empty_share: float = 0.08
-    distance: float = 4.0
+    rarity: float = 0.0
+    distance: float = 2.0
     label_scale: float = 20.0
     average: float = 0.998
     seed: int = 0
-    config: MiniConfig = field(default_factory=lambda: MiniConfig(layers=6))
+    config: MiniConfig = field(default_factory=lambda: MiniConfig(width=128, layers=6))
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,11 @@ class PlainStream:
         self.names = (*scenes.nouns, *BACKGROUND_WORDS)
         self._index = {name: i for i, name in enumerate(self.names)}
         self._things = [(m, i, noun) for m, scene in enumerate(scenes.things) for i, noun in scene.items()]
+        self._boxes = [_box(scenes.instances[m] == i) for m, i, _ in self._things]
         counts: dict[str, int] = {}
         for _, _, noun in self._things:
             counts[noun] = counts.get(noun, 0) + 1
-        weights = np.array([counts[noun] ** -0.5 for _, _, noun in self._things])  # rare ones half as rare
+        weights = np.array([counts[noun] ** -recipe.rarity for _, _, noun in self._things])
         self._cumulative = np.cumsum(weights / weights.sum())
 
     def batch(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,12 +142,12 @@ class PlainStream:
 
     def _thing(self, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
         at = min(int(np.searchsorted(self._cumulative, rng.random())), len(self._things) - 1)
-        m, instance, noun = self._things[at]
-        ys, xs = np.nonzero(self.scenes.instances[m] == instance)
+        m, _, noun = self._things[at]
+        left, top, right, bottom = self._boxes[at]
         grow = rng.uniform(0.0, 0.35, 4)
-        h, w = ys.max() + 1 - ys.min(), xs.max() + 1 - xs.min()
-        y0, y1 = int(ys.min() - grow[0] * h), int(ys.max() + 1 + grow[1] * h)
-        x0, x1 = int(xs.min() - grow[2] * w), int(xs.max() + 1 + grow[3] * w)
+        h, w = bottom - top, right - left
+        y0, y1 = int(top - grow[0] * h), int(bottom + grow[1] * h)
+        x0, x1 = int(left - grow[2] * w), int(right + grow[3] * w)
         return self.scenes.images[m][max(y0, 0) : y1, max(x0, 0) : x1], [noun]
 
     def _scene(self, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
@@ -169,6 +172,12 @@ class PlainStream:
         if rng.random() < 0.5:
             square = square[:, ::-1]
         return ((recolour(square, rng) - _MEAN) / _STD).transpose(2, 0, 1).astype(np.float32)
+
+
+def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of a mask that is not empty, end exclusive."""
+    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
 
 
 @torch.no_grad()
@@ -324,9 +333,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--samples", type=int, default=PlainRecipe.samples)
+    parser.add_argument("--width", type=int, default=128, help="channels of the ViT")
+    parser.add_argument("--rarity", type=float, default=PlainRecipe.rarity)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train_plain(args.benchmark, args.out, PlainRecipe(samples=args.samples, seed=args.seed))
+    config = MiniConfig(width=args.width, layers=6)
+    recipe = PlainRecipe(samples=args.samples, seed=args.seed, rarity=args.rarity, config=config)
+    train_plain(args.benchmark, args.out, recipe)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def write_captions(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> No
 
 
 def pictures_of(cutouts: Path, split: str) -> list[Picture]:
-    """The figures of a split: in training every seen noun, a third of them classes; else the classes alone."""
+    """The figures of a split: in training every seen noun, a third of them classes; else classes."""
     classes = set(class_names()) - set(household_nouns())
     if split == "validation":
         return load_pictures(cutouts, classes)

@@ -5,7 +5,7 @@ A class is a plain noun. Two sorts of things stand on the tables: rendered house
 captions the breadth of words that captions of photographs have.
 
 Held out is a fixed third: of each kind's nouns in alphabetical order every third, from the third on. Neither
-a held-out noun nor a word of `HELD_OUT_WORDS` (its synonyms and near kin) is in any training image or caption.
+a held-out noun nor a word of `HELD_OUT_WORDS` (its synonyms and near kin) is in a training image or caption.
 """
 
 from __future__ import annotations

@@ -1,0 +1,291 @@
+"""`ovseg evaluate tabletop`: the whole road from a plain CLIP to a mask-adapted one; docs/learning.md.
+
+Per plain CLIP (one per seed): pairs from the training captions, the tower finetuned on them, mask prompts
+tuned on the plain and on the finetuned tower, and each of the four measured on the validation split. What is
+on disk is not done again, so a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ovseg_ros.errors import ConfigError, InvalidInputError
+
+MODELS = ("plain", "prompts", "finetuned", "both")
+LABELS = {
+    "plain": "plain",
+    "prompts": "prompts only",
+    "finetuned": "finetuned",
+    "both": "finetuned, then prompts",
+}
+COLUMNS = {
+    "miou": "mIoU",
+    "miou_seen": "seen",
+    "miou_unseen": "unseen",
+    "masked": "top-1 blanked",
+    "masked_seen": "seen",
+    "masked_unseen": "unseen",
+    "context": "top-1 not blanked",
+}
+_MEASURED = "measured.json"
+
+
+class Steps(Protocol):
+    """What is done at each station; the tests have their own."""
+
+    def pairs(self, preset: Path, out: Path) -> None:
+        """Collects pairs from the training captions."""
+        ...
+
+    def train(self, stage: str, pairs: Path, preset: Path, out: Path) -> None:
+        """Writes `out`/preset.yaml; `stage` is finetune or prompts."""
+        ...
+
+    def measure(self, preset: Path) -> dict[str, Any]:
+        """All of `COLUMNS` as shares, and "bars": variant of the bottleneck -> mIoU."""
+        ...
+
+
+def add_parser(subjects: Any) -> None:
+    """Adds the subject to `ovseg evaluate`; imports nothing heavy."""
+    parser = subjects.add_parser(
+        "tabletop",
+        help="from a plain CLIP to a mask-adapted one, measured on rendered tables",
+        description="Collects pairs from the tabletop benchmark's captions, finetunes, tunes mask prompts "
+        "and measures plain, prompts only, finetuned, and finetuned then prompts, for each plain CLIP. "
+        "Writes tabletop.json, tabletop.md and bottleneck.png. What is done already is kept.",
+    )
+    parser.add_argument("benchmark", type=Path, metavar="DIR", help="of ovseg_ros.learn.tabletop_benchmark")
+    parser.add_argument(
+        "--plain",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="weights of learn.plain, per seed",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder for everything")
+    parser.add_argument("--recipe", default="mini", metavar="R", help="of both trainings (default: mini)")
+    for stage in ("finetune", "prompts"):
+        parser.add_argument(
+            f"--{stage}-set", action="append", default=[], metavar="KEY=VALUE", help=f"a change for {stage}"
+        )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, steps: Steps | None = None) -> int:
+    """Runs what is missing and writes the report.
+
+    Args:
+        options: from the parser `add_parser` makes.
+        steps: stands in for the real stations.
+
+    Returns:
+        0.
+
+    Raises:
+        OvsegError: no benchmark, weights that cannot be read, or what a station raises.
+    """
+    if not (options.benchmark / "classes.txt").is_file():
+        raise InvalidInputError(
+            f"want the tabletop benchmark, {options.benchmark / 'classes.txt'} is not there; run: "
+            "python -m ovseg_ros.learn.tabletop_benchmark"
+        )
+    for file in options.plain:
+        if not file.is_file():
+            raise InvalidInputError(
+                f"want a plain CLIP, {file} is not there; run: python -m ovseg_ros.learn.plain"
+            )
+    done = steps or RealSteps(options)
+    measured: list[dict[str, dict[str, Any]]] = []
+    for n, weights in enumerate(options.plain):
+        measured.append(walk(options.out / f"seed{n}", weights, done))
+        write_report(options.out, measured)
+    print((options.out / "tabletop.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def walk(folder: Path, weights: Path, steps: Steps) -> dict[str, dict[str, Any]]:
+    """One plain CLIP's road; every station that left its result is passed by.
+
+    Args:
+        folder: of this seed.
+        weights: the plain CLIP's.
+        steps: what is done at the stations.
+
+    Returns:
+        model of `MODELS` -> what was measured.
+    """
+    presets = {name: folder / name / "preset.yaml" for name in MODELS}
+    if not presets["plain"].is_file():
+        write_plain_preset(presets["plain"], weights)
+    found: dict[str, dict[str, Any]] = {}
+
+    def measure(name: str) -> None:
+        file = folder / name / _MEASURED
+        if not file.is_file():
+            _say(f"{folder.name}: measuring {LABELS[name]}")
+            _write(file, json.dumps(steps.measure(presets[name]), indent=1))
+        found[name] = json.loads(file.read_text(encoding="utf-8"))
+
+    def train(name: str, stage: str, start: str) -> None:
+        if not presets[name].is_file():
+            _say(f"{folder.name}: {stage} on {start}")
+            steps.train(stage, folder / "pairs", presets[start], folder / name)
+        measure(name)
+
+    measure("plain")
+    if not _whole(folder / "pairs"):
+        _say(f"{folder.name}: collecting pairs")
+        steps.pairs(presets["plain"], folder / "pairs")
+    train("prompts", "prompts", "plain")
+    train("finetuned", "finetune", "plain")
+    train("both", "prompts", "finetuned")
+    return {name: found[name] for name in MODELS}
+
+
+def write_plain_preset(path: Path, weights: Path) -> None:
+    """The bundled `mini` preset around the plain weights, without prompts and background words."""
+    import yaml
+
+    from ovseg_ros.models.presets import preset_path, read_preset
+
+    preset = dict(read_preset(preset_path("mini")))
+    preset["description"] = "A plain mini CLIP that has never seen a blanked background"
+    preset["encoder"] = {"kind": "mini", "weights": str(weights.resolve())}
+    preset["options"] = {**preset["options"], "background": [], "threshold": 0.0}
+    _write(path, yaml.safe_dump(preset, sort_keys=False))
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation; the latter None for a single value."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def table(measured: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """Markdown: a row per model, percent, mean ± spread over seeds."""
+    lines = [f"| | {' | '.join(COLUMNS.values())} |", "|---" * (len(COLUMNS) + 1) + "|"]
+    for name in MODELS:
+        cells = [_cell([float(seed[name][key]) for seed in measured]) for key in COLUMNS]
+        lines.append(f"| {LABELS[name]} | {' | '.join(cells)} |")
+    return lines
+
+
+def write_report(out: Path, measured: Sequence[Mapping[str, Mapping[str, Any]]]) -> None:
+    """`tabletop.json`, `tabletop.md` and `bottleneck.png` of all seeds so far."""
+    from ovseg_ros.evaluate.charts import BLUE, GREEN, GREY, ORANGE, Bar, bar_chart
+    from ovseg_ros.evaluate.provenance import made_with
+
+    bars = []
+    colours = {"oracle masks": ORANGE, "oracle masks, not blanked": GREY, "oracle classes": GREEN}
+    for name in MODELS:
+        for variant in measured[0][name]["bars"]:
+            same_for_all = variant == "oracle classes" and name != MODELS[-1]
+            if same_for_all or variant == "clip, not blanked":
+                continue
+            mean, spread = mean_and_spread([float(seed[name]["bars"][variant]) for seed in measured])
+            who = "any model" if variant == "oracle classes" else LABELS[name]
+            bars.append(Bar(f"{who}: {variant}", mean, colours.get(variant, BLUE), spread))
+    text = ["# Tabletop", "", f"{len(measured)} seed(s), percent.", "", *table(measured), ""]
+    text += ["![bottleneck](bottleneck.png)", ""]
+    _write(out / "tabletop.md", "\n".join(text))
+    _write(out / "tabletop.json", json.dumps({"seeds": list(measured), "made_with": made_with()}, indent=1))
+    bar_chart(out / "bottleneck.png", "Tabletop: masks or classes?", bars)
+
+
+@dataclass(frozen=True)
+class RealSteps:
+    """The stations as the command line has them."""
+
+    options: argparse.Namespace
+
+    def pairs(self, preset: Path, out: Path) -> None:
+        """`ovseg learn pairs` on the training split.
+
+        Raises:
+            ConfigError: no pairs came of it.
+        """
+        from ovseg_ros.app import learn_pairs
+
+        folder = self.options.benchmark
+        words = [
+            "pairs",
+            "--images",
+            str(folder / "images" / "training"),
+            "--resume",
+            "--preset",
+            str(preset),
+        ]
+        words += [
+            "--captions",
+            str(folder / "captions_training.json"),
+            "--out",
+            str(out),
+            "--crop-size",
+            "128",
+        ]
+        if _parsed(learn_pairs.add_parser, words) not in (0, 1):
+            raise ConfigError(f"no pairs came of {folder}; see what was left out above")
+
+    def train(self, stage: str, pairs: Path, preset: Path, out: Path) -> None:
+        """`ovseg learn finetune` or `prompts`."""
+        from ovseg_ros.app import learn_train
+
+        changes = self.options.finetune_set if stage == "finetune" else self.options.prompts_set
+        words = [stage, str(pairs), "--preset", str(preset), "--out", str(out), "--resume"]
+        words += ["--recipe", self.options.recipe, "--device", self.options.device]
+        _parsed(learn_train.add_parser, words + [word for change in changes for word in ("--set", change)])
+
+    def measure(self, preset: Path) -> dict[str, Any]:
+        """Mean IoU and the bottleneck's variants under the benchmarks' rules, and top-1 of the true masks."""
+        from ovseg_ros.evaluate.bottleneck import CLIP, bottleneck
+        from ovseg_ros.evaluate.datasets import open_dataset
+        from ovseg_ros.learn.plain import Scenes, top1
+        from ovseg_ros.models.presets import load_preset
+
+        folder = self.options.benchmark
+        dataset = open_dataset("folder", folder, "validation")
+        segmenter = load_preset(str(preset), device=self.options.device)
+        results = bottleneck(segmenter, dataset, regions="instance")
+        own = results[CLIP]
+        figures = {"miou": own.miou, "miou_seen": own.seen_miou, "miou_unseen": own.unseen_miou}
+        scenes = Scenes.load(folder, "validation")
+        tops = top1(segmenter.clip, scenes, dataset.class_names, set(dataset.unseen))  # type: ignore[arg-type]
+        return {**figures, **tops, "bars": {name: result.miou for name, result in results.items()}}
+
+
+def _parsed(add: Callable[[Any], None], words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser()
+    add(parser.add_subparsers(required=True))
+    options = parser.parse_args(list(words))
+    return int(options.run(options))
+
+
+def _whole(pairs: Path) -> bool:
+    """True where pairs were collected to the end."""
+    manifest = pairs / "manifest.json"
+    return manifest.is_file() and bool(json.loads(manifest.read_text(encoding="utf-8")).get("complete"))
+
+
+def _cell(values: Sequence[float]) -> str:
+    mean, spread = mean_and_spread(values)
+    return f"{100 * mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".tmp")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _say(text: str) -> None:
+    print(f"ovseg: {text}", file=sys.stderr, flush=True)
