@@ -1,0 +1,89 @@
+"""The plain CLIP: what it is shown, how it learns and goes on, on a made-up benchmark of two things."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from ovseg_ros.errors import ConfigError
+from ovseg_ros.learn.augment import FILL_RGB
+from ovseg_ros.learn.plain import BACKGROUND_WORDS, PlainRecipe, PlainStream, Scenes, train_plain
+from ovseg_ros.models.mini import MiniConfig, load_mini
+
+TINY = MiniConfig(image_size=32, patch_size=16, width=32, layers=1, heads=2)
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    rng = np.random.default_rng(0)
+    for split in ("training", "validation"):
+        for kind in ("images", "instances"):
+            (tmp_path / kind / split).mkdir(parents=True)
+        records = {}
+        for n in range(4):
+            image = rng.integers(90, 110, (60, 80, 3), dtype=np.uint8)
+            ids = np.zeros((60, 80), np.uint16)
+            for number, (x, bgr) in enumerate(((5, (0, 0, 250)), (50, (250, 0, 0))), 1):
+                y = int(rng.integers(0, 30))
+                image[y : y + 22, x : x + 22], ids[y : y + 22, x : x + 22] = bgr, number
+            cv2.imwrite(str(tmp_path / "images" / split / f"s{n}.jpg"), image)
+            cv2.imwrite(str(tmp_path / "instances" / split / f"s{n}.png"), ids)
+            records[f"s{n}"] = {"1": "strawberry", "2": "ocean"}
+        (tmp_path / f"things_{split}.json").write_text(json.dumps(records))
+    (tmp_path / "classes.txt").write_text("strawberry\nocean\n")
+    (tmp_path / "unseen.txt").write_text("ocean\n")
+    return tmp_path
+
+
+def recipe(**changes) -> PlainRecipe:
+    return PlainRecipe(**{"samples": 320, "batch": 16, "config": TINY, "warmup_steps": 2, **changes})
+
+
+def test_targets_say_what_is_seen_and_nothing_is_blanked(benchmark):
+    stream = PlainStream(Scenes.load(benchmark, "training"), recipe(scene_share=0.0, empty_share=0.0))
+    assert stream.names == ("ocean", "strawberry", *BACKGROUND_WORDS)
+    pixels, targets = stream.batch(np.random.default_rng(0))
+    assert pixels.shape == (16, 3, 32, 32)
+    assert torch.allclose(targets.sum(dim=1), torch.ones(16))
+    centre = pixels[:, :, 14:18, 14:18].mean(dim=(2, 3))
+    red = centre[:, 0] > centre[:, 2]
+    assert (red == (targets[:, 1] == 1)).all()
+    fill = torch.zeros(3)  # the mean colour, normalised
+    assert not ((pixels - fill[:, None, None]).abs() < 1e-3).all(dim=1).any()
+    assert len(FILL_RGB) == 3
+
+
+def test_whole_scenes_name_all_and_empty_boxes_are_background(benchmark):
+    scenes = Scenes.load(benchmark, "training")
+    _, whole = PlainStream(scenes, recipe(scene_share=1.0, empty_share=0.0)).batch(np.random.default_rng(0))
+    assert torch.equal(whole[:, :2], torch.full((16, 2), 0.5))
+    _, empty = PlainStream(scenes, recipe(scene_share=0.0, empty_share=1.0)).batch(np.random.default_rng(0))
+    assert (empty[:, 2:].sum(dim=1) > 0.99).float().mean() > 0.5
+
+
+def test_it_learns_writes_and_goes_on_from_its_checkpoint(benchmark, tmp_path):
+    out = tmp_path / "run"
+    file = train_plain(benchmark, out, recipe())
+    notes = json.loads(file.with_suffix(".json").read_text())["notes"]
+    assert notes["plain"] is True
+    assert set(notes["validation_top1"]) >= {"context", "context_seen", "masked_unseen"}
+    assert notes["validation_top1"]["context_seen"] >= 0.75
+    assert load_mini(file).mask_prompts is None
+    first = file.read_bytes()
+    train_plain(benchmark, out, recipe())  # all steps are done: the same weights again
+    assert file.read_bytes() == first
+
+
+def test_no_benchmark_is_said(tmp_path):
+    with pytest.raises(ConfigError, match="tabletop_benchmark"):
+        Scenes.load(tmp_path, "training")
+
+
+def test_a_damaged_image_is_named(benchmark):
+    (benchmark / "images/training/s2.jpg").write_bytes(b"no image")
+    with pytest.raises(ConfigError, match="s2"):
+        Scenes.load(benchmark, "training")
