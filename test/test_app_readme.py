@@ -37,7 +37,8 @@ PACKAGE_OF = {
 def commands(text: str) -> list[str]:
     """The lines of a page's sh blocks, without comments."""
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line.split("  #")[0].strip() for line in lines if line.strip()]
 
 
 def every_command(start: str) -> list[str]:
