@@ -204,7 +204,7 @@ def _finish(
 ) -> int:
     """Writes manifest and contact sheet, says what came of it and how the command ends."""
     from ovseg_ros.app.segment_inputs import readable
-    from ovseg_ros.app.segment_summary import versions
+    from ovseg_ros.evaluate.provenance import versions
     from ovseg_ros.learn.contact_sheet import write_contact_sheet
     from ovseg_ros.learn.pair_store import SHEET
     from ovseg_ros.learn.pair_summary import count_entries

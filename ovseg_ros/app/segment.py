@@ -175,7 +175,8 @@ def _finish(
     started: float,
 ) -> None:
     """Makes masks.json and the summaries from the journal."""
-    from ovseg_ros.app.segment_summary import count, summary_text, versions
+    from ovseg_ros.app.segment_summary import count, summary_text
+    from ovseg_ros.evaluate.provenance import versions
 
     counted = count(folder.entries(), vocabulary)
     start = datetime.datetime.fromtimestamp(started).astimezone()

@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import statistics
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ovseg_ros import __version__
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.evaluate.tables import markdown_table
-
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "open_clip_torch",
-    "timm",
-    "transformers",
-    "segment-anything",
-    "numpy",
-    "opencv-python-headless",
-    "Pillow",
-    "pycocotools",
-    "rosbags",
-)
-
-
-def versions() -> dict[str, str]:
-    """The versions of Python, this package and what it computes with, without packages that are absent."""
-    found = {"python": platform.python_version(), "ovseg_ros": __version__}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def count(entries: Iterable[Mapping[str, Any]], vocabulary: Vocabulary) -> dict[str, Any]:

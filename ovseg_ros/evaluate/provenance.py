@@ -34,8 +34,10 @@ PACKAGES = (
     "transformers",
     "segment-anything",
     "numpy",
+    "opencv-python-headless",
     "Pillow",
     "pycocotools",
+    "rosbags",
     "matplotlib",
 )
 
