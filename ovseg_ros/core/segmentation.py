@@ -18,6 +18,7 @@ from ovseg_ros.core.compose import (
 )
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import InvalidInputError
@@ -34,6 +35,7 @@ class EmbeddedFrame:
         embeddings: (N, D) float32 unit rows, on the encoder's device; zeros for masks CLIP has not seen.
         timings: seconds per stage.
         seen: (N,) bool, which masks CLIP has seen; all of them by default.
+        filled: (N,) bool, which masks have a pixel; found out once, as every query needs it.
         soft: the N masks before the threshold, None from generators that have none.
         class_embeddings: (N, C) float32, the generator's own, None from generators that do not classify.
         non_object: (B, C) float32 rows that compete where class embeddings are compared with text, or None.
@@ -45,7 +47,8 @@ class EmbeddedFrame:
     mask_scores: torch.Tensor
     embeddings: torch.Tensor
     timings: Mapping[str, float] = field(default_factory=dict)
-    seen: torch.Tensor = None  # type: ignore[assignment]  # filled in below
+    seen: torch.Tensor = None  # type: ignore[assignment]  # both set below
+    filled: torch.Tensor = None  # type: ignore[assignment]
     soft: SoftMasks | None = None
     class_embeddings: torch.Tensor | None = None
     non_object: torch.Tensor | None = None
@@ -54,6 +57,8 @@ class EmbeddedFrame:
     def __post_init__(self) -> None:
         if self.seen is None:
             object.__setattr__(self, "seen", torch.ones(self.masks.shape[0], dtype=torch.bool))
+        if self.filled is None:
+            object.__setattr__(self, "filled", mask_boxes(self.masks)[1])
 
     def __len__(self) -> int:
         return self.masks.shape[0]

@@ -162,7 +162,7 @@ class OpenVocabularySegmenter:
         encoded = time.perf_counter()
         probs = self._probabilities(embedded, text, background, options).cpu()
         index, scores = assign_labels(probs, _thresholds(vocabulary, options.threshold))
-        index = torch.where(embedded.masks.flatten(1).any(dim=1), index, -1)  # nothing there to point at
+        index = torch.where(embedded.filled, index, -1)  # nothing to point at in an empty mask
         ids = torch.tensor([*vocabulary.ids, UNLABELLED_ID], dtype=torch.uint8)[index]  # -1 is the last
         similarities = None
         if not options.uses_generator:
