@@ -13,11 +13,28 @@ import yaml
 from clip_layout import TINY, random_clip
 from safetensors.torch import save_file
 
+from ovseg_ros.learn.pair_augment import Augment
 from ovseg_ros.learn.pair_shards import Pair, encode_pair
+from ovseg_ros.learn.recipes import FinetuneRecipe
 from ovseg_ros.models.clip import build_network
 
 COLOURS = {"red mug": (200, 40, 40), "plate": (40, 200, 40), "teapot": (40, 40, 200), "book": (220, 210, 40)}
 END_OF_TAR = b"\0" * 1024
+TINY_FINETUNE = FinetuneRecipe(
+    epochs=6,
+    batch=24,
+    learning_rate=3e-3,
+    warmup_steps=2,
+    precision="fp32",
+    held_out=0.2,
+    workers=0,
+    log_every=1,
+    save_every=4,
+    average=0.5,
+    same_noun="positive",
+    augment=Augment(flip=0.5, colour=0.5, edges=0.3, crop=(0.9, 1.0)),
+)
+"""Six short epochs that leave nothing to chance: single precision, no worker processes."""
 
 
 def make_pair(noun: str, rng: np.random.Generator, image: str = "image") -> Pair:
@@ -88,3 +105,8 @@ def write_clip_preset(
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(preset))
     return path
+
+
+def history(out: Path) -> list[dict]:
+    """The records of a run, in order."""
+    return [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]

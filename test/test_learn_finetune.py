@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import pytest
 import torch
 import yaml
-from learn_fixtures import COLOURS, write_clip_preset, write_pairs
+from learn_fixtures import COLOURS, history, write_clip_preset, write_pairs
+from learn_fixtures import TINY_FINETUNE as TINY
 from safetensors.torch import load_file
 
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.learn.finetune import finetune, tower_task
 from ovseg_ros.learn.learned_preset import read_start
-from ovseg_ros.learn.pair_augment import Augment
 from ovseg_ros.learn.recipes import FinetuneRecipe, load_recipe
 from ovseg_ros.models.mini import MiniConfig, build_mini_clip, load_mini, save_mini
 from ovseg_ros.models.presets import load_preset
-
-TINY = FinetuneRecipe(
-    epochs=6,
-    batch=24,
-    learning_rate=3e-3,
-    warmup_steps=2,
-    precision="fp32",
-    held_out=0.2,
-    workers=0,
-    log_every=1,
-    save_every=4,
-    average=0.5,
-    same_noun="positive",
-    augment=Augment(flip=0.5, colour=0.5, edges=0.3, crop=(0.9, 1.0)),
-)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +35,6 @@ def preset(tmp_path_factory):
 def run(pairs, preset, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "whole"
     return out, finetune(pairs, preset, TINY, out)
-
-
-def history(out) -> list[dict]:
-    return [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
 
 
 def changed(recipe: FinetuneRecipe = TINY, **values) -> FinetuneRecipe:

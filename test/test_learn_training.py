@@ -7,7 +7,8 @@ import json
 
 import pytest
 import torch
-from learn_fixtures import write_clip_preset, write_pairs
+from learn_fixtures import TINY_FINETUNE as TINY
+from learn_fixtures import history, write_clip_preset, write_pairs
 from safetensors.torch import load_file
 
 from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
@@ -16,21 +17,6 @@ from ovseg_ros.learn.finetune import finetune
 from ovseg_ros.learn.pair_augment import Augment
 from ovseg_ros.learn.recipes import FinetuneRecipe
 from ovseg_ros.learn.training_task import TrainingError
-
-TINY = FinetuneRecipe(
-    epochs=6,
-    batch=24,
-    learning_rate=3e-3,
-    warmup_steps=2,
-    precision="fp32",
-    held_out=0.2,
-    workers=0,
-    log_every=1,
-    save_every=4,
-    average=0.5,
-    same_noun="positive",
-    augment=Augment(flip=0.5, colour=0.5, edges=0.3, crop=(0.9, 1.0)),
-)
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +35,6 @@ def preset(tmp_path_factory):
 def run(pairs, preset, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "whole"
     return out, finetune(pairs, preset, TINY, out)
-
-
-def history(out) -> list[dict]:
-    return [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
 
 
 def without_times(records: list[dict]) -> list[dict]:
