@@ -40,6 +40,8 @@ class EmbeddedFrame:
         class_embeddings: (N, C) float32, the generator's own, None from generators that do not classify.
         non_object: (B, C) float32 rows that compete where class embeddings are compared with text, or None.
         embedding_key: `SegmenterOptions.embedding_key` it was embedded under; None: not known.
+        track_ids: (N,) int64 on the CPU, the same for the same thing from frame to frame, 0 for a mask that
+            is not tracked; all 0 by default.
     """
 
     frame: Frame
@@ -47,18 +49,21 @@ class EmbeddedFrame:
     mask_scores: torch.Tensor
     embeddings: torch.Tensor
     timings: Mapping[str, float] = field(default_factory=dict)
-    seen: torch.Tensor = None  # type: ignore[assignment]  # both set below
+    seen: torch.Tensor = None  # type: ignore[assignment]  # set below, as are the next and the last
     filled: torch.Tensor = None  # type: ignore[assignment]
     soft: SoftMasks | None = None
     class_embeddings: torch.Tensor | None = None
     non_object: torch.Tensor | None = None
     embedding_key: tuple[Hashable, ...] | None = None
+    track_ids: torch.Tensor = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.seen is None:
             object.__setattr__(self, "seen", torch.ones(self.masks.shape[0], dtype=torch.bool))
         if self.filled is None:
             object.__setattr__(self, "filled", mask_boxes(self.masks)[1])
+        if self.track_ids is None:
+            object.__setattr__(self, "track_ids", torch.zeros(self.masks.shape[0], dtype=torch.int64))
 
     def __len__(self) -> int:
         return self.masks.shape[0]
@@ -83,6 +88,8 @@ class Segmentation:
         similarities: (N, K) float32 cosines of masks and labels, None where they were not kept.
         soft: the N masks before the threshold, None from generators that have none.
         options: how it was labelled.
+        track_ids: (N,) int64, the same for the same thing from frame to frame, 0 for a mask that is not
+            tracked; all 0 by default.
     """
 
     frame: Frame
@@ -98,6 +105,11 @@ class Segmentation:
     similarities: torch.Tensor | None = None
     soft: SoftMasks | None = None
     options: SegmenterOptions = field(default_factory=SegmenterOptions)
+    track_ids: torch.Tensor = None  # type: ignore[assignment]  # set below
+
+    def __post_init__(self) -> None:
+        if self.track_ids is None:
+            object.__setattr__(self, "track_ids", torch.zeros(self.masks.shape[0], dtype=torch.int64))
 
     def __len__(self) -> int:
         return self.masks.shape[0]

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ovseg_ros.core.candidates import Candidates, choose
 from ovseg_ros.core.classify import assign_labels, ensemble, mask_probabilities, select_background
 from ovseg_ros.core.frame import Frame, Proposals, Proposer, RegionEncoder
+from ovseg_ros.core.memory import with_memory
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.region_views import View, encode_views, region_views
+from ovseg_ros.core.region_views import encode_views, region_views
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
 from ovseg_ros.core.vocabulary import UNLABELLED_ID, Vocabulary
-from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
+from ovseg_ros.errors import ConfigError, InvalidInputError
 
 __all__ = ["EmbeddedFrame", "OpenVocabularySegmenter", "Segmentation", "SegmenterOptions"]
 
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -64,8 +63,14 @@ class OpenVocabularySegmenter:
         """Refuses options that this chain cannot follow.
 
         Raises:
-            ConfigError: a classifier that needs the generator's own class embeddings, which it has not.
+            ConfigError: a classifier that needs the generator's own class embeddings, which it has not, or
+                an encoder that pools over masks, which this one cannot.
         """
+        if str(options.classifier) == "pooled" and not hasattr(self.clip, "encode_pooled"):
+            raise ConfigError(
+                "classifier 'pooled' needs a convolutional CLIP, whose features can be pooled over masks; "
+                f"{type(self.clip).__name__} has none: take the classifier clip, or a preset with a ConvNeXt"
+            )
         if options.uses_generator and not getattr(self.proposer, "classifies", False):
             raise ConfigError(
                 f"classifier {options.classifier!r} needs masks that come with a class embedding; those of "
@@ -97,44 +102,77 @@ class OpenVocabularySegmenter:
             OutOfMemoryError: the device's memory did not hold half a batch either.
         """
         options = self.options if options is None else options
-        self.check(options)
         start = time.perf_counter()
-        proposals = self._with_memory(lambda _: self.proposer.propose(frame), 2)
+        candidates = self.propose(frame, options)
+        timings = {"propose": time.perf_counter() - start}
+        seen = candidates.seen & options.uses_clip
+        rows = self.encode_masks(frame, candidates.proposals.masks[seen], options, timings)
+        embeddings = torch.zeros((len(candidates), self.clip.embedding_dim), device=self.device)
+        embeddings[seen.to(self.device)] = rows
+        return candidates.embedded(frame, embeddings, timings)
+
+    def propose(
+        self,
+        frame: Frame,
+        options: SegmenterOptions | None = None,
+        work: Callable[[], Proposals] | None = None,
+    ) -> Candidates:
+        """The first part of `embed`: masks, and which of them are worth embedding.
+
+        Args:
+            frame: see `embed`.
+            options: for this frame; `self.options` when None.
+            work: proposes masks on the frame; `proposer.propose(frame)` when None.
+
+        Raises:
+            ConfigError, InvalidInputError: see `embed`.
+        """
+        options = self.options if options is None else options
+        self.check(options)
+        proposals = self._with_memory(lambda _: self.proposer.propose(frame) if work is None else work(), 2)
         if proposals.masks.shape[1:] != frame.size_hw:
             raise InvalidInputError(
                 f"want proposals of size {frame.size_hw}, got {tuple(proposals.masks.shape[1:])} from "
                 f"{type(self.proposer).__name__}"
             )
-        kept, seen = _worth_looking_at(proposals, options)
-        proposed = time.perf_counter()
-        views: list[View] = []
-        if options.uses_clip:
-            shown = kept.masks[seen].to(self.device)
+        return choose(proposals, options)
+
+    def encode_masks(
+        self,
+        frame: Frame,
+        masks: torch.Tensor,
+        options: SegmenterOptions | None = None,
+        timings: dict[str, float] | None = None,
+    ) -> torch.Tensor:
+        """The second part of `embed`: what CLIP says to some masks of a frame.
+
+        Args:
+            frame: the one the masks were proposed on.
+            masks: (M, H, W) bool, none of them empty; M may be 0, which costs nothing.
+            options: for this frame; `self.options` when None.
+            timings: gains the seconds of "crop" and "encode" where given.
+
+        Returns:
+            (M, D) float32 unit rows on `device`.
+
+        Raises:
+            OutOfMemoryError: the device's memory did not hold half a batch either.
+        """
+        options = self.options if options is None else options
+        start = cropped = time.perf_counter()
+        rows = torch.zeros((len(masks), self.clip.embedding_dim), device=self.device)
+        shown = masks.to(self.device)
+        if len(masks) and str(options.classifier) == "pooled":
+            pooled = self.clip.encode_pooled  # type: ignore[attr-defined]  # see `check`
+            rows = self._with_memory(lambda _: pooled(frame.image_rgb, shown), 2)
+        elif len(masks):
             views = self._with_memory(lambda _: region_views(frame, shown, self.clip.size, options), 2)
-        cropped = time.perf_counter()
-        embeddings = torch.zeros((len(kept), self.clip.embedding_dim), device=self.device)
-        if views:
-            seen_rows = self._with_memory(
-                lambda batch: encode_views(self.clip, views, batch), options.batch_size
-            )
-            embeddings[seen.to(self.device)] = seen_rows.to(self.device, embeddings.dtype)
-        timings = {
-            "propose": proposed - start,
-            "crop": cropped - proposed,
-            "encode": time.perf_counter() - cropped,
-        }
-        return EmbeddedFrame(
-            frame=frame,
-            masks=kept.masks.cpu(),
-            mask_scores=kept.scores.cpu().float(),
-            embeddings=embeddings,
-            timings=timings,
-            seen=seen.cpu() & options.uses_clip,
-            soft=None if kept.soft is None else kept.soft.cpu(),
-            class_embeddings=kept.class_embeddings,
-            non_object=kept.non_object,
-            embedding_key=options.embedding_key,
-        )
+            cropped = time.perf_counter()
+            rows = self._with_memory(lambda batch: encode_views(self.clip, views, batch), options.batch_size)
+        if timings is not None:
+            timings["crop"] = cropped - start
+            timings["encode"] = time.perf_counter() - cropped
+        return rows.to(self.device, torch.float32)
 
     def label(
         self, embedded: EmbeddedFrame, vocabulary: Vocabulary, options: SegmenterOptions | None = None
@@ -186,6 +224,7 @@ class OpenVocabularySegmenter:
             similarities=similarities,
             soft=embedded.soft,
             options=options,
+            track_ids=embedded.track_ids,
         )
 
     def encode_text(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> torch.Tensor:
@@ -260,39 +299,7 @@ class OpenVocabularySegmenter:
         return rows
 
     def _with_memory(self, work: Callable[[int], _T], batch: int) -> _T:
-        """Runs `work(batch)`; when the device's memory is full, frees it and tries once with half."""
-        try:
-            return work(batch)
-        except torch.OutOfMemoryError:
-            _log.warning("out of memory on %s with %d at once; one more try with half", self.device, batch)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        try:
-            return work(max(batch // 2, 1))
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                f"{self.device} ran out of memory twice; lower max_masks or batch_size, or take a smaller "
-                f"preset ({error})"
-            ) from error
-
-
-def _worth_looking_at(proposals: Proposals, options: SegmenterOptions) -> tuple[Proposals, torch.Tensor]:
-    """The masks that stay, at most `max_masks`, in their order; and (N,) bool which of them CLIP may see.
-
-    Where CLIP alone names masks, those too small are dropped. Where the generator has a say, an empty mask
-    stays, as in the paper: its soft values still count in the soft semantic map.
-    """
-    # Counted in NumPy where that is possible: ten times faster than a sum over bool, and in one thread.
-    on_cpu = proposals.masks.device.type == "cpu"
-    areas = [
-        np.count_nonzero(mask.numpy()) if on_cpu else int(mask.count_nonzero()) for mask in proposals.masks
-    ]
-    large = torch.tensor([area >= options.min_mask_pixels for area in areas], dtype=torch.bool)
-    candidates = torch.arange(len(large)) if options.uses_generator else large.nonzero()[:, 0]
-    scores = proposals.scores.cpu()
-    best = scores[candidates].argsort(descending=True, stable=True)[: options.max_masks]
-    kept = candidates[best].sort().values
-    return proposals.take(kept.to(proposals.masks.device)), large[kept]
+        return with_memory(self.device, work, batch)
 
 
 def _thresholds(vocabulary: Vocabulary, default: float) -> torch.Tensor:

@@ -1,0 +1,84 @@
+"""The masks of a frame that are worth embedding, before and after they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ovseg_ros.core.frame import Frame, Proposals
+from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.segmentation import EmbeddedFrame
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The masks that stay of what a generator proposed.
+
+    Attributes:
+        proposals: N masks, at most `max_masks`, in the generator's order.
+        seen: (N,) bool on the CPU, which of them CLIP may see.
+        options: by which they were chosen.
+    """
+
+    proposals: Proposals
+    seen: torch.Tensor
+    options: SegmenterOptions
+
+    def __len__(self) -> int:
+        return len(self.proposals)
+
+    def embedded(
+        self,
+        frame: Frame,
+        embeddings: torch.Tensor,
+        timings: Mapping[str, float],
+        *,
+        seen: torch.Tensor | None = None,
+        track_ids: torch.Tensor | None = None,
+    ) -> EmbeddedFrame:
+        """Puts together what is known about the frame.
+
+        Args:
+            frame: the one the masks were proposed on.
+            embeddings: (N, D) float32 unit rows, zeros for masks CLIP has not seen.
+            timings: seconds per stage.
+            seen: (N,) bool, which masks CLIP has seen; those it may see when None.
+            track_ids: (N,) int64, 0 for a mask that is not tracked; all 0 when None.
+        """
+        kept = self.proposals
+        shown = self.seen if seen is None else seen
+        return EmbeddedFrame(
+            frame=frame,
+            masks=kept.masks.cpu(),
+            mask_scores=kept.scores.cpu().float(),
+            embeddings=embeddings,
+            timings=timings,
+            seen=shown.cpu() & self.options.uses_clip,
+            soft=None if kept.soft is None else kept.soft.cpu(),
+            class_embeddings=kept.class_embeddings,
+            non_object=kept.non_object,
+            embedding_key=self.options.embedding_key,
+            track_ids=track_ids,  # type: ignore[arg-type]  # None becomes zeros
+        )
+
+
+def choose(proposals: Proposals, options: SegmenterOptions) -> Candidates:
+    """The masks that stay, at most `max_masks`, in their order.
+
+    Where CLIP alone names masks, those too small are dropped. Where the generator has a say, an empty mask
+    stays, as in the paper: its soft values still count in the soft semantic map.
+    """
+    # Counted in NumPy where that is possible: ten times faster than a sum over bool, and in one thread.
+    on_cpu = proposals.masks.device.type == "cpu"
+    areas = [
+        np.count_nonzero(mask.numpy()) if on_cpu else int(mask.count_nonzero()) for mask in proposals.masks
+    ]
+    large = torch.tensor([area >= options.min_mask_pixels for area in areas], dtype=torch.bool)
+    candidates = torch.arange(len(large)) if options.uses_generator else large.nonzero()[:, 0]
+    scores = proposals.scores.cpu()
+    best = scores[candidates].argsort(descending=True, stable=True)[: options.max_masks]
+    kept = candidates[best].sort().values
+    return Candidates(proposals.take(kept.to(proposals.masks.device)), large[kept], options)
