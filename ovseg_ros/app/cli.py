@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ovseg_ros import __version__
 from ovseg_ros.app import (
+    bench,
     convert_checkpoint,
     download,
     evaluate_commands,
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate_commands.add_parsers(subjects)
     tabletop_road.add_parser(subjects)
 
+    bench.add_parser(commands)
     _add_demo(commands)
     convert_checkpoint.add_parser(commands)
     download.add_parser(commands)

@@ -1,0 +1,135 @@
+"""The case `video` of `ovseg bench`: a recording, frame by frame, every way in turn."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ovseg_ros.app.bench_clock import Stages, Timing, spread, timed
+from ovseg_ros.app.bench_paths import equal_labels, naive_of, our_frame, vocabulary_of
+from ovseg_ros.app.bench_plan import Plan
+from ovseg_ros.core.frame import Frame
+from ovseg_ros.core.segmentation import Segmentation
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.demo import recording_folder
+from ovseg_ros.evaluate.recording import read_recording
+
+NAIVE, ANEW, COLD = "naive", "naive, words anew", "ours, every frame anew"
+OURS, SKIPPING = "ours", "ours, skip_unmoved"
+
+
+class Run:
+    """One preset's ways through a recording; each is handed the same frames."""
+
+    def __init__(self, segmenter: OpenVocabularySegmenter, names: Sequence[str]) -> None:
+        """Sets the ways up.
+
+        Args:
+            segmenter: ours; the others are made from it.
+            names: the words that are looked for in every frame.
+        """
+        from ovseg_ros.core.tracks import TrackOptions
+        from ovseg_ros.core.video import VideoSegmenter
+
+        self.device, self._names = segmenter.device, list(names)
+        self._vocabulary = vocabulary_of(names)
+        self.followers = {
+            OURS: VideoSegmenter(segmenter, TrackOptions()),
+            SKIPPING: VideoSegmenter(segmenter, TrackOptions(skip_unmoved=True)),
+        }
+        self.shown: dict[str, Segmentation] = {}
+        self.timings: dict[str, Timing] = {}
+        self.alike = {name: [0, 0] for name in self.followers}
+        self.masks = {name: [0, 0] for name in self.followers}  # encoded, all
+        self._ways: dict[str, Callable[[Frame], Stages]] = {
+            NAIVE: partial(self._plain, naive_of(segmenter)),
+            ANEW: partial(self._plain, naive_of(segmenter, text="anew")),
+            COLD: partial(self._own, COLD, segmenter),
+            **{name: partial(self._own, name, follower) for name, follower in self.followers.items()},
+        }
+
+    def once(self, frames: Sequence[Frame], turn: int) -> dict[str, float]:
+        """Through the recording from a fresh start; the seconds of each way."""
+        for follower in self.followers.values():
+            follower.reset()
+        sums = dict.fromkeys(self._ways, 0.0)
+        names = list(self._ways)
+        for number, frame in enumerate(frames):
+            first = (number + turn) % len(names)
+            for name in names[first:] + names[:first]:
+                timing = self.timings.setdefault(name, Timing())
+                timed(partial(self._ways[name], frame), timing, self.device)
+                sums[name] += timing.seconds[-1]
+            self._compare()
+        return sums
+
+    def warm_up(self, frame: Frame) -> None:
+        """Every way once, uncounted."""
+        for way in self._ways.values():
+            way(frame)
+
+    def _plain(self, path: Any, frame: Frame) -> Stages:
+        return path.frame(frame, self._names)[1]  # type: ignore[no-any-return]
+
+    def _own(self, name: str, segmenter: Any, frame: Frame) -> Stages:
+        self.shown[name], _, stages = our_frame(segmenter, frame, self._vocabulary)
+        return stages
+
+    def _compare(self) -> None:
+        """Against the same frame labelled without memory."""
+        for name, follower in self.followers.items():
+            for count, new in zip((0, 1), equal_labels(self.shown[COLD], self.shown[name]), strict=True):
+                self.alike[name][count] += new
+            self.masks[name][0] += follower.last.encoded
+            self.masks[name][1] += len(self.shown[name])
+
+
+def video(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
+    """The recording through the plain way, through ours without memory, and through ours with tracks.
+
+    Raises:
+        InvalidInputError: no recording, or one without frames.
+    """
+    from ovseg_ros.models.presets import load_preset
+
+    frames, names = _read(plan.recording, plan.frames)
+    segmenter = load_preset(plan.preset, device=plan.device)
+    segmenter.warm_up()
+    run = Run(segmenter, names)
+    run.warm_up(frames[0])
+    rounds = []
+    for turn in range(plan.repeats):
+        say(f"video: {plan.recording}, round {turn + 1} of {plan.repeats}")
+        rounds.append(run.once(frames, turn))
+    shares = {name: alike / max(count, 1) for name, (alike, count) in run.alike.items()}
+    return {
+        "recording": str(plan.recording),
+        "preset": plan.preset,
+        "frames": len(frames),
+        "rounds": plan.repeats,
+        "labels": len(names),
+        "masks": run.alike[OURS][1],
+        "ways": {name: timing.figures() for name, timing in run.timings.items()},
+        # Of whole rounds: a frame on which everything is new counts with all it costs.
+        "times_ours": {
+            name: spread([one[name] / one[OURS] for one in rounds]) for name in run.timings if name != OURS
+        },
+        "times_skipping": {
+            name: spread([one[name] / one[SKIPPING] for one in rounds]) for name in (NAIVE, ANEW)
+        },
+        "labels_equal_to_cold": shares,
+        "share_encoded": {name: one / max(all_, 1) for name, (one, all_) in run.masks.items()},
+    }
+
+
+def _read(recording: Path, most: int | None) -> tuple[list[Frame], list[str]]:
+    """Its frames, and the names of all things in it."""
+    recorded = list(itertools.islice(read_recording(recording_folder(recording)), most))
+    if not recorded:
+        raise InvalidInputError(f"want a recording with frames, {recording} has none")
+    names = sorted({name for one in recorded for name in one.names.values()})
+    return [one.frame for one in recorded], names or ["thing"]
