@@ -14,6 +14,7 @@ from ovseg_ros.errors import InvalidInputError
 
 FIGURES = {
     "plain": 0.10,
+    "control": 0.15,
     "prompts": 0.20,
     "finetuned": 0.30,
     "both": 0.40,
@@ -37,7 +38,9 @@ class Fakes:
         out.mkdir()
         (out / "manifest.json").write_text(json.dumps({"complete": True}))
 
-    def train(self, stage: str, pairs: Path, preset: Path, out: Path) -> None:
+    def train(self, stage: str, pairs: Path, preset: Path, out: Path, seed: int, changes=()) -> None:
+        assert seed == int(out.parent.name.removeprefix("seed"))
+        assert bool(changes) == (out.name == "control")
         self._note(stage, preset.parent.name, out.name)
         assert (pairs / "manifest.json").is_file()
         out.mkdir()
@@ -52,7 +55,7 @@ class Fakes:
         return {**dict.fromkeys(tabletop_road.COLUMNS, value), "bars": bars}
 
 
-def options(tmp_path: Path, seeds: int = 2) -> argparse.Namespace:
+def options(tmp_path: Path, seeds: int = 2, *more: str) -> argparse.Namespace:
     bench = tmp_path / "bench"
     bench.mkdir(exist_ok=True)
     (bench / "classes.txt").write_text("mug\n")
@@ -62,7 +65,7 @@ def options(tmp_path: Path, seeds: int = 2) -> argparse.Namespace:
         words.append(str(tmp_path / f"plain{n}.safetensors"))
     parser = argparse.ArgumentParser()
     tabletop_road.add_parser(parser.add_subparsers())
-    return parser.parse_args(words)
+    return parser.parse_args([*words, *more])
 
 
 def test_the_whole_road_in_order_and_the_table(tmp_path, capsys):
@@ -77,6 +80,8 @@ def test_the_whole_road_in_order_and_the_table(tmp_path, capsys):
         ("measure", "finetuned"),
         ("prompts", "finetuned", "both"),
         ("measure", "both"),
+        ("finetune", "plain", "control"),
+        ("measure", "control"),
     ]
     assert fakes.calls == road * 2
     shown = capsys.readouterr().out
@@ -90,6 +95,15 @@ def test_the_whole_road_in_order_and_the_table(tmp_path, capsys):
     assert kept["made_with"]["hardware"]
 
 
+def test_more_seeds_than_plain_clips_start_from_the_same_one(tmp_path):
+    tabletop_road.run(options(tmp_path, 1, "--seeds", "3"), Fakes())
+    for n in range(3):
+        preset = yaml.safe_load((tmp_path / f"out/seed{n}/plain/preset.yaml").read_text())
+        assert preset["encoder"]["weights"].endswith("plain0.safetensors")
+    with pytest.raises(InvalidInputError, match="at least 1"):
+        tabletop_road.run(options(tmp_path, 1, "--seeds", "0"), Fakes())
+
+
 def test_what_is_done_is_not_done_again(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         tabletop_road.run(options(tmp_path, 1), Fakes(fail_at="finetune plain finetuned"))
@@ -100,6 +114,8 @@ def test_what_is_done_is_not_done_again(tmp_path):
         ("measure", "finetuned"),
         ("prompts", "finetuned", "both"),
         ("measure", "both"),
+        ("finetune", "plain", "control"),
+        ("measure", "control"),
     ]
     third = Fakes(offset=1.0)
     tabletop_road.run(options(tmp_path, 1), third)

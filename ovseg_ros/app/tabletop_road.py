@@ -1,8 +1,9 @@
 """`ovseg evaluate tabletop`: the whole road from a plain CLIP to a mask-adapted one; docs/learning.md.
 
-Per plain CLIP (one per seed): pairs from the training captions, the tower finetuned on them, mask prompts
-tuned on the plain and on the finetuned tower, and each of the four measured on the validation split. What is
-on disk is not done again, so a run that was stopped goes on where it was.
+Per seed: pairs from the training captions, the tower finetuned on them, mask prompts tuned on the plain and
+on the finetuned tower, and, as a control, the tower trained further on the same pairs without blanking
+anything; each measured on the validation split. What is on disk is not done again, so a run that was stopped
+goes on where it was.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
-MODELS = ("plain", "prompts", "finetuned", "both")
+MODELS = ("plain", "control", "prompts", "finetuned", "both")
 LABELS = {
     "plain": "plain",
+    "control": "trained further, not blanked",
     "prompts": "prompts only",
     "finetuned": "finetuned",
     "both": "finetuned, then prompts",
@@ -29,11 +31,13 @@ COLUMNS = {
     "miou": "mIoU",
     "miou_seen": "seen",
     "miou_unseen": "unseen",
+    "miou_context": "mIoU not blanked",
     "masked": "top-1 blanked",
     "masked_seen": "seen",
     "masked_unseen": "unseen",
     "context": "top-1 not blanked",
 }
+CONTROL = ('augment.fills={"none": 1.0}',)
 _MEASURED = "measured.json"
 
 
@@ -44,8 +48,10 @@ class Steps(Protocol):
         """Collects pairs from the training captions."""
         ...
 
-    def train(self, stage: str, pairs: Path, preset: Path, out: Path) -> None:
-        """Writes `out`/preset.yaml; `stage` is finetune or prompts."""
+    def train(
+        self, stage: str, pairs: Path, preset: Path, out: Path, seed: int, changes: Sequence[str] = ()
+    ) -> None:
+        """Writes `out`/preset.yaml; `stage` is finetune or prompts, `changes` are to its recipe."""
         ...
 
     def measure(self, preset: Path) -> dict[str, Any]:
@@ -59,8 +65,9 @@ def add_parser(subjects: Any) -> None:
         "tabletop",
         help="from a plain CLIP to a mask-adapted one, measured on rendered tables",
         description="Collects pairs from the tabletop benchmark's captions, finetunes, tunes mask prompts "
-        "and measures plain, prompts only, finetuned, and finetuned then prompts, for each plain CLIP. "
-        "Writes tabletop.json, tabletop.md and bottleneck.png. What is done already is kept.",
+        "and measures plain, prompts only, finetuned, finetuned then prompts, and a control that is trained "
+        "further without blanking, for each seed. Writes tabletop.json, tabletop.md and bottleneck.png. "
+        "What is done already is kept.",
     )
     parser.add_argument("benchmark", type=Path, metavar="DIR", help="of ovseg_ros.learn.tabletop_benchmark")
     parser.add_argument(
@@ -69,8 +76,9 @@ def add_parser(subjects: Any) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="weights of learn.plain, per seed",
+        help="weights of learn.plain; seed N takes the N-th, or again the first ones where there are fewer",
     )
+    parser.add_argument("--seeds", type=int, metavar="N", help="roads to walk (default: one per FILE)")
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder for everything")
     parser.add_argument("--recipe", default="mini", metavar="R", help="of both trainings (default: mini)")
     for stage in ("finetune", "prompts"):
@@ -104,22 +112,26 @@ def run(options: argparse.Namespace, steps: Steps | None = None) -> int:
             raise InvalidInputError(
                 f"want a plain CLIP, {file} is not there; run: python -m ovseg_ros.learn.plain"
             )
+    if options.seeds is not None and options.seeds < 1:
+        raise InvalidInputError(f"want --seeds of at least 1, got {options.seeds}")
     done = steps or RealSteps(options)
     measured: list[dict[str, dict[str, Any]]] = []
-    for n, weights in enumerate(options.plain):
-        measured.append(walk(options.out / f"seed{n}", weights, done))
+    for n in range(len(options.plain) if options.seeds is None else options.seeds):
+        weights = options.plain[n % len(options.plain)]
+        measured.append(walk(options.out / f"seed{n}", weights, done, n))
         write_report(options.out, measured)
     print((options.out / "tabletop.md").read_text(encoding="utf-8"))
     return 0
 
 
-def walk(folder: Path, weights: Path, steps: Steps) -> dict[str, dict[str, Any]]:
-    """One plain CLIP's road; every station that left its result is passed by.
+def walk(folder: Path, weights: Path, steps: Steps, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """One seed's road; every station that left its result is passed by.
 
     Args:
         folder: of this seed.
         weights: the plain CLIP's.
         steps: what is done at the stations.
+        seed: of the trainings.
 
     Returns:
         model of `MODELS` -> what was measured.
@@ -136,10 +148,10 @@ def walk(folder: Path, weights: Path, steps: Steps) -> dict[str, dict[str, Any]]
             _write(file, json.dumps(steps.measure(presets[name]), indent=1))
         found[name] = json.loads(file.read_text(encoding="utf-8"))
 
-    def train(name: str, stage: str, start: str) -> None:
+    def train(name: str, stage: str, start: str, changes: Sequence[str] = ()) -> None:
         if not presets[name].is_file():
-            _say(f"{folder.name}: {stage} on {start}")
-            steps.train(stage, folder / "pairs", presets[start], folder / name)
+            _say(f"{folder.name}: {LABELS[name]}: {stage} on {start}")
+            steps.train(stage, folder / "pairs", presets[start], folder / name, seed, changes)
         measure(name)
 
     measure("plain")
@@ -149,6 +161,7 @@ def walk(folder: Path, weights: Path, steps: Steps) -> dict[str, dict[str, Any]]
     train("prompts", "prompts", "plain")
     train("finetuned", "finetune", "plain")
     train("both", "prompts", "finetuned")
+    train("control", "finetune", "plain", CONTROL)
     return {name: found[name] for name in MODELS}
 
 
@@ -235,28 +248,34 @@ class RealSteps:
         if _parsed(learn_pairs.add_parser, words) not in (0, 1):
             raise ConfigError(f"no pairs came of {folder}; see what was left out above")
 
-    def train(self, stage: str, pairs: Path, preset: Path, out: Path) -> None:
+    def train(
+        self, stage: str, pairs: Path, preset: Path, out: Path, seed: int, changes: Sequence[str] = ()
+    ) -> None:
         """`ovseg learn finetune` or `prompts`."""
         from ovseg_ros.app import learn_train
 
-        changes = self.options.finetune_set if stage == "finetune" else self.options.prompts_set
+        asked = self.options.finetune_set if stage == "finetune" else self.options.prompts_set
+        changes = [*asked, *changes, f"seed={seed}"]
         words = [stage, str(pairs), "--preset", str(preset), "--out", str(out), "--resume"]
         words += ["--recipe", self.options.recipe, "--device", self.options.device]
         _parsed(learn_train.add_parser, words + [word for change in changes for word in ("--set", change)])
 
     def measure(self, preset: Path) -> dict[str, Any]:
         """Mean IoU and the bottleneck's variants under the benchmarks' rules, and top-1 of the true masks."""
-        from ovseg_ros.evaluate.bottleneck import CLIP, bottleneck
+        from ovseg_ros.evaluate.bottleneck import CLIP, CLIP_CONTEXT, bottleneck
         from ovseg_ros.evaluate.datasets import open_dataset
-        from ovseg_ros.learn.plain import Scenes, top1
+        from ovseg_ros.learn.plain import top1
+        from ovseg_ros.learn.plain_pictures import Scenes
         from ovseg_ros.models.presets import load_preset
 
         folder = self.options.benchmark
         dataset = open_dataset("folder", folder, "validation")
         segmenter = load_preset(str(preset), device=self.options.device)
+        segmenter.options = replace(segmenter.options, fill="mean")  # the control's own is none
         results = bottleneck(segmenter, dataset, regions="instance")
         own = results[CLIP]
         figures = {"miou": own.miou, "miou_seen": own.seen_miou, "miou_unseen": own.unseen_miou}
+        figures["miou_context"] = results[CLIP_CONTEXT].miou
         scenes = Scenes.load(folder, "validation")
         tops = top1(segmenter.clip, scenes, dataset.class_names, set(dataset.unseen))  # type: ignore[arg-type]
         return {**figures, **tops, "bars": {name: result.miou for name, result in results.items()}}
