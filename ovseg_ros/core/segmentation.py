@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovseg_ros.core.compose import (
-    LabelMap,
-    instance_map,
-    label_map,
-    select_by_granularity,
-    soft_label_map,
-)
+from ovseg_ros.core.compose import select_by_granularity, soft_label_map
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.paint import LabelPainting, box_slices, paint_instances, paint_labels
 from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.core.vocabulary import Vocabulary
@@ -42,6 +38,8 @@ class EmbeddedFrame:
         embedding_key: `SegmenterOptions.embedding_key` it was embedded under; None: not known.
         track_ids: (N,) int64 on the CPU, the same for the same thing from frame to frame, 0 for a mask that
             is not tracked; all 0 by default.
+        boxes_xyxy: (N, 4) int64, the tight box of each mask, the last two exclusive, zeros for an empty mask;
+            found out here where it is not given.
     """
 
     frame: Frame
@@ -56,12 +54,15 @@ class EmbeddedFrame:
     non_object: torch.Tensor | None = None
     embedding_key: tuple[Hashable, ...] | None = None
     track_ids: torch.Tensor = None  # type: ignore[assignment]
+    boxes_xyxy: torch.Tensor = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.seen is None:
             object.__setattr__(self, "seen", torch.ones(self.masks.shape[0], dtype=torch.bool))
-        if self.filled is None:
-            object.__setattr__(self, "filled", mask_boxes(self.masks)[1])
+        if self.filled is None or self.boxes_xyxy is None:
+            boxes_xyxy, filled = mask_boxes(self.masks)
+            object.__setattr__(self, "boxes_xyxy", boxes_xyxy)
+            object.__setattr__(self, "filled", filled)
         if self.track_ids is None:
             object.__setattr__(self, "track_ids", torch.zeros(self.masks.shape[0], dtype=torch.int64))
 
@@ -90,6 +91,8 @@ class Segmentation:
         options: how it was labelled.
         track_ids: (N,) int64, the same for the same thing from frame to frame, 0 for a mask that is not
             tracked; all 0 by default.
+        boxes_xyxy: (N, 4) int64, the tight box of each mask, the last two exclusive, zeros for an empty mask;
+            found out here where it is not given.
     """
 
     frame: Frame
@@ -106,8 +109,11 @@ class Segmentation:
     soft: SoftMasks | None = None
     options: SegmenterOptions = field(default_factory=SegmenterOptions)
     track_ids: torch.Tensor = None  # type: ignore[assignment]  # set below
+    boxes_xyxy: torch.Tensor = None  # type: ignore[assignment]  # set below
 
     def __post_init__(self) -> None:
+        if self.boxes_xyxy is None:
+            object.__setattr__(self, "boxes_xyxy", mask_boxes(self.masks)[0])
         if self.track_ids is None:
             object.__setattr__(self, "track_ids", torch.zeros(self.masks.shape[0], dtype=torch.int64))
 
@@ -165,20 +171,39 @@ class Segmentation:
         mask, labelled or not, weighted by its soft mask, or by its pixels where it has none. Both without the
         masks that `granularity` leaves out.
         """
-        kept = torch.ones(len(self), dtype=torch.bool)
-        if self.options.granularity > 0:
-            kept = select_by_granularity(self.probs, self.options.granularity)
         if self.options.semantic == "soft":
-            result = self._soft_map(kept)
-        else:
-            kept = kept & (self.label_index >= 0)
-            result = label_map(self.masks[kept], self.probs[kept], self.vocabulary.ids)
-        return result.labels.numpy(), result.confidence.numpy()
+            return self._soft_map
+        return self._painting.labels, self._painting.confidence
 
-    def _soft_map(self, kept: torch.Tensor) -> LabelMap:
+    def label_image(self) -> npt.NDArray[np.uint8]:
+        """(H, W) uint8: the labels of `semantic`, without the price of the confidence."""
+        return self._soft_map[0] if self.options.semantic == "soft" else self._painting.labels
+
+    @cached_property
+    def _painting(self) -> LabelPainting:
+        kept = (self._kept & (self.label_index >= 0)).nonzero()[:, 0].tolist()
+        return paint_labels(
+            self.masks.numpy(), self.probs.numpy(), self.vocabulary.ids, self._box_slices, kept
+        )
+
+    @property
+    def _kept(self) -> torch.Tensor:
+        """(N,) bool, the masks that `granularity` leaves in."""
+        if self.options.granularity > 0:
+            return select_by_granularity(self.probs, self.options.granularity)
+        return torch.ones(len(self), dtype=torch.bool)
+
+    @cached_property
+    def _box_slices(self) -> list[tuple[slice, slice]]:
+        return box_slices(self.boxes_xyxy.tolist())
+
+    @cached_property
+    def _soft_map(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        kept = self._kept
         soft = None if self.soft is None else self.soft.take(kept)
         mask_probs = self.masks[kept] if soft is None else soft.probabilities(self.frame.size_hw)
-        return soft_label_map(mask_probs, self.probs[kept], self.vocabulary.ids)
+        result = soft_label_map(mask_probs, self.probs[kept], self.vocabulary.ids)
+        return result.labels.numpy(), result.confidence.numpy()
 
     def instances(self) -> npt.NDArray[np.uint16]:
         """(H, W) uint16: 0 for none, i + 1 for mask i, labelled or not.
@@ -186,8 +211,7 @@ class Segmentation:
         Where masks overlap the more probable wins, labelled ones before the rest.
         """
         priority = self.scores + (self.label_index >= 0)
-        numbers: npt.NDArray[np.uint16] = instance_map(self.masks, priority).numpy().astype(np.uint16)
-        return numbers
+        return paint_instances(self.masks.numpy(), priority.numpy(), self._box_slices)
 
     def _column(self, name: str) -> int:
         column = self.vocabulary.index(name)

@@ -225,6 +225,7 @@ class OpenVocabularySegmenter:
             soft=embedded.soft,
             options=options,
             track_ids=embedded.track_ids,
+            boxes_xyxy=embedded.boxes_xyxy,
         )
 
     def encode_text(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> torch.Tensor:

@@ -1,0 +1,152 @@
+"""The maps of `core.compose` for masks on the CPU, painted box by box in bytes: what a live node can afford.
+
+The same results as `compose.label_map` and `compose.instance_map`, which are the plain way and the oracle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ovseg_ros.core.vocabulary import UNLABELLED_ID
+
+Bytes = npt.NDArray[np.uint8]
+Box = tuple[slice, slice]
+
+_CHUNK_ELEMENTS = 1 << 23  # overlapping pixels times masks or labels held at once
+
+
+def box_slices(boxes_xyxy: Iterable[Sequence[int]]) -> list[Box]:
+    """Rows and columns of boxes x0, y0, x1, y1."""
+    return [(slice(y0, y1), slice(x0, x1)) for x0, y0, x1, y1 in boxes_xyxy]
+
+
+def paint_instances(
+    masks: npt.NDArray[np.bool_], priority: npt.NDArray[np.floating], boxes: Sequence[Box]
+) -> npt.NDArray[np.uint16]:
+    """One mask per pixel.
+
+    Args:
+        masks: (N, H, W), N below 65535.
+        priority: (N,); the higher wins where masks overlap, the earlier on ties.
+        boxes: N, nothing of a mask is outside its box.
+
+    Returns:
+        (H, W): 0 for none, i + 1 for mask i.
+    """
+    worst_first = np.argsort(-priority, kind="stable")[::-1].tolist()
+    return _painted(masks, worst_first, boxes).astype(np.uint16, copy=False)
+
+
+@dataclass
+class LabelPainting:
+    """What `paint_labels` made.
+
+    Attributes:
+        labels: (H, W) uint8 label ids, 255 where no mask is.
+        top: (H, W) unsigned, which mask was painted last, i + 1; 0 for none.
+        best_score: (N,) float32, highest probability of each mask.
+        overlap: (P,) flat index of the pixels under several masks.
+        overlap_confidence: (P,) float32.
+    """
+
+    labels: Bytes
+    top: npt.NDArray[np.unsignedinteger]
+    best_score: npt.NDArray[np.float32]
+    overlap: npt.NDArray[np.int64]
+    overlap_confidence: npt.NDArray[np.float32]
+
+    @cached_property
+    def confidence(self) -> npt.NDArray[np.float32]:
+        """(H, W) in [0, 1]: the winner's probability averaged over the masks that cover the pixel."""
+        score_of = np.concatenate(([np.float32(0)], self.best_score)).astype(np.float32)
+        confidence = _looked_up(self.top, score_of)
+        confidence.reshape(-1)[self.overlap] = self.overlap_confidence
+        return confidence
+
+
+def paint_labels(
+    masks: npt.NDArray[np.bool_],
+    class_probs: npt.NDArray[np.float32],
+    label_ids: Sequence[int],
+    boxes: Sequence[Box],
+    chosen: Sequence[int],
+) -> LabelPainting:
+    """The label whose probabilities, summed over the masks that cover a pixel, are highest there.
+
+    Args:
+        masks: (N, H, W).
+        class_probs: (N, K).
+        label_ids: K ids in 0…254.
+        boxes: N, nothing of a mask is outside its box.
+        chosen: which masks are painted.
+
+    Returns:
+        Label ids, the first label on ties.
+    """
+    size_hw, count = masks.shape[1:], masks.shape[0]
+    top = _painted(masks, chosen if label_ids else (), boxes)
+    best_score = np.zeros(count, np.float32)
+    id_of = np.full(count + 1, UNLABELLED_ID, np.uint8)
+    if count and label_ids:
+        best_score = class_probs.max(axis=1)
+        id_of[1:] = np.asarray(label_ids, np.uint8)[class_probs.argmax(axis=1)]
+    labels = _looked_up(top, id_of)
+    overlap = _overlap(masks, chosen, boxes) if label_ids else np.zeros(0, np.int64)
+    confidence = np.zeros(len(overlap), np.float32)
+    flat, probs = masks.reshape(count, size_hw[0] * size_hw[1]), class_probs[list(chosen)]
+    step = max(_CHUNK_ELEMENTS // max(count, len(label_ids), 1), 1)
+    for start in range(0, len(overlap), step):
+        at = slice(start, start + step)
+        over = flat[np.asarray(chosen)[:, None], overlap[at]].T.astype(np.float32)  # (P,N')
+        scores = over @ probs  # (P,K)
+        labels.reshape(-1)[overlap[at]] = np.asarray(label_ids, np.uint8)[scores.argmax(axis=1)]
+        confidence[at] = scores.max(axis=1) / over.sum(axis=1)
+    return LabelPainting(labels, top, best_score, overlap, confidence)
+
+
+def _painted(
+    masks: npt.NDArray[np.bool_], order: Iterable[int], boxes: Sequence[Box]
+) -> npt.NDArray[np.unsignedinteger]:
+    """(H, W) uint8, or uint16 where that is too small: i + 1 of the last of `order` that covers a pixel."""
+    if len(masks) >= 255:
+        wide = np.zeros(masks.shape[1:], np.uint16)
+        for i in order:
+            np.copyto(wide[boxes[i]], np.uint16(i + 1), where=masks[i][boxes[i]])
+        return wide
+    canvas = np.zeros(masks.shape[1:], np.uint8)
+    for i in order:
+        part = canvas[boxes[i]]
+        everywhere = np.negative(masks[i][boxes[i]].view(np.uint8))  # 255 on the mask
+        everywhere &= part ^ np.uint8(i + 1)
+        part ^= everywhere  # i + 1 on the mask, as it was beside it
+    return canvas
+
+
+def _overlap(
+    masks: npt.NDArray[np.bool_], chosen: Iterable[int], boxes: Sequence[Box]
+) -> npt.NDArray[np.int64]:
+    """Flat index of the pixels under more than one of the chosen masks."""
+    once = np.zeros(masks.shape[1:], np.bool_)
+    twice = np.zeros(masks.shape[1:], np.bool_)
+    for i in chosen:
+        mask, seen = masks[i][boxes[i]], once[boxes[i]]
+        twice[boxes[i]] |= seen & mask
+        seen |= mask
+    return np.flatnonzero(twice)
+
+
+def _looked_up(numbers: npt.NDArray[np.unsignedinteger], table: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """`table[numbers]`, by OpenCV's table for bytes where that is what they are."""
+    if numbers.dtype != np.uint8 or numbers.size == 0:
+        looked_up: npt.NDArray[Any] = table[numbers]
+        return looked_up
+    whole = np.zeros(256, table.dtype)
+    whole[: len(table)] = table
+    return np.asarray(cv2.LUT(numbers, whole[None]))

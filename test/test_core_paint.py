@@ -1,0 +1,57 @@
+"""Painting in bytes gives what the plain maps of core.compose give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ovseg_ros.core.compose import instance_map, label_map
+from ovseg_ros.core.paint import box_slices, paint_instances, paint_labels
+from ovseg_ros.core.regions import mask_boxes
+
+
+def scene(count, seed=0, size_hw=(37, 53), blocks=True):
+    """Random boxes (or single pixels) and probabilities."""
+    rng = np.random.default_rng(seed)
+    masks = np.zeros((count, *size_hw), bool)
+    for mask in masks:
+        y, x = rng.integers(0, size_hw[0]), rng.integers(0, size_hw[1])
+        height, width = rng.integers(0, 20, 2) if blocks else (1, 1)
+        mask[y : y + height, x : x + width] = rng.random((len(mask[y : y + height]), 1)) < 0.8
+    probs = rng.dirichlet(np.ones(5), count).astype(np.float32).reshape(count, 5)
+    return masks, probs, box_slices(mask_boxes(torch.from_numpy(masks))[0].tolist())
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 12, 254, 255, 400])
+def test_labels_are_those_of_the_plain_map(count):
+    masks, probs, boxes = scene(count, seed=count)
+    chosen = [i for i in range(count) if i % 3]
+    painted = paint_labels(masks, probs, [7, 3, 0, 254, 9], boxes, chosen)
+    plain = label_map(torch.from_numpy(masks)[chosen], torch.from_numpy(probs)[chosen], [7, 3, 0, 254, 9])
+    np.testing.assert_array_equal(painted.labels, plain.labels.numpy())
+    np.testing.assert_allclose(painted.confidence, plain.confidence.numpy(), atol=1e-6)
+    assert painted.labels.dtype == np.uint8
+    assert painted.confidence.dtype == np.float32
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 12, 254, 255, 400])
+def test_instances_are_those_of_the_plain_map(count):
+    masks, probs, boxes = scene(count, seed=count)
+    priority = probs[:, 0].round(1)  # with ties
+    painted = paint_instances(masks, priority, boxes)
+    plain = instance_map(torch.from_numpy(masks), torch.from_numpy(priority)).numpy()
+    np.testing.assert_array_equal(painted, plain)
+    assert painted.dtype == np.uint16
+
+
+def test_no_label_paints_nothing():
+    masks, probs, boxes = scene(3)
+    painted = paint_labels(masks, probs[:, :0], [], boxes, [0, 1, 2])
+    assert (painted.labels == 255).all()
+    assert (painted.confidence == 0).all()
+
+
+def test_overlap_is_decided_in_parts_too(monkeypatch):
+    monkeypatch.setattr("ovseg_ros.core.paint._CHUNK_ELEMENTS", 40)
+    test_labels_are_those_of_the_plain_map(12)
