@@ -10,7 +10,7 @@ from ovseg_ros.core.regions import FILLS, Fill
 from ovseg_ros.core.templates import VILD_TEMPLATES
 from ovseg_ros.errors import ConfigError
 
-Classifier = Literal["clip", "maskformer", "ensemble"]
+Classifier = Literal["clip", "pooled", "maskformer", "ensemble"]
 RegionView = Literal["masked", "context", "both"]
 SemanticKind = Literal["binary", "soft"]
 
@@ -40,9 +40,10 @@ class SegmenterOptions:
         background_max_similarity: cosine to any asked label at which a background word steps aside.
         others: competes where a single label would have no rival at all and so always win; "" for none.
         templates: sentences each word is put into.
-        classifier: who names a mask: "clip" on its region; "maskformer", the generator's own class
-            embedding; "ensemble", both: p_maskformer^(1−λ) · p_clip^λ. The last two need a generator that
-            classifies.
+        classifier: who names a mask: "clip" on its region; "pooled", a convolutional CLIP's features of the
+            whole image, averaged over the mask; "maskformer", the generator's own class embedding;
+            "ensemble", "clip" and "maskformer": p_maskformer^(1−λ) · p_clip^λ. The last two need a generator
+            that classifies, "pooled" an encoder that can.
         clip_weight: λ of the ensemble, in [0, 1].
         region_view: what CLIP sees: "masked", the background filled; "context", the same box with its
             background; "both", the two embeddings averaged.
@@ -100,15 +101,20 @@ class SegmenterOptions:
 
     @property
     def uses_clip(self) -> bool:
-        """Whether CLIP looks at regions at all."""
+        """Whether CLIP looks at the image at all."""
         return self.classifier != "maskformer"
 
     @property
     def uses_generator(self) -> bool:
         """Whether the generator's own class embeddings count."""
-        return self.classifier != "clip"
+        return self.classifier in ("maskformer", "ensemble")
 
     @property
     def embedding_key(self) -> tuple[Hashable, ...]:
-        """Equal for options under which a frame is embedded alike, so that it need not be done again."""
-        return (self.uses_clip, self.uses_generator, *(getattr(self, name) for name in _OF_EMBEDDING))
+        """Equal for options under which a frame is embedded alike, so that it need not be done again.
+
+        The first two say what was embedded, and must be equal where a frame is to be labelled; the others
+        how, which labelling does not mind.
+        """
+        looks = {"pooled": "pooled", "maskformer": ""}.get(self.classifier, "regions")
+        return (looks, self.uses_generator, *(getattr(self, name) for name in _OF_EMBEDDING))

@@ -1,0 +1,198 @@
+"""One dense forward pass for all masks: a convolutional CLIP whose features are averaged over each mask.
+
+FC-CLIP's form (Yu et al., NeurIPS 2023, arXiv 2308.02487, section 3.3): the features before CLIP's own
+average are averaged over the mask instead of over the image, and what follows in CLIP (norm, projection) is
+applied to that. A convolution sees the same neighbourhood at any input size, so the features stay CLIP's own;
+a frozen ViT's do not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ovseg_ros.core.mask_clip import MaskPromptedClip, Tokenizer
+from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
+from ovseg_ros.errors import ConfigError, InvalidInputError
+
+POOLED_SIDE = 640
+"""Shorter side in pixels at which an image is looked at, as FC-CLIP does on ADE20K."""
+
+LONGEST_OVER_SHORTEST = 4
+"""The longer side is at most so many times `pooled_side`, as in FC-CLIP (640 and 2560)."""
+
+_CHUNK_BYTES = 1 << 26  # of masks as float32 at once
+
+
+def can_pool(clip_model: Any) -> bool:
+    """Whether an open_clip model's image tower is a ConvNeXt, which `PooledClip` takes."""
+    return type(getattr(getattr(clip_model, "visual", None), "trunk", None)).__name__ == "ConvNeXt"
+
+
+class PooledClip(MaskPromptedClip):
+    """An open_clip model with a ConvNeXt as image tower: embeds masks as crops, or all in one pass.
+
+    Attributes:
+        stride: pixels of the network's input per feature cell, 32.
+    """
+
+    def __init__(
+        self,
+        clip_model: nn.Module,
+        tokenizer: Tokenizer,
+        mask_prompts: torch.Tensor | None = None,
+        *,
+        size: int | None = None,
+        logit_scale: float | None = None,
+        pooled_side: int = POOLED_SIDE,
+    ) -> None:
+        """Wraps a model; nothing is copied.
+
+        Args:
+            clip_model: an open_clip `CLIP` or `CustomTextCLIP` with a ConvNeXt of timm's as image tower.
+            tokenizer: see `MaskPromptedClip`.
+            mask_prompts: always refused, a ConvNeXt has no tokens; here so that the message is the same.
+            size: side of crops, by default the image tower's own.
+            logit_scale: by default exp of the model's own.
+            pooled_side: see there.
+
+        Raises:
+            ConfigError: another image tower, prompts, or a side that cannot be.
+        """
+        if not can_pool(clip_model):
+            tower = getattr(clip_model, "visual", None)
+            name = type(getattr(tower, "trunk", tower)).__name__
+            raise ConfigError(
+                f"pooling over masks needs a ConvNeXt of open_clip as image tower, got {name}: take the "
+                "classifier clip, or an encoder such as convnext_base_w"
+            )
+        super().__init__(clip_model, tokenizer, mask_prompts, size=size, logit_scale=logit_scale)
+        self.stride = int(self.clip_model.visual.trunk.feature_info[-1]["reduction"])
+        self.pooled_side = pooled_side
+
+    @property
+    def pooled_side(self) -> int:
+        """Pixels to which an image's shorter side is scaled before the one pass, up or down, at least 1."""
+        return self._pooled_side
+
+    @pooled_side.setter
+    def pooled_side(self, side: int) -> None:
+        if isinstance(side, bool) or not isinstance(side, int) or side < 1:
+            raise ConfigError(f"want pooled_side as a whole number of pixels >= 1, got {side!r}")
+        self._pooled_side = side
+
+    @torch.no_grad()
+    def encode_pooled(self, image_rgb: npt.NDArray[np.uint8], masks: torch.Tensor) -> torch.Tensor:
+        """Embeds the masks of an image.
+
+        One pass over the image, whatever N is; then a product of matrices and the head on N vectors.
+
+        Args:
+            image_rgb: (H, W, 3) uint8.
+            masks: (N, H, W) bool, on any device.
+
+        Returns:
+            (N, D) float32 unit rows on the model's device; zeros for an empty mask, (0, D) for N = 0.
+
+        Raises:
+            InvalidInputError: shapes or dtypes are not as above.
+        """
+        if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
+            raise InvalidInputError(f"want image_rgb (H,W,3) uint8, got {image_rgb.shape} {image_rgb.dtype}")
+        if masks.ndim != 3 or masks.dtype != torch.bool or masks.shape[1:] != image_rgb.shape[:2]:
+            raise InvalidInputError(
+                f"want masks (N,{image_rgb.shape[0]},{image_rgb.shape[1]}) bool, got {tuple(masks.shape)} "
+                f"{masks.dtype}"
+            )
+        if len(masks) == 0:
+            return torch.zeros((0, self.embedding_dim), device=self.device)
+        features = self.dense_features(image_rgb)  # (C,h,w)
+        shares = cell_shares(masks, (features.shape[1], features.shape[2]), device=features.device)
+        pooled = shares.flatten(1) @ features.flatten(1).float().T  # (N,C)
+        rows = self._head(pooled.to(features.dtype)).float()
+        return F.normalize(rows, dim=-1) * (shares.sum(dim=(1, 2)) > 0)[:, None]
+
+    def dense_features(self, image_rgb: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """The image tower's features before its average; (C, h, w), one vector per cell.
+
+        The image is scaled (bicubic, antialiased) to `dense_size`, so that cells cover it exactly.
+
+        Args:
+            image_rgb: (H, W, 3) uint8.
+        """
+        weight = next(self.clip_model.visual.parameters())
+        image = torch.from_numpy(np.require(image_rgb, requirements=("C", "W"))).to(weight.device)
+        pixels = image.permute(2, 0, 1)[None].float()  # (1,3,H,W)
+        size_hw = dense_size(image_rgb.shape[:2], self.pooled_side, self.stride)
+        if size_hw != image_rgb.shape[:2]:
+            pixels = F.interpolate(pixels, size=size_hw, mode="bicubic", antialias=True)
+        mean, std = (
+            255.0 * torch.tensor(c, device=pixels.device)[:, None, None] for c in (CLIP_MEAN, CLIP_STD)
+        )
+        pixels = ((pixels - mean) / std).to(weight.dtype, memory_format=torch.channels_last)
+        features: torch.Tensor = self.clip_model.visual.trunk.forward_features(pixels)[0]
+        return features
+
+    def _head(self, pooled: torch.Tensor) -> torch.Tensor:
+        """(N, C) averages of features -> (N, D): what CLIP does after its own average."""
+        visual = self.clip_model.visual
+        rows: torch.Tensor = visual.head(visual.trunk.forward_head(pooled[:, :, None, None]))
+        return rows
+
+
+def dense_size(size_hw: tuple[int, ...], short_side: int, stride: int) -> tuple[int, int]:
+    """(h, w) at which an image is looked at: whole cells, the aspect kept to half a cell.
+
+    Args:
+        size_hw: (H, W) of the image.
+        short_side: pixels to which the shorter side is scaled, unless the longer one then had more than
+            `LONGEST_OVER_SHORTEST` times as many.
+        stride: pixels per cell, to which both sides are rounded; at least one cell.
+
+    >>> dense_size((480, 640), 640, 32), dense_size((10, 1000), 640, 32)
+    ((640, 864), (32, 2560))
+    """
+    scale = min(short_side / min(size_hw), LONGEST_OVER_SHORTEST * short_side / max(size_hw))
+    height, width = (max(1, int(side * scale / stride + 0.5)) * stride for side in size_hw)
+    return height, width
+
+
+def cell_shares(
+    masks: torch.Tensor, cells_hw: tuple[int, int], *, device: torch.device | None = None
+) -> torch.Tensor:
+    """How much of each mask lies in each cell of a grid laid over the image.
+
+    A pixel counts in every cell by the part of its area that lies there, so that a mask smaller than a cell
+    has the cells it touches and no mask with a pixel has none.
+
+    Args:
+        masks: (N, H, W) bool.
+        cells_hw: rows and columns of the grid; more than there are pixels is fine.
+        device: of the result; the masks' own when None.
+
+    Returns:
+        (N, h, w) float32 whose sum is 1 for each mask, 0 for an empty one.
+    """
+    device = masks.device if device is None else device
+    count, height, width = masks.shape
+    rows = _overlaps(cells_hw[0], height).to(device)  # (h,H)
+    columns = _overlaps(cells_hw[1], width).T.contiguous().to(device)  # (W,w)
+    shares = torch.empty((count, *cells_hw), device=device)
+    step = max(1, _CHUNK_BYTES // (4 * height * width))
+    for start in range(0, count, step):
+        part = masks[start : start + step].to(device).float()
+        shares[start : start + step] = rows @ (part @ columns)
+    return shares / shares.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+
+
+def _overlaps(cells: int, pixels: int) -> torch.Tensor:
+    """(cells, pixels) float32: the part of each pixel that lies in each of `cells` equal parts of a line."""
+    edges = torch.arange(cells + 1, dtype=torch.float64) * (pixels / cells)
+    left = torch.arange(pixels, dtype=torch.float64)
+    shared = torch.minimum(edges[1:, None], left + 1) - torch.maximum(edges[:-1, None], left)
+    return shared.clamp(min=0).float()
