@@ -34,6 +34,7 @@ import numpy as np
 import rclpy
 import torch
 from geometry_msgs.msg import Pose
+from ovseg_ros.msg import Segmentation
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import deserialize_message, serialize_message
@@ -42,10 +43,10 @@ from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
-from ovseg_ros.msg import Segmentation
 from ovseg_ros.ros.markers import detections_2d, detections_3d
 from ovseg_ros.ros.node import OvsegNode
 from ovseg_ros.ros.outputs import Output
+from ovseg_ros.ros.process import keep_large_buffers
 
 ROOT = Path(__file__).resolve().parents[1]
 CASES = {
@@ -135,7 +136,8 @@ class Listener:
 
     def tell(self, case: str) -> int:
         """Subscribes to the topics of a case instead of the former; returns the messages taken so far."""
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(case + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
@@ -360,7 +362,9 @@ def report(case: str, table: dict[str, dict[str, float]]) -> None:
 
 def main() -> None:
     """Measures, prints and writes JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--frames", type=int, default=100, help="of each case")
     parser.add_argument("--rounds", type=int, default=4, help="how often the cases alternate")
     parser.add_argument("--height", type=int, default=720)
@@ -374,6 +378,7 @@ def main() -> None:
         return
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(arguments.threads)
+    keep_large_buffers()  # as the node's main does
     rclpy.init(args=[])
     rig, listener = Rig(arguments.height, arguments.width), Listener()
     try:

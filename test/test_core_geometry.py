@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.core.geometry import back_project, box_3d
+from ovseg_ros.core.geometry import back_project, box_3d, mask_box_3d, write_cloud
 from ovseg_ros.errors import InvalidInputError
 
 CAMERA = CameraIntrinsics(fx=50.0, fy=40.0, cx=3.5, cy=2.0, width=8, height=5)
@@ -57,3 +57,66 @@ def test_one_point_and_none():
     for points in (np.zeros((0, 3)), np.full((4, 3), np.nan), np.zeros((4, 2))):
         with pytest.raises(InvalidInputError, match="want"):
             box_3d(points)
+
+
+LARGE = CameraIntrinsics(fx=500.0, fy=480.0, cx=199.5, cy=150.2, width=400, height=300)
+
+
+def ellipse(size_hw, centre, half):
+    """A mask and the rows and columns of its box."""
+    y, x = np.mgrid[: size_hw[0], : size_hw[1]]
+    mask = ((y - centre[0]) / half[0]) ** 2 + ((x - centre[1]) / half[1]) ** 2 <= 1
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return mask, (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+
+
+@pytest.mark.parametrize("half", [(12, 20), (3, 2), (0.5, 0.5)])
+def test_a_small_mask_has_the_box_of_all_its_points(half):
+    rng = np.random.default_rng(1)
+    depth = (1.0 + 0.1 * rng.random((300, 400))).astype(np.float32)
+    depth[rng.random(depth.shape) < 0.1] = 0.0
+    depth[150, 200] = 1.05
+    depth[149, 199] = 9.0
+    mask, part = ellipse((300, 400), (150, 200), half)
+    centre, size = mask_box_3d(depth, LARGE, mask, part)
+    want_centre, want_size = box_3d(back_project(depth, LARGE)[mask])
+    np.testing.assert_allclose(centre, want_centre, atol=1e-5)
+    np.testing.assert_allclose(size, want_size, atol=1e-5)
+
+
+def test_a_large_mask_is_sampled_and_short_by_little():
+    depth = np.full((300, 400), 2.0, np.float32)
+    mask, part = ellipse((300, 400), (150, 200), (120, 150))
+    centre, size = mask_box_3d(depth, LARGE, mask, part)
+    want_centre, want_size = box_3d(back_project(depth, LARGE)[mask])
+    pixel_m = 2.0 / 480
+    np.testing.assert_allclose(centre, want_centre, atol=3 * pixel_m)
+    np.testing.assert_allclose(size, want_size, atol=6 * pixel_m)
+
+
+def test_known_depth_is_found_where_the_sample_misses_it():
+    depth = np.zeros((300, 400), np.float32)
+    mask, part = ellipse((300, 400), (150, 200), (120, 150))
+    depth[151, 201] = 1.5
+    centre, size = mask_box_3d(depth, LARGE, mask, part)
+    assert centre[2] == pytest.approx(1.5)
+    assert size.tolist() == [0, 0, 0]
+    depth[151, 201] = np.inf
+    assert mask_box_3d(depth, LARGE, mask, part) is None
+
+
+def test_the_cloud_against_back_projection():
+    rng = np.random.default_rng(2)
+    depth = rng.random((300, 400)).astype(np.float32)
+    depth[rng.random(depth.shape) < 0.1] = np.nan
+    depth[0, :3] = [0.0, np.inf, -1.0]
+    image = rng.integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    labels = rng.integers(0, 256, (300, 400), dtype=np.uint8)
+    instances = rng.integers(0, 65536, (300, 400), dtype=np.uint16)
+    cloud = np.zeros((300, 400, 5), np.float32)
+    write_cloud(cloud, depth, LARGE, image, labels, instances)
+    np.testing.assert_array_equal(cloud[..., :3], back_project(depth, LARGE))
+    red, green, blue = (image[..., i].astype(np.uint32) for i in range(3))
+    np.testing.assert_array_equal(cloud.view(np.uint32)[..., 3], red << 16 | green << 8 | blue)
+    np.testing.assert_array_equal(cloud.view(np.uint16)[..., 8], labels)
+    np.testing.assert_array_equal(cloud.view(np.uint16)[..., 9], instances)

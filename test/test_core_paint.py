@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ovseg_ros.core.compose import instance_map, label_map
-from ovseg_ros.core.paint import box_slices, paint_instances, paint_labels
+from ovseg_ros.core.paint import box_slices, confidence_bytes, paint_instances, paint_labels
 from ovseg_ros.core.regions import mask_boxes
 
 
@@ -55,3 +55,15 @@ def test_no_label_paints_nothing():
 def test_overlap_is_decided_in_parts_too(monkeypatch):
     monkeypatch.setattr("ovseg_ros.core.paint._CHUNK_ELEMENTS", 40)
     test_labels_are_those_of_the_plain_map(12)
+
+
+def test_confidence_in_bytes():
+    values = np.array([[-0.5, 0.0, 0.25, 0.5, 0.999, 1.0, 1.5]], np.float32)
+    np.testing.assert_array_equal(confidence_bytes(values), [[0, 0, 64, 128, 255, 255, 255]])
+    assert confidence_bytes(np.zeros((0, 4), np.float32)).shape == (0, 4)
+
+
+@pytest.mark.parametrize("many", [0, 1000])
+def test_overlap_by_pairs_and_by_the_whole_image(monkeypatch, many):
+    monkeypatch.setattr("ovseg_ros.core.paint._MANY_PAIRS", many)
+    test_labels_are_those_of_the_plain_map(30)

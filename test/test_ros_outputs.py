@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import itertools
 
@@ -24,13 +25,15 @@ from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.models import presets
 from ovseg_ros.models.preset_parts import PROPOSERS, Place, build
 from ovseg_ros.ros.conversions import (
+    CloudMaker,
     Scene,
+    cloud_message,
     frame_from_messages,
     segment_message,
     segmentation_message,
-    tight_box,
     vocabulary_message,
 )
+from ovseg_ros.ros.images import image_from_array
 from ovseg_ros.ros.markers import detections_2d, detections_3d, label_colour, label_info
 from ovseg_ros.ros.options import options_from
 from ovseg_ros.ros.parameters import Settings
@@ -49,12 +52,50 @@ def scene(words=("red", "blue"), depth=None, granularity=0.0, **colours):
     return Scene(image.header, segmenter.segment(frame, vocabulary, options))
 
 
-def test_tight_box_of_a_single_pixel_and_of_a_ring():
-    mask = np.zeros((5, 7), bool)
-    mask[3, 6] = True
-    assert tight_box(mask) == (6, 3, 1, 1)
-    mask[0, 2] = True
-    assert tight_box(mask) == (2, 0, 5, 4)
+def test_a_cloud_is_written_over_the_last_one():
+    clouds = CloudMaker()
+    first = clouds.message(scene(depth=np.full((24, 32), 1.0)))
+    second = clouds.message(scene(depth=np.full((24, 32), 2.0), blue=False))
+    assert first.data is second.data  # published already: rclpy has copied it
+    assert isinstance(second.data, array.array)
+    points = np.frombuffer(second.data, np.float32).reshape(24, 32, 5)
+    assert (points[..., 2] == 2.0).all()
+    np.testing.assert_array_equal(
+        second.data, cloud_message(scene(depth=np.full((24, 32), 2.0), blue=False)).data
+    )
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((2, 3), np.uint8), np.zeros((2, 3, 3), np.uint8)])
+def test_images_leave_as_arrays_that_no_setter_looks_through(pixels):
+    message = image_from_array(Header(), np.asfortranarray(pixels))
+    assert isinstance(message.data, array.array)
+    assert message.data.typecode == "B"
+    assert (message.step, len(message.data)) == (pixels[0].size, pixels.size)
+
+
+def test_a_hidden_mask_has_no_instance_number():
+    of = scene()
+    assert [of.is_visible(i) for i in of.order] == [True, True]
+    rows, columns = of.boxes[0]
+    of.instance_map[rows, columns] = 2
+    assert not of.is_visible(0)
+    of.instance_map[rows.stop - 1, columns.stop - 1] = 1  # a corner that was not the first looked at
+    assert of.is_visible(0)
+    assert segment_message(of, 0).instance_id == 1
+
+
+def test_track_numbers_are_told():
+    of = scene()
+    assert {segment.track_id for segment in all_segments(of)} == {0}
+    tracked = dataclasses.replace(of.segmentation, track_ids=torch.tensor([7, 4_000_000_000]))
+    again = Scene(of.header, tracked)
+    assert segment_message(again, 1).track_id == 4_000_000_000
+    assert segment_message(again, 0).track_id == 7
+    assert {d.id for d in detections_2d(again, VisionMsgs).detections} == {"7", "4000000000"}
+
+
+def all_segments(of):
+    return [segment_message(of, i) for i in of.order]
 
 
 def test_nothing_proposed():

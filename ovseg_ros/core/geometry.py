@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -9,6 +10,8 @@ from ovseg_ros.core.frame import CameraIntrinsics
 from ovseg_ros.errors import InvalidInputError
 
 _TAIL_PERCENT = 2.0  # so many points on either side may be flying pixels
+_ROWS_AT_ONCE = 90
+_MAX_POINTS = 2048  # of one mask: a box does not get better by more
 _MARGIN = 0.1  # of the span between the tails; an evenly filled box keeps its full size
 
 
@@ -74,3 +77,98 @@ def box_3d(points: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float64], n
     kept = finite[inside] if inside.any() else finite
     low, high = kept.min(axis=0), kept.max(axis=0)
     return (low + high) / 2.0, high - low
+
+
+def mask_box_3d(
+    depth_m: npt.NDArray[np.float32],
+    intrinsics: CameraIntrinsics,
+    mask: npt.NDArray[np.bool_],
+    part: tuple[slice, slice],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+    """`box_3d` of the points behind a mask, from every s-th row and column of a large one.
+
+    s is the smallest step that leaves at most 2048 pixels of the mask's box, so a side comes out short by at
+    most s - 1 pixels: 2 % of a square mask.
+
+    Args:
+        depth_m: (H, W) float32 metres; 0, negative, NaN and inf mean unknown.
+        intrinsics: of the same image.
+        mask: (H, W).
+        part: rows and columns of the mask's tight box.
+
+    Returns:
+        centre (3,) and size (3,), float64 metres; None where no point of the mask has a known depth.
+    """
+    rows, columns = part
+    area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    step = max(int(np.ceil(np.sqrt(area / _MAX_POINTS))), 1)
+    where = slice(rows.start, rows.stop, step), slice(columns.start, columns.stop, step)
+    z = depth_m[where]
+    known = mask[where] & (z > 0) & (z < np.inf)
+    if not known.any():
+        z, known = depth_m[part], mask[part] & np.isfinite(depth_m[part]) & (depth_m[part] > 0)
+        where, step = part, 1
+        if not known.any():
+            return None
+    u = (np.arange(columns.start, columns.stop, step, dtype=np.float32) - intrinsics.cx) / intrinsics.fx
+    v = (np.arange(rows.start, rows.stop, step, dtype=np.float32) - intrinsics.cy) / intrinsics.fy
+    points = np.empty((3, *z.shape), np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):  # where depth is unknown
+        np.multiply(z, u.astype(np.float32), out=points[0])
+        np.multiply(z, v.astype(np.float32)[:, None], out=points[1])
+    points[2] = z
+    return _box_of_tails(points.reshape(3, -1).compress(known.ravel(), axis=1))
+
+
+def _box_of_tails(points: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """What `box_3d` says of finite points (3, M), M > 0, by partition: a tenth of the time of percentiles."""
+    last = points.shape[1] - 1
+    places = np.array([_TAIL_PERCENT, 100.0 - _TAIL_PERCENT]) / 100.0 * last
+    below = np.floor(places).astype(int)
+    above, weight = np.minimum(below + 1, last), places - below
+    ordered = np.partition(points, sorted({*below.tolist(), *above.tolist()}), axis=1)
+    tails = ordered[:, below] * (1 - weight) + ordered[:, above] * weight  # (3,2)
+    margin = _MARGIN * (tails[:, 1] - tails[:, 0])
+    low, high = (tails[:, 0] - margin)[:, None], (tails[:, 1] + margin)[:, None]
+    inside = ((points >= low) & (points <= high)).all(axis=0)
+    kept = points.compress(inside, axis=1) if inside.any() else points
+    least, most = kept.min(axis=1).astype(np.float64), kept.max(axis=1).astype(np.float64)
+    return (least + most) / 2.0, most - least
+
+
+def write_cloud(
+    cloud: npt.NDArray[np.float32],
+    depth_m: npt.NDArray[np.float32],
+    intrinsics: CameraIntrinsics,
+    image_rgb: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.uint8],
+    instances: npt.NDArray[np.uint16],
+) -> None:
+    """Fills an organised point cloud of five 32-bit fields per pixel, rows by rows to stay in the cache.
+
+    Args:
+        cloud: (H, W, 5), written: x, y, z in metres as in `back_project`; the bits of 0x00RRGGBB; the bits of
+            label + (instance << 16).
+        depth_m: (H, W) metres; 0, negative, NaN and inf mean unknown.
+        intrinsics: of the same image.
+        image_rgb: (H, W, 3).
+        labels: (H, W).
+        instances: (H, W).
+    """
+    u = (np.arange(intrinsics.width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(
+        intrinsics.fx
+    )
+    v = (np.arange(intrinsics.height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(
+        intrinsics.fy
+    )
+    for start in range(0, len(cloud), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        z = depth_m[rows].copy()
+        np.copyto(z, np.nan, where=~((z > 0) & (z < np.inf)))
+        colour = cv2.cvtColor(image_rgb[rows], cv2.COLOR_RGB2BGRA).view(np.uint32)[..., 0]
+        colour &= np.uint32(0xFFFFFF)
+        number = instances[rows].astype(np.uint32)
+        number <<= np.uint32(16)
+        number |= labels[rows]
+        planes = [z * u, z * v[rows, None], z, colour.view(np.float32), number.view(np.float32)]
+        cv2.merge(planes, dst=cloud[rows])

@@ -5,7 +5,7 @@ The same results as `compose.label_map` and `compose.instance_map`, which are th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from ovseg_ros.core.vocabulary import UNLABELLED_ID
 Bytes = npt.NDArray[np.uint8]
 Box = tuple[slice, slice]
 
+_MANY_PAIRS = 24  # of boxes that meet
 _CHUNK_ELEMENTS = 1 << 23  # overlapping pixels times masks or labels held at once
 
 
@@ -50,23 +51,23 @@ class LabelPainting:
 
     Attributes:
         labels: (H, W) uint8 label ids, 255 where no mask is.
-        top: (H, W) unsigned, which mask was painted last, i + 1; 0 for none.
-        best_score: (N,) float32, highest probability of each mask.
         overlap: (P,) flat index of the pixels under several masks.
         overlap_confidence: (P,) float32.
+        paint_top: gives (H, W) unsigned, which mask is on top, i + 1; 0 for none.
+        best_score: (N,) float32, highest probability of each mask.
     """
 
     labels: Bytes
-    top: npt.NDArray[np.unsignedinteger]
-    best_score: npt.NDArray[np.float32]
     overlap: npt.NDArray[np.int64]
     overlap_confidence: npt.NDArray[np.float32]
+    paint_top: Callable[[], npt.NDArray[np.unsignedinteger]]
+    best_score: npt.NDArray[np.float32]
 
     @cached_property
     def confidence(self) -> npt.NDArray[np.float32]:
         """(H, W) in [0, 1]: the winner's probability averaged over the masks that cover the pixel."""
         score_of = np.concatenate(([np.float32(0)], self.best_score)).astype(np.float32)
-        confidence = _looked_up(self.top, score_of)
+        confidence = _looked_up(self.paint_top(), score_of)
         confidence.reshape(-1)[self.overlap] = self.overlap_confidence
         return confidence
 
@@ -90,25 +91,34 @@ def paint_labels(
     Returns:
         Label ids, the first label on ties.
     """
-    size_hw, count = masks.shape[1:], masks.shape[0]
-    top = _painted(masks, chosen if label_ids else (), boxes)
-    best_score = np.zeros(count, np.float32)
-    id_of = np.full(count + 1, UNLABELLED_ID, np.uint8)
-    if count and label_ids:
-        best_score = class_probs.max(axis=1)
-        id_of[1:] = np.asarray(label_ids, np.uint8)[class_probs.argmax(axis=1)]
-    labels = _looked_up(top, id_of)
-    overlap = _overlap(masks, chosen, boxes) if label_ids else np.zeros(0, np.int64)
+    labels = np.full(masks.shape[1:], UNLABELLED_ID, np.uint8)
+    if not label_ids or not len(chosen):
+        nothing = np.zeros(masks.shape[1:], np.uint8)
+        empty = np.zeros(0, np.float32)
+        return LabelPainting(labels, np.zeros(0, np.int64), empty, lambda: nothing, empty)
+    ids = np.asarray(label_ids, np.uint8)
+    for i, best in zip(chosen, class_probs[list(chosen)].argmax(axis=1).tolist(), strict=True):
+        _paint_bytes(labels[boxes[i]], masks[i][boxes[i]], int(ids[best]))
+    overlap = _overlap(masks, chosen, boxes)
     confidence = np.zeros(len(overlap), np.float32)
-    flat, probs = masks.reshape(count, size_hw[0] * size_hw[1]), class_probs[list(chosen)]
-    step = max(_CHUNK_ELEMENTS // max(count, len(label_ids), 1), 1)
+    flat, probs = masks.reshape(len(masks), -1), class_probs[list(chosen)]
+    step = max(_CHUNK_ELEMENTS // max(len(masks), len(label_ids)), 1)
     for start in range(0, len(overlap), step):
         at = slice(start, start + step)
         over = flat[np.asarray(chosen)[:, None], overlap[at]].T.astype(np.float32)  # (P,N')
         scores = over @ probs  # (P,K)
-        labels.reshape(-1)[overlap[at]] = np.asarray(label_ids, np.uint8)[scores.argmax(axis=1)]
+        labels.reshape(-1)[overlap[at]] = ids[scores.argmax(axis=1)]
         confidence[at] = scores.max(axis=1) / over.sum(axis=1)
-    return LabelPainting(labels, top, best_score, overlap, confidence)
+    return LabelPainting(
+        labels, overlap, confidence, lambda: _painted(masks, chosen, boxes), class_probs.max(axis=1)
+    )
+
+
+def confidence_bytes(confidence: npt.NDArray[np.float32]) -> Bytes:
+    """0 to 255 for 0 to 1, rounded, what is beyond cut off."""
+    if confidence.size == 0:
+        return np.zeros(confidence.shape, np.uint8)
+    return np.asarray(cv2.convertScaleAbs(np.maximum(confidence, 0), alpha=255.0), np.uint8)
 
 
 def _painted(
@@ -122,17 +132,42 @@ def _painted(
         return wide
     canvas = np.zeros(masks.shape[1:], np.uint8)
     for i in order:
-        part = canvas[boxes[i]]
-        everywhere = np.negative(masks[i][boxes[i]].view(np.uint8))  # 255 on the mask
-        everywhere &= part ^ np.uint8(i + 1)
-        part ^= everywhere  # i + 1 on the mask, as it was beside it
+        _paint_bytes(canvas[boxes[i]], masks[i][boxes[i]], i + 1)
     return canvas
 
 
+def _paint_bytes(part: Bytes, mask: npt.NDArray[np.bool_], value: int) -> None:
+    """Sets `part` to `value` on the mask; by bits, which is several times quicker than by choice."""
+    change = np.negative(mask.view(np.uint8))  # 255 on the mask
+    change &= part ^ np.uint8(value)
+    part ^= change
+
+
 def _overlap(
-    masks: npt.NDArray[np.bool_], chosen: Iterable[int], boxes: Sequence[Box]
+    masks: npt.NDArray[np.bool_], chosen: Sequence[int], boxes: Sequence[Box]
 ) -> npt.NDArray[np.int64]:
-    """Flat index of the pixels under more than one of the chosen masks."""
+    """Flat index, ascending, of the pixels under more than one of the chosen masks."""
+    edges = np.array([(r.start, r.stop, c.start, c.stop) for r, c in (boxes[i] for i in chosen)])
+    low, high = edges[:, None, ::2], edges[:, None, 1::2]
+    meet = (np.minimum(high, high.swapaxes(0, 1)) > np.maximum(low, low.swapaxes(0, 1))).all(axis=2)
+    firsts, seconds = np.nonzero(np.triu(meet, 1))
+    if len(firsts) > _MANY_PAIRS:
+        return _overlap_of_many(masks, chosen, boxes)
+    width, found = masks.shape[2], [np.zeros(0, np.int64)]
+    for a, b in zip(firsts.tolist(), seconds.tolist(), strict=True):
+        top, left = (max(edges[a, k], edges[b, k]) for k in (0, 2))
+        bottom, right = (min(edges[a, k], edges[b, k]) for k in (1, 3))
+        both = masks[chosen[a], top:bottom, left:right] & masks[chosen[b], top:bottom, left:right]
+        rows, columns = np.divmod(np.flatnonzero(both), right - left)
+        found.append((rows + top) * width + columns + left)
+    pixels = np.concatenate(found)
+    return np.unique(pixels) if len(firsts) > 1 else pixels
+
+
+def _overlap_of_many(
+    masks: npt.NDArray[np.bool_], chosen: Sequence[int], boxes: Sequence[Box]
+) -> npt.NDArray[np.int64]:
+    """`_overlap` where so many boxes meet that the whole image is cheaper than the pairs."""
     once = np.zeros(masks.shape[1:], np.bool_)
     twice = np.zeros(masks.shape[1:], np.bool_)
     for i in chosen:

@@ -8,20 +8,29 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Point, Vector3
-from sensor_msgs.msg import PointCloud2, PointField, RegionOfInterest
+from sensor_msgs.msg import PointCloud2, PointField
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
-from ovseg_ros.core.geometry import back_project, box_3d
+from ovseg_ros.core.geometry import mask_box_3d, write_cloud
 from ovseg_ros.core.image_messages import decode_camera_info, decode_depth
+from ovseg_ros.core.paint import box_slices
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import Segment
 from ovseg_ros.msg import Segmentation as SegmentationMsg
 from ovseg_ros.msg import Vocabulary as VocabularyMsg
 from ovseg_ros.ros.frame_source import stamp_ns
-from ovseg_ros.ros.images import colour_from_message, image_from_array
+from ovseg_ros.ros.images import colour_from_message, fill_image, give_data, image_from_array
 
 UNLABELLED = 255
+CLOUD_POINT_BYTES = 20
+CLOUD_FIELDS = (
+    ("x", 0, PointField.FLOAT32),
+    ("y", 4, PointField.FLOAT32),
+    ("z", 8, PointField.FLOAT32),
+    ("rgb", 12, PointField.FLOAT32),  # as PCL packs it
+    ("label", 16, PointField.UINT16),
+    ("instance", 18, PointField.UINT16),
+)
 
 
 def frame_from_messages(image: Any, depth: Any, camera_info: Any) -> tuple[Frame, list[str]]:
@@ -116,35 +125,54 @@ class Scene:
         return _array(self.segmentation.scores).astype(np.float64)
 
     @cached_property
+    def track_ids(self) -> list[int]:
+        """N numbers, the same for the same thing from frame to frame, 0: not tracked."""
+        return [int(number) for number in self.segmentation.track_ids]
+
+    @cached_property
+    def boxes(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of the tight box of each mask, empty slices for an empty mask."""
+        return box_slices(self.segmentation.boxes_xyxy.tolist())
+
+    @cached_property
     def order(self) -> list[int]:
         """Masks that have pixels, labelled before unlabelled, the best by `Segmentation.ranking` first."""
-        filled = [i for i in range(len(self.masks)) if self.masks[i].any()]
+        filled = [i for i, (rows, _) in enumerate(self.boxes) if rows.stop > rows.start]
         ranking = _array(self.segmentation.ranking).astype(np.float64)
         return sorted(filled, key=lambda i: (self.label_ids[i] == UNLABELLED, -ranking[i], i))
 
     @cached_property
+    def labelled(self) -> list[int]:
+        """The part of `order` that has a label."""
+        return [i for i in self.order if self.label_ids[i] != UNLABELLED]
+
+    @cached_property
+    def label_image(self) -> np.ndarray:
+        """(H, W) uint8 label ids."""
+        return _array(self.segmentation.label_image())
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """(H, W) float32 in [0, 1]."""
+        return _array(self.segmentation.semantic()[1])
+
+    @property
     def label_map(self) -> tuple[np.ndarray, np.ndarray]:
-        """(H, W) uint8 label ids and (H, W) float confidence in [0, 1]."""
-        labels, confidence = self.segmentation.semantic()
-        return _array(labels).astype(np.uint8), _array(confidence)
+        """`label_image` and `confidence`."""
+        return self.label_image, self.confidence
 
     @cached_property
     def instance_map(self) -> np.ndarray:
         """(H, W) uint16, 0 none, i + 1 for mask i."""
-        return _array(self.segmentation.instances()).astype(np.uint16)
+        return _array(self.segmentation.instances())
 
-    @cached_property
-    def visible_instances(self) -> frozenset[int]:
-        """The instance ids that occur in the instance map."""
-        return frozenset(int(i) for i in np.unique(self.instance_map))
-
-    @cached_property
-    def points(self) -> np.ndarray | None:
-        """(H, W, 3) float32 metres in the optical frame, NaN unknown; None without depth or intrinsics."""
-        frame = self.segmentation.frame
-        if frame.depth_m is None or frame.intrinsics is None:
-            return None
-        return np.asarray(back_project(frame.depth_m, frame.intrinsics), dtype=np.float32)
+    def is_visible(self, index: int) -> bool:
+        """Whether mask `index`, which has pixels, is anywhere on top in the instance map."""
+        rows, columns = self.boxes[index]
+        first = columns.start + int(self.masks[index, rows.start, columns].argmax())
+        if self.instance_map[rows.start, first] == index + 1:
+            return True
+        return bool((self.instance_map[rows, columns] == index + 1).any())
 
     @property
     def has_depth(self) -> bool:
@@ -152,57 +180,56 @@ class Scene:
         frame = self.segmentation.frame
         return frame.depth_m is not None and frame.intrinsics is not None
 
-    def name(self, index: int) -> str:
-        """The label of mask `index`, empty where it has none."""
-        label = int(_array(self.segmentation.label_index)[index])
-        return self.segmentation.vocabulary.labels[label].name if label >= 0 else ""
+    @cached_property
+    def names(self) -> list[str]:
+        """The label of each mask, empty where it has none."""
+        labels = self.segmentation.vocabulary.labels
+        return [labels[i].name if i >= 0 else "" for i in _array(self.segmentation.label_index).tolist()]
+
+    @cached_property
+    def _known_boxes(self) -> dict[int, tuple[np.ndarray, np.ndarray] | None]:
+        return {}
 
     def box_3d(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Centre and size (3,) in metres of mask `index`'s visible points; None where no point is known."""
-        if self.points is None:
+        if not self.has_depth:
             return None
-        points = self.points[self.masks[index]]
-        points = points[np.isfinite(points).all(axis=1)]
-        if not len(points):
-            return None
-        centre, size = box_3d(points)
-        return np.asarray(centre, dtype=np.float64), np.asarray(size, dtype=np.float64)
+        if index not in self._known_boxes:
+            frame = self.segmentation.frame
+            self._known_boxes[index] = mask_box_3d(
+                frame.depth_m, frame.intrinsics, self.masks[index], self.boxes[index]
+            )
+        return self._known_boxes[index]
 
     @cached_property
     def boxes_3d(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         """`box_3d` of every labelled mask that has one."""
-        found = ((i, self.box_3d(i)) for i in self.order if self.label_ids[i] != UNLABELLED)
+        found = ((i, self.box_3d(i)) for i in self.labelled)
         return {i: box for i, box in found if box is not None}
-
-
-def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """x, y, width, height of the smallest box around a mask (H, W) that has at least one pixel."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    x, y = int(columns[0]), int(rows[0])
-    return x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1
 
 
 def segment_message(scene: Scene, index: int, *, with_mask: bool = True) -> Segment:
     """Mask `index` of a scene as a message."""
-    mask = scene.masks[index]
-    x, y, width, height = tight_box(mask)
-    message = Segment(
-        label=scene.name(index),
-        label_id=int(scene.label_ids[index]),
-        score=float(scene.scores[index]),
-        mask_score=float(scene.segmentation.mask_scores[index]),
-        instance_id=index + 1 if index + 1 in scene.visible_instances else 0,
-        box=RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height),
-        area_px=int(mask.sum()),
-    )
+    part = rows, columns = scene.boxes[index]
+    mask = scene.masks[index][part].view(np.uint8)
+    message = Segment()  # filled in place: its parts are there already, and to make them takes time
+    message.label = scene.names[index]
+    message.label_id = int(scene.label_ids[index])
+    message.score = float(scene.scores[index])
+    message.mask_score = float(scene.segmentation.mask_scores[index])
+    message.instance_id = index + 1 if scene.is_visible(index) else 0
+    message.track_id = scene.track_ids[index]
+    message.area_px = int(np.count_nonzero(mask))
+    box = message.box
+    box.x_offset, box.y_offset = columns.start, rows.start
+    box.width, box.height = columns.stop - columns.start, rows.stop - rows.start
     if with_mask:
-        cropped = mask[y : y + height, x : x + width].astype(np.uint8) * 255
-        message.mask = image_from_array(scene.header, cropped)
-    box = scene.boxes_3d.get(index) if message.label else scene.box_3d(index)
-    if box is not None:
+        fill_image(message.mask, scene.header, np.negative(mask))  # 255 on the object
+    box_3d = scene.box_3d(index)
+    if box_3d is not None:
         message.has_3d = True
-        message.centroid = Point(**_xyz(box[0]))
-        message.size = Vector3(**_xyz(box[1]))
+        for vector, values in ((message.centroid, box_3d[0]), (message.size, box_3d[1])):
+            vector.x, vector.y, vector.z = values.tolist()
     return message
 
 
@@ -221,7 +248,7 @@ def segmentation_message(
         labels=list(vocabulary.names),
         label_ids=array.array("B", vocabulary.ids),
         segments=[segment_message(scene, i, with_mask=with_masks) for i in kept],
-        label_image=image_from_array(scene.header, scene.label_map[0]),
+        label_image=image_from_array(scene.header, scene.label_image),
         instance_image=image_from_array(scene.header, scene.instance_map),
         has_depth=scene.has_depth,
         inference_time_s=float(sum(scene.segmentation.timings.values())),
@@ -243,39 +270,42 @@ def vocabulary_message(vocabulary: Any, default_threshold: float, stamp: Any) ->
     return message
 
 
-def cloud_message(scene: Scene) -> PointCloud2:
-    """The organised cloud of a scene with depth: x y z in metres, rgb, label, instance; NaN: unknown.
+class CloudMaker:
+    """Makes organised clouds: x y z in metres, rgb, label, instance; NaN: unknown.
 
-    It is written without sensor_msgs_py, which not every machine has.
+    It works without sensor_msgs_py, which not every machine has, and keeps the memory of the last cloud
+    (18 MB at 1280x720) for the next: a message holds until the next is made.
     """
-    height, width = scene.size_hw
-    layout = np.dtype([(n, "<f4") for n in "xyz"] + [("rgb", "<u4"), ("label", "<u2"), ("instance", "<u2")])
-    cloud = np.zeros((height, width), layout)
-    points, rgb = scene.points, scene.segmentation.frame.image_rgb.astype(np.uint32)
-    for axis, name in enumerate("xyz"):
-        cloud[name] = points[..., axis]
-    cloud["rgb"] = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
-    cloud["label"], cloud["instance"] = scene.label_map[0], scene.instance_map
-    types = {
-        "x": PointField.FLOAT32,
-        "rgb": PointField.FLOAT32,
-        "label": PointField.UINT16,
-    }  # rgb: as PCL packs it
-    types.update(y=PointField.FLOAT32, z=PointField.FLOAT32, instance=PointField.UINT16)
-    fields = [
-        PointField(name=n, offset=layout.fields[n][1], datatype=types[n], count=1) for n in layout.names
-    ]
-    message = PointCloud2(header=scene.header, height=height, width=width, fields=fields)
-    message.point_step, message.row_step = layout.itemsize, layout.itemsize * width
-    message.is_bigendian, message.is_dense = False, False
-    message.data = array.array("B", cloud.tobytes())
-    return message
+
+    def __init__(self) -> None:
+        self._data = array.array("B")
+
+    def message(self, scene: Scene) -> PointCloud2:
+        """The cloud of a scene with depth."""
+        height, width = scene.size_hw
+        frame, size = scene.segmentation.frame, height * width * CLOUD_POINT_BYTES
+        if len(self._data) != size:
+            self._data = array.array("B", bytes(size))
+        cloud = np.frombuffer(self._data, np.float32).reshape(height, width, -1)
+        write_cloud(
+            cloud, frame.depth_m, frame.intrinsics, frame.image_rgb, scene.label_image, scene.instance_map
+        )
+        fields = [
+            PointField(name=name, offset=offset, datatype=kind, count=1)
+            for name, offset, kind in CLOUD_FIELDS
+        ]
+        message = PointCloud2(header=scene.header, height=height, width=width, fields=fields)
+        message.point_step, message.row_step = CLOUD_POINT_BYTES, CLOUD_POINT_BYTES * width
+        message.is_bigendian, message.is_dense = False, False
+        give_data(message, self._data)
+        return message
+
+
+def cloud_message(scene: Scene) -> PointCloud2:
+    """The cloud of a scene with depth, in memory of its own."""
+    return CloudMaker().message(scene)
 
 
 def _array(values: Any) -> np.ndarray:
     """A numpy array of what may be a torch tensor on any device."""
     return values.cpu().numpy() if hasattr(values, "cpu") else np.asarray(values)
-
-
-def _xyz(vector: np.ndarray) -> dict[str, float]:
-    return {axis: float(value) for axis, value in zip("xyz", vector, strict=True)}

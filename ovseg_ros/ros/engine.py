@@ -66,6 +66,7 @@ class Engine:
         self._ready: Ready | None = None
         self._failed: tuple[int, Exception] | None = None
         self._epoch = 0  # counts the resets
+        self._known_options: tuple[Any, Settings, Any] | None = None
 
     def forget(self) -> None:
         """Forgets the frame that was embedded last (time jumped, or the node is deactivated)."""
@@ -181,7 +182,12 @@ class Engine:
         self.segmenter.check(options_from(self.segmenter.options, settings))
 
     def _options(self) -> Any:
-        return options_from(self.segmenter.options, self._settings())
+        """The options of the moment; made anew only where the parameters or the preset's options changed."""
+        of = self.segmenter.options, self._settings()
+        known = self._known_options
+        if known is None or known[0] is not of[0] or known[1] is not of[1]:
+            self._known_options = known = (*of, options_from(*of))
+        return known[2]
 
     def _stale_s(self, header: Any) -> float:
         """The age where it is over max_frame_age, else 0."""

@@ -18,6 +18,8 @@ from ovseg_ros.core.image_messages import (
 )
 from ovseg_ros.errors import InvalidInputError
 
+_ENCODINGS = {(2, "uint8"): "mono8", (2, "uint16"): "16UC1", (3, "uint8"): "rgb8"}
+
 
 def colour_from_message(message: Any) -> np.ndarray:
     """A sensor_msgs/Image or CompressedImage as (H, W, 3) uint8 RGB.
@@ -52,15 +54,30 @@ def _through_cv_bridge(message: Any) -> np.ndarray:
 
 def image_from_array(header: Any, pixels: np.ndarray) -> Image:
     """(H, W) uint8 as mono8, (H, W) uint16 as 16UC1, (H, W, 3) uint8 as rgb8, under `header`."""
-    encoding = {(2, "uint8"): "mono8", (2, "uint16"): "16UC1", (3, "uint8"): "rgb8"}[
-        pixels.ndim, pixels.dtype.name
-    ]
-    height, width = pixels.shape[:2]
-    message = Image(header=header, height=height, width=width, encoding=encoding)
-    message.is_bigendian = 0
-    message.step = width * pixels[:1, :1].nbytes
-    little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
-    message.data = array.array(
-        "B", little.tobytes()
-    )  # the one type the setter takes without looking at each byte
+    message = Image()
+    fill_image(message, header, pixels)
     return message
+
+
+def fill_image(message: Image, header: Any, pixels: np.ndarray) -> None:
+    """`image_from_array` into a message that is there."""
+    message.header = header
+    message.height, message.width = pixels.shape[:2]
+    message.encoding = _ENCODINGS[pixels.ndim, pixels.dtype.name]
+    message.is_bigendian = 0
+    message.step = pixels.shape[1] * pixels.itemsize * (pixels.shape[2] if pixels.ndim == 3 else 1)
+    little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
+    data = array.array("B")
+    data.frombytes(little.reshape(-1).view(np.uint8))
+    give_data(message, data)
+
+
+def give_data(message: Any, data: array.array) -> None:
+    """Makes `data` itself the message's field `data`: no look at each byte, and no copy.
+
+    A list or bytes would be checked item by item where checks are on (Humble, and from Jazzy on where
+    ROS_PYTHON_CHECK_FIELDS=1); an array would be copied where they are off.
+    """
+    if hasattr(message, "_check_fields"):
+        message._check_fields = True  # with checks, an array of the right type is taken as it is
+    message.data = data

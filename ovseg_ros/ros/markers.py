@@ -9,7 +9,7 @@ from geometry_msgs.msg import Point, Pose, Vector3
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from ovseg_ros.ros.conversions import UNLABELLED, Scene, tight_box
+from ovseg_ros.ros.conversions import Scene
 
 TEXT_HEIGHT_M = 0.03
 GOLDEN_RATIO = 0.618034
@@ -32,7 +32,7 @@ def marker_array(scene: Scene) -> MarkerArray:
         )  # up is -y in an optical frame
         text.scale.z = TEXT_HEIGHT_M
         text.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
-        text.text = f"{scene.name(index)} {scene.scores[index]:.2f}"
+        text.text = f"{scene.names[index]} {scene.scores[index]:.2f}"
         markers += [box, text]
     return MarkerArray(markers=markers)
 
@@ -49,16 +49,15 @@ def label_colour(label_id: int) -> tuple[float, float, float]:
 def detections_2d(scene: Scene, msgs: Any) -> Any:
     """vision_msgs/Detection2DArray of the labelled masks; `msgs` is the module vision_msgs.msg."""
     array = msgs.Detection2DArray(header=scene.header)
-    for index in scene.order:
-        if scene.label_ids[index] == UNLABELLED:
-            continue
-        x, y, width, height = tight_box(scene.masks[index])
+    for index in scene.labelled:
+        rows, columns = scene.boxes[index]
         detection = msgs.Detection2D(
-            header=scene.header, id=str(index + 1), results=[_hypothesis(scene, index, msgs)]
+            header=scene.header, id=_identity(scene, index), results=[_hypothesis(scene, index, msgs)]
         )
-        detection.bbox.center.position.x = x + width / 2
-        detection.bbox.center.position.y = y + height / 2
-        detection.bbox.size_x, detection.bbox.size_y = float(width), float(height)
+        detection.bbox.center.position.x = (columns.start + columns.stop) / 2
+        detection.bbox.center.position.y = (rows.start + rows.stop) / 2
+        detection.bbox.size_x = float(columns.stop - columns.start)
+        detection.bbox.size_y = float(rows.stop - rows.start)
         array.detections.append(detection)
     return array
 
@@ -69,7 +68,7 @@ def detections_3d(scene: Scene, msgs: Any) -> Any:
     for index, (centre, size) in scene.boxes_3d.items():
         result = _hypothesis(scene, index, msgs)
         result.pose.pose = _pose(centre)
-        detection = msgs.Detection3D(header=scene.header, id=str(index + 1), results=[result])
+        detection = msgs.Detection3D(header=scene.header, id=_identity(scene, index), results=[result])
         detection.bbox.center = _pose(centre)
         detection.bbox.size = Vector3(x=float(size[0]), y=float(size[1]), z=float(size[2]))
         array.detections.append(detection)
@@ -86,9 +85,14 @@ def label_info(vocabulary: Any, threshold: float, stamp: Any, msgs: Any) -> Any:
     return info
 
 
+def _identity(scene: Scene, index: int) -> str:
+    """The track's number where there is one, else the instance's in this frame."""
+    return str(scene.track_ids[index] or index + 1)
+
+
 def _hypothesis(scene: Scene, index: int, msgs: Any) -> Any:
     result = msgs.ObjectHypothesisWithPose()
-    result.hypothesis.class_id = scene.name(index)
+    result.hypothesis.class_id = scene.names[index]
     result.hypothesis.score = float(scene.scores[index])
     return result
 

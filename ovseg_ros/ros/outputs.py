@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.core.overlay import draw_overlay
+from ovseg_ros.core.paint import confidence_bytes
 from ovseg_ros.msg import Segmentation, Vocabulary
-from ovseg_ros.ros.conversions import Scene, cloud_message, segmentation_message, vocabulary_message
+from ovseg_ros.ros.conversions import CloudMaker, Scene, segmentation_message, vocabulary_message
 from ovseg_ros.ros.images import image_from_array
 from ovseg_ros.ros.markers import detections_2d, detections_3d, label_info, marker_array
 from ovseg_ros.ros.parameters import Settings
@@ -68,13 +68,14 @@ class Outputs:
         self._outputs = self._create_outputs()
 
     def _create_outputs(self) -> list[Output]:
+        clouds = CloudMaker()
         table: list[tuple[Any, str, QoSProfile, Callable[[Scene], Any]]] = [
             (Segmentation, "segmentation", RELIABLE_1, self._segmentation),
             (
                 Image,
                 "label_image",
                 RELIABLE_1,
-                lambda scene: image_from_array(scene.header, scene.label_map[0]),
+                lambda scene: image_from_array(scene.header, scene.label_image),
             ),
             (Image, "confidence", RELIABLE_1, _confidence),
             (
@@ -88,7 +89,7 @@ class Outputs:
                 PointCloud2,
                 "points",
                 qos_profile_sensor_data,
-                lambda s: cloud_message(s) if s.has_depth else None,
+                lambda s: clouds.message(s) if s.has_depth else None,
             ),
             (MarkerArray, "markers", RELIABLE_1, marker_array),
         ]
@@ -159,7 +160,7 @@ class Outputs:
 
 def _confidence(scene: Scene) -> Image:
     """mono8: 0 to 255 for 0 to 1."""
-    return image_from_array(scene.header, np.rint(np.clip(scene.label_map[1], 0, 1) * 255).astype(np.uint8))
+    return image_from_array(scene.header, confidence_bytes(scene.confidence))
 
 
 def _overlay(scene: Scene) -> Image:
