@@ -200,7 +200,7 @@ class OpenVocabularySegmenter:
         encoded = time.perf_counter()
         probs = self._probabilities(embedded, text, background, options).cpu()
         index, scores = assign_labels(probs, _thresholds(vocabulary, options.threshold))
-        index = torch.where(embedded.filled, index, -1)  # nothing to point at in an empty mask
+        index = torch.where(embedded.filled & self._judged(embedded, options), index, -1)
         ids = torch.tensor([*vocabulary.ids, UNLABELLED_ID], dtype=torch.uint8)[index]  # -1 is the last
         similarities = None
         if not options.uses_generator:
@@ -265,7 +265,7 @@ class OpenVocabularySegmenter:
             non_object=background,
         )
         if not options.uses_generator:
-            return p_clip
+            return p_clip * self._judged(embedded, options).to(p_clip)[:, None]
         own = embedded.class_embeddings
         if own is None:
             raise ConfigError(
@@ -284,6 +284,10 @@ class OpenVocabularySegmenter:
         if not options.uses_clip:
             return p_maskformer
         return ensemble(p_maskformer, p_clip, options.clip_weight, embedded.seen.to(text.device))
+
+    def _judged(self, embedded: EmbeddedFrame, options: SegmenterOptions) -> torch.Tensor:
+        """(N,) bool: which masks somebody has an opinion on; where CLIP alone has, those it has seen."""
+        return embedded.seen | options.uses_generator
 
     def _background(
         self, vocabulary: Vocabulary, text: torch.Tensor, options: SegmenterOptions

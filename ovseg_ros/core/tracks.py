@@ -14,6 +14,7 @@ from ovseg_ros.core.appearance import ChangeLimits, Looks
 from ovseg_ros.core.mask_overlap import BoxedMask
 from ovseg_ros.errors import ConfigError
 
+_LEAST_CERTAIN = 0.1  # an uncertain label makes its track due at most ten times as soon
 _POSITIVE = ("max_gap_s", "refresh_after_s", "max_jump_s", "max_skip_s", "nominal_period_s", "reach")
 _NOT_NEGATIVE = ("iou_weight", "embedding_weight", "motion_weight", "half_life_s", "unmoved_levels")
 _UNIT = ("min_match", "same_embedding", "other_embedding")
@@ -134,7 +135,7 @@ def due(
 
     First those without an embedding, the surest masks first; then those that changed at once or have drifted
     twice as far as the limit, most changed first; then at most `refresh` of those whose turn it is:
-    (age / refresh_after_s + drift) · (2 − certainty) of 1 or more, largest first.
+    (age / refresh_after_s + drift) / certainty of 1 or more, largest first; certainty at least 0.1.
 
     Args:
         tracks: T tracks that were found in this frame.
@@ -155,7 +156,7 @@ def due(
             must.append((track.drift, i))
         else:
             age = (now_s - track.encoded_s) / options.refresh_after_s
-            urgency = (age + track.drift) * (2 - float(certainty[i]))
+            urgency = (age + track.drift) / max(float(certainty[i]), _LEAST_CERTAIN)
             if urgency >= 1:
                 turn.append((urgency, i))
     order = [i for group in (fresh, must) for _, i in sorted(group, key=lambda pair: (-pair[0], pair[1]))] + [
