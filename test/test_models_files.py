@@ -83,7 +83,13 @@ def test_every_row_is_complete():
 
 
 def test_free_presets_are_free_and_the_papers_are_not():
-    for preset, bound in {"vitb16": False, "vitl14": False, "ovseg_sam": True, "ovseg": True}.items():
+    for preset, bound in {
+        "vitb16": False,
+        "vitl14": False,
+        "convnext": False,
+        "ovseg_sam": True,
+        "ovseg": True,
+    }.items():
         assert any(file.non_commercial for file in files_of(preset)) == bound
 
 
@@ -92,6 +98,12 @@ def test_free_presets_are_free_and_the_papers_are_not():
     [
         ("clip_vit_b_16_laion2b.safetensors", "ViT-B-16", "laion2b_s34b_b88k"),
         ("clip_vit_l_14_datacomp_xl.bin", "ViT-L-14", "datacomp_xl_s13b_b90k"),
+        (
+            "clip_convnext_large_d_320_laion2b_ft_soup.bin",
+            "convnext_large_d_320",
+            "laion2b_s29b_b131k_ft_soup",
+        ),
+        ("clip_convnext_base_w_laion2b_augreg.bin", "convnext_base_w", "laion2b_s13b_b82k_augreg"),
         ("clip_vit_b_16_openai.safetensors", "ViT-B-16", "openai"),
         ("clip_vit_l_14_openai.safetensors", "ViT-L-14", "openai"),
     ],

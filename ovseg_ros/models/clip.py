@@ -1,7 +1,8 @@
 """CLIP from a weights file, on open_clip's networks, with or without mask prompts.
 
-Names as OpenAI gives them, and as open_clip does (for ViTs and ResNets they are the same, and its models with
-a text tower of their own only put `text.` before it), load alike. `visual.mask_embedding`, as OVSeg's files
+Names as OpenAI gives them, and as open_clip does (for ViTs and ResNets they are the same, its ConvNeXts are
+timm's under `visual.trunk.`, and its models with a text tower of their own only put `text.` before it), load
+alike. `visual.mask_embedding`, as OVSeg's files
 have it, becomes the mask prompts.
 
 Which activation the weights were trained with is not in their shapes: OpenAI's and everything finetuned from
@@ -25,6 +26,7 @@ from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_mod
 from open_clip.tokenizer import SimpleTokenizer
 
 from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.core.pooled_clip import PooledClip, can_pool
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoint import DEFAULT_CURE, check_finite, load_exactly, read_weights
@@ -60,6 +62,8 @@ def load_clip(
     cure: str = "",
 ) -> MaskPromptedClip:
     """Builds CLIP and fills it, on the CPU, in float32, in evaluation mode, locked.
+
+    One with a ConvNeXt as image tower comes as a `PooledClip`, which can also embed all masks in one pass.
 
     Args:
         model: an open_clip architecture such as "ViT-L-14" (with "-quickgelu" it states the activation too),
@@ -99,7 +103,7 @@ def load_clip(
         context_length=network.context_length, **config["text_cfg"].get("tokenizer_kwargs") or {}
     )
     try:
-        clip = MaskPromptedClip(network, tokenizer, rows)
+        clip = (PooledClip if can_pool(network) else MaskPromptedClip)(network, tokenizer, rows)
     except ConfigError as error:
         raise WeightsError(f"{prompts or weights} does not fit CLIP {name}: {error}; {cure}") from error
     return clip.eval().requires_grad_(False)

@@ -233,15 +233,24 @@ def _lite(place: Place, part: Mapping[str, Any]) -> RegionEncoder:
 
 
 def _clip(place: Place, part: Mapping[str, Any]) -> RegionEncoder:
+    from ovseg_ros.core.pooled_clip import PooledClip
     from ovseg_ros.models.clip import load_clip
 
-    prompts = part.get("prompts")
-    return load_clip(
+    prompts, side = part.get("prompts"), part.get("pooled_side")
+    clip = load_clip(
         part["model"],
         place.file(part["weights"]),
         prompts=None if prompts is None else place.file(prompts),
         activation=part.get("activation", "auto"),
     )
+    if isinstance(clip, PooledClip):
+        clip.pooled_side = clip.pooled_side if side is None else side
+    elif side is not None:
+        raise ConfigError(
+            f"{place.preset}: pooled_side is for a CLIP with a ConvNeXt, such as convnext_base_w, got "
+            f"{part['model']!r}; leave it out"
+        )
+    return clip
 
 
 _MASKFORMER_OPTIONS = "ovseg_ros.proposals.maskformer.MaskFormerOptions"
@@ -263,6 +272,9 @@ ENCODERS: Mapping[str, Kind] = {
     "mini": Kind(_mini, takes=("weights", "prompts"), files=("weights", "prompts")),
     "lite": Kind(_lite, takes=("weights",)),
     "clip": Kind(
-        _clip, needs=("model", "weights"), takes=("prompts", "activation"), files=("weights", "prompts")
+        _clip,
+        needs=("model", "weights"),
+        takes=("prompts", "activation", "pooled_side"),
+        files=("weights", "prompts"),
     ),
 }
