@@ -17,6 +17,7 @@ from core_fixtures import (
     tiny_tokenizer,
 )
 
+from ovseg_ros.core import vit_tower
 from ovseg_ros.core.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.templates import BARE_TEMPLATE, VILD_TEMPLATES
 from ovseg_ros.core.text_cache import TextCache
@@ -93,9 +94,13 @@ def test_follows_the_formula(tower, depth, pixels, region_masks):
         rows = clip.encode_regions(pixels, region_masks)
         plain = clip.encode_regions(pixels)
         own = F.normalize(model.encode_image(pixels), dim=-1)
-    torch.testing.assert_close(rows, naive(model, pixels, region_masks, prompts), atol=1e-5, rtol=1e-4)
+    expected = naive(model, pixels, region_masks, prompts)
+    torch.testing.assert_close(rows, expected, atol=1e-5, rtol=1e-4)
+    learning = clip.encode_regions(pixels, region_masks)
+    assert learning.requires_grad
+    torch.testing.assert_close(learning.detach(), expected, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(3))
-    assert torch.equal(plain, own), "without masks: plain CLIP"
+    torch.testing.assert_close(plain, own, atol=1e-5, rtol=1e-4)  # without masks: plain CLIP
     torch.testing.assert_close(rows[2], plain[2], atol=1e-5, rtol=1e-4)  # all foreground
     assert (rows[:2] - plain[:2]).abs().max() > 1e-3
 
@@ -125,6 +130,45 @@ def test_without_prompts_masks_change_nothing(pixels, region_masks):
     clip = MaskPromptedClip(tiny_clip(), tiny_tokenizer)
     assert clip.mask_prompts is None
     assert torch.equal(clip.encode_regions(pixels, region_masks), clip.encode_regions(pixels))
+
+
+def test_the_short_way_is_taken_where_it_can_be(pixels, monkeypatch):
+    """Ordinary ViTs without gradients; not what has other blocks, nor convolutions."""
+    ran = []
+
+    def features(visual, *arguments):
+        ran.append(visual)
+        return vit_tower.vit_features(visual, *arguments)
+
+    monkeypatch.setattr("ovseg_ros.core.mask_clip.vit_features", features)
+    taken = {}
+    for name, options in TOWERS.items():
+        clip = MaskPromptedClip(tiny_clip(**options), tiny_tokenizer)
+        clip.encode_regions(pixels)
+        assert not ran, "with gradients"
+        with torch.no_grad():
+            clip.encode_regions(pixels)
+        taken[name] = bool(ran)
+        ran.clear()
+    assert taken == {name: name != "custom blocks" for name in TOWERS}
+    assert not vit_tower.is_plain_vit(tiny_clip(layers=(1, 1, 1, 1), width=8, patch_size=None).visual)
+
+
+def test_other_activations_layer_scale_and_odd_patches():
+    """What else a ViT may be made of, against open_clip's own forward pass."""
+    for options in ({"ls_init_value": 0.3}, {"patch_size": 10, "image_size": TINY_SIDE}, {"layers": 1}):
+        model = tiny_clip(**options)
+        for block in model.visual.transformer.resblocks:
+            block.mlp.gelu = torch.nn.SiLU()
+        pixels = torch.randn(2, 3, TINY_SIDE, TINY_SIDE)
+        with torch.no_grad():
+            torch.testing.assert_close(
+                vit_tower.vit_features(model.visual, pixels), model.visual(pixels), atol=1e-5, rtol=1e-4
+            )
+            strided = pixels.contiguous(memory_format=torch.channels_last)
+            torch.testing.assert_close(
+                vit_tower.vit_features(model.visual, strided), model.visual(pixels), atol=1e-5, rtol=1e-4
+            )
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

@@ -206,10 +206,15 @@ def scene(size_hw):
     return image, masks
 
 
-@pytest.mark.parametrize("path", ["_squash_numpy", "_squash_torch"])
+@pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("size", [224, 336])
-def test_crop_at_full_size(path, size, monkeypatch):
-    monkeypatch.setattr(regions_module, "_squash_numpy", getattr(regions_module, path))
+def test_crop_at_full_size(together, size, monkeypatch):
+    if together:
+
+        def one_go(*arguments):
+            return regions_module._crop_together(*arguments, regions_module.MEMORY_BUDGET)
+
+        monkeypatch.setattr(regions_module, "_crop_one_by_one", one_go)
     image, masks = scene((480, 640))
     regions = crop_regions(torch.from_numpy(image), torch.from_numpy(masks), size=size)
     for i, mask in enumerate(masks):

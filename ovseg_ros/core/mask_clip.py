@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ovseg_ros.core.templates import VILD_TEMPLATES
 from ovseg_ros.core.text_cache import TextCache
+from ovseg_ros.core.vit_tower import is_plain_vit, patches_inside, vit_features
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
@@ -28,7 +29,7 @@ class MaskPromptedClip(nn.Module):
     pixel of the region and P is `mask_prompts[0]`: after the patch embedding, before class token and
     positional embedding. With depth d it happens again after transformer blocks 1 … d−1, with
     `mask_prompts[1 … d−1]`; the class token is never touched. Without prompts or without masks this is the
-    plain model. Patch dropout, if the model has any, is skipped when masks are given.
+    plain model. Patch dropout, if the model has any, is skipped when masks are given, and without gradients.
 
     Attributes:
         mask_prompts: Parameter (depth, patches, width), or None. Gradients reach it through
@@ -86,7 +87,7 @@ class MaskPromptedClip(nn.Module):
         return self.encode_regions(pixels, region_masks)
 
     def encode_regions(self, pixels: torch.Tensor, region_masks: torch.Tensor | None = None) -> torch.Tensor:
-        """Embeds masked crops. Differentiable; wrap it in `torch.no_grad()` for inference.
+        """Embeds masked crops. Differentiable; in `torch.no_grad()` the same with less work.
 
         Args:
             pixels: (N, 3, S, S) CLIP-normalised, from `crop_regions`.
@@ -108,11 +109,16 @@ class MaskPromptedClip(nn.Module):
         weight = _first_parameter(self.clip_model.visual)
         if pixels.shape[0] == 0:
             return torch.zeros((0, self.embedding_dim), device=weight.device)
-        pixels = pixels.to(weight.device, weight.dtype)
-        if self.mask_prompts is None or region_masks is None:
-            features = self.clip_model.encode_image(pixels)
+        told = None
+        if self.mask_prompts is not None and region_masks is not None:
+            told = (region_masks.to(weight.device), self.mask_prompts)
+        visual = self.clip_model.visual
+        if not torch.is_grad_enabled() and is_plain_vit(visual):
+            features = vit_features(visual, pixels.to(weight.device), *(told or ()))
+        elif told is None:
+            features = self.clip_model.encode_image(pixels.to(weight.device, weight.dtype))
         else:
-            features = self._encode_prompted(pixels, region_masks.to(weight.device), self.mask_prompts)
+            features = self._encode_prompted(pixels.to(weight.device, weight.dtype), *told)
         return F.normalize(features.float(), dim=-1)
 
     def _encode_prompted(
@@ -120,8 +126,7 @@ class MaskPromptedClip(nn.Module):
     ) -> torch.Tensor:
         """The image tower's forward pass with background tokens replaced; (N, D), not normalised."""
         visual = self.clip_model.visual
-        inside = F.max_pool2d((region_masks > 0).float(), visual.conv1.kernel_size) > 0  # (N,1,g,g)
-        inside = inside.flatten(1)[:, :, None]  # (N,P,1)
+        inside = patches_inside(region_masks, visual.conv1.kernel_size)
         tokens = visual.conv1(pixels).flatten(2).transpose(1, 2)  # (N,W,g,g) -> (N,P,W)
         tokens = torch.where(inside, tokens, prompts[0].to(tokens.dtype))
         class_token = visual.class_embedding.to(tokens.dtype).expand(tokens.shape[0], 1, -1)
