@@ -1,0 +1,131 @@
+"""Whether an image tower in 16 bits still gives the labels it gives in 32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from ovseg_ros.core.frame import RegionEncoder
+from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
+from ovseg_ros.core.templates import BARE_TEMPLATE
+
+Encode = Callable[[torch.Tensor, "torch.Tensor | None"], torch.Tensor]
+
+CHECK_WORDS = (
+    "cup",
+    "bottle",
+    "book",
+    "chair",
+    "table",
+    "apple",
+    "box",
+    "plant",
+    "lamp",
+    "shoe",
+    "ball",
+    "plate",
+    "red",
+    "green",
+    "blue",
+    "sky",
+)
+VOCABULARIES, WORDS_IN_EACH = 64, 5
+TIE = 0.02
+"""Probabilities this close are a tie: no precision can be held to its order."""
+
+
+@dataclass(frozen=True)
+class AgreementReport:
+    """How far an encoder in 16 bits is from itself in float32.
+
+    Attributes:
+        precision: what was compared with fp32.
+        least: the agreement asked for, in [0, 1].
+        finite: neither NaN nor infinity came out.
+        agreement: share of (region, vocabulary) pairs whose label is the same, or tied with the same within
+            0.02 of probability.
+        same: share of pairs whose label is exactly the same.
+        cosine: the smallest cosine of a region's two embeddings.
+    """
+
+    precision: str
+    least: float
+    finite: bool
+    agreement: float
+    same: float
+    cosine: float
+
+    @property
+    def agrees(self) -> bool:
+        """Finite, and the labels agree often enough."""
+        return self.finite and self.agreement >= self.least
+
+    def __str__(self) -> str:
+        verdict = "agrees" if self.agrees else "does not agree"
+        return (
+            f"{self.precision} {verdict} with fp32: {100 * self.agreement:.2f} % of labels agree (want "
+            f"{100 * self.least:g} %), {100 * self.same:.2f} % without counting ties, cosine of embeddings "
+            f">= {self.cosine:.5f}" + ("" if self.finite else ", not finite")
+        )
+
+
+def check_agreement(
+    encoder: RegionEncoder, exact: Encode, short: Encode, *, precision: str, regions: int, least: float
+) -> AgreementReport:
+    """Labels made-up regions twice, with words drawn from a list into many small vocabularies.
+
+    Args:
+        encoder: for its words, input side, scale and device.
+        exact: (N,3,S,S), (N,1,S,S) -> (N,D) unit rows in float32.
+        short: the same in 16 bits.
+        precision: its name, for the report.
+        regions: how many, at least 1.
+        least: see `AgreementReport`.
+
+    Returns:
+        What came out; disagreement is reported, not raised.
+    """
+    text = encoder.encode_text(CHECK_WORDS, BARE_TEMPLATE).float()  # (K,D)
+    pixels, masks = check_regions(regions, encoder.size)
+    pixels, masks = pixels.to(text.device), masks.to(text.device)
+    with torch.no_grad():
+        rows = exact(pixels, masks).float()  # (R,D)
+        others = short(pixels, masks).float()
+    finite = bool(torch.isfinite(others).all())
+    others = others.nan_to_num(0.0, 0.0, 0.0)
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.stack(
+        [torch.randperm(len(CHECK_WORDS), generator=generator)[:WORDS_IN_EACH] for _ in range(VOCABULARIES)]
+    ).to(text.device)  # (V,W)
+    probs, others_probs = (
+        (encoder.logit_scale * (part @ text.T))[:, chosen].softmax(dim=-1) for part in (rows, others)
+    )  # (R,V,W)
+    label = others_probs.argmax(dim=-1, keepdim=True)  # (R,V,1)
+    tied = probs.gather(-1, label)[..., 0] >= probs.amax(dim=-1) - TIE
+    same = label[..., 0] == probs.argmax(dim=-1)
+    return AgreementReport(
+        precision=precision,
+        least=least,
+        finite=finite,
+        agreement=float(tied.float().mean()),
+        same=float(same.float().mean()),
+        cosine=float((rows * others).sum(dim=-1).min()),
+    )
+
+
+def check_regions(count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N,3,S,S) normalised pixels and (N,1,S,S) masks: ellipses of striped colours; the same every time."""
+    generator = torch.Generator().manual_seed(0)
+    across = torch.linspace(-1, 1, size)
+    y, x = across[:, None], across[None, :]
+    shape = torch.rand(count, 8, 1, 1, generator=generator)  # what makes each region its own
+    inside = (x / (0.4 + 0.6 * shape[:, 0])) ** 2 + (y / (0.4 + 0.6 * shape[:, 1])) ** 2 < 1  # (N,S,S)
+    waves = torch.sin((2 + 20 * shape[:, 2]) * (x * shape[:, 3] + y * (1 - shape[:, 3])))
+    colours = torch.rand(count, 3, 1, 1, generator=generator)
+    rgb = colours + (0.3 * shape[:, 4] * waves)[:, None]
+    rgb = (rgb + 0.05 * torch.randn(count, 3, size, size, generator=generator)).clamp(0, 1)
+    mean, std = torch.tensor(CLIP_MEAN)[:, None, None], torch.tensor(CLIP_STD)[:, None, None]
+    masks = inside[:, None].float()
+    return (rgb - mean) / std * masks, masks
