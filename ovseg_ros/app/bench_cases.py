@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ovseg_ros.app.bench_clock import Stages, Timing, alternate, ratios
+from ovseg_ros.app.bench_clock import Stages, Timing, alternate, ratios, spread
 from ovseg_ros.app.bench_naive import NaivePath
 from ovseg_ros.app.bench_paths import (
     cosines,
@@ -98,12 +98,12 @@ def cold(rig: Rig, say: Say) -> dict[str, Any]:
     found = _compared(timings)
     found["cosine"] = cosines(plain.embeddings, embedded.embeddings)
     if rig.ros is not None:
-        timing = Timing()
+        stages: dict[str, list[float]] = {}
         for _ in range(plan.runs + 1):
             for name, seconds in rig.ros(segmentation).items():
-                timing.stages.setdefault(name, []).append(seconds)
-        after = Timing([0.0], {name: times[1:] for name, times in timing.stages.items()}).figures()
-        found["ways"]["ours"]["stages_ms"].update(after["stages_ms"])
+                stages.setdefault(name, []).append(seconds)
+        sent = {name: spread(times[1:], 1000.0) for name, times in stages.items()}
+        found["ways"]["ours"]["stages_ms"].update(sent)
     return found
 
 
@@ -156,6 +156,7 @@ def sweep_labels(rig: Rig, say: Say) -> dict[str, Any]:
     first, last = timings.values()
     found["ways"] = {name: timing.figures() for name, timing in timings.items()}
     found["many_over_one"] = {"labels": many, "ratio": ratios(last, first)}
+    found["added"] = found["many_over_one"]["ratio"]["median"] - 1
     return found
 
 

@@ -26,6 +26,7 @@ class Timing:
 
     Attributes:
         seconds: wall time of each frame.
+        processor_s: processor time of each, all threads together: what others take does not count in it.
         stages: seconds of each stage, as many as frames.
         extra_bytes: most memory held above what was held before the frame, over all frames; None where the
             system does not tell.
@@ -33,6 +34,7 @@ class Timing:
     """
 
     seconds: list[float] = field(default_factory=list)
+    processor_s: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=dict)
     extra_bytes: int | None = None
     extra_gpu_bytes: int | None = None
@@ -51,6 +53,7 @@ class Timing:
         """For JSON: milliseconds and mebibytes."""
         return {
             "ms": spread(self.seconds, 1000.0),
+            "processor_ms": spread(self.processor_s or self.seconds, 1000.0),
             "stages_ms": {name: spread(times, 1000.0) for name, times in self.stages.items()},
             "peak_extra_mib": None if self.extra_bytes is None else round(self.extra_bytes / 2**20, 1),
             "peak_extra_gpu_mib": (
@@ -92,41 +95,52 @@ def alternate(
         device: waited for before the clock is read.
         budget_s: no further round is begun once the last would end later than this; two are always done
             (or one, where `runs` is 1).
-        warm_ups: rounds before, which do not count.
+        warm_ups: rounds before, in which memory is measured and time is not.
     """
     timings = {name: Timing() for name in ways}
-    names, started = list(ways), time.perf_counter()
-    round_s = 0.0
-    for turn in range(-warm_ups, runs):
-        spent = time.perf_counter() - started
-        if turn >= min(2, runs) and budget_s is not None and spent + round_s > budget_s:
-            break
+    for _ in range(warm_ups):
+        for name, way in ways.items():
+            weigh(way, timings[name], device)
+    names, started, round_s = list(ways), time.perf_counter(), 0.0
+    for turn in range(runs):
         before = time.perf_counter()
+        if turn >= min(2, runs) and budget_s is not None and before - started + round_s > budget_s:
+            break
         for name in names if turn % 2 == 0 else reversed(names):
-            timed(ways[name], timings[name] if turn >= 0 else Timing(), device)
+            timed(ways[name], timings[name], device)
         round_s = time.perf_counter() - before
     return timings
 
 
 def timed(way: Way, timing: Timing, device: torch.device) -> None:
-    """Does one frame and adds what it took to `timing`."""
-    peak = PeakMemory(device)
+    """Does one frame and adds the time it took to `timing`."""
     _wait(device)
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     stages = way()
     _wait(device)
     timing.seconds.append(time.perf_counter() - start)
-    host, card = peak.extra()
-    timing.extra_bytes = _larger(timing.extra_bytes, host)
-    timing.extra_gpu_bytes = _larger(timing.extra_gpu_bytes, card)
+    timing.processor_s.append(time.process_time() - processor)
     for name, seconds in stages.items():
         timing.stages.setdefault(name, []).append(seconds)
 
 
+def weigh(way: Way, timing: Timing, device: torch.device) -> None:
+    """Does one frame and adds the memory it took to `timing`; not its time, as looking on costs time too."""
+    peak = PeakMemory(device)
+    way()
+    host, card = peak.extra()
+    timing.extra_bytes = _larger(timing.extra_bytes, host)
+    timing.extra_gpu_bytes = _larger(timing.extra_gpu_bytes, card)
+
+
 def ratios(slow: Timing, fast: Timing) -> dict[str, Any]:
-    """How many times longer `slow` takes, round by round."""
-    pairs = zip(slow.seconds, fast.seconds, strict=False)
-    return spread([one / max(other, 1e-9) for one, other in pairs])
+    """How many times longer `slow` takes, round by round; and as "processor" the median of processor time."""
+    pairs = zip(slow.seconds, fast.seconds, strict=True)
+    found = spread([one / max(other, 1e-9) for one, other in pairs])
+    if slow.processor_s and fast.processor_s:
+        spent = zip(slow.processor_s, fast.processor_s, strict=True)
+        found["processor"] = statistics.median(one / max(other, 1e-9) for one, other in spent)
+    return found
 
 
 class PeakMemory:

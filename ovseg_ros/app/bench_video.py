@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ovseg_ros.app.bench_clock import Stages, Timing, spread, timed
+from ovseg_ros.app.bench_clock import Stages, Timing, spread, timed, weigh
 from ovseg_ros.app.bench_paths import equal_labels, naive_of, our_frame, vocabulary_of
 from ovseg_ros.app.bench_plan import Plan
 from ovseg_ros.core.frame import Frame
@@ -54,8 +54,7 @@ class Run:
 
     def once(self, frames: Sequence[Frame], turn: int) -> dict[str, float]:
         """Through the recording from a fresh start; the seconds of each way."""
-        for follower in self.followers.values():
-            follower.reset()
+        self._reset()
         sums = dict.fromkeys(self._ways, 0.0)
         names = list(self._ways)
         for number, frame in enumerate(frames):
@@ -67,10 +66,31 @@ class Run:
             self._compare()
         return sums
 
-    def warm_up(self, frame: Frame) -> None:
-        """Every way once, uncounted."""
-        for way in self._ways.values():
-            way(frame)
+    def weigh(self, frames: Sequence[Frame]) -> None:
+        """Through the recording once for memory, uncounted, which warms everything up."""
+        self._reset()
+        for frame in frames:
+            for name, way in self._ways.items():
+                weigh(partial(way, frame), self.timings.setdefault(name, Timing()), self.device)
+
+    def times(self, fast: str, rounds: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+        """How many times longer each other way takes than `fast`.
+
+        Of whole rounds: a frame on which everything is new counts with all it costs.
+        """
+        spent = {name: sum(timing.processor_s) for name, timing in self.timings.items()}
+        return {
+            name: {
+                **spread([one[name] / one[fast] for one in rounds]),
+                "processor": spent[name] / max(spent[fast], 1e-9),
+            }
+            for name in self.timings
+            if name != fast
+        }
+
+    def _reset(self) -> None:
+        for follower in self.followers.values():
+            follower.reset()
 
     def _plain(self, path: Any, frame: Frame) -> Stages:
         return path.frame(frame, self._names)[1]  # type: ignore[no-any-return]
@@ -100,7 +120,8 @@ def video(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     segmenter = load_preset(plan.preset, device=plan.device)
     segmenter.warm_up()
     run = Run(segmenter, names)
-    run.warm_up(frames[0])
+    say(f"video: {plan.recording}, for memory")
+    run.weigh(frames)
     rounds = []
     for turn in range(plan.repeats):
         say(f"video: {plan.recording}, round {turn + 1} of {plan.repeats}")
@@ -114,13 +135,8 @@ def video(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         "labels": len(names),
         "masks": run.alike[OURS][1],
         "ways": {name: timing.figures() for name, timing in run.timings.items()},
-        # Of whole rounds: a frame on which everything is new counts with all it costs.
-        "times_ours": {
-            name: spread([one[name] / one[OURS] for one in rounds]) for name in run.timings if name != OURS
-        },
-        "times_skipping": {
-            name: spread([one[name] / one[SKIPPING] for one in rounds]) for name in (NAIVE, ANEW)
-        },
+        "times_ours": run.times(OURS, rounds),
+        "times_skipping": run.times(SKIPPING, rounds),
         "labels_equal_to_cold": shares,
         "share_encoded": {name: one / max(all_, 1) for name, (one, all_) in run.masks.items()},
     }
