@@ -302,6 +302,9 @@ def test_defaults_are_the_librarys():
         "precision_tolerance",
         "long_side",
         "max_mask_pixels",
+        "image_size",
+        "video_points_per_side",
+        "video_duplicate_iou",
     }
     assert all(ours[name] == theirs[name].default for name in set(theirs) - left_out)
 
@@ -318,6 +321,11 @@ def test_defaults_are_the_librarys():
         ({"min_mask_region_area": -1}, "min_mask_region_area"),
         ({"long_side": 0}, "long_side"),
         ({"max_mask_pixels": 0}, "max_mask_pixels"),
+        ({"image_size": 0}, "image_size"),
+        ({"image_size": 1000}, "image_size"),
+        ({"video_points_per_side": -1}, "video_points_per_side"),
+        ({"video_duplicate_iou": 0}, "video_duplicate_iou"),
+        ({"video_duplicate_iou": 1.1}, "video_duplicate_iou"),
         ({"pred_iou_thresh": 1.1}, "pred_iou_thresh"),
         ({"stability_score_thresh": -0.1}, "stability_score_thresh"),
         ({"stability_score_thresh": math.nan}, "stability_score_thresh"),
@@ -691,6 +699,8 @@ def test_the_page_has_every_option_and_its_default(heading, kind):
             assert said == str(field.default).lower()
         elif isinstance(field.default, str):
             assert said == field.default
+        elif field.default is None:
+            assert said == "the network's"
         else:
             assert float(Fraction(said)) == pytest.approx(field.default)
 

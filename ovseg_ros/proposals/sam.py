@@ -6,13 +6,10 @@ Source: segment-anything, `automatic_mask_generator.py` and `predictor.py`, whic
 from __future__ import annotations
 
 import logging
-import math
 import weakref
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -20,6 +17,8 @@ import torch
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.proposals.sam_image_size import at_image_size
+from ovseg_ros.proposals.sam_images import resized, unpacked, working_size
 from ovseg_ros.proposals.sam_options import SamOptions
 from ovseg_ros.proposals.sam_precision import (
     Precision,
@@ -30,6 +29,7 @@ from ovseg_ros.proposals.sam_precision import (
     check_precision,
 )
 from ovseg_ros.proposals.sam_prompts import ArrayLike, Prompts, read_prompts
+from ovseg_ros.proposals.sam_video import boxes_on_image, interleaved_grid, stability, without_duplicates
 
 __all__ = ["Multimask", "SamOptions", "SamProposals", "working_size"]
 
@@ -43,8 +43,15 @@ Multimask = Literal["best", "all", "single"]
 
 _MASKS_PER_POINT = 3
 _BATCH_PIXELS = 1 << 28  # of float32 mask logits at once: 1 GiB. 64 points on 1280 x 960 fit.
-_LARGEST_SIDE = 16384  # the library counts the pixels of a row in 16 bits
-_OURS = ("precision", "precision_tolerance", "long_side", "max_mask_pixels")  # all else is the library's
+_OURS = (  # all else is the library's
+    "precision",
+    "precision_tolerance",
+    "long_side",
+    "max_mask_pixels",
+    "image_size",
+    "video_points_per_side",
+    "video_duplicate_iou",
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ class SamProposals:
         self.options = SamOptions() if options is None else options
         self.device = torch.device(device)
         check_device(self.options.precision, self.device)
-        self.sam = sam.to(self.device)
+        self.sam = at_image_size(sam.to(self.device), self.options.image_size)
         self.precision: Precision = self.options.precision
         self.precision_report: PrecisionReport | None = None
         if check is None:
@@ -98,6 +105,7 @@ class SamProposals:
         self._model = SamInPrecision(self.sam, self.precision)
         self._embedded: _Embedded | None = None
         self._warned = False
+        self._phase = 0
 
     def _trust(self) -> None:
         report = check_precision(self.sam, self.precision, tolerance=self.options.precision_tolerance)
@@ -108,24 +116,84 @@ class SamProposals:
             _LOG.warning("Segment Anything on %s stays with fp32: %s", self.device, report)
             self.precision = "fp32"
 
-    def propose(self, frame: Frame) -> Proposals:
+    def propose(self, frame: Frame, *, points_per_side: int | None = None) -> Proposals:
         """Masks of everything the grid of points finds.
 
         Args:
             frame: depth is not looked at.
+            points_per_side: of the grid on this frame, >= 1; those of the options when None. Crop layers that
+                would then have less than one point are left out.
 
         Returns:
             N >= 0 masks on the CPU, none of them empty, in the library's order; scores are the predicted IoU
             cut to [0, 1].
 
         Raises:
+            InvalidInputError: `points_per_side` is no whole number >= 1.
             torch.OutOfMemoryError: as it comes.
         """
-        working = working_size(frame.size_hw, self.sam.image_encoder.img_size, self.options.long_side)
-        generator = self._generator(working)
+        points = self.options.points_per_side if points_per_side is None else points_per_side
+        _check_points(points, 1)
+        working = self._working_size(frame)
+        generator = self._generator(working, points_per_side=points)
         with as_it_is(self.device):
-            records = generator.generate(_resized(frame.image_rgb, working))
-        return _proposals(self._affordable(records, frame.size_hw), frame.size_hw)
+            records = generator.generate(resized(frame.image_rgb, working))
+        return unpacked(self._affordable(records, frame.size_hw), frame.size_hw)
+
+    def propose_video(
+        self, frame: Frame, boxes_xyxy: torch.Tensor, *, points_per_side: int | None = None
+    ) -> Proposals:
+        """Masks of what is followed, asked for by its boxes, and of what a sparse grid finds beside.
+
+        Four calls one after another ask four grids that together have twice as many points per side, so that
+        what lies between the points of one is found by another. The image is encoded once. Masks of boxes
+        pass the same two thresholds as those of the grid, so a box with nothing in it any more falls silent.
+
+        Args:
+            frame: depth is not looked at.
+            boxes_xyxy: (M, 4) left, top, right, bottom in pixels; cut to the image, left out where nothing
+                remains.
+            points_per_side: at most so many points of the grid, >= 0; `video_points_per_side` when None.
+
+        Returns:
+            N >= 0 masks on the CPU, none of them empty, those of boxes first, without duplicates.
+
+        Raises:
+            InvalidInputError: another shape of boxes, or `points_per_side` is no whole number >= 0.
+            torch.OutOfMemoryError: as it comes.
+        """
+        boxes = boxes_on_image(boxes_xyxy, frame.size_hw)[: self._most_masks(frame.size_hw)]
+        points = self.options.video_points_per_side
+        if points_per_side is not None:
+            _check_points(points_per_side, 0)
+            points = min(points, points_per_side)
+        gridded = boxed = Proposals.empty(*frame.size_hw)
+        if len(boxes):
+            boxed = self._filtered(frame, boxes)
+        if points:
+            gridded = self._gridded(frame, interleaved_grid(points, self._phase))
+            self._phase += 1
+        return without_duplicates(boxed, gridded, self.options.video_duplicate_iou)
+
+    def _filtered(self, frame: Frame, boxes_xyxy: torch.Tensor) -> Proposals:
+        """One mask per box, without those that the network rates low or that change when the cut moves."""
+        options, boxed = self.options, self.propose_at(frame, boxes_xyxy=boxes_xyxy, multimask="single")
+        keep = (options.pred_iou_thresh <= 0) | (boxed.scores > options.pred_iou_thresh)
+        if options.stability_score_thresh > 0 and boxed.soft is not None:
+            cut, offset = self._model.mask_threshold, options.stability_score_offset
+            keep &= stability(boxed.soft, cut, offset) >= options.stability_score_thresh
+        return Proposals(boxed.masks[keep], boxed.scores[keep])
+
+    def _gridded(self, frame: Frame, grid: npt.NDArray[np.float64]) -> Proposals:
+        """Masks of a grid (P,2) in parts of the image, which is not encoded again."""
+        from ovseg_ros.proposals.sam_generator import HeldPredictor
+
+        with as_it_is(self.device):
+            embedded = self._embed(frame)
+            generator = self._generator(embedded.working_hw, point_grids=[grid], crop_n_layers=0)
+            generator.predictor = HeldPredictor(embedded.predictor)
+            records = generator.generate(np.broadcast_to(np.uint8(0), (*embedded.working_hw, 3)))
+        return unpacked(self._affordable(records, frame.size_hw), frame.size_hw)
 
     def propose_at(
         self,
@@ -176,15 +244,22 @@ class SamProposals:
         soft = SoftMasks(logits, (side, side), tuple(embedded.predictor.input_size))
         return Proposals(masks, scores, soft)
 
-    def _generator(self, working_hw: tuple[int, int]) -> SamAutomaticMaskGenerator:
-        """The library's generator for images of one size."""
+    def _working_size(self, frame: Frame) -> tuple[int, int]:
+        return working_size(frame.size_hw, self.sam.image_encoder.img_size, self.options.long_side)
+
+    def _generator(self, working_hw: tuple[int, int], **changes: Any) -> SamAutomaticMaskGenerator:
+        """The library's generator for images of one size, with some of its settings changed."""
         from ovseg_ros.proposals.sam_generator import MaskGenerator, usable_crop_layers
 
         settings = {name: value for name, value in asdict(self.options).items() if name not in _OURS}
+        settings |= {"points_per_side": None, **changes}
+        layers = settings["crop_n_layers"]
+        while layers and settings["points_per_side"] < settings["crop_n_points_downscale_factor"] ** layers:
+            layers -= 1
         settings["points_per_batch"] = _batch_size(self.options.points_per_batch, working_hw)
         settings["crop_n_layers"] = usable_crop_layers(
             working_hw,
-            self.options.crop_n_layers,
+            layers,
             self.options.crop_overlap_ratio,
             self.sam.image_encoder.img_size,
         )
@@ -193,7 +268,7 @@ class SamProposals:
 
     def _affordable(self, records: list[dict[str, Any]], size_hw: tuple[int, int]) -> list[dict[str, Any]]:
         """The records whose masks may be unpacked: all, or the best of them in the order they came."""
-        most = max(1, self.options.max_mask_pixels // (size_hw[0] * size_hw[1]))
+        most = self._most_masks(size_hw)
         if len(records) <= most:
             return records
         if not self._warned:
@@ -207,6 +282,9 @@ class SamProposals:
         best = sorted(range(len(records)), key=lambda i: -records[i]["predicted_iou"])[:most]
         return [records[i] for i in sorted(best)]
 
+    def _most_masks(self, size_hw: tuple[int, int]) -> int:
+        return max(1, self.options.max_mask_pixels // (size_hw[0] * size_hw[1]))
+
     def _embed(self, frame: Frame) -> _Embedded:
         kept = self._embedded
         if kept is not None and kept.frame() is frame:
@@ -214,9 +292,9 @@ class SamProposals:
         from segment_anything import SamPredictor
 
         self._embedded = kept = None  # the old embedding's memory first
-        working = working_size(frame.size_hw, self.sam.image_encoder.img_size, self.options.long_side)
+        working = self._working_size(frame)
         predictor = SamPredictor(self._model)
-        predictor.set_image(_resized(frame.image_rgb, working))
+        predictor.set_image(resized(frame.image_rgb, working))
         self._embedded = embedded = _Embedded(weakref.ref(frame, self._forget), predictor, working)
         return embedded
 
@@ -257,30 +335,9 @@ class SamProposals:
         return masks.flatten(0, 1).cpu(), scores.flatten().clamp(0, 1).cpu(), logits.flatten(0, 1).cpu()
 
 
-def working_size(size_hw: tuple[int, int], image_size: int, long_side: int | None) -> tuple[int, int]:
-    """(H, W) in which an image is looked at.
-
-    Args:
-        size_hw: of the image.
-        image_size: side of the network's input.
-        long_side: see `SamOptions`.
-
-    Returns:
-        `size_hw` where that does; else shrunk, and a side of which the network's input would keep nothing
-        stretched so that one pixel of it remains.
-    """
-    long = max(size_hw)
-    target = min(long, _LARGEST_SIDE if long_side is None else min(long_side, _LARGEST_SIDE))
-    least = -(-target // image_size)
-    height, width = (max(least, math.floor(side * target / long + 0.5)) for side in size_hw)
-    return height, width
-
-
-def _resized(image: npt.NDArray[np.uint8], size_hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    if image.shape[:2] == size_hw:
-        return np.ascontiguousarray(image)
-    shrinks = size_hw[0] <= image.shape[0] and size_hw[1] <= image.shape[1]
-    return cv2.resize(image, size_hw[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+def _check_points(points_per_side: int, least: int) -> None:
+    if isinstance(points_per_side, bool) or not isinstance(points_per_side, int) or points_per_side < least:
+        raise InvalidInputError(f"want points_per_side as a whole number >= {least}, got {points_per_side!r}")
 
 
 def _batch_size(most: int, size_hw: tuple[int, int]) -> int:
@@ -296,21 +353,3 @@ def _slice(prompts: Prompts, start: int, count: int) -> Prompts:
             for values in (prompts.boxes_xyxy, prompts.points_xy, prompts.labels)
         )
     )
-
-
-def _proposals(records: Sequence[dict[str, Any]], size_hw: tuple[int, int]) -> Proposals:
-    """The library's records as proposals of an image of `size_hw`."""
-    from segment_anything.utils.amg import rle_to_mask
-
-    masks = np.empty((len(records), *size_hw), bool)
-    for mask, record in zip(masks, records):
-        small = rle_to_mask(record["segmentation"])
-        if small.shape != size_hw:
-            grey = cv2.resize(small.astype(np.uint8) * 255, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
-            small = grey > 127
-        mask[:] = small
-    scores = np.array([record["predicted_iou"] for record in records], np.float32).clip(0, 1)
-    some = np.array([mask.any() for mask in masks], bool)
-    if not some.all():
-        masks, scores = masks[some], scores[some]
-    return Proposals(torch.from_numpy(masks), torch.from_numpy(scores))

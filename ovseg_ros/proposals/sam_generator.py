@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from segment_anything import SamAutomaticMaskGenerator
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.utils.amg import MaskData, generate_crop_boxes
 
 
@@ -19,6 +19,20 @@ class MaskGenerator(SamAutomaticMaskGenerator):
         data = super()._process_crop(*args, **kwargs)
         data["crop_boxes"] = data["crop_boxes"].reshape(-1, 4)  # (0,) without masks
         return data
+
+
+class HeldPredictor(SamPredictor):
+    """A predictor that keeps the image it was given: asking it again does not encode it again."""
+
+    def __init__(self, predictor: SamPredictor) -> None:
+        """Takes over what a predictor made of its image."""
+        self.__dict__.update(predictor.__dict__)
+
+    def set_image(self, image: Any, image_format: str = "RGB") -> None:
+        """Does nothing: the image is set."""
+
+    def reset_image(self) -> None:
+        """Does nothing: the image is still needed."""
 
 
 def usable_crop_layers(size_hw: tuple[int, int], layers: int, overlap_ratio: float, image_size: int) -> int:

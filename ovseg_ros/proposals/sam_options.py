@@ -16,7 +16,10 @@ _LEAST = {  # of the whole numbers
     "min_mask_region_area": 0,
     "long_side": 1,
     "max_mask_pixels": 1,
+    "image_size": 16,
+    "video_points_per_side": 0,
 }
+_MAY_BE_NONE = ("long_side", "image_size")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,12 @@ class SamOptions:
             image's own size. None leaves them as they are up to 16384 pixels. OVSeg's demo takes 1280.
         max_mask_pixels: so many pixels, a byte each, all masks of a frame may hold together; of a huge image
             only the best-scored that fit are kept, with a warning the first time.
+        image_size: side of the network's square input in pixels, a multiple of 16; None for the network's
+            own, 1024 as published. The encoder's time falls faster than with its square; what it was trained
+            for is its own.
+        video_points_per_side: points per side of the grid that `propose_video` asks beside the tracks' boxes,
+            >= 0; 0 finds nothing new.
+        video_duplicate_iou: mask IoU from which a mask of the grid and one of a box are one thing, in (0, 1].
     """
 
     points_per_side: int = 32
@@ -60,14 +69,21 @@ class SamOptions:
     precision_tolerance: float = 0.05
     long_side: int | None = 1280
     max_mask_pixels: int = 1 << 32
+    image_size: int | None = None
+    video_points_per_side: int = 8
+    video_duplicate_iou: float = 0.85
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
             value = getattr(self, name)
-            if name == "long_side" and value is None:
+            if name in _MAY_BE_NONE and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"want {name} as a whole number >= {least}, got {value!r}")
+        if self.image_size is not None and self.image_size % 16:
+            raise ConfigError(f"want image_size as a multiple of 16, got {self.image_size}")
+        if not 0 < self.video_duplicate_iou <= 1:
+            raise ConfigError(f"want video_duplicate_iou in (0, 1], got {self.video_duplicate_iou}")
         for name in ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "crop_nms_thresh"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"want {name} in [0, 1], got {getattr(self, name)}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,12 +74,16 @@ class UnionProposals:
         """Every member gives class embeddings; they must be of one network's text space to be kept."""
         return all(getattr(member, "classifies", False) for member in self.members)
 
-    def propose(self, frame: Frame) -> Proposals:
+    def propose(self, frame: Frame, *, points_per_side: int | None = None) -> Proposals:
         """The members' masks in their order, those of the first member first, duplicates taken out.
 
         Soft masks are kept where every member that gave masks has them on one grid, and class embeddings
         where each has them with as many columns and the same non-object rows: for a part of the
         masks alone they would be of no use. Without soft masks, empty masks are dropped.
+
+        Args:
+            frame: see the members.
+            points_per_side: handed to members that lay a grid of points over the image.
 
         Returns:
             N >= 0 masks on the CPU.
@@ -85,7 +91,37 @@ class UnionProposals:
         Raises:
             InvalidInputError: a member cannot use the frame, or gave masks of another size.
         """
-        given = [part for part in (self._ask(member, frame) for member in self._able(frame)) if len(part)]
+        return self._joined(frame, lambda member: _propose(member, frame, points_per_side))
+
+    def propose_video(
+        self, frame: Frame, boxes_xyxy: torch.Tensor, *, points_per_side: int | None = None
+    ) -> Proposals:
+        """As `propose`; members that can be asked at boxes are.
+
+        Args:
+            frame: see the members.
+            boxes_xyxy: (M, 4) boxes of what is followed, see `SamProposals.propose_video`.
+            points_per_side: see there, and `propose`.
+
+        Returns:
+            As `propose`.
+
+        Raises:
+            InvalidInputError: see `propose` and `SamProposals.propose_video`.
+        """
+
+        def ask(member: Any) -> Proposals:
+            if not hasattr(member, "propose_video"):
+                return _propose(member, frame, points_per_side)
+            proposals: Proposals = member.propose_video(frame, boxes_xyxy, points_per_side=points_per_side)
+            return proposals
+
+        return self._joined(frame, ask)
+
+    def _joined(self, frame: Frame, ask: Callable[[Proposer], Proposals]) -> Proposals:
+        """What those members give that can use the frame, without duplicates."""
+        parts = [_of_size(ask(member), frame, member) for member in self._able(frame)]
+        given = [part for part in parts if len(part)]
         if not given:
             return Proposals.empty(*frame.size_hw)
         joined = concatenate(given)
@@ -111,14 +147,22 @@ class UnionProposals:
             self._warned = True
         return able
 
-    def _ask(self, member: Proposer, frame: Frame) -> Proposals:
-        proposals = member.propose(frame)
-        if tuple(proposals.masks.shape[1:]) != frame.size_hw:
-            raise InvalidInputError(
-                f"want proposals of size {frame.size_hw}, got {tuple(proposals.masks.shape[1:])} from "
-                f"{type(member).__name__}"
-            )
-        return proposals
+
+def _propose(member: Any, frame: Frame, points_per_side: int | None) -> Proposals:
+    """Asks a member, with a grid of so many points where it has one."""
+    takes = "points_per_side" in inspect.signature(member.propose).parameters
+    chosen = {"points_per_side": points_per_side} if takes and points_per_side is not None else {}
+    proposals: Proposals = member.propose(frame, **chosen)
+    return proposals
+
+
+def _of_size(proposals: Proposals, frame: Frame, member: Proposer) -> Proposals:
+    if tuple(proposals.masks.shape[1:]) != frame.size_hw:
+        raise InvalidInputError(
+            f"want proposals of size {frame.size_hw}, got {tuple(proposals.masks.shape[1:])} from "
+            f"{type(member).__name__}"
+        )
+    return proposals
 
 
 def _needs_depth(member: Proposer) -> bool:
