@@ -129,7 +129,7 @@ def parameters_sha256(module: nn.Module) -> str:
 def _parameters(segmenter: OpenVocabularySegmenter) -> dict[str, str]:
     """Hashes of the networks in a chain; parts that are no networks have none."""
     parts = {
-        "encoder": segmenter.clip,
+        "encoder": getattr(segmenter.clip, "encoder", segmenter.clip),  # inside an AcceleratedEncoder
         "proposals": getattr(segmenter.proposer, "network", getattr(segmenter.proposer, "sam", None)),
     }
     return {name: parameters_sha256(part) for name, part in parts.items() if isinstance(part, nn.Module)}

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from ovseg_ros.core.accelerate import AccelerateOptions
 from ovseg_ros.core.frame import Proposer, RegionEncoder
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.files import find_file, resolve_file
@@ -167,6 +168,12 @@ def build(place: Place, part: Mapping[str, Any], kinds: Mapping[str, Kind]) -> A
     return kinds[part["kind"]].build(place, part)
 
 
+def encoder_options(path: Path, part: Mapping[str, Any]) -> AccelerateOptions | None:
+    """How a checked encoder part wants its image tower run; None where it does not say."""
+    options: AccelerateOptions = _options(path, part, ENCODERS[part["kind"]])
+    return options if part.get("options") else None
+
+
 def _options(path: Path, part: Mapping[str, Any], kind: Kind) -> Any:
     module, _, name = kind.options.rpartition(".")
     values = part.get("options") or {}
@@ -268,13 +275,15 @@ PROPOSERS: Mapping[str, Kind] = {
     ),
     "union": Kind(_union, needs=("members",), options="ovseg_ros.proposals.union.UnionOptions", files=()),
 }
+_ENCODER_OPTIONS = "ovseg_ros.core.accelerate.AccelerateOptions"
 ENCODERS: Mapping[str, Kind] = {
-    "mini": Kind(_mini, takes=("weights", "prompts"), files=("weights", "prompts")),
-    "lite": Kind(_lite, takes=("weights",)),
+    "mini": Kind(_mini, takes=("weights", "prompts"), options=_ENCODER_OPTIONS, files=("weights", "prompts")),
+    "lite": Kind(_lite, takes=("weights",), options=_ENCODER_OPTIONS),
     "clip": Kind(
         _clip,
         needs=("model", "weights"),
         takes=("prompts", "activation", "pooled_side"),
+        options=_ENCODER_OPTIONS,
         files=("weights", "prompts"),
     ),
 }

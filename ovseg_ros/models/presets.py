@@ -15,6 +15,7 @@ A preset is a YAML file; those in `ovseg_ros/models/presets` go by their name, u
       prompts: my_prompts.safetensors  # optional
       activation: gelu           # gelu | quick_gelu; needed where the weights do not tell
       pooled_side: 640           # of ConvNeXts, for the classifier pooled; see docs/modes.md
+      options: {precision: auto} # how its image tower is run, see core.accelerate.AccelerateOptions
     logit_scale: 40.0            # optional; multiplies cosines instead of the model's own
     options:                     # all optional, see core.options.SegmenterOptions and docs/modes.md
       threshold: 0.5
@@ -37,6 +38,7 @@ from typing import Any
 import torch
 import yaml
 
+from ovseg_ros.core.accelerate import accelerate
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.preset_parts import (
@@ -46,6 +48,7 @@ from ovseg_ros.models.preset_parts import (
     build,
     check_keys,
     check_part,
+    encoder_options,
     from_mapping,
     weights_named,
 )
@@ -115,6 +118,7 @@ def load_preset(
         encoder.logit_scale = float(preset["logit_scale"])
     if isinstance(encoder, torch.nn.Module):
         encoder.to(place.device).eval()
+    encoder = accelerate(encoder, encoder_options(path, preset["encoder"]), place.device)
     _LOG.info("preset %s loaded on %s", path.stem, place.device)
     return OpenVocabularySegmenter(proposer, encoder, options, place.device, name=path.stem)
 
