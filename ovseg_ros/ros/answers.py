@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from ovseg_ros.errors import InvalidInputError, OutOfMemoryError, OvsegError
 from ovseg_ros.msg import ResultCode
 
@@ -21,11 +23,20 @@ def refusal_of(error: BaseException) -> Refused:
         return error
     if isinstance(error, InvalidInputError):
         return Refused(ResultCode.INVALID_QUERY, str(error))
-    if isinstance(error, OutOfMemoryError):
+    if isinstance(error, (OutOfMemoryError, MemoryError)) or type(error).__name__ == "OutOfMemoryError":
+        # The last is PyTorch's, from where nobody tries a second time with less.
         return Refused(ResultCode.OUT_OF_MEMORY, str(error))
     if isinstance(error, OvsegError):
         return Refused(ResultCode.INTERNAL, str(error))
     return Refused(ResultCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+def without_traceback(error: Exception) -> Exception:
+    """The same error for later, without the frames it came through: these hold the memory of what failed."""
+    try:
+        return copy.copy(error).with_traceback(None)
+    except Exception:  # a class that cannot be copied
+        return OvsegError(f"{type(error).__name__}: {error}")
 
 
 def name_of(code: int) -> str:

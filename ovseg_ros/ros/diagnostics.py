@@ -41,9 +41,15 @@ def verdict(node: Any) -> tuple[str, str]:
     age, limit = engine.age_s(shot.image.header), node.settings.max_frame_age
     if age is not None and limit > 0 and age > limit:
         return "WARN", f"the newest image is {age:.1f} s old, max_frame_age is {limit:g} s"
+    said, chain = [], engine.chain
     if statistics.missing_3d():
-        return "WARN", "no 3D: " + "; ".join(statistics.missing_3d())
-    return "OK", "running" if len(node.vocabulary) else "idle: the vocabulary is empty"
+        said.append("no 3D: " + "; ".join(statistics.missing_3d()))
+    if chain.gave_up:
+        said.append("target_rate costs: " + "; ".join(chain.gave_up))
+    if statistics.missing_3d() or not chain.holds_rate:
+        return "WARN", "; ".join(said)
+    state = "running" if len(node.vocabulary) else "idle: the vocabulary is empty"
+    return "OK", "; ".join([state, *said])
 
 
 def facts(node: Any) -> dict[str, Any]:
@@ -58,12 +64,30 @@ def facts(node: Any) -> dict[str, Any]:
         values["frame_age_s"] = _round(engine.age_s(shot.image.header) if shot else None)
         values.update(asdict(engine.source.counts))
         values["pending_requests"] = node.pending
+        values["gave_up"] = "; ".join(engine.chain.gave_up)
+        values.update(_track_facts(engine.chain.report))
     values["rate_hz"] = _round(statistics.rate_hz())
     values["inference_s"], values["latency_s"] = (
         _round(statistics.inference_s()),
         _round(statistics.latency_s()),
     )
     return values | dict(sorted(statistics.counts().items()))
+
+
+def _track_facts(report: Any) -> dict[str, Any]:
+    """What was done with the last frame, where things are followed."""
+    if report is None:
+        return {}
+    return {
+        "tracks": report.tracks,
+        "tracks_new": report.births,
+        "tracks_lost": report.deaths,
+        "embeddings_new": report.encoded,
+        "embeddings_reused": report.reused,
+        "masks_without_embedding": report.unseen,
+        "tracks_reset": report.reset_reason,
+        "proposals_skipped": report.skipped_proposals,
+    }
 
 
 def resident_bytes() -> int:

@@ -15,9 +15,10 @@ from ovseg_ros.core.segmenter import EmbeddedFrame
 from ovseg_ros.core.templates import BARE_TEMPLATE
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.answers import Refused
+from ovseg_ros.ros.answers import Refused, without_traceback
 from ovseg_ros.ros.conversions import Scene, frame_from_messages
 from ovseg_ros.ros.frame_source import FrameSource, Shot
+from ovseg_ros.ros.model import Model
 from ovseg_ros.ros.options import options_from
 from ovseg_ros.ros.parameters import Settings
 from ovseg_ros.ros.statistics import Statistics
@@ -57,6 +58,7 @@ class Engine:
         """
         self.segmenter = segmenter
         self.source = source
+        self.chain = Model(segmenter, settings)
         self.needs_depth = bool(getattr(segmenter.proposer, "needs_depth", False))
         source.needs_depth = self.needs_depth
         self._settings = settings
@@ -73,6 +75,7 @@ class Engine:
         with self._lock:
             self._ready = self._failed = None
             self._epoch += 1
+        self.chain.reset()
 
     @property
     def last_seq(self) -> int:
@@ -144,7 +147,7 @@ class Engine:
                     ResultCode.NO_DEPTH, f"the preset {self.model} needs depth and intrinsics with the image"
                 )
             raise InvalidInputError("; ".join(notes))
-        return Ready(0, image.header, self._embed(frame))
+        return Ready(0, image.header, self._embed(frame, self.chain.embed_other))
 
     def blank(self) -> Ready:
         """The newest frame without any mask: what there is to say while no word is looked for.
@@ -164,7 +167,7 @@ class Engine:
 
     def label(self, ready: Ready, vocabulary: Any) -> Scene:
         """Labels an embedded frame with the words of `vocabulary`, one immutable snapshot."""
-        segmentation = self.segmenter.label(ready.embedded, vocabulary, self._options())
+        segmentation = self.chain.label(ready.embedded, vocabulary, self._options())
         return Scene(ready.header, segmentation)
 
     def encode(self, labels: list[str], *, verbatim: bool) -> Any:
@@ -196,13 +199,13 @@ class Engine:
 
     def _embed_shot(self, shot: Shot) -> Ready:
         if self._failed is not None and self._failed[0] == shot.seq:
-            raise self._failed[1].with_traceback(None)
+            raise without_traceback(self._failed[1])
         started, epoch = time.monotonic(), self._epoch
         try:
             ready = self._convert_and_embed(shot)
         except Exception as error:
             with self._lock:
-                self._failed = (shot.seq, error)
+                self._failed = (shot.seq, without_traceback(error))
             raise
         with self._lock:
             if epoch == self._epoch:  # else time jumped meanwhile: answer with it, but do not keep it
@@ -214,11 +217,11 @@ class Engine:
         frame, notes = self._frame(shot)
         if self.needs_depth and (frame.depth_m is None or frame.intrinsics is None):
             raise Refused(ResultCode.NO_DEPTH, f"the preset {self.model} needs depth; " + "; ".join(notes))
-        return Ready(shot.seq, shot.image.header, self._embed(frame))
+        return Ready(shot.seq, shot.image.header, self._embed(frame, self.chain.embed_next))
 
-    def _embed(self, frame: Frame) -> EmbeddedFrame:
+    def _embed(self, frame: Frame, embed: Callable[[Frame, Any], EmbeddedFrame]) -> EmbeddedFrame:
         try:
-            return self.segmenter.embed(frame, self._options())
+            return embed(frame, self._options())
         except InvalidInputError as error:  # a proposer that wants depth and did not say so before
             if frame.depth_m is None or frame.intrinsics is None:
                 raise Refused(ResultCode.NO_DEPTH, str(error)) from error

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.tracks import TrackOptions
 from ovseg_ros.models.template_sets import template_set
 from ovseg_ros.ros.parameters import PRESET_WORD, Settings
 
@@ -31,3 +32,13 @@ def options_from(preset_options: SegmenterOptions, settings: Settings) -> Segmen
         words += list(preset_options.background) if word == PRESET_WORD else [word] if word else []
     changes["background"] = tuple(dict.fromkeys(words))
     return dataclasses.replace(preset_options, **changes)
+
+
+def track_options_from(settings: Settings) -> TrackOptions:
+    """How things are followed, by the parameters."""
+    return TrackOptions(
+        max_gap_s=settings.track_max_gap,
+        refresh=settings.embedding_refresh,
+        half_life_s=settings.embedding_half_life,
+        skip_unmoved=settings.skip_unmoved,
+    )

@@ -151,12 +151,47 @@ class Settings:
     min_mask_pixels: int = _row(
         0, "Masks of fewer pixels are left out; 0: the preset's.", low=0, high=1_000_000
     )
+    tracking: bool = _row(
+        True,
+        "Follow things from frame to frame: they keep a track_id, and their embedding while they look the "
+        "same. False: every frame by itself.",
+    )
+    track_max_gap: float = _row(
+        1.0,
+        "Seconds; a tracked thing that is not found for longer is given up; found before, it keeps its id.",
+        low=0.01,
+        high=60,
+    )
+    embedding_refresh: int = _row(
+        1,
+        "Tracked things that look unchanged are encoded again all the same, at most so many per frame, the "
+        "oldest and least certain first; 0: never.",
+        low=0,
+        high=1000,
+    )
+    embedding_half_life: float = _row(
+        0.1,
+        "Seconds after which what is new in a tracked thing's embedding has half its weight; 0: at once.",
+        low=0,
+        high=60,
+    )
+    skip_unmoved: bool = _row(
+        False,
+        "Keep the masks of the frame before while nothing moves, for at most a second; needs tracking.",
+    )
     publish_masks: bool = _row(
         True, "Fill the field mask of every segment. False: boxes and the label images only."
     )
     publish_unlabelled: bool = _row(False, "Also send the masks that no label fits.")
     max_rate: float = _row(
         0.0, "The most frames per second that are computed; 0: as many as the machine can.", low=0, high=1000
+    )
+    target_rate: float = _row(
+        0.0,
+        "Frames per second to hold: where time is short, first fewer new embeddings are made per frame, then "
+        "the grid of prompts is thinned; diagnostics say what was given up. Needs tracking; 0: off.",
+        low=0,
+        high=1000,
     )
     max_frame_age: float = _row(
         1.0,

@@ -64,7 +64,7 @@ class Stream:
         return None
 
     def _publish(self, settings: Settings) -> None:
-        vocabulary = self._vocabulary()
+        started, vocabulary = time.monotonic(), self._vocabulary()
         if len(vocabulary) or settings.publish_unlabelled:
             ready = self._engine.newest(after=self._last_seq)
         else:
@@ -74,3 +74,4 @@ class Stream:
         if self._is_on():
             self._outputs.publish(scene)
             self._statistics.frame_published(self._engine.age_s(ready.header))
+        self._engine.chain.observe(time.monotonic() - started)
