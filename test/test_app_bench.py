@@ -230,7 +230,8 @@ def test_quick_run_measures_everything_on_made_up_frames(tmp_path, capsys):
     assert result["made_with"]["versions"]["torch"] == torch.__version__
     cold = result["cases"]["cold"]
     assert {"propose", "crop", "encode", "text", "label", "compose"} <= set(cold["ways"]["ours"]["stages_ms"])
-    assert cold["cosine"]["min"] > 0.9999
+    assert cold["cosine"]["ours"]["min"] > 0.9999
+    assert all(one["min"] > 0.99 for one in cold["cosine"].values())
     assert [point["at"] for point in result["cases"]["labels"]["points"]] == [1, 300]
     assert [point["size"] for point in result["cases"]["size"]["points"]] == ["32x24", "64x48"]
     assert len(result["targets"]) == len(TARGETS)

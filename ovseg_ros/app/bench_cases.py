@@ -13,6 +13,7 @@ from ovseg_ros.app.bench_clock import Stages, Timing, alternate, ratios, spread
 from ovseg_ros.app.bench_naive import NaivePath
 from ovseg_ros.app.bench_paths import (
     cosines,
+    in_16_bits,
     naive_of,
     our_frame,
     our_frame_of_many_words,
@@ -26,6 +27,7 @@ from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.vocabulary import MAX_LABELS
 from ovseg_ros.evaluate.class_names import ClassList
 
+HALF = "ours, 16 bits"
 Say = Callable[[str], None]
 
 # Every mask gets a label and is painted: the most work there is.
@@ -46,15 +48,16 @@ class Rig:
         self.device = torch.device(plan.device)
         self.clip: MaskPromptedClip = random_clip(plan.model, self.device)
         know_words(self.clip, words(max(plan.label_counts)), OPTIONS.templates)
+        self.half = in_16_bits(self.clip, self.device)
         self.naive = naive_of(self.segmenter(1, (8, 8)))
         known = self.clip.encode_text(words(max(plan.label_counts)), OPTIONS.templates)
         self.naive.words = dict(zip(words(max(plan.label_counts)), known, strict=True))
         self._anew = replace_text(self.naive, "anew")
 
-    def segmenter(self, masks: int, size_hw: tuple[int, int]) -> OpenVocabularySegmenter:
+    def segmenter(self, masks: int, size_hw: tuple[int, int], encoder: Any = None) -> OpenVocabularySegmenter:
         """Ours, with so many masks on a frame of that size."""
         given = GivenMasks(made_up_masks(masks, size_hw))
-        return OpenVocabularySegmenter(given, self.clip, OPTIONS, self.device, name="bench")
+        return OpenVocabularySegmenter(given, encoder or self.clip, OPTIONS, self.device, name="bench")
 
     def ways(
         self, masks: int, size_hw: tuple[int, int], labels: int, *, anew: bool = False
@@ -67,6 +70,9 @@ class Rig:
             return path.frame(frame, names)[1]
 
         ways = {"naive": partial(plain, self.naive), "ours": self._ours(segmenter, frame, names)}
+        if self.half is not None:
+            half = self.segmenter(masks, size_hw, self.half)
+            ways[HALF] = self._ours(half, frame, names)
         if anew:
             ways["naive, words anew"] = partial(plain, self._anew)
         return ways
@@ -96,7 +102,10 @@ def cold(rig: Rig, say: Say) -> dict[str, Any]:
     plain = rig.naive.frame(frame, words(plan.labels))[0]
     segmentation, embedded, _ = our_frame(segmenter, frame, vocabulary_of(words(plan.labels)))
     found = _compared(timings)
-    found["cosine"] = cosines(plain.embeddings, embedded.embeddings)
+    found["cosine"] = {"ours": cosines(plain.embeddings, embedded.embeddings)}
+    if rig.half is not None:
+        in_half = rig.segmenter(plan.masks, plan.size_hw, rig.half).embed(frame)
+        found["cosine"][HALF] = cosines(plain.embeddings, in_half.embeddings)
     if rig.ros is not None:
         stages: dict[str, list[float]] = {}
         for _ in range(plan.runs + 1):
@@ -190,4 +199,5 @@ def _compared(timings: Mapping[str, Timing]) -> dict[str, Any]:
         "times_ours": {
             name: ratios(timing, timings["ours"]) for name, timing in timings.items() if name != "ours"
         },
+        "times_16_bits": ratios(timings["naive"], timings[HALF]) if HALF in timings else None,
     }

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.evaluate.charts import BLUE, ORANGE
+from ovseg_ros.evaluate.charts import BLUE, GREEN, ORANGE
 
-_COLOURS = {"naive": ORANGE, "ours": BLUE}
+_COLOURS = {"naive": ORANGE, "ours": BLUE, "ours, 16 bits": GREEN}
 _PANELS = {"masks": "masks", "labels": "labels", "size": "megapixels"}
 
 
@@ -54,6 +54,8 @@ def draw(path: Path, cases: Mapping[str, Any], title: str) -> bool:
 def _panel(axes: Any, name: str, points: Sequence[Mapping[str, Any]]) -> None:
     at = [point["at"] / (1e6 if name == "size" else 1) for point in points]
     for way, colour in _COLOURS.items():
+        if any(way not in point["ways"] for point in points):
+            continue
         ms = [point["ways"][way]["ms"] for point in points]
         axes.plot(at, [one["median"] for one in ms], marker="o", ms=4, color=colour, label=way)
         axes.fill_between(

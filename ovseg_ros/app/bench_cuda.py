@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ovseg_ros.app.bench_clock import Stages, alternate
+from ovseg_ros.app.bench_paths import in_16_bits
 from ovseg_ros.app.bench_plan import Plan
 from ovseg_ros.app.bench_scene import made_up_frame, random_clip
 from ovseg_ros.core.mask_clip import MaskPromptedClip
@@ -46,7 +46,7 @@ def encode_rate(
     """
     torch.manual_seed(0)
     exact = random_clip(model, device)
-    half = _in_bf16(exact)
+    half = in_16_bits(exact, device, batch_buckets=(batch,), **_on(device))
     pixels = torch.randn(batch, 3, exact.size, exact.size, device=device)
     one, other = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
 
@@ -98,7 +98,7 @@ def video_rate(device: torch.device, sam: Any = "vit_b", model: Any = MODEL) -> 
         points_per_side=16, precision="bf16", pred_iou_thresh=0.0, stability_score_thresh=0.0
     )
     proposer = SamProposals(build_sam(sam), options, device, check=False)
-    clip = _in_bf16(random_clip(model, device))
+    clip = in_16_bits(random_clip(model, device), device, **_on(device))
     segmenter = OpenVocabularySegmenter(proposer, clip, SegmenterOptions(), device, name="bench")
     follower = VideoSegmenter(segmenter, TrackOptions())
     frames = [made_up_frame((720, 1280), stamp_ns=(i + 1) * 33_000_000) for i in range(_FRAMES)]
@@ -116,5 +116,5 @@ def video_rate(device: torch.device, sam: Any = "vit_b", model: Any = MODEL) -> 
     }
 
 
-def _in_bf16(clip: MaskPromptedClip) -> MaskPromptedClip:
-    return copy.deepcopy(clip).to(torch.bfloat16).eval().requires_grad_(False)
+def _on(device: torch.device) -> dict[str, Any]:
+    return {"precision": "bf16", "cuda_graphs": device.type == "cuda"}

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from ovseg_ros.app.bench_clock import Stages, Watch
 from ovseg_ros.app.bench_naive import NaivePath
+from ovseg_ros.core.accelerate import AccelerateOptions, accelerate
 from ovseg_ros.core.frame import Frame, Proposer
 from ovseg_ros.core.mask_clip import MaskPromptedClip
 from ovseg_ros.core.options import SegmenterOptions
@@ -55,6 +56,18 @@ def naive_of(
         text=text,
         device=segmenter.device,
     )
+
+
+def in_16_bits(clip: Any, device: torch.device, **options: Any) -> Any:
+    """The encoder with its image tower in 16 bits; None where the device does not compute in them.
+
+    Unless `check_regions` says so it is not looked whether labels agree: that has a meaning with trained
+    weights alone.
+    """
+    faster = accelerate(
+        clip, AccelerateOptions(**{"precision": "auto", "check_regions": 0, **options}), device
+    )
+    return None if faster is clip else faster
 
 
 def vocabulary_of(names: Sequence[str]) -> Vocabulary:

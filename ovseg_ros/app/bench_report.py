@@ -61,13 +61,14 @@ def way_table(ways: Mapping[str, Any]) -> str:
 
 
 def _cold(case: Result) -> str:
-    alike = case["cosine"]
+    alike = [f"`{name}` {one['mean']:.5f}, {one['min']:.5f}" for name, one in case["cosine"].items()]
     return "\n\n".join(
         [
             way_table(case["ways"]),
             _times(case["times_ours"], "ours"),
-            f"The same masks embedded both ways: cosine {alike['mean']:.5f} in the mean, "
-            f"{alike['min']:.5f} at worst.",
+            "The same masks as the plain way embeds them, cosine in the mean and at worst: "
+            + "; ".join(alike)
+            + ".",
         ]
     )
 
@@ -108,6 +109,8 @@ def _sweep(case: Result) -> str:
         peaks = [point["ways"][name]["peak_extra_mib"] for name in ("naive", "ours")]
         row += [f"{times['median']:.2f}", f"{times['low']:.2f} to {times['high']:.2f}"]
         row.append(f"{times['processor']:.2f}")
+        half = point["times_16_bits"]
+        row.append("-" if half is None else f"{half['median']:.2f}")
         rows.append((*row, *map(_mib, peaks)))
     head = (
         "at",
@@ -118,6 +121,7 @@ def _sweep(case: Result) -> str:
         "times ours",
         "quartiles",
         "by processor",
+        "times 16 bits",
     )
     return markdown_table((*head, "naive peak MiB", "ours peak MiB"), rows)
 

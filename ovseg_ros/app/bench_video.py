@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_ros.app.bench_clock import Stages, Timing, spread, timed, weigh
-from ovseg_ros.app.bench_paths import equal_labels, naive_of, our_frame, vocabulary_of
+from ovseg_ros.app.bench_paths import equal_labels, in_16_bits, naive_of, our_frame, vocabulary_of
 from ovseg_ros.app.bench_plan import Plan
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.segmentation import Segmentation
@@ -19,7 +19,7 @@ from ovseg_ros.evaluate.demo import recording_folder
 from ovseg_ros.evaluate.recording import read_recording
 
 NAIVE, ANEW, COLD = "naive", "naive, words anew", "ours, every frame anew"
-OURS, SKIPPING = "ours", "ours, skip_unmoved"
+OURS, SKIPPING, HALF = "ours", "ours, skip_unmoved", "ours, every frame anew, 16 bits"
 
 
 class Run:
@@ -43,14 +43,21 @@ class Run:
         }
         self.shown: dict[str, Segmentation] = {}
         self.timings: dict[str, Timing] = {}
-        self.alike = {name: [0, 0] for name in self.followers}
         self.masks = {name: [0, 0] for name in self.followers}  # encoded, all
+        half = in_16_bits(segmenter.clip, segmenter.device)
         self._ways: dict[str, Callable[[Frame], Stages]] = {
             NAIVE: partial(self._plain, naive_of(segmenter)),
             ANEW: partial(self._plain, naive_of(segmenter, text="anew")),
             COLD: partial(self._own, COLD, segmenter),
             **{name: partial(self._own, name, follower) for name, follower in self.followers.items()},
         }
+
+        if half is not None:
+            chain = OpenVocabularySegmenter(
+                segmenter.proposer, half, segmenter.options, segmenter.device, name="16 bits"
+            )
+            self._ways[HALF] = partial(self._own, HALF, chain)
+        self.alike = {name: [0, 0] for name in (*self.followers, *([HALF] if half is not None else []))}
 
     def once(self, frames: Sequence[Frame], turn: int) -> dict[str, float]:
         """Through the recording from a fresh start; the seconds of each way."""
@@ -101,9 +108,10 @@ class Run:
 
     def _compare(self) -> None:
         """Against the same frame labelled without memory."""
-        for name, follower in self.followers.items():
+        for name in self.alike:
             for count, new in zip((0, 1), equal_labels(self.shown[COLD], self.shown[name]), strict=True):
                 self.alike[name][count] += new
+        for name, follower in self.followers.items():
             self.masks[name][0] += follower.last.encoded
             self.masks[name][1] += len(self.shown[name])
 
@@ -126,7 +134,7 @@ def video(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     for turn in range(plan.repeats):
         say(f"video: {plan.recording}, round {turn + 1} of {plan.repeats}")
         rounds.append(run.once(frames, turn))
-    shares = {name: alike / max(count, 1) for name, (alike, count) in run.alike.items()}
+    shares: dict[str, float] = {name: alike / max(count, 1) for name, (alike, count) in run.alike.items()}
     return {
         "recording": str(plan.recording),
         "preset": plan.preset,
@@ -138,6 +146,7 @@ def video(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         "times_ours": run.times(OURS, rounds),
         "times_skipping": run.times(SKIPPING, rounds),
         "labels_equal_to_cold": shares,
+        "labels_equal_16_bits": shares.get(HALF),
         "share_encoded": {name: one / max(all_, 1) for name, (one, all_) in run.masks.items()},
     }
 
