@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from core_fixtures import tiny_clip, tiny_tokenizer
 from sam_fixtures import LENIENT, TINY_SAM, disc_sam, picture, tiny_options, tiny_sam
 
+from ovseg_ros.core.budget import Budget
 from ovseg_ros.core.frame import Frame, Proposals
+from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.core.soft_masks import SoftMasks
+from ovseg_ros.core.video import VideoSegmenter
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.models.sam import build_sam
 from ovseg_ros.proposals.sam import SamOptions, SamProposals
@@ -341,6 +346,29 @@ def test_running_out_of_memory_shows_and_passes(frame):
         proposer.propose_video(frame, BOXES)
     hook.remove()
     assert proposer.propose_video(frame, BOXES).masks.shape[1:] == (HEIGHT, WIDTH)
+
+
+def test_video_in_the_chain(sam, calls):
+    """The first frame has the full grid, the next the boxes of its tracks; a budget reaches either."""
+    masks_of = SamProposals(sam, tiny_options(video_points_per_side=2, points_per_side=6))
+    chain = VideoSegmenter(
+        OpenVocabularySegmenter(
+            masks_of, MaskPromptedClip(tiny_clip(), tiny_tokenizer), SegmenterOptions(min_mask_pixels=1)
+        )
+    )
+    image = picture(HEIGHT, WIDTH)
+    decoded = []
+    for i, budget in enumerate((Budget(points_per_side=5), None, Budget(points_per_side=1))):
+        calls["decoded"].clear()
+        embedded = chain.embed(Frame(image, stamp_ns=(i + 1) * 33_000_000, frame_id="cam"), None, budget)
+        decoded.append(list(calls["decoded"]))
+    followed = decoded[1][0]
+    assert followed >= 1
+    assert decoded[0] == [25]
+    assert decoded[1] == [followed, 4]
+    assert decoded[2][1] == 1
+    assert (embedded.track_ids > 0).any()
+    assert len(calls["encoded"]) == 3
 
 
 # ---- in a union ----
