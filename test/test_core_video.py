@@ -14,6 +14,7 @@ from core_fixtures import ColourEncoder
 from ovseg_ros.core.budget import Budget
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracks import TrackOptions
 from ovseg_ros.core.video import VideoReport, VideoSegmenter
@@ -374,6 +375,18 @@ def test_a_mask_of_everything_among_others(world):
     for _ in range(3):
         assert ids(video.embed(world.frame())) == [1, 2, 3]
     assert video.last.reused == 3
+
+
+def test_boxes_and_empty_masks(world):
+    masks = torch.zeros((3, H, W), dtype=torch.bool)
+    masks[0, 10:30, 5:25] = masks[2, 50:90, 60:150] = True
+    video = follow(world, SegmenterOptions(classifier="maskformer"))
+    video.segmenter.proposer = given = Given(masks)
+    given.classifies = True
+    result = video.embed(world.frame())
+    assert ids(result) == [1, 0, 2], "an empty mask is nothing to follow"
+    assert torch.equal(result.boxes_xyxy, mask_boxes(masks)[0])
+    assert result.filled.tolist() == [True, False, True]
 
 
 def test_two_thousand_masks(world):

@@ -38,6 +38,7 @@ class Candidates:
         *,
         seen: torch.Tensor | None = None,
         track_ids: torch.Tensor | None = None,
+        boxes_xyxy: torch.Tensor | None = None,
     ) -> EmbeddedFrame:
         """Puts together what is known about the frame.
 
@@ -47,6 +48,7 @@ class Candidates:
             timings: seconds per stage.
             seen: (N,) bool, which masks CLIP has seen; those it may see when None.
             track_ids: (N,) int64, 0 for a mask that is not tracked; all 0 when None.
+            boxes_xyxy: (N, 4) int64 tight boxes where they are known, zeros for an empty mask.
         """
         kept = self.proposals
         shown = self.seen if seen is None else seen
@@ -61,7 +63,9 @@ class Candidates:
             class_embeddings=kept.class_embeddings,
             non_object=kept.non_object,
             embedding_key=self.options.embedding_key,
-            track_ids=track_ids,  # type: ignore[arg-type]  # None becomes zeros
+            filled=None if boxes_xyxy is None else (boxes_xyxy[:, 2] > 0),  # type: ignore[arg-type]
+            track_ids=track_ids,  # type: ignore[arg-type]  # None is found out there, as are the other two
+            boxes_xyxy=boxes_xyxy,  # type: ignore[arg-type]
         )
 
 

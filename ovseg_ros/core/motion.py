@@ -41,7 +41,7 @@ class Motion:
     @property
     def shift_xy(self) -> tuple[float, float]:
         """Motion of the whole image in pixels of the frame: the median over it."""
-        x, y = np.median(self.flow.reshape(-1, 2), axis=0)
+        x, y = _median(self.flow[::2, ::2].reshape(-1, 2))
         return float(x) * self.scale_xy[0], float(y) * self.scale_xy[1]
 
     def of_masks(self, masks: Sequence[BoxedMask]) -> FloatArray:
@@ -50,12 +50,12 @@ class Motion:
         The median of the flow within each; that of the whole image for a mask that holds no pixel of the
         small one.
         """
-        out = np.tile(np.array(self.shift_xy, np.float32), (len(masks), 1))
+        out = np.zeros((len(masks), 2), np.float32)
         height, width = self.flow.shape[:2]
         for i, mask in enumerate(masks):
             inside = _on_grid(mask, self.scale_xy, height, width)
-            if len(inside[0]):
-                out[i] = np.median(self.flow[inside], axis=0) * self.scale_xy
+            seen = len(inside[0]) > 0
+            out[i] = _median(self.flow[inside]) * self.scale_xy if seen else self.shift_xy
         return out
 
 
@@ -138,6 +138,12 @@ def _correlation(first: SmallImage, second: SmallImage) -> float:
     if min(deviation) < _FLAT:
         return 1.0  # a covered lens tells nothing
     return float((a * b).mean()) / (deviation[0] * deviation[1])
+
+
+def _median(rows: FloatArray) -> FloatArray:
+    """(2,) the upper median of each column of rows (M, 2), M >= 1; `np.median` takes ten times as long."""
+    middle = len(rows) // 2
+    return np.asarray(np.partition(rows, middle, axis=0)[middle], dtype=np.float32)
 
 
 def _on_grid(

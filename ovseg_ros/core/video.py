@@ -252,7 +252,8 @@ class VideoSegmenter:
                 rows.append(track.smooth)
         if rows:
             embeddings[seen.to(self.device)] = torch.stack(rows).to(self.device)
-        embedded = candidates.embedded(frame, embeddings, timings, seen=seen, track_ids=ids)
+        boxes = torch.tensor([mask.box_xyxy for mask in found.masks], dtype=torch.int64).reshape(-1, 4)
+        embedded = candidates.embedded(frame, embeddings, timings, seen=seen, track_ids=ids, boxes_xyxy=boxes)
         if embedded.class_embeddings is None:
             return embedded
         return dataclasses.replace(embedded, class_embeddings=found.own(embedded.class_embeddings))
