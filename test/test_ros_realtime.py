@@ -16,6 +16,7 @@ from ovseg_ros.srv import SegmentImage
 from ros_bench import Bench, ColourClip, colour_segmenter, image_message, picture
 from std_msgs.msg import String
 
+from ovseg_ros.ros.answers import Refused, refusal_of, without_traceback
 from ovseg_ros.ros.diagnostics import facts, verdict
 from ovseg_ros.ros.engine import Engine
 from ovseg_ros.ros.frame_source import FrameSource
@@ -281,3 +282,11 @@ def test_what_failed_holds_no_memory():
         assert kept.__traceback__ is None, "it holds every tensor of the frames it came through"
         assert kept.__cause__ is None
         assert kept.__context__ is None
+
+
+def test_an_error_kept_for_later_is_the_same_error():
+    kept = without_traceback(Refused(ResultCode.NO_DEPTH, "want depth"))
+    assert (type(kept), kept.code, kept.message, str(kept)) == (Refused, 7, "want depth", "want depth")
+    assert str(without_traceback(KeyError("x"))) == "'x'"
+    assert refusal_of(torch.OutOfMemoryError("full")).code == ResultCode.OUT_OF_MEMORY
+    assert refusal_of(MemoryError()).code == ResultCode.OUT_OF_MEMORY

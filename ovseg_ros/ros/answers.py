@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 from ovseg_ros.errors import InvalidInputError, OutOfMemoryError, OvsegError
 from ovseg_ros.msg import ResultCode
 
@@ -33,10 +31,11 @@ def refusal_of(error: BaseException) -> Refused:
 
 def without_traceback(error: Exception) -> Exception:
     """The same error for later, without the frames it came through: these hold the memory of what failed."""
-    try:
-        return copy.copy(error).with_traceback(None)
-    except Exception:  # a class that cannot be copied
-        return OvsegError(f"{type(error).__name__}: {error}")
+    kind = type(error)
+    again: Exception = kind.__new__(kind, *error.args)  # past __init__, whose arguments are not known
+    again.args = error.args
+    again.__dict__.update(error.__dict__)
+    return again
 
 
 def name_of(code: int) -> str:
