@@ -380,9 +380,9 @@ def test_a_mask_of_everything_among_others(world):
 def test_boxes_and_empty_masks(world):
     masks = torch.zeros((3, H, W), dtype=torch.bool)
     masks[0, 10:30, 5:25] = masks[2, 50:90, 60:150] = True
-    video = follow(world, SegmenterOptions(classifier="maskformer"))
-    video.segmenter.proposer = given = Given(masks)
+    given = Given(masks)
     given.classifies = True
+    video = follow(given, SegmenterOptions(classifier="maskformer"))
     result = video.embed(world.frame())
     assert ids(result) == [1, 0, 2], "an empty mask is nothing to follow"
     assert torch.equal(result.boxes_xyxy, mask_boxes(masks)[0])
