@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ovseg_ros.core.templates import VILD_TEMPLATES
 from ovseg_ros.core.text_cache import TextCache
+from ovseg_ros.core.text_tower import encode_sentences
 from ovseg_ros.core.vit_tower import is_plain_vit, patches_inside, vit_features
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
@@ -160,8 +161,7 @@ class MaskPromptedClip(nn.Module):
     @torch.no_grad()
     def _encode_sentences(self, sentences: list[str]) -> torch.Tensor:
         ids = self.tokenizer(sentences).to(self.device)
-        features: torch.Tensor = self.clip_model.encode_text(ids)
-        return features
+        return encode_sentences(self.clip_model, ids)
 
 
 def new_mask_prompts(
