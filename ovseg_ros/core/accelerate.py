@@ -42,7 +42,7 @@ class AccelerateOptions:
     compile: bool = False
     cuda_graphs: bool = False
     batch_buckets: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
-    check_regions: int = 16
+    check_regions: int = 8
     min_agreement: float = 0.995
 
     def __post_init__(self) -> None:
