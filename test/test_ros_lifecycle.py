@@ -271,12 +271,12 @@ from ovseg_ros.ros import node
 
 def make_segmenter(settings):
     segmenter = colour_segmenter()
-    inner = segmenter.embed
-    def embed(frame, options=None):
+    inner = segmenter.proposer.propose
+    def propose(frame):
         print("IN MODEL", flush=True)
         time.sleep(30)
-        return inner(frame, options)
-    segmenter.embed = embed
+        return inner(frame)
+    segmenter.proposer.propose = propose
     print("LOADING", flush=True)
     time.sleep(0.5)
     return segmenter

@@ -233,7 +233,19 @@ def test_the_grid_of_prompts_is_found_where_it_can_be_thinned():
         def propose(self, frame):
             """As one that cannot be told."""
 
+    class VideoGrid(Grid):
+        class options:
+            points_per_side, video_points_per_side = 32, 8
+
+        def propose_video(self, frame, boxes_xyxy, *, points_per_side=None):
+            """As one that is asked at the boxes of tracks."""
+
+    class Union(Grid):
+        options, members = None, (FixedGrid(), VideoGrid())
+
     assert full_grid(Grid()) == 16
+    assert full_grid(VideoGrid()) == 8
+    assert full_grid(Union()) == 8
     assert full_grid(FixedGrid()) is None
     assert full_grid(colour_segmenter().proposer) is None
 

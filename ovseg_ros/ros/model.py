@@ -103,8 +103,13 @@ class Model:
 
 
 def full_grid(proposer: Any) -> int | None:
-    """Points per side of a generator's grid, where it can be told to take fewer; else None."""
+    """Points per side of a generator's grid on video, where it can be told to take fewer; else None."""
     if "points_per_side" not in inspect.signature(proposer.propose).parameters:
         return None
-    points = getattr(getattr(proposer, "options", None), "points_per_side", None)
-    return points if isinstance(points, int) else None
+    options = getattr(proposer, "options", None)
+    on_video = "video_points_per_side" if hasattr(proposer, "propose_video") else "points_per_side"
+    points = getattr(options, on_video, None)
+    if isinstance(points, int) and points > 0:
+        return points
+    grids = [full_grid(member) for member in getattr(proposer, "members", ())]  # of a union
+    return max((points for points in grids if points), default=None)
