@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ovseg_ros.core.frame import Frame
@@ -64,7 +65,12 @@ def measure(clip: PooledClip, count: int, runs: int) -> dict[str, float]:
     }
 
 
-def _image() -> np.ndarray:
+def no_words(texts: list[str]) -> torch.Tensor:
+    """In the tokenizer's place: nothing is named here."""
+    raise NotImplementedError
+
+
+def _image() -> npt.NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
 
 
@@ -78,7 +84,7 @@ def main() -> None:
     torch.set_num_threads(1)
     config, name, _ = architecture(arguments.model)
     network = build_network(config, name).eval().requires_grad_(False)
-    clip = PooledClip(network, print, pooled_side=arguments.side)
+    clip = PooledClip(network, no_words, pooled_side=arguments.side)
     seen = dense_size((480, 640), arguments.side, clip.stride)
     print(f"{name}: crops {clip.size} x {clip.size}, one pass at {seen[1]} x {seen[0]}")
     rows = []
