@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import itertools
 import math
+import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -384,3 +388,15 @@ def test_budgets():
     for wrong in ({"new_embeddings": -1}, {"points_per_side": 0}):
         with pytest.raises(ConfigError, match="want"):
             Budget(**wrong)
+
+
+def test_the_document_has_every_option_with_its_default():
+    text = (Path(__file__).resolve().parents[1] / "docs" / "tracking.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", text, re.MULTILINE))
+    given = {field.name: field.default for field in dataclasses.fields(TrackOptions)}
+    assert set(rows) == set(given) - {"change"}
+    for name, default in rows.items():
+        value = 1 / float(default[2:]) if default.startswith("1/") else ast.literal_eval(default)
+        assert value == given[name], name
+    limits = dict(re.findall(r"\| `(levels|shape|stretch|zoom|gain)` ([\d.]+) \|", text))
+    assert {name: float(value) for name, value in limits.items()} == dataclasses.asdict(ChangeLimits())
