@@ -15,7 +15,7 @@ A preset is a YAML file; those in `ovseg_ros/models/presets` go by their name, u
       prompts: my_prompts.safetensors  # optional
       activation: gelu           # gelu | quick_gelu; needed where the weights do not tell
       pooled_side: 640           # of ConvNeXts, for the classifier pooled; see docs/modes.md
-      options: {precision: auto} # how its image tower is run, see core.accelerate.AccelerateOptions
+      options: {precision: auto} # how its image tower is run, see docs/encoders.md
     logit_scale: 40.0            # optional; multiplies cosines instead of the model's own
     options:                     # all optional, see core.options.SegmenterOptions and docs/modes.md
       threshold: 0.5
