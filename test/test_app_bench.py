@@ -204,6 +204,7 @@ def test_labels_are_compared_mask_by_mask_whatever_their_order():
     assert equal_labels(one, labelled([2, 1, 0], masks.flip(0))) == (3, 3)
     assert equal_labels(one, labelled([0, 1, 0])) == (2, 3)
     assert equal_labels(one, labelled([0, 1], masks[:2])) == (2, 3)
+    assert equal_labels(labelled([0, 1, 0]), labelled([0, 1], masks[:2])) == (2, 3)  # none is there for one
     assert equal_labels(one, labelled([], masks[:0])) == (0, 3)
     assert equal_labels(labelled([], masks[:0]), one) == (0, 0)
 
