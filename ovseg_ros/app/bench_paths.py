@@ -37,7 +37,7 @@ def naive_of(
     Raises:
         ConfigError: an encoder that is no CLIP.
     """
-    clip = segmenter.clip
+    clip = getattr(segmenter.clip, "encoder", segmenter.clip)  # inside an AcceleratedEncoder
     if not isinstance(clip, MaskPromptedClip):
         raise ConfigError(
             f"the plain way needs a CLIP to run, got {type(clip).__name__}; take the preset mini, or "
@@ -49,7 +49,7 @@ def naive_of(
         copy.deepcopy(clip.clip_model).float(),
         clip.tokenizer,
         size=clip.size,
-        logit_scale=clip.logit_scale,
+        logit_scale=segmenter.clip.logit_scale,
         templates=segmenter.options.templates,
         background=segmenter.options.background,
         mask_prompts=None if prompts is None else prompts.detach().clone().float(),
