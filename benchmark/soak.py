@@ -41,6 +41,8 @@ from ovseg_ros.models.presets import load_preset
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_SHARE, LIMIT_BYTES = 0.01, 2 << 20
+SAID = {True: "flat", False: "NOT FLAT", None: "too few frames to judge"}
+LEAST_FRAMES = 2000  # fewer say nothing: caches are still filling
 PERIOD_NS = 33_333_333
 WORDS = ("teapot", "mug", "bowl", "plate", "book", "basket", "soup can", "wine bottle", "shelf", "tray")
 
@@ -91,13 +93,13 @@ def verdict(at: Sequence[int], resident: Sequence[int], frames: int = 10_000) ->
     half = len(at) // 2
     growth = slope_per_frame(at[half:], resident[half:]) * frames
     held = statistics.median(resident[half:])
-    flat = growth <= max(LIMIT_SHARE * held, LIMIT_BYTES)
+    flat = bool(growth <= max(LIMIT_SHARE * held, LIMIT_BYTES)) if at[-1] >= LEAST_FRAMES else None
     return {
         "growth_bytes": round(growth),
         "growth_share": growth / held,
         "resident_mib": held / 2**20,
         "highest_mib": max(resident[half:]) / 2**20,
-        "flat": bool(flat),
+        "flat": flat,
     }
 
 
@@ -194,9 +196,9 @@ def main() -> int:
         f"resident {found['resident_mib']:.1f} MiB in the second half, at most {found['highest_mib']:.1f}; "
         f"{found['growth_bytes'] / 2**20:+.3f} MiB ({100 * found['growth_share']:+.3f} %) and "
         f"{found['objects_per_10000_frames']:+.0f} Python objects per 10,000 frames\n"
-        f"{'flat' if found['flat'] else 'NOT FLAT'}; written: {options.out}"
+        f"{SAID[found['flat']]}; written: {options.out}"
     )
-    return 0 if found["flat"] else 1
+    return 1 if found["flat"] is False else 0
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from ovseg_ros.app.bench_targets import verdicts
 
 ROOT = Path(os.environ.get("OVSEG_SOURCE_DIR") or Path(__file__).resolve().parents[1])
 OUT = ROOT / "out" / "benchmark"
+WORDS = {True: "flat", False: "not flat", None: "too few frames to judge"}
 BEGIN, END = "<!-- figures: benchmark/speed.py writes from here -->", "<!-- to here -->"
 
 
@@ -75,7 +76,7 @@ def beside(cases: dict[str, Any]) -> str:
             f"### Soak\n\n{soak['frames']} frames of {soak['made_with']['width']} pixels' width, "
             f"{soak['masks']} masks, {soak['frames_per_s']:.1f} frames/s: {soak['resident_mib']:.0f} MiB "
             f"resident, {soak['growth_bytes'] / 2**20:+.2f} MiB ({100 * soak['growth_share']:+.2f} %) per "
-            f"10,000 frames: {'flat' if soak['flat'] else 'not flat'}."
+            f"10,000 frames: {WORDS[soak['flat']]}."
         )
     if "overhead" in cases:
         rows = [
