@@ -65,10 +65,17 @@ def test_iou_of_many_masks_is_near_the_exact_one():
     ours, theirs = boxed_masks(a), boxed_masks(b)
     exact = naive_iou(a, b)
     np.testing.assert_allclose(mask_iou(ours, theirs), exact, atol=1e-6)
-    large = [BoxedMask(np.kron(m.crop, np.ones((4, 4), bool)), 4 * m.x, 4 * m.y, 16 * m.area) for m in ours]
-    other = [BoxedMask(np.kron(m.crop, np.ones((4, 4), bool)), 4 * m.x, 4 * m.y, 16 * m.area) for m in theirs]
-    assert sum(m.area for m in large + other) > 600_000, "so many that pixels are left out"
-    np.testing.assert_allclose(mask_iou(large, other), exact, atol=0.05)
+    four = np.ones((4, 4), bool)
+    large = [
+        BoxedMask(np.kron(m.crop, four), 4 * m.x + i % 4, 4 * m.y + i % 3, 16 * m.area)
+        for i, m in enumerate(ours + theirs)
+    ]
+    assert sum(m.area for m in large) > 1_200_000, "so many that pixels are left out"
+    exact = np.array([[pair_iou(one, other) for other in large] for one in large])
+    np.testing.assert_allclose(mask_iou(large, large), exact, atol=0.1)
+    stripes = [BoxedMask(np.ones((400, 1), bool), x, 0, 400) for x in range(1, 1000)] * 2
+    same = np.array([mask.x for mask in stripes])
+    np.testing.assert_array_equal(mask_iou(stripes, stripes) > 0.5, same[:, None] == same)
 
 
 def test_two_thousand_masks():

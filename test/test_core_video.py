@@ -122,6 +122,20 @@ def test_numbers_follow_what_moves_and_order_does_not_matter(world):
     assert video.clip.batches == [3], "none of them looks different"
 
 
+def test_the_camera_turns_past_things_that_look_alike(world):
+    video = follow(world)
+    video.segmenter.proposer = given = Given(torch.zeros((4, H, W), dtype=torch.bool))
+    for turn in range(4):  # by 8 pixels: nearer to where its neighbour was than to where it was itself
+        image = np.roll(BACKGROUND, 8 * turn, axis=1)
+        given.masks = torch.zeros((4, H, W), dtype=torch.bool)
+        for i in range(4):
+            x = 20 + 14 * i + 8 * turn
+            image[50:80, x : x + 12] = RED
+            given.masks[i, 50:80, x : x + 12] = True
+        result = video.embed(Frame(image, stamp_ns=(turn + 1) * PERIOD_NS))
+        assert ids(result) == [1, 2, 3, 4]
+
+
 def test_noise_and_slow_light_encode_nothing(world):
     world.noise = 8.0
     video = follow(world, refresh_after_s=100.0)

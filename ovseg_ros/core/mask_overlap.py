@@ -76,7 +76,7 @@ def mask_iou(ours: Sequence[BoxedMask], theirs: Sequence[BoxedMask]) -> npt.NDAr
 
     Exact while at most 500 pairs have boxes that overlap, or all masks together hold at most 300,000
     pixels. With more, every s-th row and column is looked at, s as small as may be, and masks that this
-    leaves with fewer than 64 pixels are compared in full, up to 50,000 pairs of them: then it is within 0.05
+    leaves with fewer than 64 pixels are compared in full, up to 50,000 pairs of them: then it is within 0.1
     of the exact value for a hundred compact masks, and within 0.15 for thousands (tests).
 
     Args:
