@@ -194,6 +194,14 @@ def test_noise_light_and_place_change_nothing():
     assert changed(image, shifted_image(image, 20, -10), other=box(60, 30, 48, 48)) < 0.1
 
 
+def test_a_texture_may_shift_a_little_in_its_box():
+    blocks = np.random.default_rng(1).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    image = cv2.resize(blocks, (160, 160), interpolation=cv2.INTER_CUBIC)
+    mask = box(40, 40, 64, 64)
+    assert changed(image, shifted_image(image, 2, 0), mask) < 0.8
+    assert changed(image, shifted_image(image, 16, 0), mask) > 1
+
+
 def test_what_counts_as_a_change():
     image = np.full((160, 160, 3), (200, 40, 40), np.uint8)
     other_colour = np.full((160, 160, 3), (40, 40, 200), np.uint8)

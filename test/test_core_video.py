@@ -458,6 +458,20 @@ def test_unmoved_frames_keep_their_masks(world):
     assert world.asked == 5
 
 
+def test_what_creeps_is_found_too(world):
+    video = follow(world, skip_unmoved=True, max_skip_s=10.0)
+    asked = []
+    for step in range(8):
+        world.things["red"] = (
+            (20, 20),
+            (220 - 10 * step, 20, 20),
+        )  # 3 levels of grey, half of what is motion
+        video.embed(world.frame())
+        asked.append(world.asked)
+    assert asked[1] == 1
+    assert asked[-1] >= 3
+
+
 def test_other_options_embed_anew_and_keep_the_numbers(world):
     video = follow(world)
     video.embed(world.frame())
