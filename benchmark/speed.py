@@ -35,8 +35,8 @@ def run(words: list[str]) -> bool:
     return subprocess.run(words, cwd=ROOT, check=False).returncode in (0, 1)
 
 
-def measure(options: argparse.Namespace) -> None:
-    """Runs what is not reused."""
+def measure(options: argparse.Namespace) -> set[str]:
+    """Runs what is neither reused nor skipped; returns what there is to show."""
     python, threads = sys.executable, str(options.threads)
     extra = ["--quick"] if options.quick else []
     bench = [python, "-m", "ovseg_ros.app.cli", "bench", *extra, "--threads", threads]
@@ -47,12 +47,17 @@ def measure(options: argparse.Namespace) -> None:
         "soak": [python, "benchmark/soak.py", *frames],
         "overhead": [python, "benchmark/overhead.py", *few],
     }
+    there = set(options.reuse)
     for name, words in programs.items():
-        if name not in options.reuse and not run(words):
-            print(f"{name} failed: its figures are left out", flush=True)
+        if name not in (*options.reuse, *options.skip):
+            if run(words):
+                there.add(name)
+            else:
+                print(f"{name} failed: its figures are left out", flush=True)
+    return there
 
 
-def collect() -> dict[str, Any]:
+def collect(there: set[str]) -> dict[str, Any]:
     """One result of what lies in out/benchmark/.
 
     Raises:
@@ -61,7 +66,7 @@ def collect() -> dict[str, Any]:
     result: dict[str, Any] = json.loads((OUT / "bench" / "result.json").read_text())
     for name in ("soak", "overhead"):
         file = OUT / f"{name}.json"
-        if file.is_file():
+        if name in there and file.is_file():
             result["cases"][name] = json.loads(file.read_text())
     result["targets"] = verdicts(result["cases"])
     return result
@@ -134,13 +139,14 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2, help="of `ovseg bench`")
     parser.add_argument("--reuse", nargs="*", default=[], choices=["bench", "soak", "overhead"])
+    parser.add_argument("--skip", nargs="*", default=[], choices=["soak", "overhead"])
     parser.add_argument("--remark", default="", help="printed before the figures")
     parser.add_argument(
         "--quick", action="store_true", help="only to see that it runs; leaves docs as they are"
     )
     options = parser.parse_args()
-    measure(options)
-    write(collect(), options.name, options.remark, None if options.quick else ROOT / "docs" / "speed.md")
+    there = measure(options)
+    write(collect(there), options.name, options.remark, None if options.quick else ROOT / "docs" / "speed.md")
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ def _provenance(result: Result) -> str:
         "(load average over a minute; more than the cores means that others were at work, and milliseconds "
         "are too long: read the ratios).",
     ]
-    return "\n".join(lines)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _times(times: Mapping[str, Any], ours: str) -> str:
