@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 
+import ovseg_ros.models  # noqa: F401  # before open_clip, see there
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.mask_clip import MaskPromptedClip
 
