@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,9 @@ def draw(path: Path, cases: Mapping[str, Any], title: str) -> bool:
         _panel(axes, name, cases[name]["points"])
     panels[0].set_ylabel("ms per frame")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(len(labels), 2 * len(sweeps)), frameon=False
+    )
     figure.suptitle(title, fontsize=11)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=144)
@@ -66,6 +69,11 @@ def _panel(axes: Any, name: str, points: Sequence[Mapping[str, Any]]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     ticks = [point.get("size", f"{point['at']}") for point in points]
+    for i, (low, high) in enumerate(itertools.pairwise(at)):
+        if high < 1.25 * low and i < len(at) - 2:  # the last one keeps its name
+            ticks[i + 1] = ""
+        elif high < 1.25 * low:
+            ticks[i] = ""
     axes.set_xticks(at, ticks, rotation=45 if name == "size" else 0, fontsize=8)
     axes.minorticks_off()
     axes.yaxis.set_major_formatter("{x:g}")
