@@ -158,7 +158,7 @@ def test_a_mask_within_one_cell_has_that_cells_vector(clip):
     rows = clip.encode_pooled(image, masks)
     cell = clip.dense_features(image)[:, 1, 3]
     clip.pooled_side = 64
-    want = F.normalize(clip._head(cell[None]), dim=-1)[0]
+    want = F.normalize(clip._pooled_head(cell[None]), dim=-1)[0]
     torch.testing.assert_close(rows, want.expand(3, -1), atol=2e-5, rtol=0)
 
 
@@ -173,13 +173,12 @@ def test_a_pixel_over_several_cells_counts_in_each():
 
 
 @pytest.mark.parametrize("cells", [(1, 1), (3, 5), (7, 4), (20, 33), (40, 70)])
-def test_shares_are_areas(cells, monkeypatch):
+def test_shares_are_areas(cells):
     """Against a loop over pixels and cells, also where a cell's edge cuts pixels, in chunks."""
     height, width = 20, 33
     masks = torch.rand(5, height, width, generator=torch.Generator().manual_seed(1)) > 0.6
     masks[3] = False
-    monkeypatch.setattr("ovseg_ros.core.pooled_clip._CHUNK_BYTES", 2 * 4 * height * width)
-    got = cell_shares(masks, cells)
+    got = cell_shares(masks, cells, memory_budget=2 * 4 * height * width)
     want = np.zeros((5, *cells))
     for i, y, x in masks.nonzero().tolist():
         for r in range(cells[0]):

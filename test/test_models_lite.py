@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ovseg_ros.core.classify import mask_probabilities
 from ovseg_ros.core.regions import crop_regions
 from ovseg_ros.core.vocabulary import Vocabulary
-from ovseg_ros.errors import WeightsError
+from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.evaluate.recording import read_recording
 from ovseg_ros.models import lite
 from ovseg_ros.models.presets import load_preset
@@ -111,6 +114,50 @@ def test_tells_things_in_the_garage_apart(segmenter, garage):
         overlaps = [iou(mask, recorded.mask(instance)) for mask in result.masks]
         if name in words:
             assert result.name_of(int(np.argmax(overlaps))) == name
+
+
+@pytest.mark.parametrize("size", [(96, 128), (64, 64)])
+def test_pooled_over_everything_is_the_networks_own_answer(encoder, garage, monkeypatch, size):
+    """The whole network, from pixels to logits, on the picture as it is looked at."""
+    monkeypatch.setattr(encoder, "_pooled_side", size[0])
+    image = np.ascontiguousarray(garage[0].frame.image_rgb[: 2 * size[0], : 2 * size[1]])
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    pixels = F.interpolate(pixels, size=size, mode="bicubic", antialias=True)
+    with torch.no_grad():
+        logits = encoder.classifier(pixels / 127.5 - 1)
+        want = F.normalize(encoder._combined((logits / lite.TEMPERATURE).softmax(dim=-1)), dim=-1)
+    got = encoder.encode_pooled(image, torch.ones(1, *image.shape[:2], dtype=torch.bool))
+    torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
+
+
+def test_pooled_finds_the_motorcycle_and_nothing_absent(segmenter, garage):
+    recorded, _ = garage
+    options = dataclasses.replace(segmenter.options, classifier="pooled")
+    calls = []
+    hook = segmenter.clip.classifier.register_forward_hook(lambda *_: calls.append(1))
+    embedded = segmenter.embed(recorded.frame, options)
+    hook.remove()
+    assert calls == [], "no crop was classified"
+    (instance,) = [i for i, name in recorded.names.items() if name == "motorcycle"]
+    for word in ("motorcycle", "giraffe", "banana"):
+        result = segmenter.label(embedded, Vocabulary.empty().replace([word])[0], options)
+        best, _ = result.best(word)
+        if word == "motorcycle":
+            assert iou(result.masks[best], recorded.mask(instance)) >= 0.8
+        else:
+            assert best is None
+
+
+def test_a_preset_of_ones_own_says_at_which_side_it_pools(tmp_path, monkeypatch, encoder):
+    monkeypatch.setattr(lite, "load_lite", lambda weights=None: copy.copy(encoder))
+    text = "proposer: {kind: depth_clusters}\nencoder: {kind: lite%s}\noptions: {classifier: pooled}\n"
+    path = tmp_path / "mine.yaml"
+    for given, side in ((", pooled_side: 256", 256), ("", lite.POOLED_SIDE)):
+        path.write_text(text % given)
+        assert load_preset(path).clip.pooled_side == side
+    path.write_text(text % ", pooled_side: wide")
+    with pytest.raises(ConfigError, match="want pooled_side as a whole number"):
+        load_preset(path)
 
 
 def test_encoder_attributes(encoder):

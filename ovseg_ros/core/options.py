@@ -40,8 +40,8 @@ class SegmenterOptions:
         background_max_similarity: cosine to any asked label at which a background word steps aside.
         others: competes where a single label would have no rival at all and so always win; "" for none.
         templates: sentences each word is put into.
-        classifier: who names a mask: "clip" on its region; "pooled", a convolutional CLIP's features of the
-            whole image, averaged over the mask; "maskformer", the generator's own class embedding;
+        classifier: who names a mask: "clip" on its region; "pooled", a convolutional network's features of
+            the whole image, averaged over the mask; "maskformer", the generator's own class embedding;
             "ensemble", "clip" and "maskformer": p_maskformer^(1−λ) · p_clip^λ. The last two need a generator
             that classifies, "pooled" an encoder that can.
         clip_weight: λ of the ensemble, in [0, 1].

@@ -3,11 +3,12 @@
 FC-CLIP's form (Yu et al., NeurIPS 2023, arXiv 2308.02487, section 3.3): the features before CLIP's own
 average are averaged over the mask instead of over the image, and what follows in CLIP (norm, projection) is
 applied to that. A convolution sees the same neighbourhood at any input size, so the features stay CLIP's own;
-a frozen ViT's do not.
+a frozen ViT's do not. The same goes for any convolutional network that averages: see `MaskPooling`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ POOLED_SIDE = 640
 LONGEST_OVER_SHORTEST = 4
 """The longer side is at most so many times `pooled_side`, as in FC-CLIP (640 and 2560)."""
 
-_CHUNK_BYTES = 1 << 26  # of masks as float32 at once
+POOLING_BUDGET = 1 << 26
+"""Bytes of masks as float32 that are compared with the grid of cells at once."""
 
 
 def can_pool(clip_model: Any) -> bool:
@@ -34,12 +36,109 @@ def can_pool(clip_model: Any) -> bool:
     return type(getattr(getattr(clip_model, "visual", None), "trunk", None)).__name__ == "ConvNeXt"
 
 
-class PooledClip(MaskPromptedClip):
-    """An open_clip model with a ConvNeXt as image tower: embeds masks as crops, or all in one pass.
+class MaskPooling(ABC):
+    """`encode_pooled` for an encoder whose network convolves, averages over cells, and then has a head.
 
     Attributes:
-        stride: pixels of the network's input per feature cell, 32.
+        stride: pixels of the network's input per feature cell.
+        embedding_dim: D.
+        pooled_mean: the network's own normalisation of RGB in [0, 1], subtracted.
+        pooled_std: and divided by.
     """
+
+    stride: int
+    embedding_dim: int
+    pooled_mean: tuple[float, ...] = CLIP_MEAN
+    pooled_std: tuple[float, ...] = CLIP_STD
+
+    @property
+    def pooled_side(self) -> int:
+        """Pixels to which an image's shorter side is scaled before the one pass, up or down, at least 1."""
+        return self._pooled_side
+
+    @pooled_side.setter
+    def pooled_side(self, side: int) -> None:
+        if isinstance(side, bool) or not isinstance(side, int) or side < 1:
+            raise ConfigError(f"want pooled_side as a whole number of pixels >= 1, got {side!r}")
+        self._pooled_side = side
+
+    @torch.no_grad()
+    def encode_pooled(
+        self,
+        image_rgb: npt.NDArray[np.uint8],
+        masks: torch.Tensor,
+        *,
+        memory_budget: int = POOLING_BUDGET,
+    ) -> torch.Tensor:
+        """Embeds the masks of an image.
+
+        One pass over the image, whatever N is; then a product of matrices and the head on N vectors.
+
+        Args:
+            image_rgb: (H, W, 3) uint8.
+            masks: (N, H, W) bool, on any device.
+            memory_budget: bytes of masks as float32 on the network's device at once; at least one mask is
+                always done. The pass itself does not depend on it.
+
+        Returns:
+            (N, D) float32 unit rows on the network's device; zeros for an empty mask, (0, D) for N = 0.
+
+        Raises:
+            InvalidInputError: shapes or dtypes are not as above.
+        """
+        if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
+            raise InvalidInputError(f"want image_rgb (H,W,3) uint8, got {image_rgb.shape} {image_rgb.dtype}")
+        if masks.ndim != 3 or masks.dtype != torch.bool or masks.shape[1:] != image_rgb.shape[:2]:
+            raise InvalidInputError(
+                f"want masks (N,{image_rgb.shape[0]},{image_rgb.shape[1]}) bool, got {tuple(masks.shape)} "
+                f"{masks.dtype}"
+            )
+        device = self._pooled_weight().device
+        if len(masks) == 0:
+            return torch.zeros((0, self.embedding_dim), device=device)
+        features = self.dense_features(image_rgb)  # (C,h,w)
+        cells_hw = (features.shape[1], features.shape[2])
+        shares = cell_shares(masks, cells_hw, device=device, memory_budget=memory_budget)
+        pooled = shares.flatten(1) @ features.flatten(1).float().T  # (N,C)
+        rows = self._pooled_head(pooled.to(features.dtype)).float()
+        return F.normalize(rows, dim=-1) * (shares.sum(dim=(1, 2)) > 0)[:, None]
+
+    def dense_features(self, image_rgb: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """The network's features before its average; (C, h, w), one vector per cell.
+
+        The image is scaled (bicubic, antialiased) to `dense_size`, so that cells cover it exactly.
+
+        Args:
+            image_rgb: (H, W, 3) uint8.
+        """
+        weight = self._pooled_weight()
+        image = torch.from_numpy(np.require(image_rgb, requirements=("C", "W"))).to(weight.device)
+        pixels = image.permute(2, 0, 1)[None].float()  # (1,3,H,W)
+        size_hw = dense_size(image_rgb.shape[:2], self.pooled_side, self.stride)
+        if size_hw != image_rgb.shape[:2]:
+            pixels = F.interpolate(pixels, size=size_hw, mode="bicubic", antialias=True)
+        mean, std = (
+            255.0 * torch.tensor(c, device=pixels.device)[:, None, None]
+            for c in (self.pooled_mean, self.pooled_std)
+        )
+        pixels = ((pixels - mean) / std).to(weight.dtype, memory_format=torch.channels_last)
+        return self._pooled_features(pixels)[0]
+
+    @abstractmethod
+    def _pooled_weight(self) -> torch.Tensor:
+        """A weight of the network: says where and in which precision it runs."""
+
+    @abstractmethod
+    def _pooled_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(1, 3, H, W) normalised -> (1, C, h, w), before the average."""
+
+    @abstractmethod
+    def _pooled_head(self, pooled: torch.Tensor) -> torch.Tensor:
+        """(N, C) averages of features -> (N, D), of any length: what the network does after its average."""
+
+
+class PooledClip(MaskPooling, MaskPromptedClip):
+    """An open_clip model with a ConvNeXt as image tower: embeds masks as crops, or all in one pass."""
 
     def __init__(
         self,
@@ -75,71 +174,15 @@ class PooledClip(MaskPromptedClip):
         self.stride = int(self.clip_model.visual.trunk.feature_info[-1]["reduction"])
         self.pooled_side = pooled_side
 
-    @property
-    def pooled_side(self) -> int:
-        """Pixels to which an image's shorter side is scaled before the one pass, up or down, at least 1."""
-        return self._pooled_side
+    def _pooled_weight(self) -> torch.Tensor:
+        weight: torch.Tensor = next(self.clip_model.visual.parameters())
+        return weight
 
-    @pooled_side.setter
-    def pooled_side(self, side: int) -> None:
-        if isinstance(side, bool) or not isinstance(side, int) or side < 1:
-            raise ConfigError(f"want pooled_side as a whole number of pixels >= 1, got {side!r}")
-        self._pooled_side = side
-
-    @torch.no_grad()
-    def encode_pooled(self, image_rgb: npt.NDArray[np.uint8], masks: torch.Tensor) -> torch.Tensor:
-        """Embeds the masks of an image.
-
-        One pass over the image, whatever N is; then a product of matrices and the head on N vectors.
-
-        Args:
-            image_rgb: (H, W, 3) uint8.
-            masks: (N, H, W) bool, on any device.
-
-        Returns:
-            (N, D) float32 unit rows on the model's device; zeros for an empty mask, (0, D) for N = 0.
-
-        Raises:
-            InvalidInputError: shapes or dtypes are not as above.
-        """
-        if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
-            raise InvalidInputError(f"want image_rgb (H,W,3) uint8, got {image_rgb.shape} {image_rgb.dtype}")
-        if masks.ndim != 3 or masks.dtype != torch.bool or masks.shape[1:] != image_rgb.shape[:2]:
-            raise InvalidInputError(
-                f"want masks (N,{image_rgb.shape[0]},{image_rgb.shape[1]}) bool, got {tuple(masks.shape)} "
-                f"{masks.dtype}"
-            )
-        if len(masks) == 0:
-            return torch.zeros((0, self.embedding_dim), device=self.device)
-        features = self.dense_features(image_rgb)  # (C,h,w)
-        shares = cell_shares(masks, (features.shape[1], features.shape[2]), device=features.device)
-        pooled = shares.flatten(1) @ features.flatten(1).float().T  # (N,C)
-        rows = self._head(pooled.to(features.dtype)).float()
-        return F.normalize(rows, dim=-1) * (shares.sum(dim=(1, 2)) > 0)[:, None]
-
-    def dense_features(self, image_rgb: npt.NDArray[np.uint8]) -> torch.Tensor:
-        """The image tower's features before its average; (C, h, w), one vector per cell.
-
-        The image is scaled (bicubic, antialiased) to `dense_size`, so that cells cover it exactly.
-
-        Args:
-            image_rgb: (H, W, 3) uint8.
-        """
-        weight = next(self.clip_model.visual.parameters())
-        image = torch.from_numpy(np.require(image_rgb, requirements=("C", "W"))).to(weight.device)
-        pixels = image.permute(2, 0, 1)[None].float()  # (1,3,H,W)
-        size_hw = dense_size(image_rgb.shape[:2], self.pooled_side, self.stride)
-        if size_hw != image_rgb.shape[:2]:
-            pixels = F.interpolate(pixels, size=size_hw, mode="bicubic", antialias=True)
-        mean, std = (
-            255.0 * torch.tensor(c, device=pixels.device)[:, None, None] for c in (CLIP_MEAN, CLIP_STD)
-        )
-        pixels = ((pixels - mean) / std).to(weight.dtype, memory_format=torch.channels_last)
-        features: torch.Tensor = self.clip_model.visual.trunk.forward_features(pixels)[0]
+    def _pooled_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.clip_model.visual.trunk.forward_features(pixels)
         return features
 
-    def _head(self, pooled: torch.Tensor) -> torch.Tensor:
-        """(N, C) averages of features -> (N, D): what CLIP does after its own average."""
+    def _pooled_head(self, pooled: torch.Tensor) -> torch.Tensor:
         visual = self.clip_model.visual
         rows: torch.Tensor = visual.head(visual.trunk.forward_head(pooled[:, :, None, None]))
         return rows
@@ -163,7 +206,11 @@ def dense_size(size_hw: tuple[int, ...], short_side: int, stride: int) -> tuple[
 
 
 def cell_shares(
-    masks: torch.Tensor, cells_hw: tuple[int, int], *, device: torch.device | None = None
+    masks: torch.Tensor,
+    cells_hw: tuple[int, int],
+    *,
+    device: torch.device | None = None,
+    memory_budget: int = POOLING_BUDGET,
 ) -> torch.Tensor:
     """How much of each mask lies in each cell of a grid laid over the image.
 
@@ -174,6 +221,7 @@ def cell_shares(
         masks: (N, H, W) bool.
         cells_hw: rows and columns of the grid; more than there are pixels is fine.
         device: of the result; the masks' own when None.
+        memory_budget: bytes of masks as float32 at once; one mask at a time where it is small.
 
     Returns:
         (N, h, w) float32 whose sum is 1 for each mask, 0 for an empty one.
@@ -183,7 +231,7 @@ def cell_shares(
     rows = _overlaps(cells_hw[0], height).to(device)  # (h,H)
     columns = _overlaps(cells_hw[1], width).T.contiguous().to(device)  # (W,w)
     shares = torch.empty((count, *cells_hw), device=device)
-    step = max(1, _CHUNK_BYTES // (4 * height * width))
+    step = max(1, memory_budget // (4 * height * width))
     for start in range(0, count, step):
         part = masks[start : start + step].to(device).float()
         shares[start : start + step] = rows @ (part @ columns)

@@ -68,8 +68,9 @@ class OpenVocabularySegmenter:
         """
         if str(options.classifier) == "pooled" and not hasattr(self.clip, "encode_pooled"):
             raise ConfigError(
-                "classifier 'pooled' needs a convolutional CLIP, whose features can be pooled over masks; "
-                f"{type(self.clip).__name__} has none: take the classifier clip, or a preset with a ConvNeXt"
+                "classifier 'pooled' needs a convolutional network, whose features can be pooled over masks; "
+                f"{type(self.clip).__name__} has none: take the classifier clip, or lite, or a preset with a "
+                "ConvNeXt"
             )
         if options.uses_generator and not getattr(self.proposer, "classifies", False):
             raise ConfigError(

@@ -17,11 +17,13 @@ with its surroundings it is taken for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ovseg_ros.core.pooled_clip import MaskPooling
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.templates import BARE_TEMPLATE
 from ovseg_ros.core.text_cache import TextCache
@@ -37,6 +39,8 @@ class ConSE(nn.Module):
         size: S, the input side in pixels.
         embedding_dim: D, that of the text tower.
         logit_scale: multiplies cosines before the softmax.
+        mean: the classifier's own normalisation of RGB in [0, 1], subtracted.
+        std: and divided by.
         class_embeddings: (C, D) unit rows, s(c); a class of several names has the mean of their rows.
     """
 
@@ -96,6 +100,7 @@ class ConSE(nn.Module):
         self.top = top
         self.temperature = temperature
         self.rims = tuple(rims)
+        self.mean, self.std = tuple(mean), tuple(std)
         self.logit_scale = float(logit_scale)
         # Crops come normalised for CLIP: x = (rgb - clip mean) / clip std. The classifier wants
         # (rgb - mean) / std = x * (clip std / std) + (clip mean - mean) / std.
@@ -131,20 +136,22 @@ class ConSE(nn.Module):
             return torch.zeros((0, self.embedding_dim), device=device)
         crops = pixels.to(device) * self._scale + self._shift
         views = [crops] if region_masks is None else self._views(crops, region_masks.to(device))
-        probs = torch.stack([self._probabilities(view) for view in views]).mean(dim=0)  # (N,C)
-        best, classes = probs.topk(self.top, dim=-1)  # (N,T)
-        combined = torch.einsum("nt,ntd->nd", best, self.class_embeddings[classes])  # (N,D)
-        return F.normalize(combined, dim=-1)
+        probs = torch.stack([self._probabilities(self.classifier(view)) for view in views]).mean(dim=0)
+        return F.normalize(self._combined(probs), dim=-1)
 
     def _views(self, crops: torch.Tensor, region_masks: torch.Tensor) -> list[torch.Tensor]:
         """Per rim the crops (N,3,S,S) with all but the region and its rim at 0, the classifier's mean."""
         inside = (region_masks > 0).float()
         return [crops * F.max_pool2d(inside, 2 * rim + 1, stride=1, padding=rim) for rim in self.rims]
 
-    def _probabilities(self, crops: torch.Tensor) -> torch.Tensor:
-        """(N,3,S,S) in the classifier's normalisation -> (N,C)."""
-        logits: torch.Tensor = self.classifier(crops)
+    def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """(N,C) -> (N,C)."""
         return (logits.float() / self.temperature).softmax(dim=-1)
+
+    def _combined(self, probs: torch.Tensor) -> torch.Tensor:
+        """(N,C) probabilities -> (N,D), the best classes' embeddings weighted by them, of any length."""
+        best, classes = probs.topk(self.top, dim=-1)  # (N,T)
+        return torch.einsum("nt,ntd->nd", best, self.class_embeddings[classes])
 
     def forward(self, pixels: torch.Tensor, region_masks: torch.Tensor | None = None) -> torch.Tensor:
         """The same as `encode_regions`."""
@@ -176,3 +183,47 @@ class ConSE(nn.Module):
         rows = TextCache(len(flat)).encode(flat, BARE_TEMPLATE, self._encode_sentences)
         groups = rows.split([len(names) for names in class_names])
         return F.normalize(torch.stack([group.mean(dim=0) for group in groups]), dim=-1)  # (C,D)
+
+
+class PooledConSE(MaskPooling, ConSE):
+    """A `ConSE` whose classifier is one of timm's that convolve and average: it can also pool over masks.
+
+    The classifier's features before its average are averaged over a mask; its last layer, the softmax and the
+    classes' embeddings follow as for a crop. There is one view: a rim cannot be added afterwards.
+    """
+
+    def __init__(
+        self, classifier: nn.Module, *args: Any, pooled_side: int, stride: int, **settings: Any
+    ) -> None:
+        """Wraps a classifier.
+
+        Args:
+            classifier: see `ConSE`; with `forward_features` and `forward_head`, as timm's have them.
+            *args: see `ConSE`.
+            pooled_side: see there.
+            stride: pixels of the input per cell of `forward_features`.
+            **settings: see `ConSE`.
+
+        Raises:
+            ConfigError: see `ConSE`; a side that cannot be; or a classifier without these methods.
+        """
+        if not (hasattr(classifier, "forward_features") and hasattr(classifier, "forward_head")):
+            raise ConfigError(
+                "pooling over masks needs a classifier with forward_features and forward_head, as timm's "
+                f"convolutional ones have, got {type(classifier).__name__}: take ConSE, which needs neither"
+            )
+        super().__init__(classifier, *args, **settings)
+        self.pooled_mean, self.pooled_std = self.mean, self.std
+        self.stride = stride
+        self.pooled_side = pooled_side
+
+    def _pooled_weight(self) -> torch.Tensor:
+        return next(self.classifier.parameters())
+
+    def _pooled_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.classifier.forward_features(pixels)  # type: ignore[operator]
+        return features
+
+    def _pooled_head(self, pooled: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.classifier.forward_head(pooled[:, :, None, None])  # type: ignore[operator]
+        return self._combined(self._probabilities(logits))

@@ -16,7 +16,7 @@ from torch import nn
 
 from ovseg_ros.errors import WeightsError
 from ovseg_ros.models.checkpoint import load_exactly, read_weights
-from ovseg_ros.models.conse import ConSE
+from ovseg_ros.models.conse import PooledConSE
 from ovseg_ros.models.minilm import load_text_tower
 from ovseg_ros.models.verify import package_folder
 
@@ -32,8 +32,14 @@ TEMPERATURE = 4.0
 RIMS = (0, 5)
 """Pixels of the crop kept around the region: none, and 2 % of the side."""
 
+STRIDE = 32
+"""Pixels of the input per cell of features."""
 
-def load_lite(weights: Path | None = None) -> ConSE:
+POOLED_SIDE = 480
+"""Shorter side at which an image is looked at as a whole; docs/lite.md has what it was chosen by."""
+
+
+def load_lite(weights: Path | None = None) -> PooledConSE:
     """Loads `lite` on the CPU, in evaluation mode. Never touches the network.
 
     Args:
@@ -44,7 +50,7 @@ def load_lite(weights: Path | None = None) -> ConSE:
     """
     classifier = load_classifier(weights)
     tower, tokenizer = load_text_tower()
-    lite = ConSE(
+    lite = PooledConSE(
         classifier,
         imagenet_names(),
         tower,
@@ -56,6 +62,8 @@ def load_lite(weights: Path | None = None) -> ConSE:
         rims=RIMS,
         mean=classifier.default_cfg["mean"],
         std=classifier.default_cfg["std"],
+        pooled_side=POOLED_SIDE,
+        stride=STRIDE,
     )
     return lite.eval().requires_grad_(False)
 

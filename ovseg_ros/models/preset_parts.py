@@ -236,7 +236,10 @@ def _mini(place: Place, part: Mapping[str, Any]) -> RegionEncoder:
 def _lite(place: Place, part: Mapping[str, Any]) -> RegionEncoder:
     from ovseg_ros.models.lite import FILE, load_lite
 
-    return load_lite(place.own(part, Path(FILE).name))
+    lite = load_lite(place.own(part, Path(FILE).name))
+    if part.get("pooled_side") is not None:
+        lite.pooled_side = part["pooled_side"]
+    return lite
 
 
 def _clip(place: Place, part: Mapping[str, Any]) -> RegionEncoder:
@@ -278,7 +281,7 @@ PROPOSERS: Mapping[str, Kind] = {
 _ENCODER_OPTIONS = "ovseg_ros.core.accelerate.AccelerateOptions"
 ENCODERS: Mapping[str, Kind] = {
     "mini": Kind(_mini, takes=("weights", "prompts"), options=_ENCODER_OPTIONS, files=("weights", "prompts")),
-    "lite": Kind(_lite, takes=("weights",), options=_ENCODER_OPTIONS),
+    "lite": Kind(_lite, takes=("weights", "pooled_side"), options=_ENCODER_OPTIONS),
     "clip": Kind(
         _clip,
         needs=("model", "weights"),

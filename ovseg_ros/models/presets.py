@@ -14,7 +14,7 @@ A preset is a YAML file; those in `ovseg_ros/models/presets` go by their name, u
       weights: my.safetensors
       prompts: my_prompts.safetensors  # optional
       activation: gelu           # gelu | quick_gelu; needed where the weights do not tell
-      pooled_side: 640           # of ConvNeXts, for the classifier pooled; see docs/modes.md
+      pooled_side: 640           # of ConvNeXts and lite, for the classifier pooled; see docs/modes.md
       options: {precision: auto} # how its image tower is run, see docs/encoders.md
     logit_scale: 40.0            # optional; multiplies cosines instead of the model's own
     options:                     # all optional, see core.options.SegmenterOptions and docs/modes.md
