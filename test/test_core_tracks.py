@@ -350,9 +350,34 @@ def test_the_oldest_and_least_certain_come_first():
     assert due_of([track(1, age=6), track(2, age=8), track(3, age=4)], refresh=2) == [1, 0]
     assert due_of([track(1, age=4.9)]) == []
     assert due_of([track(1, age=4.9)], certainty=[0.9]) == [0]
-    assert due_of([track(1, age=6), track(2, age=6)], certainty=[0.9, 0.2]) == [1]
+    assert due_of([track(1, age=6), track(2, age=6)], certainty=[0.9, 0.2], refresh=1) == [1]
+    assert len(due_of([track(n, age=6) for n in range(9)])) == TrackOptions().refresh
     assert due_of([track(1, age=0.4)], certainty=[0.0]) == [], "ten times as soon, and no sooner"
     assert due_of([track(1, drift=1.1)]) == [0]
+
+
+@pytest.mark.parametrize(
+    ("drift", "must", "share"),
+    [(0.0, False, 1.0), (0.25, False, 0.75), (1.0, False, 0.0), (3.0, False, 0.0), (0.1, True, 0.0)],
+)
+def test_an_embedding_of_before_counts_the_less_the_more_the_look_has_changed(drift, must, share):
+    followed = track(1, drift=drift, must=must)
+    old, new = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    followed.row, followed.smooth = torch.tensor([0.6, 0.8]), old
+    look = look_at(np.full((40, 40, 3), 9, np.uint8), [box(0, 0)])
+    followed.encode_as(new, look, 12.0)
+    wanted = share * old + (1 - share) * new
+    assert torch.allclose(followed.smooth, wanted / wanted.norm())
+    assert followed.row is new
+    assert followed.encoded_look is look
+    assert (followed.encoded_s, followed.drift, followed.must) == (12.0, 0.0, False)
+
+
+def test_a_first_embedding_is_not_smoothed():
+    followed = track(1, new=True)
+    followed.encode_as(torch.ones(1), followed.look, 11.0)
+    assert followed.smooth is None
+    assert followed.row is not None
 
 
 def test_half_of_what_is_new_after_a_half_life():

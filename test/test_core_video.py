@@ -308,7 +308,7 @@ def test_old_embeddings_are_refreshed_one_at_a_time(world):
 
 
 def test_uncertain_labels_are_looked_at_sooner(world):
-    video = follow(world, refresh_after_s=2.0)
+    video = follow(world, refresh_after_s=2.0, refresh=1)
     video.clip.logit_scale = 1.0  # so that all are uncertain
     for _ in range(5):
         result = video.segment(world.frame(), words("red", "green", "blue"))
@@ -316,16 +316,37 @@ def test_uncertain_labels_are_looked_at_sooner(world):
     assert float((result.probs.max(dim=1).values - 0.5).abs().max()) < 0.2
 
 
+class Turned(ColourEncoder):
+    """Sees colours as another encoder would, from a moment on; the pixels stay as they are."""
+
+    turned = False
+
+    def encode_regions(self, pixels, region_masks=None):
+        rows = super().encode_regions(pixels, region_masks)
+        return rows.roll(1, dims=1) if self.turned else rows
+
+
 def test_half_of_what_is_new_after_a_half_life(world):
-    video = follow(world, half_life_s=0.1, other_embedding=0.0)
+    video = follow(world, half_life_s=0.1, other_embedding=0.0, refresh_after_s=0.1)
+    video.segmenter.clip = Turned()
     old = video.embed(world.frame()).embeddings[0]
-    world.things["red"] = (world.things["red"][0], (220, 20, 160))
+    video.clip.turned = True
     new = video.segmenter.embed(world.frame()).embeddings[0]
     world.clock = itertools.count(2)
     angles = [float((video.embed(world.frame()).embeddings[0] @ new).clamp(-1, 1).acos()) for _ in range(5)]
     whole = float((old @ new).acos())
     for before, after in itertools.pairwise([whole, *angles]):
         assert after / before == pytest.approx(0.5, abs=0.06)
+
+
+def test_another_look_is_taken_at_once(world):
+    video = follow(world, half_life_s=0.1, other_embedding=0.0)
+    video.embed(world.frame())
+    world.things["red"] = (world.things["red"][0], (220, 20, 160))
+    frame = world.frame()
+    assert torch.allclose(
+        video.embed(frame).embeddings[0], video.segmenter.embed(frame).embeddings[0], atol=1e-6
+    )
 
 
 class Restless(ColourEncoder):
@@ -338,7 +359,7 @@ class Restless(ColourEncoder):
 
 def test_labels_do_not_flicker(world):
     plain = OpenVocabularySegmenter(world, Restless())
-    video = follow(world, refresh_after_s=0.15)
+    video = follow(world, refresh_after_s=0.15, half_life_s=0.3)
     video.segmenter.clip = Restless()
     vocabulary = words("red", "green", "blue")
     flips = {"plain": 0, "video": 0}

@@ -129,7 +129,7 @@ def test_things_keep_their_number_and_their_embedding(bench):
         assert facts(bench.node)["tracks"] == 2
         assert facts(bench.node)["embeddings_reused"] == 2
     finally:
-        bench.set(embedding_refresh=1)
+        bench.set(embedding_refresh=4)
 
 
 def test_time_that_jumps_back_gives_new_numbers(bench):

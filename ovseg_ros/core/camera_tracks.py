@@ -265,10 +265,7 @@ class CameraTracks:
     def _store(self, found: Found, rows: dict[int, torch.Tensor]) -> None:
         """Notes the new embeddings, not smoothed yet."""
         for n, row in rows.items():
-            track = found.track_of[n]
-            track.row, track.encoded_s = row, self.now_s
-            track.encoded_look = found.looks.take(np.array([n]))
-            track.drift, track.must = 0.0, False
+            found.track_of[n].encode_as(row, found.looks.take(np.array([n])), self.now_s)
 
     def _settle(self, found: Found) -> None:
         """Where things are now, and their embeddings over time; gives up what is lost for long."""

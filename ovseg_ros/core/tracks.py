@@ -55,7 +55,7 @@ class TrackOptions:
     same_embedding: float = 0.85
     other_embedding: float = 0.5
     reach: float = 2.0
-    refresh: int = 1
+    refresh: int = 4
     refresh_after_s: float = 5.0
     half_life_s: float = 0.1
     change: ChangeLimits = field(default_factory=ChangeLimits)
@@ -120,6 +120,23 @@ class Track:
     def forget_embedding(self) -> None:
         """As before the first time it was encoded."""
         self.encoded_look = self.row = self.smooth = None
+        self.drift, self.must = 0.0, False
+
+    def encode_as(self, row: torch.Tensor, look: Looks, now_s: float) -> None:
+        """Takes a new embedding.
+
+        What it looked like before says the less about it the more it has changed since: of the smoothed
+        embedding the share 1 − drift stays, and nothing of it where it changed by a limit or at once.
+
+        Args:
+            row: (D,) unit.
+            look: (1) that was encoded.
+            now_s: on the clock of its camera.
+        """
+        if self.smooth is not None:
+            same = 0.0 if self.must else max(0.0, 1.0 - self.drift)
+            self.smooth = row if same == 0 else F.normalize(same * self.smooth + (1 - same) * row, dim=0)
+        self.row, self.encoded_look, self.encoded_s = row, look, now_s
         self.drift, self.must = 0.0, False
 
 

@@ -163,7 +163,7 @@ class Settings:
         high=60,
     )
     embedding_refresh: int = _row(
-        1,
+        4,
         "Tracked things that look unchanged are encoded again all the same, at most so many per frame, the "
         "oldest and least certain first; 0: never.",
         low=0,
