@@ -37,7 +37,7 @@ def naive_of(
     Raises:
         ConfigError: an encoder that is no CLIP.
     """
-    clip = getattr(segmenter.clip, "encoder", segmenter.clip)  # inside an AcceleratedEncoder
+    clip = in_32_bits(segmenter.clip)
     if not isinstance(clip, MaskPromptedClip):
         raise ConfigError(
             f"the plain way needs a CLIP to run, got {type(clip).__name__}; take the preset mini, or "
@@ -58,12 +58,18 @@ def naive_of(
     )
 
 
+def in_32_bits(clip: Any) -> Any:
+    """The encoder itself, without what runs its image tower in another way."""
+    return getattr(clip, "encoder", clip)
+
+
 def in_16_bits(clip: Any, device: torch.device, **options: Any) -> Any:
     """The encoder with its image tower in 16 bits; None where the device does not compute in them.
 
     Unless `check_regions` says so it is not looked whether labels agree: that has a meaning with trained
     weights alone.
     """
+    clip = in_32_bits(clip)
     faster = accelerate(
         clip, AccelerateOptions(**{"precision": "auto", "check_regions": 0, **options}), device
     )

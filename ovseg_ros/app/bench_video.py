@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_ros.app.bench_clock import Stages, Timing, spread, timed, weigh
-from ovseg_ros.app.bench_paths import equal_labels, in_16_bits, naive_of, our_frame, vocabulary_of
+from ovseg_ros.app.bench_paths import equal_labels, in_16_bits, in_32_bits, naive_of, our_frame, vocabulary_of
 from ovseg_ros.app.bench_plan import Plan
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.segmentation import Segmentation
@@ -29,7 +29,8 @@ class Run:
         """Sets the ways up.
 
         Args:
-            segmenter: ours; the others are made from it.
+            segmenter: ours, which is followed as it is; the others are made from it, without memory and with
+                its encoder in float32.
             names: the words that are looked for in every frame.
         """
         from ovseg_ros.core.tracks import TrackOptions
@@ -45,18 +46,21 @@ class Run:
         self.timings: dict[str, Timing] = {}
         self.masks = {name: [0, 0] for name in self.followers}  # encoded, all
         half = in_16_bits(segmenter.clip, segmenter.device)
+
+        def anew(encoder: Any, name: str) -> OpenVocabularySegmenter:
+            return OpenVocabularySegmenter(
+                segmenter.proposer, encoder, segmenter.options, segmenter.device, name=name
+            )
+
         self._ways: dict[str, Callable[[Frame], Stages]] = {
             NAIVE: partial(self._plain, naive_of(segmenter)),
             ANEW: partial(self._plain, naive_of(segmenter, text="anew")),
-            COLD: partial(self._own, COLD, segmenter),
+            COLD: partial(self._own, COLD, anew(in_32_bits(segmenter.clip), "float32")),
             **{name: partial(self._own, name, follower) for name, follower in self.followers.items()},
         }
 
         if half is not None:
-            chain = OpenVocabularySegmenter(
-                segmenter.proposer, half, segmenter.options, segmenter.device, name="16 bits"
-            )
-            self._ways[HALF] = partial(self._own, HALF, chain)
+            self._ways[HALF] = partial(self._own, HALF, anew(half, "16 bits"))
         self.alike = {name: [0, 0] for name in (*self.followers, *([HALF] if half is not None else []))}
 
     def once(self, frames: Sequence[Frame], turn: int) -> dict[str, float]:
