@@ -231,11 +231,16 @@ def cell_shares(
     rows = _overlaps(cells_hw[0], height).to(device)  # (h,H)
     columns = _overlaps(cells_hw[1], width).T.contiguous().to(device)  # (W,w)
     shares = torch.empty((count, *cells_hw), device=device)
-    step = max(1, memory_budget // (4 * height * width))
+    step = max(1, memory_budget // max(1, mask_bytes(masks[:1])))
     for start in range(0, count, step):
         part = masks[start : start + step].to(device).float()
         shares[start : start + step] = rows @ (part @ columns)
     return shares / shares.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+
+
+def mask_bytes(masks: torch.Tensor) -> int:
+    """Of masks as float32."""
+    return 4 * masks.numel()
 
 
 def _overlaps(cells: int, pixels: int) -> torch.Tensor:

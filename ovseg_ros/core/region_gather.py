@@ -92,7 +92,12 @@ def gather_masks(
 
 def masks_at_once(size: int, memory_budget: int) -> int:
     """How many masks fit into the budget, at least 1."""
-    return max(memory_budget // (_BYTES_PER_PIXEL * size * size), 1)
+    return max(memory_budget // crop_bytes(1, size), 1)
+
+
+def crop_bytes(count: int, size: int) -> int:
+    """Temporaries of so many masks done at once, in bytes."""
+    return count * _BYTES_PER_PIXEL * size * size
 
 
 def cubic_taps(low: torch.Tensor, high: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,13 +8,19 @@ import torch.nn.functional as F
 
 from ovseg_ros.core.frame import Frame, RegionEncoder
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.regions import Fill, Regions, crop_regions
+from ovseg_ros.core.regions import MEMORY_BUDGET, Fill, Regions, crop_regions
 
 View = tuple[torch.Tensor, "torch.Tensor | None"]
 """(N,3,S,S) pixels, and (N,1,S,S) region masks or None where the encoder is not told."""
 
 
-def region_views(frame: Frame, masks: torch.Tensor, size: int, options: SegmenterOptions) -> list[View]:
+def region_views(
+    frame: Frame,
+    masks: torch.Tensor,
+    size: int,
+    options: SegmenterOptions,
+    memory_budget: int = MEMORY_BUDGET,
+) -> list[View]:
     """Cuts N masks out of a frame, once per view that the options ask for.
 
     Args:
@@ -22,6 +28,7 @@ def region_views(frame: Frame, masks: torch.Tensor, size: int, options: Segmente
         masks: (N, H, W) bool on the device where the crops shall be made.
         size: S, the encoder's input side in pixels.
         options: `region_view`, `fill`, `expand_ratio`, `mask_prompts`.
+        memory_budget: see `crop_regions`.
 
     Returns:
         One view, or two for "both".
@@ -30,7 +37,14 @@ def region_views(frame: Frame, masks: torch.Tensor, size: int, options: Segmente
     image = image.to(masks.device).permute(2, 0, 1)
 
     def crop(fill: Fill) -> Regions:
-        return crop_regions(image, masks, size=size, fill=fill, expand_ratio=options.expand_ratio)
+        return crop_regions(
+            image,
+            masks,
+            size=size,
+            fill=fill,
+            expand_ratio=options.expand_ratio,
+            memory_budget=memory_budget,
+        )
 
     views: list[View] = []
     if options.region_view != "context":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,14 +13,12 @@ from ovseg_ros.core.classify import assign_labels, ensemble, mask_probabilities,
 from ovseg_ros.core.frame import Frame, Proposals, Proposer, RegionEncoder
 from ovseg_ros.core.memory import with_memory
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.region_views import encode_views, region_views
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
 from ovseg_ros.core.vocabulary import UNLABELLED_ID, Vocabulary
+from ovseg_ros.core.within_memory import LESS_PROPOSED, crop, encode, encode_pooled, encode_words
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 __all__ = ["EmbeddedFrame", "OpenVocabularySegmenter", "Segmentation", "SegmenterOptions"]
-
-_T = TypeVar("_T")
 
 
 class OpenVocabularySegmenter:
@@ -130,7 +127,13 @@ class OpenVocabularySegmenter:
         """
         options = self.options if options is None else options
         self.check(options)
-        proposals = self._with_memory(lambda _: self.proposer.propose(frame) if work is None else work(), 2)
+        proposals = with_memory(
+            self.device,
+            lambda _: self.proposer.propose(frame) if work is None else work(),
+            1,  # a generator that holds many prompts at once halves them itself when it is asked again
+            doing="proposing masks",
+            cure=LESS_PROPOSED,
+        )
         if proposals.masks.shape[1:] != frame.size_hw:
             raise InvalidInputError(
                 f"want proposals of size {frame.size_hw}, got {tuple(proposals.masks.shape[1:])} from "
@@ -160,19 +163,20 @@ class OpenVocabularySegmenter:
             OutOfMemoryError: the device's memory did not hold half a batch either.
         """
         options = self.options if options is None else options
-        start = cropped = time.perf_counter()
-        rows = torch.zeros((len(masks), self.clip.embedding_dim), device=self.device)
-        shown = masks.to(self.device)
-        if len(masks) and str(options.classifier) == "pooled":
-            pooled = self.clip.encode_pooled  # type: ignore[attr-defined]  # see `check`
-            rows = self._with_memory(lambda _: pooled(frame.image_rgb, shown), 2)
-        elif len(masks):
-            views = self._with_memory(lambda _: region_views(frame, shown, self.clip.size, options), 2)
+        given = {} if timings is None else timings
+        if len(masks) == 0:
+            given |= {"crop": 0.0, "encode": 0.0}
+            return torch.zeros((0, self.clip.embedding_dim), device=self.device)
+        start = time.perf_counter()
+        if str(options.classifier) == "pooled":
+            cropped = start
+            rows = encode_pooled(self.clip, frame, masks, self.device)
+        else:
+            views = crop(frame, masks, self.clip.size, options, self.device)
             cropped = time.perf_counter()
-            rows = self._with_memory(lambda batch: encode_views(self.clip, views, batch), options.batch_size)
-        if timings is not None:
-            timings["crop"] = cropped - start
-            timings["encode"] = time.perf_counter() - cropped
+            rows = encode(self.clip, views, options.batch_size, self.device)
+        given["crop"] = cropped - start
+        given["encode"] = time.perf_counter() - cropped
         return rows.to(self.device, torch.float32)
 
     def label(
@@ -199,7 +203,12 @@ class OpenVocabularySegmenter:
         text = self.encode_text(vocabulary.names, options)
         background = self._background(vocabulary, text, options)
         encoded = time.perf_counter()
-        probs = self._probabilities(embedded, text, background, options).cpu()
+        probs = with_memory(
+            self.device,
+            lambda _: self._probabilities(embedded, text, background, options).cpu(),
+            1,
+            doing="labelling",
+        )
         index, scores = assign_labels(probs, _thresholds(vocabulary, options.threshold))
         index = torch.where(embedded.filled & self._judged(embedded, options), index, -1)
         ids = torch.tensor([*vocabulary.ids, UNLABELLED_ID], dtype=torch.uint8)[index]  # -1 is the last
@@ -232,15 +241,14 @@ class OpenVocabularySegmenter:
     def encode_text(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> torch.Tensor:
         """(K, D) unit rows of words, in the options' templates, cached by the encoder."""
         options = self.options if options is None else options
-        words = list(labels)
-        return self._with_memory(lambda _: self.clip.encode_text(words, options.templates), 2)
+        return encode_words(self.clip, list(labels), options.templates, self.device)
 
     def warm_up(self) -> None:
         """Runs the networks once on a blank region and the background words, so the first frame is quick."""
         side = self.clip.size
         blank = torch.zeros(1, 3, side, side, device=self.device)
         all_of_it = torch.ones(1, 1, side, side, device=self.device)
-        self._with_memory(lambda batch: encode_views(self.clip, [(blank, all_of_it)], batch), 2)
+        encode(self.clip, [(blank, all_of_it)], 1, self.device)
         words = ("thing", self.options.others, *self.options.background)
         self.encode_text([word for word in words if word])
 
@@ -303,9 +311,6 @@ class OpenVocabularySegmenter:
         if len(rows) == 0 and len(vocabulary) == 1 and options.others:
             rows = self.encode_text((options.others,), options)
         return rows
-
-    def _with_memory(self, work: Callable[[int], _T], batch: int) -> _T:
-        return with_memory(self.device, work, batch)
 
 
 def _thresholds(vocabulary: Vocabulary, default: float) -> torch.Tensor:

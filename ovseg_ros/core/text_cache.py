@@ -12,6 +12,9 @@ import torch.nn.functional as F
 
 from ovseg_ros.errors import InvalidInputError
 
+SENTENCES_AT_ONCE = 256
+"""That the text tower is given, at most."""
+
 TextEncoder = Callable[[list[str]], torch.Tensor]
 
 
@@ -31,7 +34,12 @@ class TextCache:
         return len(self._rows)
 
     def encode(
-        self, labels: Sequence[str], templates: Sequence[str], encode: TextEncoder, *, batch_size: int = 256
+        self,
+        labels: Sequence[str],
+        templates: Sequence[str],
+        encode: TextEncoder,
+        *,
+        batch_size: int = SENTENCES_AT_ONCE,
     ) -> torch.Tensor:
         """Embeds labels, encoding only those not seen before.
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -15,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from ovseg_ros.core.frame import Frame, Proposals
+from ovseg_ros.core.memory import ran_out
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.proposals.sam_image_size import at_image_size
@@ -67,7 +70,8 @@ class SamProposals:
     """Proposes everything Segment Anything sees, from the image alone; a score is its predicted IoU.
 
     The network's mode and gradients stay as they are; nothing is trained here. Where a device runs out of
-    memory, torch's own `OutOfMemoryError` comes through, after which the next frame is a fresh start.
+    memory, torch's own `OutOfMemoryError` comes through. The call after it decodes half as many prompts at
+    once; if that goes well, the one after that all of them again.
     """
 
     needs_depth: ClassVar[bool] = False
@@ -106,6 +110,7 @@ class SamProposals:
         self._embedded: _Embedded | None = None
         self._warned = False
         self._phase = 0
+        self._share = 1
 
     def _trust(self) -> None:
         report = check_precision(self.sam, self.precision, tolerance=self.options.precision_tolerance)
@@ -135,10 +140,10 @@ class SamProposals:
         points = self.options.points_per_side if points_per_side is None else points_per_side
         _check_points(points, 1)
         working = self._working_size(frame)
-        generator = self._generator(working, points_per_side=points)
-        with as_it_is(self.device):
+        with self._halved_after_running_out(), as_it_is(self.device):
+            generator = self._generator(working, points_per_side=points)
             records = generator.generate(resized(frame.image_rgb, working))
-        return unpacked(self._affordable(records, frame.size_hw), frame.size_hw)
+            return unpacked(self._affordable(records, frame.size_hw), frame.size_hw)
 
     def propose_video(
         self, frame: Frame, boxes_xyxy: torch.Tensor, *, points_per_side: int | None = None
@@ -168,16 +173,18 @@ class SamProposals:
             _check_points(points_per_side, 0)
             points = min(points, points_per_side)
         gridded = boxed = Proposals.empty(*frame.size_hw)
-        if len(boxes):
-            boxed = self._filtered(frame, boxes)
-        if points:
-            gridded = self._gridded(frame, interleaved_grid(points, self._phase))
-            self._phase += 1
+        with self._halved_after_running_out():
+            if len(boxes):
+                boxed = self._filtered(frame, boxes)
+            if points:
+                gridded = self._gridded(frame, interleaved_grid(points, self._phase))
+                self._phase += 1
         return without_duplicates(boxed, gridded, self.options.video_duplicate_iou)
 
     def _filtered(self, frame: Frame, boxes_xyxy: torch.Tensor) -> Proposals:
         """One mask per box, without those that the network rates low or that change when the cut moves."""
-        options, boxed = self.options, self.propose_at(frame, boxes_xyxy=boxes_xyxy, multimask="single")
+        options = self.options
+        boxed = self._at(frame, read_prompts(frame.size_hw, boxes_xyxy, None, None), "single")
         keep = (options.pred_iou_thresh <= 0) | (boxed.scores > options.pred_iou_thresh)
         if options.stability_score_thresh > 0 and boxed.soft is not None:
             cut, offset = self._model.mask_threshold, options.stability_score_offset
@@ -232,7 +239,25 @@ class SamProposals:
         prompts = read_prompts(frame.size_hw, boxes_xyxy, points_xy, point_labels)
         if len(prompts) == 0:
             return Proposals.empty(*frame.size_hw)
-        batch = _batch_size(self.options.points_per_batch, frame.size_hw)
+        with self._halved_after_running_out():
+            return self._at(frame, prompts, multimask)
+
+    @contextmanager
+    def _halved_after_running_out(self) -> Iterator[None]:
+        """Around one call from outside: sees to how many prompts the next one decodes at once."""
+        try:
+            yield
+        except Exception as error:
+            self._share = 2 if ran_out(error) else 1
+            raise
+        self._share = 1
+
+    def _prompts_at_once(self, size_hw: tuple[int, int]) -> int:
+        return max(1, _batch_size(self.options.points_per_batch, size_hw) // self._share)
+
+    def _at(self, frame: Frame, prompts: Prompts, multimask: Multimask) -> Proposals:
+        """One mask or three per prompt, with soft masks, for at least one prompt."""
+        batch = self._prompts_at_once(frame.size_hw)
         with as_it_is(self.device):
             embedded = self._embed(frame)
             parts = [
@@ -256,7 +281,7 @@ class SamProposals:
         layers = settings["crop_n_layers"]
         while layers and settings["points_per_side"] < settings["crop_n_points_downscale_factor"] ** layers:
             layers -= 1
-        settings["points_per_batch"] = _batch_size(self.options.points_per_batch, working_hw)
+        settings["points_per_batch"] = self._prompts_at_once(working_hw)
         settings["crop_n_layers"] = usable_crop_layers(
             working_hw,
             layers,
