@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from ovseg_ros.core.pixel_groups import pixel_groups
 from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.vocabulary import UNLABELLED_ID
 from ovseg_ros.errors import ConfigError, InvalidInputError
@@ -116,6 +117,8 @@ def soft_label_map(mask_probs: torch.Tensor, class_probs: torch.Tensor, label_id
 def class_map(mask_probs: torch.Tensor, class_probs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The argmax over `semantic_map` for any number of classes, K values held for some pixels at a time.
 
+    Whole masks on a CPU are summed up once for all pixels that lie under the same of them.
+
     Args:
         mask_probs: (N, H, W) in [0, 1], soft or bool, on the device of `class_probs`.
         class_probs: (N, K).
@@ -128,20 +131,31 @@ def class_map(mask_probs: torch.Tensor, class_probs: torch.Tensor) -> tuple[torc
         InvalidInputError: N differs.
     """
     _check_counts(mask_probs, class_probs)
-    size_hw, device = mask_probs.shape[1:], class_probs.device
-    winners = torch.full((size_hw.numel(),), -1, dtype=torch.int32, device=device)
-    confidence = torch.zeros(size_hw.numel(), device=device)
-    if class_probs.numel():
-        flat = mask_probs.flatten(1)  # (N,HW)
-        step = max(_CHUNK_ELEMENTS // max(class_probs.shape), 1)
-        for start in range(0, flat.shape[1], step):
-            part = flat[:, start : start + step].to(class_probs.dtype)  # (N,P)
-            score, winner = (class_probs.T @ part).max(dim=0)  # (K,P) -> (P,), (P,)
-            weight = part.sum(dim=0)
-            some = weight > 0
-            winners[start : start + step] = torch.where(some, winner.int(), -1)
-            confidence[start : start + step] = torch.where(some, score / weight.clamp(min=1e-12), 0.0)
-    return winners.reshape(size_hw), confidence.reshape(size_hw)
+    size_hw = mask_probs.shape[1:]
+    flat = mask_probs.flatten(1)  # (N,HW)
+    if not flat.numel() or mask_probs.dtype != torch.bool or mask_probs.device.type != "cpu":
+        winners, confidence = _pixel_classes(flat, class_probs)
+        return winners.reshape(size_hw), confidence.reshape(size_hw)
+    groups = pixel_groups(flat.numpy())
+    winners, confidence = _pixel_classes(flat[:, torch.from_numpy(groups.first)], class_probs)
+    group = torch.from_numpy(groups.group)
+    return winners[group].reshape(size_hw), confidence[group].reshape(size_hw)
+
+
+def _pixel_classes(weights: torch.Tensor, class_probs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`class_map` for the weights (N, P) of the masks in P pixels: (P,) int32 and (P,) float32."""
+    count, device = weights.shape[1], class_probs.device
+    winners = torch.full((count,), -1, dtype=torch.int32, device=device)
+    confidence = torch.zeros(count, device=device)
+    step = max(_CHUNK_ELEMENTS // max(*class_probs.shape, 1), 1)
+    for start in range(0, count if class_probs.numel() else 0, step):
+        part = weights[:, start : start + step].to(class_probs.dtype)  # (N,P')
+        score, winner = (class_probs.T @ part).max(dim=0)  # (K,P') -> (P',), (P',)
+        weight = part.sum(dim=0)
+        some = weight > 0
+        winners[start : start + step] = torch.where(some, winner.int(), -1)
+        confidence[start : start + step] = torch.where(some, score / weight.clamp(min=1e-12), 0.0)
+    return winners, confidence
 
 
 def instance_map(masks: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
