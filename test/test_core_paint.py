@@ -33,6 +33,9 @@ def test_labels_are_those_of_the_plain_map(count):
     np.testing.assert_allclose(painted.confidence, plain.confidence.numpy(), atol=1e-6)
     assert painted.labels.dtype == np.uint8
     assert painted.confidence.dtype == np.float32
+    in_bytes = painted.confidence_bytes()
+    np.testing.assert_array_equal(in_bytes, confidence_bytes(painted.confidence))
+    assert in_bytes.dtype == np.uint8
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 12, 254, 255, 400])
@@ -50,6 +53,7 @@ def test_no_label_paints_nothing():
     painted = paint_labels(masks, probs[:, :0], [], boxes, [0, 1, 2])
     assert (painted.labels == 255).all()
     assert (painted.confidence == 0).all()
+    assert (painted.confidence_bytes() == 0).all()
 
 
 def test_overlap_is_decided_in_parts_too(monkeypatch):

@@ -20,6 +20,7 @@ from geometry_msgs.msg import Pose, PoseWithCovariance, Vector3
 from ros_bench import camera_info_message, colour_segmenter, image_message, picture
 from std_msgs.msg import Header
 
+from ovseg_ros.core.paint import confidence_bytes
 from ovseg_ros.core.segmenter import SegmenterOptions
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.models import presets
@@ -41,14 +42,14 @@ from ovseg_ros.ros.parameters import Settings
 pytestmark = pytest.mark.ros
 
 
-def scene(words=("red", "blue"), depth=None, granularity=0.0, **colours):
+def scene(words=("red", "blue"), depth=None, granularity=0.0, semantic="binary", **colours):
     """A labelled scene of the test picture."""
     image = image_message(picture(**{"red": True, "blue": True, **colours}))
     depth = None if depth is None else image_message(np.asarray(depth, np.float32), "32FC1")
     frame, _ = frame_from_messages(image, depth, camera_info_message())
     vocabulary, _ = Vocabulary.empty().replace(words)
     segmenter = colour_segmenter()
-    options = dataclasses.replace(segmenter.options, granularity=granularity)
+    options = dataclasses.replace(segmenter.options, granularity=granularity, semantic=semantic)
     return Scene(image.header, segmenter.segment(frame, vocabulary, options))
 
 
@@ -96,6 +97,20 @@ def test_track_numbers_are_told():
 
 def all_segments(of):
     return [segment_message(of, i) for i in of.order]
+
+
+def test_what_two_topics_share_is_made_once():
+    of = scene()
+    message = segmentation_message(of, model="m", with_masks=True, with_unlabelled=False)
+    assert message.label_image is of.label_message
+    assert message.instance_image is of.instance_message
+
+
+@pytest.mark.parametrize("semantic", ["binary", "soft"])
+def test_confidence_in_bytes_is_that_of_the_floats(semantic):
+    of = scene(semantic=semantic)
+    np.testing.assert_array_equal(of.segmentation.confidence_bytes(), confidence_bytes(of.confidence))
+    assert of.segmentation.confidence_bytes().max() > 200
 
 
 def test_nothing_proposed():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,7 @@ from ovseg_ros.errors import InvalidInputError
 
 _TAIL_PERCENT = 2.0  # so many points on either side may be flying pixels
 _ROWS_AT_ONCE = 90
+_INFINITY, _NAN = np.array([np.inf, np.nan], np.float32).view(np.uint32)
 _MAX_POINTS = 2048  # of one mask: a box does not get better by more
 _MARGIN = 0.1  # of the span between the tails; an evenly filled box keeps its full size
 
@@ -88,7 +91,7 @@ def mask_box_3d(
     """`box_3d` of the points behind a mask, from every s-th row and column of a large one.
 
     s is the smallest step that leaves at most 2048 pixels of the mask's box, so a side comes out short by at
-    most s - 1 pixels: 2 % of a square mask.
+    most s - 1 pixels: 2 % of a square mask. Where the sample meets no known depth, all pixels are looked at.
 
     Args:
         depth_m: (H, W) float32 metres; 0, negative, NaN and inf mean unknown.
@@ -101,35 +104,36 @@ def mask_box_3d(
     """
     rows, columns = part
     area = (rows.stop - rows.start) * (columns.stop - columns.start)
-    step = max(int(np.ceil(np.sqrt(area / _MAX_POINTS))), 1)
-    where = slice(rows.start, rows.stop, step), slice(columns.start, columns.stop, step)
-    z = depth_m[where]
-    known = mask[where] & (z > 0) & (z < np.inf)
-    if not known.any():
-        z, known = depth_m[part], mask[part] & np.isfinite(depth_m[part]) & (depth_m[part] > 0)
-        where, step = part, 1
-        if not known.any():
-            return None
-    u = (np.arange(columns.start, columns.stop, step, dtype=np.float32) - intrinsics.cx) / intrinsics.fx
-    v = (np.arange(rows.start, rows.stop, step, dtype=np.float32) - intrinsics.cy) / intrinsics.fy
-    points = np.empty((3, *z.shape), np.float32)
-    with np.errstate(invalid="ignore", over="ignore"):  # where depth is unknown
-        np.multiply(z, u.astype(np.float32), out=points[0])
-        np.multiply(z, v.astype(np.float32)[:, None], out=points[1])
-    points[2] = z
-    return _box_of_tails(points.reshape(3, -1).compress(known.ravel(), axis=1))
+    for step in sorted({max(math.ceil(math.sqrt(area / _MAX_POINTS)), 1), 1}, reverse=True):
+        where = slice(rows.start, rows.stop, step), slice(columns.start, columns.stop, step)
+        z = depth_m[where]
+        known = (z > 0) & (z < np.inf)
+        known &= mask[where]
+        row, column = known.nonzero()
+        if len(row):
+            break
+    else:
+        return None
+    points = np.empty((3, len(row)), np.float32)
+    points[2] = z[row, column]
+    u = np.arange(columns.start, columns.stop, step, dtype=np.float32) - np.float32(intrinsics.cx)
+    v = np.arange(rows.start, rows.stop, step, dtype=np.float32) - np.float32(intrinsics.cy)
+    np.multiply((u / np.float32(intrinsics.fx))[column], points[2], out=points[0])
+    np.multiply((v / np.float32(intrinsics.fy))[row], points[2], out=points[1])
+    return _box_of_tails(points)
 
 
 def _box_of_tails(points: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """What `box_3d` says of finite points (3, M), M > 0, by partition: a tenth of the time of percentiles."""
+    """What `box_3d` says of finite points (3, M), M > 0, in a tenth of the time of percentiles."""
     last = points.shape[1] - 1
-    places = np.array([_TAIL_PERCENT, 100.0 - _TAIL_PERCENT]) / 100.0 * last
-    below = np.floor(places).astype(int)
-    above, weight = np.minimum(below + 1, last), places - below
-    ordered = np.partition(points, sorted({*below.tolist(), *above.tolist()}), axis=1)
-    tails = ordered[:, below] * (1 - weight) + ordered[:, above] * weight  # (3,2)
-    margin = _MARGIN * (tails[:, 1] - tails[:, 0])
-    low, high = (tails[:, 0] - margin)[:, None], (tails[:, 1] + margin)[:, None]
+    ordered = np.sort(points, axis=1)  # numpy sorts floats quicker than it selects four places of them
+    tails = []
+    for percent in (_TAIL_PERCENT, 100.0 - _TAIL_PERCENT):
+        below = int(percent / 100.0 * last)
+        weight = percent / 100.0 * last - below
+        tails.append(ordered[:, below] * (1 - weight) + ordered[:, min(below + 1, last)] * weight)
+    margin = _MARGIN * (tails[1] - tails[0])
+    low, high = (tails[0] - margin)[:, None], (tails[1] + margin)[:, None]
     inside = ((points >= low) & (points <= high)).all(axis=0)
     kept = points.compress(inside, axis=1) if inside.any() else points
     least, most = kept.min(axis=1).astype(np.float64), kept.max(axis=1).astype(np.float64)
@@ -155,20 +159,29 @@ def write_cloud(
         labels: (H, W).
         instances: (H, W).
     """
-    u = (np.arange(intrinsics.width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(
-        intrinsics.fx
-    )
-    v = (np.arange(intrinsics.height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(
-        intrinsics.fy
-    )
-    for start in range(0, len(cloud), _ROWS_AT_ONCE):
+    height, width = depth_m.shape
+    u = (np.arange(width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
+    v = (np.arange(height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy)
+    for start in range(0, height, _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
-        z = depth_m[rows].copy()
-        np.copyto(z, np.nan, where=~((z > 0) & (z < np.inf)))
+        z = _known_or_nan(depth_m[rows])
         colour = cv2.cvtColor(image_rgb[rows], cv2.COLOR_RGB2BGRA).view(np.uint32)[..., 0]
         colour &= np.uint32(0xFFFFFF)
-        number = instances[rows].astype(np.uint32)
-        number <<= np.uint32(16)
-        number |= labels[rows]
-        planes = [z * u, z * v[rows, None], z, colour.view(np.float32), number.view(np.float32)]
+        number = cv2.merge((labels[rows].astype(np.uint16), instances[rows])).view(np.float32)[..., 0]
+        planes = (z * u, z * v[rows, None], z, colour.view(np.float32), number)
         cv2.merge(planes, dst=cloud[rows])
+
+
+def _known_or_nan(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Depth where it is known, else NaN, in new memory; by bits: to choose is slow where depth has holes.
+
+    The bits of positive floats are in the order of the floats; all others are beyond those of inf.
+    """
+    bits = depth_m.view(np.uint32)
+    known = bits - np.uint32(1) < _INFINITY - np.uint32(1)  # 0 - 1 is beyond too
+    keep = np.negative(known.view(np.int8)).astype(np.int32).view(np.uint32)  # all bits, or none
+    z = bits ^ _NAN
+    z &= keep
+    z ^= _NAN
+    depth: npt.NDArray[np.float32] = z.view(np.float32)
+    return depth

@@ -71,6 +71,13 @@ class LabelPainting:
         confidence.reshape(-1)[self.overlap] = self.overlap_confidence
         return confidence
 
+    def confidence_bytes(self) -> Bytes:
+        """`confidence` in bytes, without the floats in between."""
+        byte_of = np.concatenate(([np.uint8(0)], confidence_bytes(self.best_score).reshape(-1)))
+        painted: Bytes = _looked_up(self.paint_top(), byte_of)
+        painted.reshape(-1)[self.overlap] = confidence_bytes(self.overlap_confidence).reshape(-1)
+        return painted
+
 
 def paint_labels(
     masks: npt.NDArray[np.bool_],
@@ -137,10 +144,9 @@ def _painted(
 
 
 def _paint_bytes(part: Bytes, mask: npt.NDArray[np.bool_], value: int) -> None:
-    """Sets `part` to `value` on the mask; by bits, which is several times quicker than by choice."""
-    change = np.negative(mask.view(np.uint8))  # 255 on the mask
-    change &= part ^ np.uint8(value)
-    part ^= change
+    """Sets `part` to `value` on the mask."""
+    if part.size:  # OpenCV does not copy nothing
+        cv2.copyTo(np.full(part.shape, value, np.uint8), mask.view(np.uint8), part)
 
 
 def _overlap(

@@ -13,7 +13,13 @@ import torch
 from ovseg_ros.core.compose import select_by_granularity, soft_label_map
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.paint import LabelPainting, box_slices, paint_instances, paint_labels
+from ovseg_ros.core.paint import (
+    LabelPainting,
+    box_slices,
+    confidence_bytes,
+    paint_instances,
+    paint_labels,
+)
 from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.core.vocabulary import Vocabulary
@@ -178,6 +184,12 @@ class Segmentation:
     def label_image(self) -> npt.NDArray[np.uint8]:
         """(H, W) uint8: the labels of `semantic`, without the price of the confidence."""
         return self._soft_map[0] if self.options.semantic == "soft" else self._painting.labels
+
+    def confidence_bytes(self) -> npt.NDArray[np.uint8]:
+        """(H, W) uint8: the confidence of `semantic`, 0 to 255 for 0 to 1, without the price of floats."""
+        if self.options.semantic == "soft":
+            return confidence_bytes(self._soft_map[1])
+        return self._painting.confidence_bytes()
 
     @cached_property
     def _painting(self) -> LabelPainting:

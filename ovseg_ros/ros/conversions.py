@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import PointCloud2, PointField
+from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.geometry import mask_box_3d, write_cloud
@@ -166,6 +166,16 @@ class Scene:
         """(H, W) uint16, 0 none, i + 1 for mask i."""
         return _array(self.segmentation.instances())
 
+    @cached_property
+    def label_message(self) -> Image:
+        """`label_image` as mono8."""
+        return image_from_array(self.header, self.label_image)
+
+    @cached_property
+    def instance_message(self) -> Image:
+        """`instance_map` as 16UC1."""
+        return image_from_array(self.header, self.instance_map)
+
     def is_visible(self, index: int) -> bool:
         """Whether mask `index`, which has pixels, is anywhere on top in the instance map."""
         rows, columns = self.boxes[index]
@@ -248,8 +258,8 @@ def segmentation_message(
         labels=list(vocabulary.names),
         label_ids=array.array("B", vocabulary.ids),
         segments=[segment_message(scene, i, with_mask=with_masks) for i in kept],
-        label_image=image_from_array(scene.header, scene.label_image),
-        instance_image=image_from_array(scene.header, scene.instance_map),
+        label_image=scene.label_message,
+        instance_image=scene.instance_message,
         has_depth=scene.has_depth,
         inference_time_s=float(sum(scene.segmentation.timings.values())),
         latency_s=-1.0,

@@ -14,7 +14,6 @@ from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.core.overlay import draw_overlay
-from ovseg_ros.core.paint import confidence_bytes
 from ovseg_ros.msg import Segmentation, Vocabulary
 from ovseg_ros.ros.conversions import CloudMaker, Scene, segmentation_message, vocabulary_message
 from ovseg_ros.ros.images import image_from_array
@@ -75,14 +74,14 @@ class Outputs:
                 Image,
                 "label_image",
                 RELIABLE_1,
-                lambda scene: image_from_array(scene.header, scene.label_image),
+                lambda scene: scene.label_message,
             ),
             (Image, "confidence", RELIABLE_1, _confidence),
             (
                 Image,
                 "instance_image",
                 RELIABLE_1,
-                lambda scene: image_from_array(scene.header, scene.instance_map),
+                lambda scene: scene.instance_message,
             ),
             (Image, "overlay", RELIABLE_1, _overlay),
             (
@@ -160,7 +159,7 @@ class Outputs:
 
 def _confidence(scene: Scene) -> Image:
     """mono8: 0 to 255 for 0 to 1."""
-    return image_from_array(scene.header, confidence_bytes(scene.confidence))
+    return image_from_array(scene.header, scene.segmentation.confidence_bytes())
 
 
 def _overlay(scene: Scene) -> Image:
