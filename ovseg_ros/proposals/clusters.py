@@ -14,6 +14,12 @@ _STEEPEST = 15.0  # slope (depth over width, 86 degrees) beyond which neighbours
 _SHARE_OF_DEPTH = 0.006  # jumps are also at least this part of the distance
 
 
+def median(values: npt.NDArray[np.floating]) -> float:
+    """The median of M >= 1 finite values (M,), as np.median's; sorting takes as long for any values."""
+    ordered, middle = np.sort(values), len(values) // 2
+    return float(ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
+
+
 def pixel_noise(depth_m: FloatArray) -> float:
     """How far single pixels scatter around their own surface: standard deviation at 1 m, metres.
 
@@ -22,11 +28,11 @@ def pixel_noise(depth_m: FloatArray) -> float:
     Args:
         depth_m: (H, W) metres, 0 where unknown.
     """
-    rows = depth_m[4::8]
-    inverse = np.divide(np.float32(1), rows, out=np.zeros_like(rows), where=rows > 0)
-    bend = inverse[:, 2:] - 2 * inverse[:, 1:-1] + inverse[:, :-2]
-    known = (inverse[:, 2:] > 0) & (inverse[:, 1:-1] > 0) & (inverse[:, :-2] > 0)
-    return float(1.4826 * np.median(np.abs(bend[known])) / np.sqrt(6.0)) if known.any() else 0.0
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        inverse = np.reciprocal(depth_m[4::8])  # infinite where unknown, and so is whatever it takes part in
+        bend = inverse[:, 2:] - 2 * inverse[:, 1:-1] + inverse[:, :-2]
+    bend = bend[np.isfinite(bend)]
+    return 1.4826 * median(np.abs(bend, out=bend)) / float(np.sqrt(6.0)) if len(bend) else 0.0
 
 
 def close_gaps(depth_m: FloatArray) -> FloatArray:
@@ -40,10 +46,15 @@ def close_gaps(depth_m: FloatArray) -> FloatArray:
     Returns:
         (H, W) float32, a new array.
     """
-    far = np.float32(1e6)
-    filled = np.where(depth_m > 0, depth_m, far)
-    around = cv2.erode(filled, np.ones((3, 3), np.uint8))
-    return np.where((filled == far) & (around < far), around, depth_m)
+    closed = depth_m.copy()
+    gaps = np.flatnonzero(depth_m <= 0)
+    if not len(gaps):
+        return closed
+    flat, far = closed.reshape(-1), np.float32(1e6)
+    flat[gaps] = far
+    nearest = cv2.erode(closed, np.ones((3, 3), np.uint8)).reshape(-1)[gaps]
+    flat[gaps] = np.where(nearest < far, nearest, depth_m.reshape(-1)[gaps])
+    return closed
 
 
 def depth_jumps(
@@ -64,36 +75,45 @@ def depth_jumps(
     Returns:
         (H, W): the farther pixel of every such pair; taking these away closes the cut for 4-connectivity.
     """
-    inverse = np.divide(np.float32(1), depth_m, out=np.zeros_like(depth_m), where=inside & (depth_m > 0))
-    least = np.maximum(np.float32(jump_m) * inverse, np.float32(_SHARE_OF_DEPTH))
-    least *= inverse  # a jump in depth as a jump in inverse depth
-    least += np.float32(4 * noise_m)
+    where = np.flatnonzero(inside & (depth_m > 0))
+    here = np.reciprocal(depth_m.reshape(-1)[where])  # (M,)
+    inverse = np.full(depth_m.size, np.nan, np.float32)  # no comparison with it is true
+    inverse[where] = here
+    least = _least_step(here, jump_m, noise_m)
     barrier = np.zeros(depth_m.size, bool)
-    flat, flat_least, width = inverse.ravel(), least.ravel(), depth_m.shape[1]
-    for step, stride in ((inverse[:, 1:] - inverse[:, :-1], 1), (inverse[1:] - inverse[:-1], width)):
-        rows, columns = np.nonzero(np.abs(step) > least[: step.shape[0], : step.shape[1]])
-        first = rows * width + columns
-        barrier[_far_sides(flat, flat_least, first, stride, _STEEPEST / focal_px)] = True
+    width = depth_m.shape[1]
+    for stride in (1, width):
+        step = inverse.take(where + stride, mode="clip")  # the last row has none below; see `inner`
+        step -= here
+        high = np.flatnonzero(np.abs(step, out=step) > least)
+        first = where[high]
+        inner = first % width != width - 1 if stride == 1 else first < depth_m.size - width
+        first, least_first = first[inner], least[high[inner]]
+        limit = np.maximum(least_first, _least_step(inverse[first + stride], jump_m, noise_m))
+        barrier[_far_sides(inverse, limit, first, stride, _STEEPEST / focal_px)] = True
     return barrier.reshape(depth_m.shape)
 
 
+def _least_step(inverse: FloatArray, jump_m: float, noise_m: float) -> FloatArray:
+    """(M,) the smallest jump at inverse depths (M,): a jump in depth as one in inverse depth, and noise."""
+    least = np.maximum(np.float32(jump_m) * inverse, np.float32(_SHARE_OF_DEPTH))
+    least *= inverse
+    least += np.float32(4 * noise_m)
+    return least
+
+
 def _far_sides(
-    inverse: FloatArray, least: FloatArray, first: npt.NDArray[np.int64], stride: int, steepest: float
+    inverse: FloatArray, limit: FloatArray, first: npt.NDArray[np.int64], stride: int, steepest: float
 ) -> npt.NDArray[np.int64]:
     """Of candidate pairs (first, first + stride), flat indices: the farther pixels of the true jumps."""
     second = first + stride
-    both = (inverse[first] > 0) & (inverse[second] > 0)
-    first, second = first[both], second[both]
-    step = inverse[second] - inverse[first]
-    last = len(inverse) - 1
-    before, after = inverse[np.maximum(first - stride, 0)], inverse[np.minimum(second + stride, last)]
-    bend = np.minimum(
-        np.where(before > 0, np.abs(step - (inverse[first] - before)), np.inf),
-        np.where(after > 0, np.abs(step - (after - inverse[second])), np.inf),
-    )
-    limit = np.maximum(least[first], least[second])
-    nearer = np.maximum(inverse[first], inverse[second])
-    jump = (bend > limit) | (np.abs(step) > np.maximum(limit, np.float32(steepest) * nearer))
+    here, there = inverse[first], inverse[second]
+    step = there - here
+    before = inverse[np.maximum(first - stride, 0)]
+    after = inverse[np.minimum(second + stride, len(inverse) - 1)]
+    bend = np.fmin(np.abs(step - (here - before)), np.abs(step - (after - there)))  # leaves NaN out
+    bend[np.isnan(bend)] = np.inf
+    jump = (bend > limit) | (np.abs(step) > np.maximum(limit, np.float32(steepest) * np.maximum(here, there)))
     return np.where(step < 0, second, first)[jump]
 
 
@@ -107,48 +127,98 @@ def connect(open_pixels: BoolArray, min_pixels: int) -> tuple[IntArray, int]:
     Returns:
         (H, W) int32 labels, 0 = none, and how many.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        open_pixels.view(np.uint8), connectivity=4, ltype=cv2.CV_32S
-    )
-    keep = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= min_pixels)
-    keep = keep[keep > 0]
+    count, labels = cv2.connectedComponents(open_pixels.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)
+    where = np.flatnonzero(open_pixels)
+    flat = labels.reshape(-1)
+    which = flat[where]
+    keep = np.flatnonzero(np.bincount(which, minlength=count) >= max(1, min_pixels))
     renumber = np.zeros(count, np.int32)
     renumber[keep] = np.arange(1, len(keep) + 1)
-    return renumber[labels], len(keep)
+    flat[where] = renumber[which]  # the background is 0 already
+    return labels, len(keep)
+
+
+def label_areas(labels: IntArray) -> npt.NDArray[np.int64]:
+    """Pixels of each label 0..highest of an image (H, W); 0 for label 0, which is none."""
+    flat = labels.reshape(-1)
+    return np.bincount(flat[np.flatnonzero(flat > 0)], minlength=1)  # faster than counting the background too
+
+
+def relabel(labels: IntArray, table: npt.NDArray[np.integer]) -> IntArray:
+    """table[labels], (H, W) int32, a new array; table[0] is 0 and labels are within the table."""
+    out = labels.copy()
+    flat = out.reshape(-1)
+    where = np.flatnonzero(flat > 0)  # the background is most of the image
+    flat[where] = table[flat[where]]
+    return out
 
 
 def absorb(
-    labels: IntArray, inside: BoolArray, depth_m: FloatArray, reach_m: float, steps: int = 3
+    labels: IntArray,
+    inside: BoolArray,
+    depth_m: FloatArray | None = None,
+    *,
+    reach_m: float = 1.0,
+    steps: int = 3,
 ) -> IntArray:
     """Gives unlabelled pixels inside to the neighbouring label nearest in depth, ring by ring.
 
     Args:
         labels: (H, W) int32, 0 = none.
         inside: (H, W); only these pixels may be labelled.
-        depth_m: (H, W) metres.
+        depth_m: (H, W) metres; without it every neighbour is as near.
         reach_m: largest step in depth to a label, metres at 1 m (grows with the distance).
         steps: rings.
 
     Returns:
         (H, W) int32, a new array.
     """
-    height, width = labels.shape
-    flat = np.pad(labels, 1)
-    depth = np.pad(depth_m, 1)
-    todo = np.flatnonzero(np.pad(inside, 1).ravel() & (flat.ravel() == 0))
-    out, z = flat.ravel(), depth.ravel()
-    offsets = np.array([-1, 1, -(width + 2), width + 2])
+    out = labels.copy()
+    spread(out, np.flatnonzero(inside & (labels == 0)), depth_m, reach_m=reach_m, steps=steps)
+    return out
+
+
+def spread(
+    labels: IntArray,
+    todo: npt.NDArray[np.int64],
+    depth_m: FloatArray | None = None,
+    *,
+    reach_m: float = 1.0,
+    steps: int = 3,
+) -> None:
+    """`absorb` in place, for the unlabelled pixels `todo` (M,), flat indices."""
+    flat = labels.reshape(-1)
+    near = _neighbours(todo, labels.shape)  # (4, M)
+    gaps = np.zeros(near.shape, np.float32)
+    if depth_m is not None:
+        z = depth_m.reshape(-1)
+        here = z[todo]
+        gaps = np.abs(z[near] - here)
+        gaps[gaps >= reach_m * np.maximum(here, 0.5)] = np.inf
     for _ in range(steps):
         if not len(todo):
             break
-        near = todo[:, None] + offsets  # (M, 4)
-        gap = np.abs(z[near] - z[todo, None])
-        gap[out[near] == 0] = np.inf
-        pick = gap.argmin(axis=1)
+        found = flat[near]  # (4, M)
+        gap = np.where(found > 0, gaps, np.float32(np.inf))
+        pick = gap.argmin(axis=0)
         rows = np.arange(len(todo))
-        good = gap[rows, pick] < reach_m * np.maximum(z[todo], 0.5)
-        out[todo[good]] = out[near[rows[good], pick[good]]]
+        good = gap[pick, rows] < np.inf
         if not good.any():
             break
-        todo = todo[~good]
-    return out.reshape(height + 2, width + 2)[1:-1, 1:-1].copy()
+        flat[todo[good]] = found[pick[good], rows[good]]
+        left = np.flatnonzero(~good)
+        todo, near, gaps = todo[left], near[:, left], gaps[:, left]
+
+
+def _neighbours(where: npt.NDArray[np.int64], size_hw: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """(4, M) flat indices of the pixels left, right, above and below; the pixel's own beyond the image."""
+    height, width = size_hw
+    column = where % width
+    return np.stack(
+        [
+            where - (column > 0),
+            where + (column < width - 1),
+            np.where(where >= width, where - width, where),
+            np.where(where < (height - 1) * width, where + width, where),
+        ]
+    )

@@ -13,7 +13,8 @@ import torch
 from ovseg_ros.core.frame import CameraIntrinsics, Frame, Proposals
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.proposals import clusters, refine
-from ovseg_ros.proposals.fragments import describe, join
+from ovseg_ros.proposals.fragments import describe, roots
+from ovseg_ros.proposals.outline import over_outline
 from ovseg_ros.proposals.panels import split_panels
 from ovseg_ros.proposals.plane import Plane, choose_support, find_planes
 
@@ -23,7 +24,9 @@ IntArray = npt.NDArray[np.int32]
 
 _NOISE_HEIGHTS = 3.0  # deviations of the plane's own points that a thing must rise above
 _CLEARLY_ABOVE = 1.8  # times that, somewhere, or it is no thing
+_CLEAR_SHARE = 0.05  # of its pixels do
 _BELOW_SHARE = 0.004  # of the image lies below a table's edge; with less it is the floor
+_REACH_PX = 3  # on every second pixel: fragments with boxes so near may be one thing
 _COARSE = 4  # pixels; the table's outline needs no more
 
 
@@ -105,13 +108,14 @@ class DepthClusters:
         known = depth > 0
         depth = clusters.close_gaps(depth)
         heights = plane.heights(depth, intrinsics)
-        limits = np.maximum(np.float32(self.options.min_height_m), _NOISE_HEIGHTS * plane.scatter_at(depth))
+        limits = plane.scatter_at(depth)
+        limits *= np.float32(_NOISE_HEIGHTS)
+        cv2.max(limits, self.options.min_height_m, dst=limits)
         rising = self._rising(depth, heights, limits, plane, intrinsics)
         around = cv2.dilate((rising & known).view(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
         rising &= known | around  # a closed gap belongs to a thing beside it, not to the table's edge
         labels, count = self._cut(depth, rising, noise, intrinsics)
-        labels = _without_low(labels, heights, limits)
-        labels = self._joined(labels, count, depth, heights, plane, intrinsics)
+        labels = _whole_things(labels, count, depth, heights, limits, plane, intrinsics)
         labels = split_panels(frame.image_rgb, labels, depth, intrinsics)
         labels = refine.fill_holes(labels, heights, limits, known)
         if self.options.refine_px:
@@ -138,7 +142,9 @@ class DepthClusters:
                 f"{frame.intrinsics.width}x{frame.intrinsics.height}; use the colour camera's"
             )
         known = (frame.depth_m > 0) & (frame.depth_m < self.options.max_depth_m)  # NaN and inf fail both
-        return np.where(known, frame.depth_m, np.float32(0)), frame.intrinsics
+        depth = np.zeros(known.shape, np.float32)
+        cv2.copyTo(frame.depth_m, known.view(np.uint8), depth)
+        return depth, frame.intrinsics
 
     def _support(self, depth: FloatArray, noise_m: float, intrinsics: CameraIntrinsics) -> Plane | None:
         planes = find_planes(
@@ -161,15 +167,17 @@ class DepthClusters:
     ) -> BoolArray:
         """(H, W): above the plane by more than noise and, if it is a table's, within the table's outline."""
         known = depth > 0
-        rising = (heights > limits) & known
+        rising = heights > limits
+        rising &= known
         coarse = np.s_[::_COARSE, ::_COARSE]
-        below = known[coarse] & (heights[coarse] < -np.maximum(0.03, 3 * limits[coarse]))
-        if below.mean() > _BELOW_SHARE:  # a table, not the floor
-            on_plane = known[coarse] & (np.abs(heights[coarse]) < limits[coarse])
+        seen, height, limit = known[coarse], heights[coarse], limits[coarse]
+        below = seen & (height < -np.maximum(0.03, 3 * limit))
+        if np.count_nonzero(below) > _BELOW_SHARE * below.size:  # a table, not the floor
             feet = plane.feet(depth, intrinsics, _COARSE)
-            over = _over_outline(feet, on_plane, self.options.overhang_m)
-            over = np.repeat(np.repeat(over, _COARSE, axis=0), _COARSE, axis=1)
-            rising &= over[: depth.shape[0], : depth.shape[1]]
+            over = over_outline(feet, seen & (np.abs(height) < limit), self.options.overhang_m)
+            if not over.all():
+                over = np.repeat(np.repeat(over, _COARSE, axis=1), _COARSE, axis=0)
+                rising &= over[: depth.shape[0], : depth.shape[1]]
         return rising
 
     def _cut(
@@ -183,34 +191,22 @@ class DepthClusters:
         labels, count = clusters.connect(inside & ~barrier, fragment)
         return clusters.absorb(labels, inside, depth, reach_m=0.03 + 4 * noise), count
 
-    def _joined(
-        self,
-        labels: IntArray,
-        count: int,
-        depth: FloatArray,
-        heights: FloatArray,
-        plane: Plane,
-        intrinsics: CameraIntrinsics,
-    ) -> IntArray:
-        """(H, W) int32 labels with the fragments of one thing joined."""
-        if count < 2:
-            return labels
-        fragments = describe(labels[::2, ::2], count, plane.feet(depth, intrinsics, 2), heights[::2, ::2])
-        return join(labels, count, fragments, reach_px=3)
-
     def _proposals(self, labels: IntArray) -> Proposals:
         """Masks of the labels that are large enough, surest first."""
-        areas = np.bincount(labels.ravel())
-        areas[0] = 0
+        where = np.flatnonzero(labels > 0)
+        which = labels.reshape(-1)[where]
+        areas = np.bincount(which, minlength=1)
         least = max(20.0, self.options.min_area * labels.size)
         keep = np.flatnonzero((areas >= least) & (areas <= self.options.max_area * labels.size))
         if not len(keep):
             return Proposals.empty(*labels.shape)
         scores = _scores(labels, areas, least)[keep]
         order = np.argsort(-scores, kind="stable")
-        rank = np.zeros(len(areas), np.uint8 if len(keep) < 255 else np.int32)
-        rank[keep[order]] = np.arange(1, len(keep) + 1)
-        masks = rank[labels][None] == np.arange(1, len(keep) + 1, dtype=rank.dtype)[:, None, None]
+        starts = np.full(len(areas), -labels.size)  # of each label's mask, if it has one
+        starts[keep[order]] = np.arange(len(keep)) * labels.size
+        where += starts[which]
+        masks = np.zeros((len(keep), *labels.shape), bool)
+        masks.reshape(-1)[where[where >= 0]] = True
         return Proposals(torch.from_numpy(masks), torch.from_numpy(scores[order].astype(np.float32)))
 
 
@@ -221,36 +217,35 @@ def _scores(labels: IntArray, areas: npt.NDArray[np.int64], least: float) -> npt
     return areas / (areas + 4 * least) * (1 - 0.5 * np.minimum(cut, 1.0))
 
 
-def _over_outline(feet: FloatArray, on_plane: BoolArray, overhang_m: float) -> BoolArray:
-    """(H, W): which feet (H, W, 2) are within the convex outline of the table, `overhang_m` added."""
-    _, parts, stats, _ = cv2.connectedComponentsWithStats(on_plane.view(np.uint8), connectivity=4)
-    largest = stats[1:, cv2.CC_STAT_AREA].max(initial=0)
-    big = stats[:, cv2.CC_STAT_AREA] > 0.1 * largest
-    big[0] = False
-    corners = feet[big[parts]]
-    if len(corners) < 3:
-        return np.ones(feet.shape[:2], bool)
-    margin = overhang_m + 0.05
-    low, extent = corners.min(axis=0) - margin, np.ptp(corners, axis=0) + 2 * margin
-    cell = max(0.005, float(extent.max()) / 400)
-    size = np.ceil(extent / cell).astype(int) + 1
-    outline = np.zeros((size[1], size[0]), np.uint8)
-    cv2.fillConvexPoly(outline, cv2.convexHull(((corners - low) / cell).astype(np.int32)), 1)
-    reach = 2 * int(np.ceil(overhang_m / cell)) + 1
-    outline = cv2.dilate(outline, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-    cells = np.floor((feet - low) / cell).astype(np.int32)
-    within = ((cells >= 0) & (cells < size)).all(axis=-1)
-    cells[~within] = 0
-    return within & (outline[cells[..., 1], cells[..., 0]] > 0)
+def _whole_things(
+    labels: IntArray,
+    count: int,
+    depth: FloatArray,
+    heights: FloatArray,
+    limits: FloatArray,
+    plane: Plane,
+    intrinsics: CameraIntrinsics,
+) -> IntArray:
+    """(H, W) int32 labels without bulges of the plane, and with the fragments of one thing joined."""
+    if not count:
+        return labels
+    some, height, limit = (np.ascontiguousarray(a[::2, ::2]) for a in (labels, heights, limits))
+    table = np.where(_rises_clearly(some, count, height, limit), np.arange(count + 1), 0)
+    if not table[1:].all():
+        some = clusters.relabel(some, table)
+    if np.count_nonzero(table) > 1:
+        feet = plane.feet(depth, intrinsics, 2)
+        fragments = describe(some, count, feet, height, reach_px=_REACH_PX)
+        table = roots(count, fragments, reach_px=_REACH_PX)[table]
+    return clusters.relabel(labels, table) if (table != np.arange(count + 1)).any() else labels
 
 
-def _without_low(labels: IntArray, heights: FloatArray, limits: FloatArray) -> IntArray:
-    """Labels without those that nowhere rise clearly above the noise: bulges of the plane itself."""
-    grid = np.s_[::2, ::2]
-    some = labels[grid]
-    clear = some[heights[grid] > np.float32(_CLEARLY_ABOVE) * limits[grid]]
-    count = int(labels.max()) + 1
-    share = np.bincount(clear, minlength=count) / np.maximum(np.bincount(some.ravel(), minlength=count), 1)
-    keep = share > 0.05
-    keep[0] = True
-    return labels if keep.all() else np.where(keep, np.arange(len(keep)), 0).astype(np.int32)[labels]
+def _rises_clearly(labels: IntArray, count: int, heights: FloatArray, limits: FloatArray) -> BoolArray:
+    """(count + 1,) which labels somewhere rise clearly above the noise; the others are the plane's own."""
+    flat = labels.reshape(-1)
+    where = np.flatnonzero(flat > 0)
+    which = flat[where]
+    high = heights.reshape(-1)[where] > np.float32(_CLEARLY_ABOVE) * limits.reshape(-1)[where]
+    return np.bincount(which[high], minlength=count + 1) > _CLEAR_SHARE * np.bincount(
+        which, minlength=count + 1
+    )

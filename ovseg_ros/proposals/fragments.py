@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from ovseg_ros.proposals.clusters import relabel
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
@@ -20,9 +23,12 @@ _HANGS_M = 0.012  # a fragment whose lowest point is higher than this hangs on s
 _SAME_TOP_M = 0.010  # two sides of one rim are this equal in height
 _RIM_GAP_M = 0.015  # and this near each other, seen from above
 _COMPACT = 0.9  # two halves fill their common outline so well
+_EIGHT_WAYS = np.array(
+    [[np.cos(angle), np.sin(angle)] for angle in np.arange(8) * np.pi / 4], np.float32
+)  # (8, 2), anticlockwise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fragment:
     """One connected piece.
 
@@ -34,7 +40,7 @@ class Fragment:
         area_m2: of the outline.
         lowest_m: height above the plane of all but its lowest few points.
         top_m: height above the plane of all but its highest few points.
-        box_xyxy: its box in the image, pixels.
+        box_xyxy: (4,) int64, its box in the image, pixels.
     """
 
     label: int
@@ -44,10 +50,23 @@ class Fragment:
     area_m2: float
     lowest_m: float
     top_m: float
-    box_xyxy: tuple[int, int, int, int]
+    box_xyxy: npt.NDArray[np.int64]
+
+    @cached_property
+    def sides(self) -> npt.NDArray[np.float64]:
+        """(K, 3) inward unit normals of the outline's sides, and how far along them the sides lie, metres."""
+        corners = self.outline[:, 0].astype(np.float64)
+        edges = np.roll(corners, -1, axis=0) - corners
+        edges /= np.maximum(np.linalg.norm(edges, axis=1, keepdims=True), 1e-9)
+        inward = np.stack([-edges[:, 1], edges[:, 0]], axis=1)
+        if cv2.contourArea(self.outline, oriented=True) < 0:  # the sense in which OpenCV went round
+            inward = -inward
+        return np.concatenate([inward, (corners * inward).sum(axis=1, keepdims=True)], axis=1)
 
 
-def describe(labels: IntArray, count: int, feet: FloatArray, heights: FloatArray) -> list[Fragment]:
+def describe(
+    labels: IntArray, count: int, feet: FloatArray, heights: FloatArray, *, reach_px: int | None = None
+) -> list[Fragment]:
     """Looks at labels 1..count on a grid of pixels.
 
     Args:
@@ -55,37 +74,68 @@ def describe(labels: IntArray, count: int, feet: FloatArray, heights: FloatArray
         count: how many labels.
         feet: (H, W, 2) float32 metres on the plane.
         heights: (H, W) float32 metres above it.
+        reach_px: if given, those whose box is not so near to another's are left out, as nothing joins them.
 
     Returns:
         One Fragment for each label with at least three points; pixels and boxes count on the grid given.
     """
-    flat = labels.ravel()
-    where = np.flatnonzero(flat)
-    where = where[np.argsort(flat[where], kind="stable")]
-    ends = np.cumsum(np.bincount(flat[where], minlength=count + 1))
+    flat = labels.reshape(-1)
+    where = np.flatnonzero(flat > 0)
+    which = flat[where]
+    if count < 1 << 16:
+        which = which.astype(np.uint16)  # NumPy sorts 16 bits by radix
+    where = where[np.argsort(which, kind="stable")]
+    sizes = np.bincount(which, minlength=count + 1)
+    ends = np.cumsum(sizes)
+    chosen = np.flatnonzero(sizes >= 3)  # label 0 has none
+    boxes = _boxes(where, ends[chosen] - sizes[chosen], ends[chosen], labels.shape[1])
+    if reach_px is not None:
+        near = _boxes_near(boxes[:, None], boxes[None], reach_px)
+        beside = np.count_nonzero(near, axis=1) > 1  # another than itself
+        chosen, boxes = chosen[beside], boxes[beside]
+    points = [np.ascontiguousarray(feet[..., k]).reshape(-1) for k in range(2)]
+    raised = heights.reshape(-1)
     out = []
-    for label in range(1, count + 1):
+    for label, box in zip(chosen.tolist(), boxes):
         part = where[ends[label - 1] : ends[label]]
-        if len(part) < 3:
-            continue
-        rows, columns = np.divmod(part, labels.shape[1])
-        some = part[:: max(1, len(part) // _POINTS)]
-        hull = cv2.convexHull(feet.reshape(-1, 2)[part])
-        points = np.concatenate([feet.reshape(-1, 2)[some], hull[:, 0]])
-        box = (int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max()))
+        ground = np.stack([side[part] for side in points])  # (2, M)
+        hull = _convex_hull(ground)
+        some = np.concatenate([ground[:, :: max(1, len(part) // _POINTS)].T, hull[:, 0]])
         few = len(part) // 50
-        ordered = np.partition(heights.ravel()[part], (few, len(part) - 1 - few))
+        ordered = np.partition(raised[part], (few, len(part) - 1 - few))
         lowest, top = float(ordered[few]), float(ordered[-1 - few])
-        out.append(Fragment(label, len(part), points, hull, cv2.contourArea(hull), lowest, top, box))
+        out.append(Fragment(label, len(part), some, hull, cv2.contourArea(hull), lowest, top, box))
     return out
 
 
-def join(labels: IntArray, count: int, fragments: list[Fragment], *, reach_px: int) -> IntArray:
-    """Joins fragments near each other in the image that stand in or hang on one another.
+def _boxes(
+    where: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], width: int
+) -> npt.NDArray[np.int64]:
+    """(N, 4) xyxy of the pieces where[start:end], flat indices in ascending order."""
+    boxes = np.empty((len(starts), 4), np.int64)
+    boxes[:, 1], boxes[:, 3] = where[starts] // width, where[ends - 1] // width
+    for box, start, end in zip(boxes, starts, ends):
+        columns = where[start:end] % width
+        box[0], box[2] = columns.min(), columns.max()
+    return boxes
 
-    The inside of a bowl, cut off by its own rim, lies within the bowl's outline seen from above and returns
-    to it; a handle behind its mug does not reach the table, hangs on the mug and returns too. A thing behind
-    another stands beside its outline and stays apart.
+
+def _convex_hull(points: FloatArray) -> FloatArray:
+    """(K, 1, 2) cv2.convexHull of points (2, M), which is spared those well inside an octagon of them."""
+    if points.shape[1] > 100:
+        local = points - points[:, :1]
+        corners = local[:, (_EIGHT_WAYS @ local).argmax(axis=1)]  # (2, 8), anticlockwise
+        edges = np.roll(corners, -1, axis=1) - corners
+        inward = np.stack([-edges[1], edges[0]])
+        depth = inward.T @ local - (corners * inward).sum(axis=0)[:, None]  # (8, M), times the edge's length
+        depth[(edges == 0).all(axis=0)] = np.inf  # one point is farthest in two directions
+        slack = 1e-5 * float(np.square(edges).sum())  # far beyond what rounding does
+        points = points[:, depth.min(axis=0) <= slack]
+    return cv2.convexHull(np.ascontiguousarray(points.T))
+
+
+def join(labels: IntArray, count: int, fragments: list[Fragment], *, reach_px: int) -> IntArray:
+    """Joins fragments near each other in the image that stand in or hang on one another; see `roots`.
 
     Args:
         labels: (H, W) int32, 0..count.
@@ -96,6 +146,21 @@ def join(labels: IntArray, count: int, fragments: list[Fragment], *, reach_px: i
     Returns:
         (H, W) int32, labels not renumbered.
     """
+    return relabel(labels, roots(count, fragments, reach_px=reach_px))
+
+
+def roots(count: int, fragments: list[Fragment], *, reach_px: int) -> npt.NDArray[np.int64]:
+    """Which label each of 0..count joins, (count + 1,): its own where it joins none.
+
+    The inside of a bowl, cut off by its own rim, lies within the bowl's outline seen from above and returns
+    to it; a handle behind its mug does not reach the table, hangs on the mug and returns too. A thing behind
+    another stands beside its outline and stays apart.
+
+    Args:
+        count: highest label.
+        fragments: from `describe`.
+        reach_px: how near the boxes must be, in the pixels `describe` saw.
+    """
     parent = np.arange(count + 1)
 
     def root(label: int) -> int:
@@ -104,36 +169,36 @@ def join(labels: IntArray, count: int, fragments: list[Fragment], *, reach_px: i
         return label
 
     by_area = sorted(fragments, key=lambda fragment: fragment.area_m2)
+    boxes = np.array([fragment.box_xyxy for fragment in by_area]).reshape(-1, 4)
+    near = _boxes_near(boxes[:, None], boxes[None], reach_px)
     for i, small in enumerate(by_area):
-        for large in by_area[:i:-1]:  # the largest that holds it
-            if _boxes_near(small, large, reach_px) and _belong(small, large):
-                parent[root(small.label)] = root(large.label)
+        for k in range(len(by_area) - 1, i, -1):  # the largest that holds it
+            if near[i, k] and _belong(small, by_area[k]):
+                parent[root(small.label)] = root(by_area[k].label)
                 break
-    if (parent == np.arange(count + 1)).all():
-        return labels
-    return np.array([root(label) for label in range(count + 1)], np.int32)[labels]
+    return np.array([root(label) for label in range(count + 1)])
 
 
-def _boxes_near(a: Fragment, b: Fragment, reach_px: int) -> bool:
-    return (
-        a.box_xyxy[0] <= b.box_xyxy[2] + reach_px
-        and b.box_xyxy[0] <= a.box_xyxy[2] + reach_px
-        and a.box_xyxy[1] <= b.box_xyxy[3] + reach_px
-        and b.box_xyxy[1] <= a.box_xyxy[3] + reach_px
-    )
+def _boxes_near(
+    a_xyxy: npt.NDArray[np.int64], b_xyxy: npt.NDArray[np.int64], reach_px: int
+) -> npt.NDArray[np.bool_]:
+    """(...) whether boxes (..., 4) are within `reach_px` of each other; broadcast."""
+    first = (a_xyxy[..., :2] <= b_xyxy[..., 2:] + reach_px).all(axis=-1)
+    second = (b_xyxy[..., :2] <= a_xyxy[..., 2:] + reach_px).all(axis=-1)
+    return first & second
 
 
 def _belong(small: Fragment, large: Fragment) -> bool:
-    """Whether two fragments are parts of one thing; see `join`."""
-    depth_in = _depth_within(small.feet, large.outline)
-    if (depth_in >= -_WITHIN_SLACK_M).mean() >= _WITHIN_SHARE:
+    """Whether two fragments are parts of one thing; see `roots`."""
+    depth_in = _depth_within(small.feet, large.sides)
+    if np.count_nonzero(depth_in >= -_WITHIN_SLACK_M) >= _WITHIN_SHARE * len(depth_in):
         return True
     shared = 0.0
     if min(len(small.outline), len(large.outline)) >= 3:
         shared = cv2.intersectConvexConvex(small.outline, large.outline)[0]
         if shared >= _OVERLAP * small.area_m2 > 0:
             return True
-    gap = -max(depth_in.max(), _depth_within(large.feet, small.outline).max())
+    gap = -max(depth_in.max(), _depth_within(large.feet, small.sides).max())
     if gap > _RIM_GAP_M:
         return False
     hangs = small.lowest_m > _HANGS_M and small.pixels < large.pixels
@@ -145,13 +210,8 @@ def _belong(small: Fragment, large: Fragment) -> bool:
     return bool(small.area_m2 + large.area_m2 - shared >= _COMPACT * together)
 
 
-def _depth_within(points: FloatArray, hull: FloatArray) -> npt.NDArray[np.float64]:
-    """(M,) metres: how deep points (M, 2) lie inside a convex outline (K, 1, 2), negative outside."""
-    corners = hull[:, 0].astype(np.float64)
-    edges = np.roll(corners, -1, axis=0) - corners
-    edges /= np.maximum(np.linalg.norm(edges, axis=1, keepdims=True), 1e-9)
-    inward = np.stack([-edges[:, 1], edges[:, 0]], axis=1)
-    if cv2.contourArea(hull, oriented=True) < 0:  # the sense in which OpenCV went round
-        inward = -inward
-    distances = points.astype(np.float64) @ inward.T - (corners * inward).sum(axis=1)
-    return distances.min(axis=1)
+def _depth_within(points: FloatArray, sides: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(M,) metres: how deep points (M, 2) lie inside a convex outline of sides (K, 3), negative outside."""
+    distances = sides[:, :2] @ points.T.astype(np.float64)  # (K, M): the minimum then runs over whole rows
+    distances -= sides[:, 2:]
+    return distances.min(axis=0)

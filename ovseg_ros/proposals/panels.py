@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.proposals.clusters import absorb, connect
+from ovseg_ros.proposals.clusters import absorb, connect, label_areas, median
 from ovseg_ros.proposals.plane import pixel_rays
 
 FloatArray = npt.NDArray[np.float32]
@@ -39,8 +39,7 @@ def split_panels(
     Returns:
         (H, W) int32 labels, the same array when nothing was cut.
     """
-    areas = np.bincount(labels.ravel())
-    areas[0] = 0
+    areas = label_areas(labels)
     top = len(areas)
     for label in np.flatnonzero(areas > _LARGE_IMAGE * labels.size):
         inside = labels == label
@@ -55,27 +54,28 @@ def split_panels(
             panels, count = connect(side, max(20, int(_PANEL * labels.size)))
             labels = np.where(panels > 0, panels + np.int32(top), labels)
             top += count + 1
-        flat = np.ones(labels.shape, np.float32)  # crumbs go to the nearest panel
-        labels = absorb(labels, inside, flat, reach_m=1.0, steps=40)
+        labels = absorb(labels, inside, steps=40)  # crumbs go to the nearest panel
     return labels
 
 
 def _is_wall(inside: BoolArray, depth_m: FloatArray, intrinsics: CameraIntrinsics) -> bool:
     """Whether the piece is flat, and large in metres."""
-    rows, columns = np.nonzero(inside & (depth_m > 0))
-    if len(rows) < 30:
+    where = np.flatnonzero(inside)
+    z = depth_m.reshape(-1)[where]
+    where, z = where[z > 0], z[z > 0]
+    if len(where) < 30:
         return False
-    z_middle = float(np.median(depth_m[rows, columns]))
-    if len(rows) * z_middle**2 / (intrinsics.fx * intrinsics.fy) < _LARGE_M2:
+    z_middle = median(z)
+    if len(where) * z_middle**2 / (intrinsics.fx * intrinsics.fy) < _LARGE_M2:
         return False
-    step = max(1, len(rows) // _SAMPLES)
-    rows, columns = rows[::step], columns[::step]
+    step = max(1, len(where) // _SAMPLES)
+    rows, columns = np.divmod(where[::step], inside.shape[1])
     rays_x, rays_y = pixel_rays(intrinsics, *inside.shape)
-    z = depth_m[rows, columns].astype(np.float64)
+    z = z[::step].astype(np.float64)
     points = np.stack([rays_x[columns] * z, rays_y[rows] * z, z], axis=1)
     m = np.linalg.lstsq(points, np.ones(len(points)), rcond=None)[0]
     away = np.abs(1.0 - points @ m) / max(float(np.linalg.norm(m)), 1e-9)
-    return bool(np.median(away) < _FLAT * z_middle)
+    return median(away) < _FLAT * z_middle
 
 
 def _two_colours(image_rgb: npt.NDArray[np.uint8], inside: BoolArray) -> BoolArray | None:

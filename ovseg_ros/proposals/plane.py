@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.core.frame import CameraIntrinsics
+from ovseg_ros.proposals.clusters import median
 
 FloatArray = npt.NDArray[np.float32]
 
 _SAMPLES = 1600  # pixels the search looks at, on a grid
 _HYPOTHESES = 128  # three-point planes tried per search
+_POLISHINGS = 6  # least squares on the inliers, at most so often
 _MAX_PLANES = 3  # a table, the floor below, two walls
 _PARALLEL_COS = 0.985  # 10 degrees: table and floor
 _LEVEL_SHARE = 0.35  # of the largest level's pixels makes a table; less may be a box's top
@@ -62,15 +65,14 @@ class Plane:
             (H, W) float32 metres, positive on the camera's side; `distance_m` where depth is unknown.
         """
         rays_x, rays_y = pixel_rays(intrinsics, *depth_m.shape)
-        m = self.m.astype(np.float32)
-        along = (m[1] * rays_y + m[2])[:, None] + (m[0] * rays_x)[None]
+        m = (self.m * self.distance_m).astype(np.float32)
+        along = np.add.outer(m[1] * rays_y + m[2], m[0] * rays_x)
         np.multiply(along, depth_m, out=along)
-        np.subtract(np.float32(1.0), along, out=along)
-        return np.multiply(along, np.float32(self.distance_m), out=along)
+        return np.subtract(np.float32(self.distance_m), along, out=along)
 
     def scatter_at(self, depth_m: FloatArray) -> FloatArray:
         """(...) metres: standard deviation of the plane's points at depths depth_m (...) metres."""
-        return np.float32(self.scatter_m) * growth(depth_m, self.pixel_noise_m)
+        return growth(depth_m, self.pixel_noise_m, self.scatter_m)
 
     def feet(self, depth_m: FloatArray, intrinsics: CameraIntrinsics, step: int = 1) -> FloatArray:
         """Where points stand, seen from straight above: coordinates along two axes of the plane.
@@ -88,11 +90,12 @@ class Plane:
         first /= np.linalg.norm(first)
         depth = depth_m[::step, ::step]
         rays_x, rays_y = (rays[::step] for rays in pixel_rays(intrinsics, *depth_m.shape))
-        out = np.empty((*depth.shape, 2), np.float32)
+        out = np.empty((2, *depth.shape), np.float32)  # each coordinate in one piece
         for k, axis in enumerate((first, np.cross(normal, first))):
             x, y, z = axis.astype(np.float32)
-            out[..., k] = ((y * rays_y + z)[:, None] + (x * rays_x)[None]) * depth
-        return out
+            np.add.outer(y * rays_y + z, x * rays_x, out=out[k])
+            out[k] *= depth
+        return out.transpose(1, 2, 0)
 
 
 def pixel_rays(intrinsics: CameraIntrinsics, height: int, width: int) -> tuple[FloatArray, FloatArray]:
@@ -102,19 +105,26 @@ def pixel_rays(intrinsics: CameraIntrinsics, height: int, width: int) -> tuple[F
     return columns, rows
 
 
-def growth(depth_m: npt.NDArray[np.floating], pixel_noise_m: float) -> npt.NDArray[np.floating]:
-    """How much farther points at depth_m stray from their plane than at 1 m, without unit.
+def growth(
+    depth_m: npt.NDArray[np.floating], pixel_noise_m: float, scale: float = 1.0
+) -> npt.NDArray[np.floating]:
+    """How much farther points at depth_m stray from their plane than at 1 m, without unit, times `scale`.
 
     Part of it stays (surfaces are not flat), part grows with the distance (calibration), and the noise of
-    stereo and structured light grows with its square.
+    stereo and structured light grows with its square: (0.004 + 0.003 z + 4 n z²) / (0.007 + 4 n).
 
     Example:
         >>> growth(np.array([1.0, 2.0]), 0.0).round(2).tolist()
         [1.0, 1.43]
     """
     noise = 4 * pixel_noise_m
-    z = np.maximum(depth_m, 0.3)
-    return (0.004 + 0.003 * z + noise * z * z) / (0.007 + noise)
+    scale /= 0.007 + noise
+    z = np.maximum(depth_m, 0.3) if depth_m.ndim != 2 else cv2.max(depth_m, 0.3)  # images pass here: be fast
+    out = np.multiply(z, scale * noise)  # Horner's rule in place
+    out += scale * 0.003
+    out *= z
+    out += scale * 0.004
+    return out
 
 
 def find_planes(
@@ -140,17 +150,17 @@ def find_planes(
         At most 3 planes; none when nothing flat is large enough.
     """
     points = _sample_points(depth_m, intrinsics)
-    grown = growth(points[:, 2], pixel_noise_m)
+    rows = _homogeneous(points, growth(points[:, 2], pixel_noise_m))
     tolerance = tolerance_m + 4 * pixel_noise_m
     enough = max(12.0, min_support * len(points))
     planes: list[Plane] = []
     left = np.ones(len(points), bool)
     while len(planes) < _MAX_PLANES and left.sum() >= enough:
-        m = _best_hypothesis(points[left], tolerance * grown[left], rng)
+        m = _best_hypothesis(points[left], rows[left] / tolerance, rng)
         if m is None:
             break
-        m, scatter = _polish(m, points[left], grown[left], tolerance)
-        inliers = left & (_residuals(m, points) < max(tolerance, 4 * scatter) * grown)
+        m, scatter = _polish(m, rows[left], tolerance)
+        inliers = left & (_residuals(m, rows) < max(tolerance, 4 * scatter))
         if inliers.sum() < enough:
             break
         planes.append(Plane(m, scatter, pixel_noise_m, float(inliers.sum() / len(points))))
@@ -188,52 +198,83 @@ def _sample_points(depth_m: FloatArray, intrinsics: CameraIntrinsics) -> npt.NDA
     return points.astype(np.float64)
 
 
-def _residuals(m: npt.NDArray[np.float64], points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(..., M) metres from points to planes m (..., 3)."""
-    return np.abs(1.0 - m @ points.T) / np.linalg.norm(m, axis=-1, keepdims=m.ndim > 1)
+def _homogeneous(
+    points: npt.NDArray[np.float64], reaches: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """(M, 4) rows (x, y, z, 1)/reach: times (-m, 1)/|m|, heights over a plane in units of `reaches` (M,)."""
+    rows = np.empty((len(points), 4))
+    rows[:, :3], rows[:, 3] = points, 1.0
+    rows /= reaches[:, None]
+    return rows
+
+
+def _residuals(m: npt.NDArray[np.float64], rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(M,) distances to the plane m (3,), in the units of rows (M, 4)."""
+    return np.abs((rows[:, 3] - rows[:, :3] @ m) / np.linalg.norm(m))
 
 
 def _best_hypothesis(
-    points: npt.NDArray[np.float64], tolerances: npt.NDArray[np.float64], rng: np.random.Generator
+    points: npt.NDArray[np.float64], rows: npt.NDArray[np.float64], rng: np.random.Generator
 ) -> npt.NDArray[np.float64] | None:
-    """The three-point plane with most points near it; half of the triples are neighbours."""
+    """The three-point plane with most points near it; half of the triples are neighbours.
+
+    Args:
+        points: (M, 3) metres.
+        rows: (M, 4) the same in units of their tolerances, see `_homogeneous`.
+        rng: source of the triples.
+
+    Returns:
+        (3,) m, or None when no triple spans a plane that misses the camera.
+    """
     count = len(points)
     first = rng.integers(0, count, _HYPOTHESES)
     near = rng.integers(1, max(2, count // 6), (2, _HYPOTHESES // 2))
     far = rng.integers(1, max(2, count), (2, _HYPOTHESES - _HYPOTHESES // 2))
     others = (first + np.concatenate([near, far], axis=1)) % count  # rows of the grid lie one after another
-    triples = np.stack([points[first], points[others[0]], points[others[1]]], axis=1)  # (T, 3, 3)
-    volume = np.abs(np.linalg.det(triples))
-    usable = volume > 1e-9 * np.maximum(1e-9, np.abs(triples[:, :, 2]).prod(axis=1))
-    if not usable.any():
+    a, b, c = points[first], points[others[0]], points[others[1]]  # (T, 3) each
+    u, v = b - a, c - a
+    normal = (
+        u[:, [1, 2, 0]] * v[:, [2, 0, 1]] - u[:, [2, 0, 1]] * v[:, [1, 2, 0]]
+    )  # np.cross, without its checks
+    volume = (a * normal).sum(axis=1)
+    usable = np.abs(volume) > 1e-9 * np.maximum(1e-9, np.abs(a[:, 2] * b[:, 2] * c[:, 2]))
+    m = normal[usable] / volume[usable, None]
+    length = np.linalg.norm(m, axis=1)
+    seen = length < 1e3  # beyond: through the camera itself, seen edge on
+    if not seen.any():
         return None
-    m = np.linalg.solve(triples[usable], np.ones((int(usable.sum()), 3, 1)))[..., 0]  # (T, 3)
-    m = m[np.linalg.norm(m, axis=1) < 1e3]  # through the camera itself: seen edge on
-    if not len(m):
-        return None
-    near_plane = _residuals(m, points) < tolerances
-    return m[np.argmax(near_plane.sum(axis=1))]
+    m, length = m[seen], length[seen]
+    planes = np.concatenate([-m, np.ones((len(m), 1))], axis=1) / length[:, None]
+    away = planes.astype(np.float32) @ rows.T.astype(np.float32)  # (T, M); 1e-5 of a tolerance is enough
+    near_plane = np.abs(away, out=away) < 1
+    return m[cv2.reduce(near_plane.view(np.uint8), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).argmax()]
 
 
 def _polish(
-    m: npt.NDArray[np.float64],
-    points: npt.NDArray[np.float64],
-    grown: npt.NDArray[np.float64],
-    tolerance_m: float,
+    m: npt.NDArray[np.float64], rows: npt.NDArray[np.float64], tolerance_m: float
 ) -> tuple[npt.NDArray[np.float64], float]:
     """Least squares on the inliers, with a tolerance that shrinks to a few of their own deviations.
+
+    Args:
+        m: (3,) the plane to start from.
+        rows: (M, 4) points in units of their growth, see `_homogeneous`.
+        tolerance_m: at 1 m.
 
     Returns:
         The plane, and its scatter at 1 m in metres.
     """
     limit, scatter = tolerance_m, tolerance_m / 3
-    for _ in range(6):
-        inliers = _residuals(m, points) < limit * grown
-        if inliers.sum() < 6:
+    before: npt.NDArray[np.bool_] | None = None
+    for _ in range(_POLISHINGS):
+        inliers = _residuals(m, rows) < limit
+        if before is not None and np.array_equal(inliers, before):
+            break  # the same points give the same plane again
+        if np.count_nonzero(inliers) < 6:
             break
-        weight = 1.0 / grown[inliers]
-        rows = points[inliers] * weight[:, None]
-        m = np.linalg.solve(rows.T @ rows + 1e-9 * np.eye(3), rows.T @ weight)
-        scatter = float(1.4826 * np.median(_residuals(m, points[inliers]) / grown[inliers]))
+        before = inliers
+        some = rows[inliers]
+        squares = some.T @ some  # (4, 4)
+        m = np.linalg.solve(squares[:3, :3] + 1e-9 * np.eye(3), squares[:3, 3])
+        scatter = 1.4826 * median(_residuals(m, some))
         limit = min(limit, max(3.5 * scatter, 0.0015))
     return m, scatter

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.proposals.clusters import absorb
+from ovseg_ros.proposals.clusters import spread
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -47,39 +47,45 @@ def refine_edges(
         (H, W) int32, a new array.
     """
     things = labels > 0
-    window = _window_around(things, band_px + 2 * _WINDOW[0])
-    if window is None:
-        return labels.copy()
+    margin = band_px + 2 * _WINDOW[0]
+    doubt = _in_doubt(things, heights, limits, known, band_px, margin)
     out = labels.copy()
-    image, part, height, limit, sure = (a[window] for a in (image_rgb, labels, heights, limits, known))
-    shape = (part > 0).view(np.uint8)
-    near = cv2.dilate(shape, np.ones((2 * band_px + 1,) * 2, np.uint8)).view(bool)
-    blind = ~sure
-    if blind.any():
-        blind &= cv2.dilate(shape, np.ones((4 * band_px + 5,) * 2, np.uint8)).view(bool)
-    doubt_outside = (part == 0) & (blind | (near & (height > 0.3 * limit) & (height <= limit)))
-    doubt_inside = (part > 0) & ((height < 1.5 * limit) | ~sure)
-    doubt = doubt_outside | doubt_inside
-    if not doubt.any():
+    where = np.flatnonzero(doubt)
+    if not len(where):
         return out
-    rows, columns = np.nonzero(doubt)
-    ours, theirs = _colour_distances(image, (part > 0) & ~doubt, (part == 0) & ~doubt, rows, columns)
-    factor = np.where(sure[rows, columns], np.float32(_CLEARER), np.float32(1.0))
-    inside = part[rows, columns] > 0
-    raised = _mean_heights(height / limit, (part == 0) & sure, rows, columns) > _HOLE_HEIGHT
-    joins = (
-        ~inside
-        & (ours < _LIKE)
-        & ((ours < factor * theirs) | (raised & sure[rows, columns] & (ours < 2 * theirs)))
-    )
+    inside, sure = things.reshape(-1)[where], known.reshape(-1)[where]
+    ours, theirs = _colour_distances(image_rgb, things, ~doubt, where, _window_around(things, margin))
+    factor = np.where(sure, np.float32(_CLEARER), np.float32(1.0))
     leaves = inside & (theirs < factor * ours)
-    result = np.where(part > 0, part, 0)
-    result[rows[leaves], columns[leaves]] = 0
-    wanted = np.zeros(part.shape, bool)
-    wanted[rows[joins], columns[joins]] = True
-    flat = np.ones(part.shape, np.float32)  # no depth to compare: the nearest label takes the pixel
-    out[window] = absorb(result, wanted, flat, reach_m=1.0, steps=2 * band_px + 3)
+    like = ~inside & (ours < _LIKE)
+    joins = like & (ours < factor * theirs)
+    maybe = np.flatnonzero(like & sure & ~joins & (ours < 2 * theirs))
+    raised = _mean_heights(heights, limits, ~things & known, where[maybe]) > _HOLE_HEIGHT
+    joins[maybe[raised]] = True
+    out.reshape(-1)[where[leaves]] = 0
+    spread(out, where[joins], steps=2 * band_px + 3)
     return out
+
+
+def _in_doubt(
+    things: BoolArray, heights: FloatArray, limits: FloatArray, known: BoolArray, band_px: int, margin: int
+) -> BoolArray:
+    """(H, W): pixels that colour may move in or out; those of unknown depth up to `margin` pixels away."""
+    scaled = limits * np.float32(1.5)
+    doubt = heights < scaled
+    doubt &= things
+    np.multiply(limits, np.float32(0.3), out=scaled)
+    within = heights > scaled
+    within &= heights <= limits
+    within &= _widened(things, band_px)
+    within &= ~things
+    doubt |= within
+    blind = ~known
+    if blind.any():
+        doubt &= known
+        blind &= _widened(things, min(2 * band_px + 2, margin))
+        doubt |= blind
+    return doubt
 
 
 def fill_holes(labels: IntArray, heights: FloatArray, limits: FloatArray, known: BoolArray) -> IntArray:
@@ -96,76 +102,93 @@ def fill_holes(labels: IntArray, heights: FloatArray, limits: FloatArray, known:
     Returns:
         (H, W) int32, a new array.
     """
-    out = labels.copy()
-    window = _window_around(labels > 0, 2)
-    if window is None:
-        return out
-    part, sure = out[window], known[window]
-    count, holes = cv2.connectedComponents((part == 0).view(np.uint8), connectivity=4, ltype=cv2.CV_32S)
-    area = np.bincount(holes.ravel(), minlength=count)
-    seen = np.bincount(holes[sure], minlength=count)
-    small = (area < _LARGEST_HOLE * labels.size) & (np.arange(count) > 0)
-    border = np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])
-    small[border] = False
-    if not small.any():
-        return out
-    where = np.flatnonzero(small[holes].ravel())
-    which = holes.ravel()[where]
-    certain = sure.ravel()[where]
-    relative = np.where(certain, heights[window].ravel()[where] / limits[window].ravel()[where], 0)
+    things = (labels > 0).view(np.uint8)
+    outlines, _ = cv2.findContours(things, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    holes = cv2.drawContours(np.zeros_like(things), outlines, -1, 1, cv2.FILLED)
+    holes -= things
+    where = np.flatnonzero(holes.view(bool))  # few of the image
+    if not len(where):
+        return labels.copy()
+    count, parts = cv2.connectedComponents(holes, connectivity=4, ltype=cv2.CV_32S)
+    which, certain = parts.reshape(-1)[where], known.reshape(-1)[where]
+    relative = heights.reshape(-1)[where] / limits.reshape(-1)[where]
+    relative[~certain] = 0
+    area = np.bincount(which, minlength=count)
+    seen = np.bincount(which[certain], minlength=count)
     mean = np.bincount(which, relative, minlength=count) / np.maximum(seen, 1)
     raised = (seen > 0.3 * area) & (mean > _HOLE_HEIGHT) & (mean < _HOLE_TOP)
     raised |= (seen <= 0.3 * area) & (area < _BLIND_HOLE * labels.size)
-    wanted = raised[holes] & small[holes]
-    flat = np.ones(part.shape, np.float32)
-    out[window] = absorb(part, wanted, flat, reach_m=1.0, steps=max(part.shape))
+    raised &= area < _LARGEST_HOLE * labels.size
+    out = labels.copy()
+    spread(out, where[raised[which]], steps=max(labels.shape))
     return out
 
 
-def _window_around(things: BoolArray, margin: int) -> tuple[slice, slice] | None:
-    """The box of all things with a margin, clipped to the image; None without things."""
-    rows, columns = np.flatnonzero(things.any(axis=1)), np.flatnonzero(things.any(axis=0))
-    if not len(rows):
-        return None
+def _widened(things: BoolArray, by_px: int) -> BoolArray:
+    """(H, W): within `by_px` rows and columns of a thing."""
+    side = 2 * by_px + 1
+    return cv2.dilate(things.view(np.uint8), np.ones((side, side), np.uint8)).view(bool)
+
+
+def _window_around(things: BoolArray, margin: int) -> tuple[slice, slice]:
+    """The box of all things with a margin, clipped to the image."""
+    left, top, width, height = cv2.boundingRect(things.view(np.uint8))
     return (
-        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),
-        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin + 1),
+        slice(max(0, top - margin), top + height + margin),
+        slice(max(0, left - margin), left + width + margin),
     )
 
 
 def _colour_distances(
-    image: npt.NDArray[np.uint8],
-    ours: BoolArray,
-    theirs: BoolArray,
-    rows: npt.NDArray[np.int64],
-    columns: npt.NDArray[np.int64],
+    image_rgb: npt.NDArray[np.uint8],
+    things: BoolArray,
+    certain: BoolArray,
+    where: npt.NDArray[np.int64],
+    window: tuple[slice, slice],
 ) -> tuple[FloatArray, FloatArray]:
-    """(M,) distances of pixels' colours from the mean colour of each side in the window around them.
+    """(M,) distances of pixels' colours from the mean of things, and of the rest, in a small window around.
 
-    Infinite where a side has no pixel in the window.
+    Infinite where there are less than two pixels of the side.
+
+    Args:
+        image_rgb: (H, W, 3) uint8.
+        things: (H, W).
+        certain: (H, W), pixels that count.
+        where: (M,) flat indices of the pixels.
+        window: of the image, holds them and all that is around them.
     """
-    colours = image[rows, columns].astype(np.float32)
-    coarse = image[::2, ::2]  # means need no more
+    rows, columns = np.divmod(where, image_rgb.shape[1])
+    rows, columns = rows - window[0].start, columns - window[1].start
+    rgba = cv2.cvtColor(image_rgb[window], cv2.COLOR_RGB2RGBA)  # alpha, 255 everywhere, counts the pixels
+    packed = rgba.view(np.uint32)[..., 0]  # (h, w)
+    colours = packed[rows, columns].view(np.uint8).reshape(-1, 4)[:, :3].astype(np.float32)
+    coarse = np.ascontiguousarray(packed[::2, ::2]).view(np.uint8).reshape(-1, (packed.shape[1] + 1) // 2, 4)
+    cells = rows // 2 * coarse.shape[1] + columns // 2
+    side, certain = (np.ascontiguousarray(a[window][::2, ::2]) for a in (things, certain))
     distances = []
-    for side in (ours, theirs):
-        masked = np.empty((*coarse.shape[:2], 4), np.uint8)
-        masked[..., :3], masked[..., 3] = coarse, 1
-        masked *= side[::2, ::2, None]
+    for among in (certain & side, certain & ~side):
+        masked = np.zeros_like(coarse)
+        cv2.copyTo(coarse, among.view(np.uint8), masked)
         sums = cv2.boxFilter(masked, cv2.CV_32F, _WINDOW, normalize=False, borderType=cv2.BORDER_CONSTANT)
-        sums = sums[rows // 2, columns // 2]  # (M, 4)
-        counts = sums[:, 3:]
-        means = sums[:, :3] / np.maximum(counts, 1)
-        distance = np.linalg.norm(colours - means, axis=1)
-        distance[counts[:, 0] < 2] = np.inf
+        sums = sums.reshape(-1, 4).take(cells, axis=0)  # (M, 4)
+        counts = sums[:, 3] / np.float32(255)
+        away = colours - sums[:, :3] / np.maximum(counts, 1)[:, None]
+        distance = np.sqrt(np.einsum("mc,mc->m", away, away))
+        distance[counts < 2] = np.inf
         distances.append(distance)
     return distances[0], distances[1]
 
 
 def _mean_heights(
-    values: FloatArray, among: BoolArray, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+    heights: FloatArray, limits: FloatArray, among: BoolArray, where: npt.NDArray[np.int64]
 ) -> FloatArray:
-    """(M,) mean of values over the pixels `among` around each (row, column); 0 where none is."""
-    side = (_MEAN_SIDE, _MEAN_SIDE)
-    total = cv2.boxFilter(np.where(among, values, np.float32(0)), cv2.CV_32F, side, normalize=False)
-    count = cv2.boxFilter(among.view(np.uint8), cv2.CV_32F, side, normalize=False)
-    return total[rows, columns] / np.maximum(count[rows, columns], 1)
+    """(M,) mean of heights/limits over the pixels `among` around each flat index; 0 where none is."""
+    offsets = np.arange(_MEAN_SIDE) - _MEAN_SIDE // 2
+    height, width = among.shape
+    rows, columns = np.divmod(where, width)
+    rows = np.clip(rows[:, None] + offsets, 0, height - 1)  # (M, S)
+    columns = np.clip(columns[:, None] + offsets, 0, width - 1)
+    around = rows[:, :, None] * width + columns[:, None, :]  # (M, S, S)
+    counted = among.reshape(-1)[around]
+    values = np.where(counted, heights.reshape(-1)[around] / limits.reshape(-1)[around], np.float32(0))
+    return values.sum(axis=(1, 2)) / np.maximum(np.count_nonzero(counted, axis=(1, 2)), 1)
