@@ -111,9 +111,9 @@ class Settings:
     )
     classifier: str = _row(
         PRESET_WORD,
-        "Who names masks: clip on the regions; pooled, one pass of a convolutional CLIP for all masks; the "
-        "maskformer's own class embeddings; or the ensemble of clip and maskformer. The last two need a "
-        "preset whose proposals are of kind ovseg_maskformer, pooled one with a ConvNeXt.",
+        "Who names masks: clip on the regions; pooled, one pass of a convolutional network for all masks; "
+        "the maskformer's own class embeddings; or the ensemble of clip and maskformer. The last two need a "
+        "preset whose proposals are of kind ovseg_maskformer, pooled a ConvNeXt, or lite.",
         choices=(PRESET_WORD, *CLASSIFIERS),
     )
     clip_weight: float = _row(
