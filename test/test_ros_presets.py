@@ -10,6 +10,7 @@ import torch
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.srv import SegmentImage
 from ros_bench import Bench, image_message
+from test_models_conse import new_pooled
 from tiny_presets import make_tiny_presets
 
 from ovseg_ros.ros.node import load_segmenter
@@ -82,6 +83,27 @@ def test_a_classifier_that_the_masks_do_not_serve_is_refused(bench_of, presets):
     assert "take the classifier clip" in result.reason
     assert bench.node.settings.classifier == "preset"
     assert ask(bench, "mug").code == ResultCode.FOUND
+
+
+def test_pooling_is_turned_on_live_where_the_encoder_can(bench_of, presets, tmp_path, monkeypatch):
+    encoder = new_pooled()
+    encoder.logit_scale = 1.0  # so that no score is 1
+    encoder.tokenizer = lambda texts: torch.tensor([[len(text) % 6] for text in texts])
+    monkeypatch.setattr("ovseg_ros.models.lite.load_lite", lambda weights=None: encoder)
+    path = tmp_path / "conse.yaml"
+    path.write_text("proposer: {kind: depth_clusters}\nencoder: {kind: lite}\noptions: {templates: bare}\n")
+    bench = bench_of(preset=str(path), proposals=str(presets["sam"])).active()
+
+    def scores() -> list[float]:
+        return sorted(segment.score for segment in ask(bench, "asked", "dull").segmentation.segments)
+
+    cropped = scores()
+    assert bench.set(classifier="pooled").successful
+    monkeypatch.setattr(encoder, "encode_regions", None)
+    pooled = scores()
+    assert pooled
+    assert pooled != cropped
+    assert not bench_of(preset=str(presets["sam"])).set(classifier="pooled").successful
 
 
 def test_another_preset_s_proposals(bench_of, presets):
