@@ -189,7 +189,9 @@ class DepthClusters:
         )
         fragment = max(8, int(0.25 * self.options.min_area * depth.size))
         labels, count = clusters.connect(inside & ~barrier, fragment)
-        return clusters.absorb(labels, inside, depth, reach_m=0.03 + 4 * noise), count
+        crumbs = np.flatnonzero(inside & (labels == 0))
+        clusters.spread(labels, crumbs, depth, reach_m=0.03 + 4 * noise)
+        return labels, count
 
     def _proposals(self, labels: IntArray) -> Proposals:
         """Masks of the labels that are large enough, surest first."""
