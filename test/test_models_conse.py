@@ -276,7 +276,7 @@ def test_the_chain_pools_where_the_encoder_can(monkeypatch):
     rows = conse.encode_pooled(image, masks[:4])
     want = (20.0 * rows @ conse.encode_text(["asked", "dull"]).T).softmax(dim=1)
     torch.testing.assert_close(result.probs, want, atol=1e-5, rtol=0)
-    with pytest.raises(ConfigError, match=r"ConSE has none: take the classifier clip, or lite"):
+    with pytest.raises(ConfigError, match=r"ConSE' is none: take the classifier clip, or lite"):
         OpenVocabularySegmenter(FixedProposer(masks), new(), options)
 
 

@@ -66,7 +66,7 @@ class OpenVocabularySegmenter:
         if str(options.classifier) == "pooled" and not hasattr(self.clip, "encode_pooled"):
             raise ConfigError(
                 "classifier 'pooled' needs a convolutional network, whose features can be pooled over masks; "
-                f"{type(self.clip).__name__} has none: take the classifier clip, or lite, or a preset with a "
+                f"that of {self.name or type(self.clip).__name__!r} is none: take the classifier clip, or lite, or a preset with a "
                 "ConvNeXt"
             )
         if options.uses_generator and not getattr(self.proposer, "classifies", False):
