@@ -66,8 +66,8 @@ class OpenVocabularySegmenter:
         if str(options.classifier) == "pooled" and not hasattr(self.clip, "encode_pooled"):
             raise ConfigError(
                 "classifier 'pooled' needs a convolutional network, whose features can be pooled over masks; "
-                f"that of {self.name or type(self.clip).__name__!r} is none: take the classifier clip, or lite, "
-                "or a preset with a ConvNeXt"
+                f"that of {self.name or type(self.clip).__name__!r} is none: take the classifier clip, or "
+                "lite, or a preset with a ConvNeXt"
             )
         if options.uses_generator and not getattr(self.proposer, "classifies", False):
             raise ConfigError(
