@@ -12,6 +12,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
 
 import cv2
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -45,6 +46,19 @@ def test_messages_of_rclpy_are_decoded(padding):
     assert (decode_depth(message(np.full((4, 6), 1500, np.uint16), "16UC1", padding)) == 1.5).all()
     png = cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
     assert (colour_from_message(CompressedImage(format="png", data=png)) == ORANGE).all()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "padding", "shared"), [("rgb8", 0, True), ("rgb8", 5, False), ("bgr8", 0, False)]
+)
+def test_only_whole_rgb8_stays_in_the_message(encoding, padding, shared):
+    sent = message(np.full((4, 6, 3), 7, np.uint8), encoding, padding)
+    received = deserialize_message(serialize_message(sent), Image)
+    pixels = colour_from_message(received)
+    assert (pixels == 7).all()
+    assert pixels.flags.c_contiguous
+    assert pixels.flags.writeable
+    assert np.shares_memory(pixels, np.frombuffer(received.data, np.uint8)) is shared
 
 
 def test_what_is_no_colour_image_is_refused(monkeypatch):

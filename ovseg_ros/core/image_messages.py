@@ -69,7 +69,7 @@ def is_compressed(message: Any) -> bool:
     return not hasattr(message, "encoding")
 
 
-def decode_colour(message: Any) -> npt.NDArray[np.uint8]:
+def decode_colour(message: Any, *, copy: bool = True) -> npt.NDArray[np.uint8]:
     """A colour or grey image as (H, W, 3) uint8 RGB that shares no memory with the message.
 
     16 bit is scaled to 8 (full scale to full scale, rounded), alpha is dropped. A CompressedImage (jpeg, png)
@@ -77,6 +77,8 @@ def decode_colour(message: Any) -> npt.NDArray[np.uint8]:
 
     Args:
         message: an Image in one of `COLOUR_ENCODINGS`, or a CompressedImage.
+        copy: False: rgb8 without padding in memory that can be written to stays where it is, for messages
+            that nobody changes.
 
     Raises:
         InvalidInputError: another encoding, sizes that contradict each other, or data that is no image.
@@ -99,6 +101,8 @@ def decode_colour(message: Any) -> npt.NDArray[np.uint8]:
     pixels = _pixels(message, np.dtype(f"u{layout.size}"), layout.channels)
     if bayer:  # neighbours are averaged before 16 bit is rounded
         return _to_8_bit(_converted(pixels, layout.conversion))
+    if layout.conversion is None and not copy and pixels.flags.writeable:  # torch takes no others
+        return np.ascontiguousarray(_to_8_bit(pixels))
     return _converted(_to_8_bit(pixels), layout.conversion)
 
 
@@ -203,7 +207,9 @@ def _to_8_bit(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 def _metres(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Depth of 16 bit (mm) or float32 (m), (H, W), into new memory."""
     if pixels.dtype == np.uint16:
-        return pixels.astype(np.float32) / np.float32(1000)
+        depth_m = pixels.astype(np.float32)
+        depth_m /= np.float32(1000)
+        return depth_m
     return np.array(pixels, dtype=np.float32, order="C")
 
 

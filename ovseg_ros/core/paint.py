@@ -106,13 +106,13 @@ def paint_labels(
     ids = np.asarray(label_ids, np.uint8)
     for i, best in zip(chosen, class_probs[list(chosen)].argmax(axis=1).tolist(), strict=True):
         _paint_bytes(labels[boxes[i]], masks[i][boxes[i]], int(ids[best]))
-    overlap = _overlap(masks, chosen, boxes)
+    overlap, involved = _overlap(masks, chosen, boxes)
     confidence = np.zeros(len(overlap), np.float32)
-    flat, probs = masks.reshape(len(masks), -1), class_probs[list(chosen)]
+    planes, probs = [masks[i].reshape(-1) for i in involved], class_probs[involved]
     step = max(_CHUNK_ELEMENTS // max(len(masks), len(label_ids)), 1)
     for start in range(0, len(overlap), step):
         at = slice(start, start + step)
-        over = flat[np.asarray(chosen)[:, None], overlap[at]].T.astype(np.float32)  # (P,N')
+        over = np.stack([plane.take(overlap[at]) for plane in planes]).T.astype(np.float32)  # (P,N')
         scores = over @ probs  # (P,K)
         labels.reshape(-1)[overlap[at]] = ids[scores.argmax(axis=1)]
         confidence[at] = scores.max(axis=1) / over.sum(axis=1)
@@ -151,23 +151,27 @@ def _paint_bytes(part: Bytes, mask: npt.NDArray[np.bool_], value: int) -> None:
 
 def _overlap(
     masks: npt.NDArray[np.bool_], chosen: Sequence[int], boxes: Sequence[Box]
-) -> npt.NDArray[np.int64]:
-    """Flat index, ascending, of the pixels under more than one of the chosen masks."""
+) -> tuple[npt.NDArray[np.int64], list[int]]:
+    """Flat index, ascending, of the pixels under several of the chosen masks; and which masks are there."""
     edges = np.array([(r.start, r.stop, c.start, c.stop) for r, c in (boxes[i] for i in chosen)])
     low, high = edges[:, None, ::2], edges[:, None, 1::2]
     meet = (np.minimum(high, high.swapaxes(0, 1)) > np.maximum(low, low.swapaxes(0, 1))).all(axis=2)
-    firsts, seconds = np.nonzero(np.triu(meet, 1))
-    if len(firsts) > _MANY_PAIRS:
-        return _overlap_of_many(masks, chosen, boxes)
-    width, found = masks.shape[2], [np.zeros(0, np.int64)]
-    for a, b in zip(firsts.tolist(), seconds.tolist(), strict=True):
-        top, left = (max(edges[a, k], edges[b, k]) for k in (0, 2))
-        bottom, right = (min(edges[a, k], edges[b, k]) for k in (1, 3))
-        both = masks[chosen[a], top:bottom, left:right] & masks[chosen[b], top:bottom, left:right]
-        rows, columns = np.divmod(np.flatnonzero(both), right - left)
-        found.append((rows + top) * width + columns + left)
-    pixels = np.concatenate(found)
-    return np.unique(pixels) if len(firsts) > 1 else pixels
+    pairs = [(a, b) for a, b in zip(*(i.tolist() for i in meet.nonzero()), strict=True) if a < b]
+    if len(pairs) > _MANY_PAIRS:
+        return _overlap_of_many(masks, chosen, boxes), list(chosen)
+    width, found, involved = masks.shape[2], [np.zeros(0, np.int64)], set()
+    for a, b in pairs:
+        (rows, columns), (others, across) = boxes[chosen[a]], boxes[chosen[b]]
+        top, left = max(rows.start, others.start), max(columns.start, across.start)
+        part = slice(top, min(rows.stop, others.stop)), slice(left, min(columns.stop, across.stop))
+        y, x = (masks[chosen[a]][part] & masks[chosen[b]][part]).nonzero()
+        if len(y):
+            found.append((y + top) * width + (x + left))
+            involved |= {chosen[a], chosen[b]}
+    pixels = np.sort(np.concatenate(found))
+    first = np.ones(len(pixels), np.bool_)  # of those that are the same
+    np.not_equal(pixels[1:], pixels[:-1], out=first[1:])
+    return pixels[first], sorted(involved)
 
 
 def _overlap_of_many(

@@ -125,9 +125,14 @@ class Scene:
         return _array(self.segmentation.scores).astype(np.float64)
 
     @cached_property
+    def mask_scores(self) -> list[float]:
+        """N numbers, how sure the proposer is of each mask."""
+        return [float(score) for score in _array(self.segmentation.mask_scores).tolist()]
+
+    @cached_property
     def track_ids(self) -> list[int]:
         """N numbers, the same for the same thing from frame to frame, 0: not tracked."""
-        return [int(number) for number in self.segmentation.track_ids]
+        return [int(number) for number in _array(self.segmentation.track_ids).tolist()]
 
     @cached_property
     def boxes(self) -> list[tuple[slice, slice]]:
@@ -226,7 +231,7 @@ def segment_message(scene: Scene, index: int, *, with_mask: bool = True) -> Segm
     message.label = scene.names[index]
     message.label_id = int(scene.label_ids[index])
     message.score = float(scene.scores[index])
-    message.mask_score = float(scene.segmentation.mask_scores[index])
+    message.mask_score = scene.mask_scores[index]
     message.instance_id = index + 1 if scene.is_visible(index) else 0
     message.track_id = scene.track_ids[index]
     message.area_px = int(np.count_nonzero(mask))

@@ -22,7 +22,7 @@ _ENCODINGS = {(2, "uint8"): "mono8", (2, "uint16"): "16UC1", (3, "uint8"): "rgb8
 
 
 def colour_from_message(message: Any) -> np.ndarray:
-    """A sensor_msgs/Image or CompressedImage as (H, W, 3) uint8 RGB.
+    """A sensor_msgs/Image or CompressedImage as (H, W, 3) uint8 RGB, which may be the message's own memory.
 
     An encoding that `core.image_messages` does not know is handed to the cv_bridge of the machine.
 
@@ -30,7 +30,7 @@ def colour_from_message(message: Any) -> np.ndarray:
         InvalidInputError: not a colour image, or sizes that contradict each other.
     """
     if is_compressed(message) or message.encoding in COLOUR_ENCODINGS or message.encoding in DEPTH_ENCODINGS:
-        return decode_colour(message)
+        return decode_colour(message, copy=False)
     return _through_cv_bridge(message)
 
 
