@@ -19,6 +19,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseWithCovariance, Vector3
 from ros_bench import camera_info_message, colour_segmenter, image_message, picture
 from std_msgs.msg import Header
+from visualization_msgs.msg import Marker
 
 from ovseg_ros.core.paint import confidence_bytes
 from ovseg_ros.core.segmenter import SegmenterOptions
@@ -35,7 +36,14 @@ from ovseg_ros.ros.conversions import (
     vocabulary_message,
 )
 from ovseg_ros.ros.images import image_from_array
-from ovseg_ros.ros.markers import detections_2d, detections_3d, label_colour, label_info
+from ovseg_ros.ros.markers import (
+    MarkerMaker,
+    detections_2d,
+    detections_3d,
+    label_colour,
+    label_info,
+    marker_array,
+)
 from ovseg_ros.ros.options import options_from
 from ovseg_ros.ros.parameters import Settings
 
@@ -64,6 +72,24 @@ def test_a_cloud_is_written_over_the_last_one():
     np.testing.assert_array_equal(
         second.data, cloud_message(scene(depth=np.full((24, 32), 2.0), blue=False)).data
     )
+
+
+def test_markers_are_written_over_the_last_ones():
+    far, near = (scene(depth=np.full((24, 32), metres)) for metres in (2.0, 1.0))
+    one = scene(depth=np.full((24, 32), 1.5), blue=False)
+    maker = MarkerMaker()
+    for of, count in ((far, 5), (near, 5), (one, 3), (far, 5)):
+        message = maker.message(of)
+        assert len(message.markers) == count
+        assert message == marker_array(of)
+        assert message.markers[0].action == Marker.DELETEALL
+    for box, name in zip(message.markers[1::2], message.markers[2::2], strict=True):
+        assert (box.ns, name.ns) == ("boxes", "names")
+        assert box.id == name.id
+        assert box.pose.position.z == name.pose.position.z == pytest.approx(2.0)
+        assert name.pose.position.y == pytest.approx(box.pose.position.y - box.scale.y / 2 - 0.03, abs=1e-3)
+        assert box.pose.orientation.w == name.pose.orientation.w == 1.0
+    assert {name.text.split()[0] for name in message.markers[2::2]} == {"red", "blue"}
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((2, 3), np.uint8), np.zeros((2, 3, 3), np.uint8)])

@@ -15,26 +15,58 @@ TEXT_HEIGHT_M = 0.03
 GOLDEN_RATIO = 0.618034
 
 
+class MarkerMaker:
+    """Makes marker arrays: a box and a name for each labelled mask with 3D.
+
+    It writes over the markers of the last message, as to make their many parts anew takes longer than all
+    the rest: a message holds until the next is made.
+    """
+
+    def __init__(self) -> None:
+        self._pairs: list[tuple[Marker, Marker]] = []
+
+    def message(self, scene: Scene) -> MarkerArray:
+        """The markers of a scene, after a DELETEALL that takes the old ones away."""
+        while len(self._pairs) < len(scene.boxes_3d):
+            self._pairs.append((_box_marker(), _name_marker()))
+        markers = [Marker(header=scene.header, action=Marker.DELETEALL)]
+        for (index, (centre, size)), (box, text) in zip(scene.boxes_3d.items(), self._pairs, strict=False):
+            for marker in (box, text):
+                marker.header, marker.id = scene.header, index
+            x, y, z = centre.tolist()
+            width, height, depth = size.tolist()
+            _set(box.pose.position, x, y, z)
+            _set(box.scale, *(max(side, 1e-3) for side in (width, height, depth)))
+            colour = box.color
+            colour.r, colour.g, colour.b = label_colour(int(scene.label_ids[index]))
+            _set(text.pose.position, x, y - (height / 2 + TEXT_HEIGHT_M), z)  # up is -y in an optical frame
+            text.text = f"{scene.names[index]} {scene.scores[index]:.2f}"
+            markers += [box, text]
+        return MarkerArray(markers=markers)
+
+
 def marker_array(scene: Scene) -> MarkerArray:
-    """A box and a name for each labelled mask with 3D, after a DELETEALL that takes the old ones away."""
-    markers = [Marker(header=scene.header, action=Marker.DELETEALL)]
-    for index, (centre, size) in scene.boxes_3d.items():
-        colour = label_colour(int(scene.label_ids[index]))
-        box = Marker(header=scene.header, ns="boxes", id=index, type=Marker.CUBE, action=Marker.ADD)
-        box.pose = _pose(centre)
-        box.scale = Vector3(**{axis: max(float(side), 1e-3) for axis, side in zip("xyz", size, strict=True)})
-        box.color = ColorRGBA(r=colour[0], g=colour[1], b=colour[2], a=0.4)
-        text = Marker(
-            header=scene.header, ns="names", id=index, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD
-        )
-        text.pose = _pose(
-            centre - np.array([0.0, size[1] / 2 + TEXT_HEIGHT_M, 0.0])
-        )  # up is -y in an optical frame
-        text.scale.z = TEXT_HEIGHT_M
-        text.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
-        text.text = f"{scene.names[index]} {scene.scores[index]:.2f}"
-        markers += [box, text]
-    return MarkerArray(markers=markers)
+    """The markers of a scene in memory of their own."""
+    return MarkerMaker().message(scene)
+
+
+def _box_marker() -> Marker:
+    marker = Marker(ns="boxes", type=Marker.CUBE, action=Marker.ADD)
+    marker.pose.orientation.w = 1.0
+    marker.color.a = 0.4
+    return marker
+
+
+def _name_marker() -> Marker:
+    marker = Marker(ns="names", type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
+    marker.pose.orientation.w = 1.0
+    marker.scale.z = TEXT_HEIGHT_M
+    marker.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+    return marker
+
+
+def _set(vector: Any, x: float, y: float, z: float) -> None:
+    vector.x, vector.y, vector.z = x, y, z
 
 
 def label_colour(label_id: int) -> tuple[float, float, float]:

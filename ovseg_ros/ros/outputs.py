@@ -17,7 +17,7 @@ from ovseg_ros.core.overlay import draw_overlay
 from ovseg_ros.msg import Segmentation, Vocabulary
 from ovseg_ros.ros.conversions import CloudMaker, Scene, segmentation_message, vocabulary_message
 from ovseg_ros.ros.images import image_from_array
-from ovseg_ros.ros.markers import detections_2d, detections_3d, label_info, marker_array
+from ovseg_ros.ros.markers import MarkerMaker, detections_2d, detections_3d, label_info
 from ovseg_ros.ros.parameters import Settings
 
 RELIABLE_1 = QoSProfile(depth=1)  # reliable, volatile
@@ -90,7 +90,7 @@ class Outputs:
                 qos_profile_sensor_data,
                 lambda s: clouds.message(s) if s.has_depth else None,
             ),
-            (MarkerArray, "markers", RELIABLE_1, marker_array),
+            (MarkerArray, "markers", RELIABLE_1, MarkerMaker().message),
         ]
         if self._vision is not None:
             msgs = self._vision
