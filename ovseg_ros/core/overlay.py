@@ -53,13 +53,22 @@ def draw_overlay(image_rgb: Image, segmentation: Segmentation) -> Image:
     Raises:
         InvalidInputError: the image and the masks differ in size.
     """
-    size_hw = image_rgb.shape[:2]
-    if tuple(segmentation.masks.shape[1:]) != size_hw or image_rgb.dtype != np.uint8:
-        raise InvalidInputError(
-            f"want an image {tuple(segmentation.masks.shape[1:])} uint8, got {image_rgb.shape} "
-            f"{image_rgb.dtype}"
-        )
     canvas: Image = image_rgb.copy()
+    draw_on(canvas, segmentation)
+    return canvas
+
+
+def draw_on(canvas: Image, segmentation: Segmentation) -> None:
+    """`draw_overlay` over the image itself, (H, W, 3) uint8 RGB, without a copy.
+
+    Raises:
+        InvalidInputError: the image and the masks differ in size.
+    """
+    size_hw = canvas.shape[:2]
+    if tuple(segmentation.masks.shape[1:]) != size_hw or canvas.dtype != np.uint8:
+        raise InvalidInputError(
+            f"want an image {tuple(segmentation.masks.shape[1:])} uint8, got {canvas.shape} {canvas.dtype}"
+        )
     masks = segmentation.masks.numpy().view(np.uint8)  # (N,H,W)
     boxes = [_Box(x0, y0, x1 - x0, y1 - y0) for x0, y0, x1, y1 in segmentation.boxes_xyxy.tolist()]
     ids, scores = segmentation.label_ids.tolist(), segmentation.scores.tolist()
@@ -81,7 +90,6 @@ def draw_overlay(image_rgb: Image, segmentation: Segmentation) -> Image:
     taken: list[_Box] = []
     for i, words, colour in reversed(tags):  # the best tag chooses its place first
         taken.append(_draw_tag(canvas, (masks[i], boxes[i]), words, colour, unit, taken))
-    return canvas
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
-from ovseg_ros.core.overlay import draw_overlay
+from ovseg_ros.core.overlay import draw_on
 from ovseg_ros.msg import Segmentation, Vocabulary
 from ovseg_ros.ros.conversions import CloudMaker, Scene, segmentation_message, vocabulary_message
 from ovseg_ros.ros.images import image_from_array
@@ -163,6 +164,8 @@ def _confidence(scene: Scene) -> Image:
 
 
 def _overlay(scene: Scene) -> Image:
-    return image_from_array(
-        scene.header, draw_overlay(scene.segmentation.frame.image_rgb, scene.segmentation)
-    )
+    """Drawn where it is sent from: the pixels of the message are the canvas."""
+    image_rgb = scene.segmentation.frame.image_rgb
+    message = image_from_array(scene.header, image_rgb)
+    draw_on(np.frombuffer(message.data, np.uint8).reshape(image_rgb.shape), scene.segmentation)
+    return message
