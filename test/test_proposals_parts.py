@@ -6,7 +6,7 @@ from proposals_scenes import Box, as_sensed, table, view
 
 from ovseg_ros.core.frame import CameraIntrinsics
 from ovseg_ros.proposals import clusters, refine
-from ovseg_ros.proposals.fragments import describe, join
+from ovseg_ros.proposals.fragments import describe, roots
 from ovseg_ros.proposals.plane import Plane, choose_support, find_planes
 
 FLOOR = Box((0.0, 0.0, -0.80), (8.0, 8.0, 0.02))
@@ -24,8 +24,8 @@ def joined(labels, heights):
     rows, columns = np.mgrid[: labels.shape[0], : labels.shape[1]]
     feet = np.stack([columns, rows], axis=-1).astype(np.float32) * 0.002
     count = int(labels.max())
-    out = join(labels, count, describe(labels, count, feet, heights), reach_px=3)
-    return len(np.unique(out[out > 0]))
+    into = roots(count, describe(labels, count, feet, heights, reach_px=3), reach_px=3)
+    return len(np.unique(into[1:]))
 
 
 def squares(*boxes, shape=(80, 80)):
@@ -112,11 +112,14 @@ def test_closed_gaps_take_the_nearest_depth_and_touch_no_known_pixel():
 
 def test_absorbed_pixels_join_the_label_nearest_in_depth():
     labels = np.array([[1, 0, 2]], np.int32)
-    inside = np.ones((1, 3), bool)
+    todo = np.array([1])
     depth = np.array([[1.0, 1.9, 2.0]], np.float32)
-    np.testing.assert_array_equal(clusters.absorb(labels, inside, depth, reach_m=0.2), [[1, 2, 2]])
-    far = np.array([[1.0, 1.5, 2.0]], np.float32)
-    np.testing.assert_array_equal(clusters.absorb(labels, inside, far, reach_m=0.2), labels)
+    near = labels.copy()
+    clusters.spread(near, todo, depth, reach_m=0.2)
+    np.testing.assert_array_equal(near, [[1, 2, 2]])
+    far = labels.copy()
+    clusters.spread(far, todo, np.array([[1.0, 1.5, 2.0]], np.float32), reach_m=0.2)
+    np.testing.assert_array_equal(far, labels)
 
 
 def test_what_stands_within_an_outline_is_joined_and_what_stands_beside_is_not():

@@ -138,44 +138,40 @@ def connect(open_pixels: BoolArray, min_pixels: int) -> tuple[IntArray, int]:
     return labels, len(keep)
 
 
-def label_areas(labels: IntArray) -> npt.NDArray[np.int64]:
-    """Pixels of each label 0..highest of an image (H, W); 0 for label 0, which is none."""
-    flat = labels.reshape(-1)
-    return np.bincount(flat[np.flatnonzero(flat > 0)], minlength=1)  # faster than counting the background too
+def window_around(things: BoolArray, margin: int = 0) -> tuple[slice, slice]:
+    """The box of all things (H, W) with a margin, clipped to the image; nearly nothing without things."""
+    left, top, width, height = cv2.boundingRect(things.view(np.uint8))
+    return (
+        slice(max(0, top - margin), top + height + margin),
+        slice(max(0, left - margin), left + width + margin),
+    )
 
 
-def relabel(labels: IntArray, table: npt.NDArray[np.integer]) -> IntArray:
-    """table[labels], (H, W) int32, a new array; table[0] is 0 and labels are within the table."""
-    out = labels.copy()
-    flat = out.reshape(-1)
-    where = np.flatnonzero(flat > 0)  # the background is most of the image
-    flat[where] = table[flat[where]]
-    return out
+def flat_in_image(
+    where: npt.NDArray[np.int64], window: tuple[slice, slice], window_width: int, width: int
+) -> npt.NDArray[np.int64]:
+    """Flat indices (M,) of a window's pixels as those of the image of that width."""
+    rows, columns = np.divmod(where, window_width)
+    return (rows + window[0].start) * width + columns + window[1].start
 
 
-def absorb(
-    labels: IntArray,
-    inside: BoolArray,
-    depth_m: FloatArray | None = None,
-    *,
-    reach_m: float = 1.0,
-    steps: int = 3,
-) -> IntArray:
-    """Gives unlabelled pixels inside to the neighbouring label nearest in depth, ring by ring.
+def relabel(labels: IntArray, table: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """Replaces every label by table[label], in place, and counts.
 
     Args:
-        labels: (H, W) int32, 0 = none.
-        inside: (H, W); only these pixels may be labelled.
-        depth_m: (H, W) metres; without it every neighbour is as near.
-        reach_m: largest step in depth to a label, metres at 1 m (grows with the distance).
-        steps: rings.
+        labels: (H, W) int32, contiguous, 0..K.
+        table: (K + 1,), its first entry 0.
 
     Returns:
-        (H, W) int32, a new array.
+        Pixels of each label 0..highest; none of label 0.
     """
-    out = labels.copy()
-    spread(out, np.flatnonzero(inside & (labels == 0)), depth_m, reach_m=reach_m, steps=steps)
-    return out
+    flat = labels.reshape(-1)
+    where = np.flatnonzero(flat > 0)  # the background is most of the image
+    which = table[flat[where]]
+    flat[where] = which
+    areas = np.bincount(which, minlength=1)
+    areas[0] = 0
+    return areas
 
 
 def spread(
@@ -186,7 +182,15 @@ def spread(
     reach_m: float = 1.0,
     steps: int = 3,
 ) -> None:
-    """`absorb` in place, for the unlabelled pixels `todo` (M,), flat indices."""
+    """Gives unlabelled pixels to the neighbouring label nearest in depth, ring by ring, in place.
+
+    Args:
+        labels: (H, W) int32, contiguous, 0 = none.
+        todo: (M,) flat indices of unlabelled pixels; no other is labelled.
+        depth_m: (H, W) metres; without it every neighbour is as near.
+        reach_m: largest step in depth to a label, metres at 1 m (grows with the distance).
+        steps: rings.
+    """
     flat = labels.reshape(-1)
     near = _neighbours(todo, labels.shape)  # (4, M)
     gaps = np.zeros(near.shape, np.float32)

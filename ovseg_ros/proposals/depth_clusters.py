@@ -115,8 +115,9 @@ class DepthClusters:
         around = cv2.dilate((rising & known).view(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
         rising &= known | around  # a closed gap belongs to a thing beside it, not to the table's edge
         labels, count = self._cut(depth, rising, noise, intrinsics)
-        labels = _whole_things(labels, count, depth, heights, limits, plane, intrinsics)
-        labels = split_panels(frame.image_rgb, labels, depth, intrinsics)
+        table = _whole_things(labels, count, depth, heights, limits, plane, intrinsics)
+        areas = clusters.relabel(labels, table)
+        labels = split_panels(frame.image_rgb, labels, areas, depth, intrinsics)
         labels = refine.fill_holes(labels, heights, limits, known)
         if self.options.refine_px:
             labels = refine.refine_edges(
@@ -207,8 +208,9 @@ class DepthClusters:
         starts = np.full(len(areas), -labels.size)  # of each label's mask, if it has one
         starts[keep[order]] = np.arange(len(keep)) * labels.size
         where += starts[which]
+        where = where[where >= 0]
         masks = np.zeros((len(keep), *labels.shape), bool)
-        masks.reshape(-1)[where[where >= 0]] = True
+        masks.reshape(-1)[where] = True
         return Proposals(torch.from_numpy(masks), torch.from_numpy(scores[order].astype(np.float32)))
 
 
@@ -227,19 +229,16 @@ def _whole_things(
     limits: FloatArray,
     plane: Plane,
     intrinsics: CameraIntrinsics,
-) -> IntArray:
-    """(H, W) int32 labels without bulges of the plane, and with the fragments of one thing joined."""
-    if not count:
-        return labels
+) -> npt.NDArray[np.int64]:
+    """(count + 1,) which thing each label belongs to: fragments of one have one, bulges of the plane 0."""
     some, height, limit = (np.ascontiguousarray(a[::2, ::2]) for a in (labels, heights, limits))
     table = np.where(_rises_clearly(some, count, height, limit), np.arange(count + 1), 0)
+    if np.count_nonzero(table) < 2:
+        return table
     if not table[1:].all():
-        some = clusters.relabel(some, table)
-    if np.count_nonzero(table) > 1:
-        feet = plane.feet(depth, intrinsics, 2)
-        fragments = describe(some, count, feet, height, reach_px=_REACH_PX)
-        table = roots(count, fragments, reach_px=_REACH_PX)[table]
-    return clusters.relabel(labels, table) if (table != np.arange(count + 1)).any() else labels
+        clusters.relabel(some, table)
+    fragments = describe(some, count, plane.feet(depth, intrinsics, 2), height, reach_px=_REACH_PX)
+    return roots(count, fragments, reach_px=_REACH_PX)[table]
 
 
 def _rises_clearly(labels: IntArray, count: int, heights: FloatArray, limits: FloatArray) -> BoolArray:

@@ -9,8 +9,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.proposals.clusters import relabel
-
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
 
@@ -74,7 +72,7 @@ def describe(
         count: how many labels.
         feet: (H, W, 2) float32 metres on the plane.
         heights: (H, W) float32 metres above it.
-        reach_px: if given, those whose box is not so near to another's are left out, as nothing joins them.
+        reach_px: if given, those whose box is not so near to another's are left out, as none joins them.
 
     Returns:
         One Fragment for each label with at least three points; pixels and boxes count on the grid given.
@@ -134,23 +132,10 @@ def _convex_hull(points: FloatArray) -> FloatArray:
     return cv2.convexHull(np.ascontiguousarray(points.T))
 
 
-def join(labels: IntArray, count: int, fragments: list[Fragment], *, reach_px: int) -> IntArray:
-    """Joins fragments near each other in the image that stand in or hang on one another; see `roots`.
-
-    Args:
-        labels: (H, W) int32, 0..count.
-        count: highest label.
-        fragments: from `describe`, of the same labels.
-        reach_px: how near the boxes must be, in the pixels `describe` saw.
-
-    Returns:
-        (H, W) int32, labels not renumbered.
-    """
-    return relabel(labels, roots(count, fragments, reach_px=reach_px))
-
-
 def roots(count: int, fragments: list[Fragment], *, reach_px: int) -> npt.NDArray[np.int64]:
     """Which label each of 0..count joins, (count + 1,): its own where it joins none.
+
+    Fragments join that are near each other in the image and of which one stands in or hangs on the other.
 
     The inside of a bowl, cut off by its own rim, lies within the bowl's outline seen from above and returns
     to it; a handle behind its mug does not reach the table, hangs on the mug and returns too. A thing behind

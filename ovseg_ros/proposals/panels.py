@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.proposals.clusters import connect, label_areas, median, spread
+from ovseg_ros.proposals.clusters import connect, median, spread, window_around
 from ovseg_ros.proposals.plane import pixel_rays
 
 FloatArray = npt.NDArray[np.float32]
@@ -26,7 +26,11 @@ _PANEL = 0.01  # of the image is the smallest panel
 
 
 def split_panels(
-    image_rgb: npt.NDArray[np.uint8], labels: IntArray, depth_m: FloatArray, intrinsics: CameraIntrinsics
+    image_rgb: npt.NDArray[np.uint8],
+    labels: IntArray,
+    areas: npt.NDArray[np.int64],
+    depth_m: FloatArray,
+    intrinsics: CameraIntrinsics,
 ) -> IntArray:
     """Cuts wall-like labels in two by chroma, where two colours stand clearly apart.
 
@@ -35,19 +39,19 @@ def split_panels(
     Args:
         image_rgb: (H, W, 3) uint8.
         labels: (H, W) int32, 0 = none.
+        areas: pixels of each label 0..highest, none of label 0.
         depth_m: (H, W) metres, 0 where unknown.
         intrinsics: of the same image.
 
     Returns:
         (H, W) int32 labels, the same array when nothing was cut.
     """
-    areas = label_areas(labels)
     top = len(areas)
     for label in np.flatnonzero(areas > _LARGE_IMAGE * labels.size):
         inside = labels == label
         if not _is_wall(inside, depth_m, intrinsics):
             continue
-        window = _window_around(inside)
+        window = window_around(inside, _MARGIN)
         inside = np.ascontiguousarray(inside[window])
         bright = _two_colours(image_rgb[window], inside)
         if bright is None:
@@ -61,15 +65,6 @@ def split_panels(
         labels = labels.copy()
         labels[window] = part
     return labels
-
-
-def _window_around(inside: BoolArray) -> tuple[slice, slice]:
-    """The box of a piece, with the margin in which the filters of `_two_colours` look around."""
-    left, top, width, height = cv2.boundingRect(inside.view(np.uint8))
-    return (
-        slice(max(0, top - _MARGIN), top + height + _MARGIN),
-        slice(max(0, left - _MARGIN), left + width + _MARGIN),
-    )
 
 
 def _is_wall(inside: BoolArray, depth_m: FloatArray, intrinsics: CameraIntrinsics) -> bool:

@@ -15,6 +15,7 @@ FloatArray = npt.NDArray[np.float32]
 
 _SAMPLES = 1600  # pixels the search looks at, on a grid
 _HYPOTHESES = 128  # three-point planes tried per search
+_AT_ONCE = 32  # of these; for larger products BLAS wakes threads, which costs more than it gains
 _POLISHINGS = 6  # least squares on the inliers, at most so often
 _MAX_PLANES = 3  # a table, the floor below, two walls
 _PARALLEL_COS = 0.985  # 10 degrees: table and floor
@@ -233,9 +234,8 @@ def _best_hypothesis(
     others = (first + np.concatenate([near, far], axis=1)) % count  # rows of the grid lie one after another
     a, b, c = points[first], points[others[0]], points[others[1]]  # (T, 3) each
     u, v = b - a, c - a
-    normal = (
-        u[:, [1, 2, 0]] * v[:, [2, 0, 1]] - u[:, [2, 0, 1]] * v[:, [1, 2, 0]]
-    )  # np.cross, without its checks
+    y_z_x, z_x_y = [1, 2, 0], [2, 0, 1]
+    normal = u[:, y_z_x] * v[:, z_x_y] - u[:, z_x_y] * v[:, y_z_x]  # np.cross takes five times as long
     volume = (a * normal).sum(axis=1)
     usable = np.abs(volume) > 1e-9 * np.maximum(1e-9, np.abs(a[:, 2] * b[:, 2] * c[:, 2]))
     m = normal[usable] / volume[usable, None]
@@ -245,9 +245,17 @@ def _best_hypothesis(
         return None
     m, length = m[seen], length[seen]
     planes = np.concatenate([-m, np.ones((len(m), 1))], axis=1) / length[:, None]
-    away = planes.astype(np.float32) @ rows.T.astype(np.float32)  # (T, M); 1e-5 of a tolerance is enough
-    near_plane = np.abs(away, out=away) < 1
-    return m[cv2.reduce(near_plane.view(np.uint8), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).argmax()]
+    return m[_points_near(planes.astype(np.float32), rows.T.astype(np.float32)).argmax()]
+
+
+def _points_near(planes: FloatArray, points: FloatArray) -> npt.NDArray[np.int32]:
+    """(T,) how many points (4, M), see `_homogeneous`, are within 1 of each plane (T, 4), (-m, 1)/|m|."""
+    counts = []
+    for start in range(0, len(planes), _AT_ONCE):
+        away = planes[start : start + _AT_ONCE] @ points  # (<= _AT_ONCE, M)
+        near = np.abs(away, out=away) < 1
+        counts.append(cv2.reduce(near.view(np.uint8), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0])
+    return np.concatenate(counts)
 
 
 def _polish(

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.proposals.clusters import spread
+from ovseg_ros.proposals.clusters import flat_in_image, spread, window_around
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -54,7 +54,7 @@ def refine_edges(
     if not len(where):
         return out
     inside, sure = things.reshape(-1)[where], known.reshape(-1)[where]
-    ours, theirs = _colour_distances(image_rgb, things, ~doubt, where, _window_around(things, margin))
+    ours, theirs = _colour_distances(image_rgb, things, ~doubt, where, window_around(things, margin))
     factor = np.where(sure, np.float32(_CLEARER), np.float32(1.0))
     leaves = inside & (theirs < factor * ours)
     like = ~inside & (ours < _LIKE)
@@ -102,15 +102,20 @@ def fill_holes(labels: IntArray, heights: FloatArray, limits: FloatArray, known:
     Returns:
         (H, W) int32, a new array.
     """
-    things = (labels > 0).view(np.uint8)
-    outlines, _ = cv2.findContours(things, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    holes = cv2.drawContours(np.zeros_like(things), outlines, -1, 1, cv2.FILLED)
-    holes -= things
+    things = labels > 0
+    window = window_around(things)
+    part = things[window].astype(np.uint8)
+    outlines, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    holes = cv2.drawContours(np.zeros_like(part), outlines, -1, 1, cv2.FILLED)
+    holes -= part
     where = np.flatnonzero(holes.view(bool))  # few of the image
+    out = labels.copy()
     if not len(where):
-        return labels.copy()
-    count, parts = cv2.connectedComponents(holes, connectivity=4, ltype=cv2.CV_32S)
-    which, certain = parts.reshape(-1)[where], known.reshape(-1)[where]
+        return out
+    count, holes = cv2.connectedComponents(holes, connectivity=4, ltype=cv2.CV_32S)
+    which = holes.reshape(-1)[where]
+    where = flat_in_image(where, window, part.shape[1], labels.shape[1])
+    certain = known.reshape(-1)[where]
     relative = heights.reshape(-1)[where] / limits.reshape(-1)[where]
     relative[~certain] = 0
     area = np.bincount(which, minlength=count)
@@ -119,7 +124,6 @@ def fill_holes(labels: IntArray, heights: FloatArray, limits: FloatArray, known:
     raised = (seen > 0.3 * area) & (mean > _HOLE_HEIGHT) & (mean < _HOLE_TOP)
     raised |= (seen <= 0.3 * area) & (area < _BLIND_HOLE * labels.size)
     raised &= area < _LARGEST_HOLE * labels.size
-    out = labels.copy()
     spread(out, where[raised[which]], steps=max(labels.shape))
     return out
 
@@ -128,15 +132,6 @@ def _widened(things: BoolArray, by_px: int) -> BoolArray:
     """(H, W): within `by_px` rows and columns of a thing."""
     side = 2 * by_px + 1
     return cv2.dilate(things.view(np.uint8), np.ones((side, side), np.uint8)).view(bool)
-
-
-def _window_around(things: BoolArray, margin: int) -> tuple[slice, slice]:
-    """The box of all things with a margin, clipped to the image."""
-    left, top, width, height = cv2.boundingRect(things.view(np.uint8))
-    return (
-        slice(max(0, top - margin), top + height + margin),
-        slice(max(0, left - margin), left + width + margin),
-    )
 
 
 def _colour_distances(
