@@ -1,19 +1,63 @@
-"""CLIP's text tower on as many tokens as the longest sentence has, instead of all 77 places.
+"""CLIP's text tower on every beginning of a sentence once, instead of on 77 places for each sentence.
 
 The tower is causal: a token sees those before it and itself, and the sentence's embedding is read at its
-end token. What is behind the last end token is padding that nothing looks at, so leaving it out changes
-nothing but the cost: "a photo of a small mug." has 9 tokens, start and end among them.
+end token. So what is behind the last end token may be left out, and sentences that begin alike share what
+they begin with: "a photo of a mug." and "a photo of a mug in the scene" are one tree of tokens, each of which
+sees the way to the root. The 14 sentences around "teapot" are 79 tokens that way instead of 154 without what is
+behind the end tokens, and of 1078 with it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+_MOST_TOKENS = 512  # of a tree; the attention of all to all grows with the square
+
+
+@dataclass
+class TokenTree:
+    """Sentences as one tree.
+
+    Attributes:
+        ids: T token ids, each after the one it follows.
+        parents: T numbers of the tokens before, -1 for those that begin a sentence.
+        depths: T places in the sentence, 0 and up.
+        ends: the end token of each sentence.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    parents: list[int] = field(default_factory=list)
+    depths: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    _known: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def add(self, sentence: list[int]) -> None:
+        """Adds a sentence's ids from the first to the end token; its beginning may be there already."""
+        node = -1
+        for depth, token in enumerate(sentence):
+            child = self._known.setdefault((node, token), len(self.ids))
+            if child == len(self.ids):
+                self.ids.append(token)
+                self.parents.append(node)
+                self.depths.append(depth)
+            node = child
+        self.ends.append(node)
+
+    def mask(self) -> torch.Tensor:
+        """(T, T) float32: 0 where the row's token sees the column's (leads to it or is it), else -inf."""
+        sees = torch.eye(len(self.ids), dtype=torch.bool)
+        for node, parent in enumerate(self.parents):
+            if parent >= 0:
+                sees[node] |= sees[parent]
+        return torch.zeros(sees.shape).masked_fill(~sees, -torch.inf)
+
 
 def encode_sentences(clip_model: Any, ids: torch.Tensor) -> torch.Tensor:
-    """The same as `clip_model.encode_text(ids)`, without the padding behind the longest sentence.
+    """The same as `clip_model.encode_text(ids)`, with each beginning of a sentence computed once.
 
     Args:
         clip_model: an open_clip model; one whose text tower is not causal and read at the end token runs as
@@ -27,13 +71,8 @@ def encode_sentences(clip_model: Any, ids: torch.Tensor) -> torch.Tensor:
     if not _reads_at_end_token(tower):
         features: torch.Tensor = clip_model.encode_text(ids)
         return features
-    ends = ids.argmax(dim=1)  # (K,)
-    ids = ids[:, : int(ends.max()) + 1]
-    dtype = tower.transformer.get_cast_dtype()
-    length = ids.shape[1]
-    tokens = tower.token_embedding(ids).to(dtype) + tower.positional_embedding[:length].to(dtype)  # (K,L,W)
-    tokens = tower.transformer(tokens, attn_mask=tower.attn_mask[:length, :length])
-    pooled: torch.Tensor = tower.ln_final(tokens[torch.arange(len(ids), device=ids.device), ends])  # (K,W)
+    pooled = torch.cat([_at_ends(tower, tree, ids.device) for tree in _trees(ids)])  # (K,W)
+    pooled = tower.ln_final(pooled)
     projection = tower.text_projection
     if projection is None:
         return pooled
@@ -41,6 +80,28 @@ def encode_sentences(clip_model: Any, ids: torch.Tensor) -> torch.Tensor:
         projection(pooled) if isinstance(projection, torch.nn.Module) else pooled @ projection
     )
     return projected
+
+
+def _trees(ids: torch.Tensor) -> Iterator[TokenTree]:
+    """The sentences in their order, in trees of no more than `_MOST_TOKENS` or of one sentence."""
+    lengths = (ids.argmax(dim=1) + 1).tolist()
+    tree = TokenTree()
+    for row, length in zip(ids.tolist(), lengths, strict=True):
+        if tree.ends and len(tree.ids) + length > _MOST_TOKENS:
+            yield tree
+            tree = TokenTree()
+        tree.add(row[:length])
+    yield tree
+
+
+def _at_ends(tower: Any, tree: TokenTree, device: torch.device) -> torch.Tensor:
+    """(E, W): what the transformer gives at the E ends."""
+    dtype = tower.transformer.get_cast_dtype()
+    ids, depths = (torch.tensor(values, device=device) for values in (tree.ids, tree.depths))
+    tokens = tower.token_embedding(ids).to(dtype) + tower.positional_embedding[depths].to(dtype)  # (T,W)
+    mask = tree.mask().to(device, tower.attn_mask.dtype)
+    seen: torch.Tensor = tower.transformer(tokens[None], attn_mask=mask)[0]
+    return seen[torch.tensor(tree.ends, device=device)]
 
 
 def _reads_at_end_token(tower: Any) -> bool:
