@@ -3,8 +3,8 @@
 The tower is causal: a token sees those before it and itself, and the sentence's embedding is read at its
 end token. So what is behind the last end token may be left out, and sentences that begin alike share what
 they begin with: "a photo of a mug." and "a photo of a mug in the scene" are one tree of tokens, each of which
-sees the way to the root. The 14 sentences around "teapot" are 79 tokens that way instead of 154 without what is
-behind the end tokens, and of 1078 with it.
+sees the way to the root. The 14 sentences around "teapot" are 79 tokens that way, instead of 154 without what
+is behind the end tokens and of 1078 with it.
 """
 
 from __future__ import annotations
