@@ -1,6 +1,9 @@
 """Makes the recording `demo/tabletop`: three table scenes seen by a moving camera, with true masks and names.
 
-    scripts/env.sh python demo/make_tabletop.py [--out demo/tabletop] [--preview FILE.png]
+    scripts/env.sh python demo/make_tabletop.py [--out demo/tabletop]
+    scripts/env.sh python demo/make_tabletop.py --out OTHER --shuffle 77 --rate 15
+
+The second makes other scenes of the same things, drawn by chance, which nothing was tuned on.
 
 Needs `pip install mujoco==4.0.0` and LIBERO's models (see ovseg_ros/learn/household.py). The scenes use
 arrangements, cameras, lamps and table textures that the training renders (ovseg_ros/learn/crops.py) do not.
@@ -9,7 +12,7 @@ arrangements, cameras, lamps and table textures that the training renders (ovseg
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from ovseg_ros.learn.household import BY_KEY
 from ovseg_ros.learn.sensor_depth import as_a_sensor_sees
 from ovseg_ros.learn.tabletop import CameraPose, Surroundings, Tabletop
 
-FRAMES_PER_SCENE = 15
+SECONDS_PER_SCENE = 3.0
 JPEG_QUALITY = 92
 RATE_HZ = 5.0
 START_NS = 1_700_000_000_000_000_000
@@ -109,8 +112,36 @@ SCENES = (
 )
 
 
-def record(scene: Scene, first_id: int, first_frame: int) -> Iterator[RecordedFrame]:
+def shuffled(seed: int) -> tuple[Scene, ...]:
+    """As many scenes of the same things in other company and places, with other colours, ways and lamps."""
+    rng = np.random.default_rng(seed)
+    things = [thing for scene in SCENES for thing in scene.objects if thing[0] != "teapot"]
+    places = [(x, y) for _, _, x, y, _ in SCENES[0].objects]
+    rng.shuffle(things)
+    each = len(things) // len(SCENES)
+    scenes = []
+    for k in range(len(SCENES)):
+        chosen = [("teapot", "teapot"), *((key, word) for key, word, *_ in things[k * each : (k + 1) * each])]
+        x, y = (np.array(places)[rng.permutation(len(places))[: len(chosen)]] + rng.uniform(-0.02, 0.02, 2)).T
+        yaw = rng.uniform(0, 360, len(chosen))
+        azimuth = rng.uniform(-140, -20)
+        scenes.append(
+            Scene(
+                tuple((*thing, *map(float, at)) for thing, *at in zip(chosen, x, y, yaw, strict=True)),
+                SCENES[(k + 1) % len(SCENES)].surroundings,
+                tuple(rng.uniform(0.2, 0.9, 3)),
+                (azimuth, azimuth + rng.choice([-1, 1]) * rng.uniform(50, 75)),
+                tuple(rng.uniform(-50, -30, 2)),
+                tuple(rng.uniform(0.84, 1.0, 2)),
+                (rng.uniform(-0.7, 0.7), -0.5, 1.8),
+            )
+        )
+    return tuple(scenes)
+
+
+def record(scene: Scene, first_id: int, first_frame: int, rate_hz: float) -> Iterator[RecordedFrame]:
     """Renders one scene; its objects get the ids first_id, first_id + 1, …"""
+    frames = round(SECONDS_PER_SCENE * rate_hz)
     things = [BY_KEY[key] for key, *_ in scene.objects]
     tints = [(*scene.teapot_rgb, 1.0) if key == "teapot" else None for key, *_ in scene.objects]
     table = Tabletop(things, scene.surroundings, (480, 640), tints, lamp_m=scene.lamp_m)
@@ -119,27 +150,27 @@ def record(scene: Scene, first_id: int, first_frame: int) -> Iterator[RecordedFr
     table.model.light_diffuse[1] = 0.15
     names = {first_id + i: word for i, (_, word, *_) in enumerate(scene.objects)}
     synonyms = {first_id + i: BY_KEY[key].synonyms for i, (key, *_) in enumerate(scene.objects)}
-    for n in range(FRAMES_PER_SCENE):
-        t = n / (FRAMES_PER_SCENE - 1)
+    for n in range(frames):
+        t = n / (frames - 1)
         ease = 0.5 - 0.5 * np.cos(np.pi * t)
         ends = (scene.distance_m, scene.azimuth_deg, scene.elevation_deg)
         pose = CameraPose((0.0, 0.08, 0.04), *(float(a + (b - a) * ease) for a, b in ends))
         view = table.view(pose)
         instances = np.where(view.instances > 0, view.instances + (first_id - 1), 0).astype(np.uint16)
-        stamp = START_NS + int((first_frame + n) / RATE_HZ * 1e9)
+        stamp = START_NS + int((first_frame + n) / rate_hz * 1e9)
         depth_m = as_a_sensor_sees(view.depth_m, np.random.default_rng(first_frame + n))
         frame = Frame(view.image_rgb, depth_m, view.intrinsics, stamp, "camera_color_optical_frame")
         yield RecordedFrame(frame, instances, names, synonyms)
     table.close()
 
 
-def all_frames() -> Iterator[RecordedFrame]:
+def all_frames(scenes: Sequence[Scene], rate_hz: float) -> Iterator[RecordedFrame]:
     """All scenes one after the other."""
     first_id, first_frame = 1, 0
-    for scene in SCENES:
-        yield from record(scene, first_id, first_frame)
+    for scene in scenes:
+        yield from record(scene, first_id, first_frame, rate_hz)
         first_id += len(scene.objects)
-        first_frame += FRAMES_PER_SCENE
+        first_frame += round(SECONDS_PER_SCENE * rate_hz)
 
 
 def main() -> None:
@@ -148,7 +179,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "tabletop")
-    write_recording(parser.parse_args().out, all_frames(), jpeg_quality=JPEG_QUALITY)
+    parser.add_argument("--shuffle", type=int, metavar="SEED", help="other scenes, drawn by chance")
+    parser.add_argument("--rate", type=float, default=RATE_HZ, help="frames a second (default: %(default)s)")
+    arguments = parser.parse_args()
+    scenes = SCENES if arguments.shuffle is None else shuffled(arguments.shuffle)
+    write_recording(arguments.out, all_frames(scenes, arguments.rate), jpeg_quality=JPEG_QUALITY)
 
 
 if __name__ == "__main__":
