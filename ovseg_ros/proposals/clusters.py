@@ -81,16 +81,21 @@ def depth_jumps(
     inverse[where] = here
     least = _least_step(here, jump_m, noise_m)
     barrier = np.zeros(depth_m.size, bool)
-    width = depth_m.shape[1]
-    for stride in (1, width):
-        step = inverse.take(where + stride, mode="clip")  # the last row has none below; see `inner`
+    height, width = depth_m.shape
+    for stride, length in ((1, width), (width, height)):
+        step = inverse.take(where + stride, mode="clip")  # beyond the end of a line is another; see `place`
         step -= here
         high = np.flatnonzero(np.abs(step, out=step) > least)
+        place = where[high] % width if stride == 1 else where[high] // width  # in its row or column
+        high, place = high[place < length - 1], place[place < length - 1]
         first = where[high]
-        inner = first % width != width - 1 if stride == 1 else first < depth_m.size - width
-        first, least_first = first[inner], least[high[inner]]
-        limit = np.maximum(least_first, _least_step(inverse[first + stride], jump_m, noise_m))
-        barrier[_far_sides(inverse, limit, first, stride, _STEEPEST / focal_px)] = True
+        limit = np.maximum(least[high], _least_step(inverse[first + stride], jump_m, noise_m))
+        before = np.where(place > 0, inverse.take(first - stride, mode="clip"), np.nan)
+        after = np.where(place < length - 2, inverse.take(first + 2 * stride, mode="clip"), np.nan)
+        steepest = np.float32(_STEEPEST / focal_px)
+        jump = _is_jump(before, inverse[first], inverse[first + stride], after, limit, steepest)
+        first = first[jump]
+        barrier[np.where(inverse[first + stride] < inverse[first], first + stride, first)] = True
     return barrier.reshape(depth_m.shape)
 
 
@@ -102,19 +107,19 @@ def _least_step(inverse: FloatArray, jump_m: float, noise_m: float) -> FloatArra
     return least
 
 
-def _far_sides(
-    inverse: FloatArray, limit: FloatArray, first: npt.NDArray[np.int64], stride: int, steepest: float
-) -> npt.NDArray[np.int64]:
-    """Of candidate pairs (first, first + stride), flat indices: the farther pixels of the true jumps."""
-    second = first + stride
-    here, there = inverse[first], inverse[second]
+def _is_jump(
+    before: FloatArray,
+    here: FloatArray,
+    there: FloatArray,
+    after: FloatArray,
+    limit: FloatArray,
+    steepest: float,
+) -> BoolArray:
+    """(M,) which steps from `here` to `there` no slope explains: of inverse depths, NaN where unknown."""
     step = there - here
-    before = inverse[np.maximum(first - stride, 0)]
-    after = inverse[np.minimum(second + stride, len(inverse) - 1)]
     bend = np.fmin(np.abs(step - (here - before)), np.abs(step - (after - there)))  # leaves NaN out
     bend[np.isnan(bend)] = np.inf
-    jump = (bend > limit) | (np.abs(step) > np.maximum(limit, np.float32(steepest) * np.maximum(here, there)))
-    return np.where(step < 0, second, first)[jump]
+    return (bend > limit) | (np.abs(step) > np.maximum(limit, steepest * np.maximum(here, there)))
 
 
 def connect(open_pixels: BoolArray, min_pixels: int) -> tuple[IntArray, int]:

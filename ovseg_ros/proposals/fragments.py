@@ -126,7 +126,8 @@ def _convex_hull(points: FloatArray) -> FloatArray:
         edges = np.roll(corners, -1, axis=1) - corners
         inward = np.stack([-edges[1], edges[0]])
         depth = inward.T @ local - (corners * inward).sum(axis=0)[:, None]  # (8, M), times the edge's length
-        depth[(edges == 0).all(axis=0)] = np.inf  # one point is farthest in two directions
+        none = ~edges.any(axis=0)  # one point may be farthest in two directions, or in all
+        depth[none] = 0.0 if none.all() else np.inf
         slack = 1e-5 * float(np.square(edges).sum())  # far beyond what rounding does
         points = points[:, depth.min(axis=0) <= slack]
     return cv2.convexHull(np.ascontiguousarray(points.T))

@@ -82,7 +82,6 @@ def _in_doubt(
     doubt |= within
     blind = ~known
     if blind.any():
-        doubt &= known
         blind &= _widened(things, min(2 * band_px + 2, margin))
         doubt |= blind
     return doubt
