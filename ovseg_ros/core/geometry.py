@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -41,17 +42,22 @@ def back_project(depth_m: npt.NDArray[np.float32], intrinsics: CameraIntrinsics)
             f"want depth ({intrinsics.height},{intrinsics.width}) as in camera_info, got {depth_m.shape}"
         )
     z = np.where(np.isfinite(depth_m) & (depth_m > 0), depth_m, np.nan).astype(np.float32)
-    u = (np.arange(intrinsics.width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(
-        intrinsics.fx
-    )
-    v = (np.arange(intrinsics.height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(
-        intrinsics.fy
-    )
+    u, v = _rays(intrinsics, depth_m.shape)
     points = np.empty((*z.shape, 3), dtype=np.float32)
     points[..., 0] = z * u
     points[..., 1] = z * v[:, None]
     points[..., 2] = z
     return points
+
+
+@lru_cache(maxsize=8)
+def _rays(
+    intrinsics: CameraIntrinsics, size_hw: tuple[int, int]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """(u − cx) / fx of each column (W,) and (v − cy) / fy of each row (H,). Kept: do not write."""
+    u = (np.arange(size_hw[1], dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
+    v = (np.arange(size_hw[0], dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy)
+    return u, v
 
 
 def box_3d(points: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -116,10 +122,9 @@ def mask_box_3d(
         return None
     points = np.empty((3, len(row)), np.float32)
     points[2] = z[row, column]
-    u = np.arange(columns.start, columns.stop, step, dtype=np.float32) - np.float32(intrinsics.cx)
-    v = np.arange(rows.start, rows.stop, step, dtype=np.float32) - np.float32(intrinsics.cy)
-    np.multiply((u / np.float32(intrinsics.fx))[column], points[2], out=points[0])
-    np.multiply((v / np.float32(intrinsics.fy))[row], points[2], out=points[1])
+    u, v = _rays(intrinsics, depth_m.shape)
+    np.multiply(u[where[1]][column], points[2], out=points[0])
+    np.multiply(v[where[0]][row], points[2], out=points[1])
     return _box_of_tails(points)
 
 
@@ -130,7 +135,7 @@ def _box_of_tails(points: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float
     tails = []
     for percent in (_TAIL_PERCENT, 100.0 - _TAIL_PERCENT):
         below = int(percent / 100.0 * last)
-        weight = percent / 100.0 * last - below
+        weight = np.float64(percent / 100.0 * last - below)  # numpy's, or tails came in single precision
         tails.append(ordered[:, below] * (1 - weight) + ordered[:, min(below + 1, last)] * weight)
     margin = _MARGIN * (tails[1] - tails[0])
     low, high = (tails[0] - margin)[:, None], (tails[1] + margin)[:, None]
@@ -159,10 +164,8 @@ def write_cloud(
         labels: (H, W).
         instances: (H, W).
     """
-    height, width = depth_m.shape
-    u = (np.arange(width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
-    v = (np.arange(height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy)
-    for start in range(0, height, _ROWS_AT_ONCE):
+    u, v = _rays(intrinsics, depth_m.shape)
+    for start in range(0, len(cloud), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         z = _known_or_nan(depth_m[rows])
         colour = cv2.cvtColor(image_rgb[rows], cv2.COLOR_RGB2BGRA).view(np.uint32)[..., 0]
