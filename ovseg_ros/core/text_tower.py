@@ -71,8 +71,8 @@ def encode_sentences(clip_model: Any, ids: torch.Tensor) -> torch.Tensor:
     if not _reads_at_end_token(tower):
         features: torch.Tensor = clip_model.encode_text(ids)
         return features
-    pooled = torch.cat([_at_ends(tower, tree, ids.device) for tree in _trees(ids)])  # (K,W)
-    pooled = tower.ln_final(pooled)
+    ends = torch.cat([_at_ends(tower, tree, ids.device) for tree in _trees(ids)])  # (K,W)
+    pooled: torch.Tensor = tower.ln_final(ends)
     projection = tower.text_projection
     if projection is None:
         return pooled
