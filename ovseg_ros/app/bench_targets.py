@@ -48,7 +48,7 @@ class Target:
 
 _VIDEO, _QUERY, _NODE = ("video", "times_ours"), ("query", "share_of_cold"), ("overhead", "cases")
 TARGETS = (
-    Target("cold frame: naive / ours", "x", 1.5, True, ("cold", "times_ours", "naive", "median")),
+    Target("cold frame: naive / ours, float32", "x", 1.5, True, ("cold", "times_ours", "naive", "median")),
     Target("cold frame: naive / ours, 16 bits", "x", 1.5, True, ("cold", "times_16_bits", "median")),
     Target("video: naive / ours", "x", 6.0, True, (*_VIDEO, "naive", "median")),
     Target("video: naive, words anew / ours", "x", 6.0, True, (*_VIDEO, "naive, words anew", "median")),
