@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 _LARGEST_MMAP_THRESHOLD = 32 << 20  # glibc takes no more
 
 
@@ -12,7 +12,7 @@ def keep_large_buffers() -> bool:
     """Lets malloc keep freed memory of up to 256 MB instead of giving it back after each frame.
 
     Images and clouds are made and freed at the camera's rate. By default each gets fresh pages from the
-    kernel, and to have them zeroed takes longer than to fill them.
+    kernel, and to have them zeroed takes longer than to fill them. Call it before other threads start.
 
     Returns:
         False where the C library is not glibc; then nothing changed.
@@ -21,4 +21,7 @@ def keep_large_buffers() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD) & mallopt(_M_TRIM_THRESHOLD, 256 << 20))
+    kept = mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD) & mallopt(_M_TRIM_THRESHOLD, 256 << 20)
+    # By default each thread has memory of its own in pieces of 64 MB, and gives an empty piece back whatever the
+    # threshold. The first thread's is one piece without end: all threads take from that.
+    return bool(kept & mallopt(_M_ARENA_MAX, 1))
