@@ -1,14 +1,27 @@
-"""Times depth_clusters on made-up table scenes and writes out/benchmark/proposals.json."""
+"""Times depth_clusters, whole and step by step, and compares it with an earlier version of itself.
+
+Made-up table scenes of four sizes and the two recordings; with `--against COMMIT` the proposals of that
+commit run in turn with these, on the same frames. Writes out/benchmark/proposals.json.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
+import io
 import json
 import platform
 import statistics
+import subprocess
 import sys
+import tarfile
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -18,7 +31,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "test")]
 
 from proposals_scenes import Box, Cylinder, Sphere, as_sensed, best_ious, view  # noqa: E402
 
+from ovseg_ros.core.frame import Frame, Proposals  # noqa: E402
+from ovseg_ros.evaluate.recording import read_recording  # noqa: E402
+from ovseg_ros.proposals import clusters, depth_clusters, refine  # noqa: E402
 from ovseg_ros.proposals.depth_clusters import DepthClusters  # noqa: E402
+from ovseg_ros.proposals.plane import Plane  # noqa: E402
 
 SIZES_HW = ((120, 160), (240, 320), (480, 640), (720, 1280))
 THINGS = (
@@ -31,60 +48,175 @@ THINGS = (
     Cylinder((-0.3, -0.12, 0.0), 0.045, 0.09, (240, 240, 240)),
     Sphere((-0.02, -0.2, 0.03), 0.03, (220, 120, 30)),
 )
+STEPS = {  # in the order in which a frame passes them
+    "check the depth": (DepthClusters, "_checked"),
+    "measure the noise": (clusters, "pixel_noise"),
+    "find the plane": (DepthClusters, "_support"),
+    "close gaps": (clusters, "close_gaps"),
+    "heights": (Plane, "heights"),
+    "limits": (Plane, "scatter_at"),
+    "what rises, over the table": (DepthClusters, "_rising"),
+    "cut at jumps": (DepthClusters, "_cut"),
+    "join fragments": (depth_clusters, "_whole_things"),
+    "new labels": (clusters, "relabel"),
+    "split panels": (depth_clusters, "split_panels"),
+    "fill holes": (refine, "fill_holes"),
+    "refine edges": (refine, "refine_edges"),
+    "masks": (DepthClusters, "_proposals"),
+}
+Scene = tuple[Frame, np.ndarray]  # instances: 0 none, 1..n
 
 
-def spread(seconds: list[float]) -> dict[str, float]:
+def scenes() -> dict[str, list[Scene]]:
+    """Made-up tables by size, and the recordings."""
+    found = {}
+    for size_hw in SIZES_HW:
+        frame, instances = view(THINGS, size_hw=size_hw)
+        found[f"{size_hw[1]}x{size_hw[0]}"] = [(as_sensed(frame), instances)]
+    for name in ("tabletop", "garage"):
+        frames = list(read_recording(ROOT / "demo" / name))
+        ids = [np.unique(np.append(0, f.instances), return_inverse=True)[1][1:] for f in frames]
+        found[name] = [(f.frame, i.reshape(f.frame.size_hw)) for f, i in zip(frames, ids)]
+    return found
+
+
+@contextlib.contextmanager
+def earlier(commit: str) -> Iterator[Callable[[Frame], Proposals]]:
+    """`propose` of depth_clusters as of a commit; the rest of the package is this one."""
+    packed = subprocess.check_output(["git", "-C", str(ROOT), "archive", commit, "ovseg_ros/proposals"])
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            archive.extractall(folder, filter="data")
+        package = Path(folder) / "earlier_proposals"
+        (Path(folder) / "ovseg_ros" / "proposals").rename(package)
+        for file in package.glob("*.py"):
+            file.write_text(file.read_text().replace("ovseg_ros.proposals", package.name))
+        with mock.patch.object(sys, "path", [folder, *sys.path]):
+            yield importlib.import_module(f"{package.name}.depth_clusters").DepthClusters().propose
+
+
+def timed(run: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds of wall and of processor time, of all threads."""
+    wall, processor = time.perf_counter(), time.process_time()
+    run()
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def summary(times: list[tuple[float, float]]) -> dict[str, dict[str, float]]:
     """Minimum, median and 90th percentile in milliseconds."""
-    ms = sorted(1000 * s for s in seconds)
-    return {"min_ms": ms[0], "median_ms": statistics.median(ms), "p90_ms": ms[int(0.9 * (len(ms) - 1))]}
+    out = {}
+    for kind, seconds in zip(("wall", "processor"), zip(*times)):
+        ms = sorted(1000 * s for s in seconds)
+        p90 = ms[int(0.9 * (len(ms) - 1))]
+        out[kind] = {"min_ms": ms[0], "median_ms": statistics.median(ms), "p90_ms": p90}
+    return out
 
 
-def measure(size_hw: tuple[int, int], runs: int) -> dict[str, object]:
-    """Wall and processor time of `runs` proposals on one frame, and how good they were."""
-    frame, instances = view(THINGS, size_hw=size_hw)
-    frame = as_sensed(frame)
-    proposer = DepthClusters()
-    masks = proposer.propose(frame).masks.numpy()
-    wall, cpu = [], []
-    for _ in range(runs):
-        start, start_cpu = time.perf_counter(), time.process_time()
-        proposer.propose(frame)
-        wall.append(time.perf_counter() - start)
-        cpu.append(time.process_time() - start_cpu)
-    return {
-        "size": f"{size_hw[1]}x{size_hw[0]}",
-        "masks": len(masks),
-        "mean_iou": float(np.mean(best_ious(masks, instances))),
-        "runs": runs,
-        "wall": spread(wall),
-        "processor": spread(cpu),
-    }
+def quality(proposals: list[Proposals], some: list[Scene]) -> float:
+    """Mean over things of the best IoU with any mask."""
+    ious = [best_ious(p.masks.numpy(), instances) for p, (_, instances) in zip(proposals, some)]
+    return float(np.mean(np.concatenate(ious)))
+
+
+def differences(ours: list[Proposals], theirs: list[Proposals]) -> dict[str, float]:
+    """Masks of theirs that ours have not, the smallest IoU with ours, and pixels that differ."""
+    count, worst, pixels = 0, 1.0, 0
+    for new, old in zip(ours, theirs):
+        for mask in old.masks.numpy():
+            both = (new.masks.numpy() & mask).sum(axis=(1, 2))
+            either = (new.masks.numpy() | mask).sum(axis=(1, 2))
+            best = int(np.argmax(both / either)) if len(new) else None
+            if best is None or both[best] < either[best]:
+                count += 1
+                worst = min(worst, 0.0 if best is None else float(both[best] / either[best]))
+                pixels += int(mask.sum() if best is None else either[best] - both[best])
+    return {"masks": sum(len(p) for p in theirs), "differ": count, "worst_iou": worst, "pixels": pixels}
+
+
+def measure(name: str, some: list[Scene], runs: int, other: Callable[[Frame], Proposals] | None) -> dict:
+    """Time and quality on some frames, `runs` in all, in turn with `other`'s."""
+    versions = {"now": DepthClusters().propose} | ({"earlier": other} if other else {})
+    results = {key: [propose(frame) for frame, _ in some] for key, propose in versions.items()}
+    times: dict[str, list[tuple[float, float]]] = {key: [] for key in versions}
+    for k in range(max(runs, len(some))):
+        frame = some[k % len(some)][0]
+        for key, propose in versions.items():
+            time.sleep(0.005)  # threads of the other version's libraries stop waiting for more work
+            times[key].append(timed(lambda propose=propose, frame=frame: propose(frame)))
+    row: dict[str, Any] = {"scene": name, "masks": len(results["now"][0]), "runs": len(times["now"])}
+    for key in versions:
+        row[key] = {"mean_iou": quality(results[key], some), **summary(times[key])}
+    if other:
+        row["differences"] = differences(results["now"], results["earlier"])
+    return row
+
+
+def measure_steps(some: list[Scene], runs: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Time of each step that ran."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in STEPS}
+
+    def watched(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            result: list[Any] = []
+            times[name].append(timed(lambda: result.append(step(*args, **kwargs))))
+            return result[0]
+
+        return run
+
+    with contextlib.ExitStack() as patches:
+        for name, (owner, attribute) in STEPS.items():
+            step = watched(name, getattr(owner, attribute))
+            patches.enter_context(mock.patch.object(owner, attribute, step))
+        for k in range(max(runs, len(some))):
+            DepthClusters().propose(some[k % len(some)][0])
+    return {name: summary(taken) for name, taken in times.items() if taken}
+
+
+def show(row: dict) -> None:
+    """One line of the table."""
+    now, before = row["now"], row.get("earlier")
+    times = "".join(f"{v:7.1f}" for kind in ("wall", "processor") for v in now[kind].values())
+    line = f"{row['scene']:>9} {row['masks']:>5} {now['mean_iou']:6.3f}  {times}"
+    if before:
+        ratios = [now[k]["median_ms"] / before[k]["median_ms"] for k in ("wall", "processor")]
+        differ = row["differences"]
+        line += f"   {before['processor']['median_ms']:7.1f} {ratios[1]:6.2f} {ratios[0]:6.2f}"
+        line += f" {before['mean_iou']:7.3f}  {differ['differ']} of {differ['masks']}, {differ['pixels']} px"
+    print(line, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--runs", type=int, default=90, help="per scene, at least one per frame")
     parser.add_argument("--threads", type=int, default=2, help="OpenCV threads")
+    parser.add_argument("--against", metavar="COMMIT", help="compare with depth_clusters of this commit")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "benchmark" / "proposals.json")
     arguments = parser.parse_args()
     cv2.setNumThreads(arguments.threads)
-    print(f"{'size':>9} {'masks':>5} {'IoU':>5}   {'wall ms: min median p90':>24}   cpu ms: min median p90")
-    rows = []
-    for size_hw in SIZES_HW:
-        row = measure(size_hw, arguments.runs)
-        rows.append(row)
-        times = ["".join(f"{value:8.1f}" for value in row[kind].values()) for kind in ("wall", "processor")]
-        print(
-            f"{row['size']:>9} {row['masks']:>5} {row['mean_iou']:5.2f}   {times[0]:>24}   {times[1]:>28}",
-            flush=True,
-        )
+    head = f"{'scene':>9} masks    IoU   wall ms: min median p90    cpu ms: min median p90"
+    if arguments.against:
+        head += "   before: cpu  ratio   wall     IoU  masks that differ"
+    print(head)
+    found, rows = scenes(), []
+    with contextlib.ExitStack() as stack:
+        other = stack.enter_context(earlier(arguments.against)) if arguments.against else None
+        for name, some in found.items():
+            rows.append(measure(name, some, arguments.runs, other))
+            show(rows[-1])
+    steps = measure_steps(found["tabletop"], arguments.runs)
+    print(f"\n{'step, on tabletop':>27}  wall ms: min median p90   cpu ms: min median p90")
+    for name, times in steps.items():
+        figures = "".join(f"{v:8.2f}" for kind in ("wall", "processor") for v in times[kind].values())
+        print(f"{name:>27}  {figures}")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     report = {
         "machine": platform.processor() or platform.machine(),
         "python": platform.python_version(),
         "opencv": cv2.__version__,
         "threads": arguments.threads,
+        "against": arguments.against,
         "rows": rows,
+        "steps": steps,
     }
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     print(f"written: {arguments.out}")

@@ -204,6 +204,14 @@ def test_the_frame_is_left_alone():
     np.testing.assert_array_equal(frame.depth_m, depth)
 
 
+def test_how_the_arrays_lie_in_memory_does_not_matter():
+    frame = as_sensed(view(SIX)[0])
+    image = np.ascontiguousarray(frame.image_rgb[..., ::-1])[..., ::-1]  # as from a BGR image
+    depth = np.asfortranarray(frame.depth_m)
+    image.flags.writeable = depth.flags.writeable = False
+    np.testing.assert_array_equal(masks_of(Frame(image, depth, frame.intrinsics)), masks_of(frame))
+
+
 def test_scores_are_sorted_in_the_unit_interval_and_masks_do_not_overlap():
     proposals = DepthClusters().propose(view(SIX)[0])
     scores = proposals.scores.numpy()

@@ -140,7 +140,7 @@ def jumps_slowly(depth, inside, jump_m, noise_m, focal_px):
     return barrier
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(12))
 def test_depth_jumps(seed):
     rng = np.random.default_rng(seed)
     depth = np.where(blobs(seed, share=0.4), 1.0, 1.1) + rng.normal(0, 0.004, (40, 50))

@@ -254,7 +254,7 @@ def _points_near(planes: FloatArray, points: FloatArray) -> npt.NDArray[np.int32
     for start in range(0, len(planes), _AT_ONCE):
         away = planes[start : start + _AT_ONCE] @ points  # (<= _AT_ONCE, M)
         near = np.abs(away, out=away) < 1
-        counts.append(cv2.reduce(near.view(np.uint8), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0])
+        counts.append(near.view(np.uint8).sum(axis=1, dtype=np.int32))
     return np.concatenate(counts)
 
 

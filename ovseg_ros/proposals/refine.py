@@ -152,17 +152,14 @@ def _colour_distances(
         window: of the image, holds them and all that is around them.
     """
     rows, columns = np.divmod(where, image_rgb.shape[1])
-    rows, columns = rows - window[0].start, columns - window[1].start
-    rgba = cv2.cvtColor(image_rgb[window], cv2.COLOR_RGB2RGBA)  # alpha, 255 everywhere, counts the pixels
-    packed = rgba.view(np.uint32)[..., 0]  # (h, w)
-    colours = packed[rows, columns].view(np.uint8).reshape(-1, 4)[:, :3].astype(np.float32)
-    coarse = np.ascontiguousarray(packed[::2, ::2]).view(np.uint8).reshape(-1, (packed.shape[1] + 1) // 2, 4)
-    cells = rows // 2 * coarse.shape[1] + columns // 2
+    colours = image_rgb[rows, columns].astype(np.float32)
+    rgba = _every_second_pixel(image_rgb[window])  # (h, w, 4); means need no more
+    cells = (rows - window[0].start) // 2 * rgba.shape[1] + (columns - window[1].start) // 2
     side, certain = (np.ascontiguousarray(a[window][::2, ::2]) for a in (things, certain))
     distances = []
     for among in (certain & side, certain & ~side):
-        masked = np.zeros_like(coarse)
-        cv2.copyTo(coarse, among.view(np.uint8), masked)
+        masked = np.zeros_like(rgba)
+        cv2.copyTo(rgba, among.view(np.uint8), masked)
         sums = cv2.boxFilter(masked, cv2.CV_32F, _WINDOW, normalize=False, borderType=cv2.BORDER_CONSTANT)
         sums = sums.reshape(-1, 4).take(cells, axis=0)  # (M, 4)
         counts = sums[:, 3] / np.float32(255)
@@ -171,6 +168,15 @@ def _colour_distances(
         distance[counts < 2] = np.inf
         distances.append(distance)
     return distances[0], distances[1]
+
+
+def _every_second_pixel(image_rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """(ceil(H/2), ceil(W/2), 4): colours, and 255, which will count the pixels."""
+    rows = image_rgb[::2]
+    rgba = np.full((*rows.shape[:2], 4), 255, np.uint8)
+    cv2.mixChannels([rows], [rgba], [0, 0, 1, 1, 2, 2])  # cvtColor would wake threads for so little
+    pixels = np.ascontiguousarray(rgba.view(np.uint32)[:, ::2])  # (h, w, 1)
+    return pixels.view(np.uint8)
 
 
 def _mean_heights(
