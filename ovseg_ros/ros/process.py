@@ -22,6 +22,6 @@ def keep_large_buffers() -> bool:
     except (OSError, AttributeError):
         return False
     kept = mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD) & mallopt(_M_TRIM_THRESHOLD, 256 << 20)
-    # By default each thread has memory of its own in pieces of 64 MB, and gives an empty one back whatever the
-    # threshold. The first thread's is one piece without end: all threads take from that.
+    # By default each thread has memory of its own in pieces of 64 MB, and gives an empty one back whatever
+    # the threshold. The first thread's is one piece without end: all threads take from that.
     return bool(kept & mallopt(_M_ARENA_MAX, 1))
