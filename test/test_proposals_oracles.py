@@ -228,6 +228,24 @@ def test_plane_search(seed):
     assert scatter == pytest.approx(expected_scatter, rel=1e-6)
 
 
+@pytest.mark.parametrize("pitch_deg", [5.0, 15.0, 25.0, 40.0, 60.0, 90.0])
+def test_the_search_ends_early_only_where_the_plane_is_chosen(pitch_deg, monkeypatch):
+    wall, floor = Box((0.0, 2.5, 0.5), (8.0, 0.05, 3.0)), Box((0.0, 0.0, -0.8), (8.0, 8.0, 0.02))
+    grounds = ([table()], [table(0.3, -0.2, 0.3), floor], [table(0.4), floor, wall], [floor, wall], [wall])
+    views = [as_sensed(view([], ground=ground, pitch_deg=pitch_deg)[0]) for ground in grounds]
+    counted = []
+    best = plane._best_hypothesis
+    monkeypatch.setattr(plane, "_best_hypothesis", lambda *given: counted.append(1) or best(*given))
+    early = [plane_of_table(frame) for frame in views]
+    searches = len(counted)
+    monkeypatch.setattr(plane, "_settled", lambda planes, rest: False)
+    for chosen, frame in zip(early, views):
+        expected = plane_of_table(frame)
+        assert (chosen is None) == (expected is None)
+        assert chosen is None or (chosen.m == expected.m).all()
+    assert searches < len(counted) - searches or pitch_deg == 90.0  # straight down there is one plane alone
+
+
 def test_plane_search_where_no_three_points_span_a_plane():
     line = np.stack([np.linspace(-1, 1, 40), np.zeros(40), np.ones(40)], axis=1)
     rows = plane._homogeneous(line, np.ones(40))

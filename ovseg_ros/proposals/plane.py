@@ -139,6 +139,8 @@ def find_planes(
 ) -> list[Plane]:
     """The dominant planes of a view, largest first, by repeated RANSAC on a grid of pixels.
 
+    It ends early where `choose_support` would take no plane among the points that are left.
+
     Args:
         depth_m: (H, W) metres, 0 where unknown.
         intrinsics: of the same image.
@@ -156,7 +158,7 @@ def find_planes(
     enough = max(12.0, min_support * len(points))
     planes: list[Plane] = []
     left = np.ones(len(points), bool)
-    while len(planes) < _MAX_PLANES and left.sum() >= enough:
+    while len(planes) < _MAX_PLANES and left.sum() >= enough and not _settled(planes, left.mean()):
         m = _best_hypothesis(points[left], rows[left] / tolerance, rng)
         if m is None:
             break
@@ -178,14 +180,29 @@ def choose_support(planes: list[Plane]) -> Plane | None:
     Returns:
         One of them, or None when all face sideways or down.
     """
-    level = [p for p in planes if p.up > _LOWEST_UP and p.sideways < _MOST_SIDEWAYS]
+    level = _level(planes)
     if not level:
         return None
-    best = max(level, key=lambda plane: plane.support * (0.2 + max(plane.up, 0.0)))
+    best = max(level, key=_carries)
     normal = best.m * best.distance_m
     large = [p for p in level if p.support > _LEVEL_SHARE * best.support]
     same_way = [p for p in large if p.m @ normal * p.distance_m > _PARALLEL_COS]
     return min(same_way, key=lambda plane: plane.distance_m)
+
+
+def _level(planes: list[Plane]) -> list[Plane]:
+    return [p for p in planes if p.up > _LOWEST_UP and p.sideways < _MOST_SIDEWAYS]
+
+
+def _carries(plane: Plane) -> float:
+    """How well a plane does as the largest level: by its support, more for facing up."""
+    return plane.support * (0.2 + max(plane.up, 0.0))
+
+
+def _settled(planes: list[Plane], rest: float) -> bool:
+    """Whether no further plane, of a support up to `rest`, can change what `choose_support` says."""
+    best = max(_level(planes), key=_carries, default=None)
+    return best is not None and rest <= _LEVEL_SHARE * best.support and 1.2 * rest <= _carries(best)
 
 
 def _sample_points(depth_m: FloatArray, intrinsics: CameraIntrinsics) -> npt.NDArray[np.float64]:
