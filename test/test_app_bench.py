@@ -242,6 +242,31 @@ def test_quick_run_measures_everything_on_made_up_frames(tmp_path, capsys):
     assert (tmp_path / "cost.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_cases_measured_before_are_kept_beside_those_of_now(tmp_path, capsys):
+    quick = ["--quick", "--threads", "1", "--out", str(tmp_path)]
+    for arguments in (["masks", "size"], ["query", "--add"], ["size", "--add"]):
+        assert main(["bench", *arguments, *quick]) == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert list(result["cases"]) == ["query", "masks", "size"]
+    made = result["made_with"]
+    assert [made["cases"], *(run["cases"] for run in made["earlier"])] == [["size"], ["query"], ["masks"]]
+    assert all("earlier" not in run for run in made["earlier"])
+    queried = next(one for one in result["targets"] if one["text"].startswith("query"))
+    assert queried["measured"]
+    assert "masks: `ovseg" in (tmp_path / "result.md").read_text()
+    capsys.readouterr()
+    assert main(["bench", "query", "--add", *quick[:1], "--threads", "2", *quick[3:]]) == 2
+    assert "threads 1 and now 2; take another --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", [None, "[]", "{}", "no JSON"])
+def test_nothing_to_add_to_is_said_before_anything_is_measured(tmp_path, capsys, text):
+    if text is not None:
+        (tmp_path / "result.json").write_text(text)
+    assert main(["bench", "cold", "--add", "--out", str(tmp_path)]) == 2
+    assert "--add wants an earlier result in" in capsys.readouterr().err
+
+
 def test_no_figure_without_a_sweep(tmp_path):
     assert draw(tmp_path / "cost.png", {"cold": {}}, "") is False
     assert not (tmp_path / "cost.png").exists()

@@ -40,6 +40,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--preset", default=_DEFAULT.preset, help="of video (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("out/bench"), help="folder (default: %(default)s)")
+    parser.add_argument(
+        "--add", action="store_true", help="keep the cases of an earlier run that lie in the folder"
+    )
     parser.set_defaults(run=run)
 
 

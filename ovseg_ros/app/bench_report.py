@@ -164,6 +164,12 @@ def _provenance(result: Result) -> str:
         "(load average over a minute; more than the cores means that others were at work, and milliseconds "
         "are too long: read the ratios).",
     ]
+    for run in made.get("earlier", ()):
+        lines.append(
+            f"{', '.join(run['cases'])}: `{run['command']}`, {run['date']}, commit "
+            f"{run['commit'] or 'not known'}, load average {run['load']['begin']:.1f} and "
+            f"{run['load']['end']:.1f}."
+        )
     return "\n".join(line.rstrip() for line in lines)
 
 

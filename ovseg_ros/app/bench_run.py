@@ -20,6 +20,7 @@ import torch
 
 from ovseg_ros.app import bench_cases
 from ovseg_ros.app.bench_chart import draw
+from ovseg_ros.app.bench_earlier import read_earlier, with_earlier
 from ovseg_ros.app.bench_plan import CASES, QUICK, Plan
 from ovseg_ros.app.bench_report import report
 from ovseg_ros.app.bench_scene import TINY
@@ -50,18 +51,22 @@ def bench(options: argparse.Namespace, say: Say) -> dict[str, Any]:
         What went to result.json.
 
     Raises:
-        ConfigError: an unknown case, architecture or device, or a number out of range.
+        ConfigError: an unknown case, architecture or device, a number out of range, or nothing to add to.
     """
     chosen = tuple(options.cases) or CASES
     unknown = [name for name in chosen if name not in CASES]
     if unknown:
         raise ConfigError(f"want cases of {', '.join(CASES)}, got {', '.join(unknown)}")
     plan = plan_of(options)
+    settings = {**dataclasses.asdict(plan), "recording": str(plan.recording)}
+    if plan.quick:
+        settings["model"] = "of 4 layers and 32 pixels"
+    earlier = read_earlier(options.out, settings) if options.add else None
     torch.set_num_threads(plan.threads)
     cv2.setNumThreads(plan.threads)
     begin, typed = os.getloadavg()[0], ["ovseg", *sys.argv[1:]]
     cases, ros = _cases(plan, chosen, lambda text: print(text, file=sys.stderr, flush=True))
-    result = {
+    result: dict[str, Any] = {
         "made_with": {
             "command": shlex.join(typed),
             "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -70,13 +75,14 @@ def bench(options: argparse.Namespace, say: Say) -> dict[str, Any]:
             "hardware": hardware(),
             "load": {"begin": begin, "end": os.getloadavg()[0]},
             "ros": ros,
+            "cases": list(cases),
         },
-        "settings": {**dataclasses.asdict(plan), "recording": str(plan.recording)},
+        "settings": settings,
         "cases": cases,
-        "targets": verdicts(cases),
     }
-    if plan.quick:
-        result["settings"]["model"] = "of 4 layers and 32 pixels"
+    if earlier is not None:
+        result = with_earlier(result, earlier)
+    result["targets"] = verdicts(result["cases"])
     write(options.out, result, say)
     return result
 
