@@ -29,6 +29,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from ovseg_ros.ros.process import keep_large_buffers
+
+if __name__ == "__main__":
+    keep_large_buffers()  # as the node's program does, before rclpy is loaded, which starts threads
+
 import cv2
 import numpy as np
 import rclpy
@@ -46,7 +51,6 @@ from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.ros.markers import detections_2d, detections_3d
 from ovseg_ros.ros.node import OvsegNode
 from ovseg_ros.ros.outputs import Output
-from ovseg_ros.ros.process import keep_large_buffers
 
 ROOT = Path(__file__).resolve().parents[1]
 CASES = {
@@ -375,7 +379,6 @@ def main() -> None:
         return
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(arguments.threads)
-    keep_large_buffers()  # as the node's main does
     rclpy.init(args=[])
     rig, listener = Rig(arguments.height, arguments.width), Listener()
     try:

@@ -12,7 +12,8 @@ def keep_large_buffers() -> bool:
     """Lets malloc keep freed memory of up to 256 MB instead of giving it back after each frame.
 
     Images and clouds are made and freed at the camera's rate. By default each gets fresh pages from the
-    kernel, and to have them zeroed takes longer than to fill them. Call it before other threads start.
+    kernel, and to have them zeroed takes longer than to fill them. Call it before other threads
+    start: rclpy's do when it is loaded.
 
     Returns:
         False where the C library is not glibc; then nothing changed.
