@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,6 +60,14 @@ def test_only_whole_rgb8_stays_in_the_message(encoding, padding, shared):
     assert pixels.flags.c_contiguous
     assert pixels.flags.writeable
     assert np.shares_memory(pixels, np.frombuffer(received.data, np.uint8)) is shared
+
+
+def test_pixels_that_cannot_be_written_to_are_copied():
+    """torch warns of such arrays."""
+    sent = SimpleNamespace(height=4, width=6, step=18, encoding="rgb8", is_bigendian=0, data=bytes(72))
+    pixels = colour_from_message(sent)
+    assert pixels.flags.writeable
+    assert pixels.shape == (4, 6, 3)
 
 
 def test_what_is_no_colour_image_is_refused(monkeypatch):

@@ -83,6 +83,7 @@ def test_markers_are_written_over_the_last_ones():
         assert len(message.markers) == count
         assert message == marker_array(of)
         assert message.markers[0].action == Marker.DELETEALL
+        assert [box.id for box in message.markers[1::2]] == list(of.boxes_3d)
     for box, name in zip(message.markers[1::2], message.markers[2::2], strict=True):
         assert (box.ns, name.ns) == ("boxes", "names")
         assert box.id == name.id
