@@ -156,12 +156,13 @@ class MaskPromptedClip(nn.Module):
         if len(labels) == 0:
             return torch.zeros((0, self.embedding_dim), device=self.device)
         chosen = VILD_TEMPLATES if templates is None else templates
-        return self.text_cache.encode(labels, chosen, self._encode_sentences).to(self.device)
 
-    @torch.no_grad()
-    def _encode_sentences(self, sentences: list[str]) -> torch.Tensor:
-        ids = self.tokenizer(sentences).to(self.device)
-        return encode_sentences(self.clip_model, ids)
+        @torch.no_grad()
+        def encode(sentences: list[str]) -> torch.Tensor:
+            ids = self.tokenizer(sentences).to(self.device)
+            return encode_sentences(self.clip_model, ids, len(chosen))
+
+        return self.text_cache.encode(labels, chosen, encode).to(self.device)
 
 
 def new_mask_prompts(

@@ -4,18 +4,16 @@ The tower is causal: a token sees those before it and itself, and the sentence's
 end token. So what is behind the last end token may be left out, and sentences that begin alike share what
 they begin with: "a photo of a mug." and "a photo of a mug in the scene" are one tree of tokens, each of which
 sees the way to the root. The 14 sentences around "teapot" are 79 tokens that way, instead of 154 without what
-is behind the end tokens and of 1078 with it.
+is behind the end tokens and of 1078 with it. Each word has a tree of its own, so that its attention
+does not run over the words that are asked for beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-
-_MOST_TOKENS = 512  # of a tree; the attention of all to all grows with the square
 
 
 @dataclass
@@ -47,22 +45,23 @@ class TokenTree:
             node = child
         self.ends.append(node)
 
-    def mask(self) -> torch.Tensor:
-        """(T, T) float32: 0 where the row's token sees the column's (leads to it or is it), else -inf."""
+    def sees(self) -> torch.Tensor:
+        """(T, T) bool: whether the row's token sees the column's, which leads to it or is it."""
         sees = torch.eye(len(self.ids), dtype=torch.bool)
         for node, parent in enumerate(self.parents):
             if parent >= 0:
                 sees[node] |= sees[parent]
-        return torch.zeros(sees.shape).masked_fill(~sees, -torch.inf)
+        return sees
 
 
-def encode_sentences(clip_model: Any, ids: torch.Tensor) -> torch.Tensor:
+def encode_sentences(clip_model: Any, ids: torch.Tensor, together: int = 1) -> torch.Tensor:
     """The same as `clip_model.encode_text(ids)`, with each beginning of a sentence computed once.
 
     Args:
         clip_model: an open_clip model; one whose text tower is not causal and read at the end token runs as
             it is.
         ids: (K, L) int64 token ids, K >= 1; each row ends with its highest id, then padding.
+        together: so many sentences, one after another, are one tree; K is a multiple of it.
 
     Returns:
         (K, D), not normalised, on the ids' device.
@@ -71,8 +70,8 @@ def encode_sentences(clip_model: Any, ids: torch.Tensor) -> torch.Tensor:
     if not _reads_at_end_token(tower):
         features: torch.Tensor = clip_model.encode_text(ids)
         return features
-    ends = torch.cat([_at_ends(tower, tree, ids.device) for tree in _trees(ids)])  # (K,W)
-    pooled: torch.Tensor = tower.ln_final(ends)
+    trees = [_tree(part) for part in ids.split(together)]
+    pooled: torch.Tensor = tower.ln_final(_at_ends(tower, trees, ids.device))  # (K,W)
     projection = tower.text_projection
     if projection is None:
         return pooled
@@ -82,26 +81,32 @@ def encode_sentences(clip_model: Any, ids: torch.Tensor) -> torch.Tensor:
     return projected
 
 
-def _trees(ids: torch.Tensor) -> Iterator[TokenTree]:
-    """The sentences in their order, in trees of no more than `_MOST_TOKENS` or of one sentence."""
-    lengths = (ids.argmax(dim=1) + 1).tolist()
+def _tree(ids: torch.Tensor) -> TokenTree:
+    """The sentences (K, L) as one tree."""
     tree = TokenTree()
-    for row, length in zip(ids.tolist(), lengths, strict=True):
-        if tree.ends and len(tree.ids) + length > _MOST_TOKENS:
-            yield tree
-            tree = TokenTree()
+    for row, length in zip(ids.tolist(), (ids.argmax(dim=1) + 1).tolist(), strict=True):
         tree.add(row[:length])
-    yield tree
+    return tree
 
 
-def _at_ends(tower: Any, tree: TokenTree, device: torch.device) -> torch.Tensor:
-    """(E, W): what the transformer gives at the E ends."""
+def _at_ends(tower: Any, trees: list[TokenTree], device: torch.device) -> torch.Tensor:
+    """(K, W): what the transformer gives at all ends of B trees, which are filled up to the largest."""
+    most = max(len(tree.ids) for tree in trees)
+    ids, depths = torch.zeros((2, len(trees), most), dtype=torch.int64)
+    sees = torch.eye(most, dtype=torch.bool).repeat(len(trees), 1, 1)  # what is filled up sees itself
+    for i, tree in enumerate(trees):
+        size = len(tree.ids)
+        ids[i, :size], depths[i, :size] = torch.tensor(tree.ids), torch.tensor(tree.depths)
+        sees[i, :size, :size] = tree.sees()
     dtype = tower.transformer.get_cast_dtype()
-    ids, depths = (torch.tensor(values, device=device) for values in (tree.ids, tree.depths))
-    tokens = tower.token_embedding(ids).to(dtype) + tower.positional_embedding[depths].to(dtype)  # (T,W)
-    mask = tree.mask().to(device, tower.attn_mask.dtype)
-    seen: torch.Tensor = tower.transformer(tokens[None], attn_mask=mask)[0]
-    return seen[torch.tensor(tree.ends, device=device)]
+    tokens = tower.token_embedding(ids.to(device)).to(dtype)
+    tokens = tokens + tower.positional_embedding[depths.to(device)].to(dtype)  # (B,T,W)
+    mask = torch.zeros(sees.shape, dtype=tower.attn_mask.dtype).masked_fill_(~sees, -torch.inf).to(device)
+    heads = tower.transformer.resblocks[0].attn.num_heads
+    seen: torch.Tensor = tower.transformer(tokens, attn_mask=mask.repeat_interleave(heads, dim=0))
+    owners = [i for i, tree in enumerate(trees) for _ in tree.ends]
+    ends = [end for tree in trees for end in tree.ends]
+    return seen[torch.tensor(owners, device=device), torch.tensor(ends, device=device)]
 
 
 def _reads_at_end_token(tower: Any) -> bool:
