@@ -70,7 +70,7 @@ def is_compressed(message: Any) -> bool:
 
 
 def decode_colour(message: Any, *, copy: bool = True) -> npt.NDArray[np.uint8]:
-    """A colour or grey image as (H, W, 3) uint8 RGB that shares no memory with the message.
+    """A colour or grey image as (H, W, 3) uint8 RGB, in memory of its own unless `copy` is False.
 
     16 bit is scaled to 8 (full scale to full scale, rounded), alpha is dropped. A CompressedImage (jpeg, png)
     keeps the sensor's orientation, whatever its EXIF says: depth would not turn with it.
