@@ -359,7 +359,7 @@ class Restless(ColourEncoder):
 
 def test_labels_do_not_flicker(world):
     plain = OpenVocabularySegmenter(world, Restless())
-    video = follow(world, refresh_after_s=0.15, half_life_s=0.3)
+    video = follow(world, refresh_after_s=0.15, refresh=1)
     video.segmenter.clip = Restless()
     vocabulary = words("red", "green", "blue")
     flips = {"plain": 0, "video": 0}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from proposals_scenes import Box, Cylinder, as_sensed, table, view
 
+from ovseg_ros.core.geometry import pixel_rays
 from ovseg_ros.proposals import clusters, fragments, panels, plane, refine
 from ovseg_ros.proposals.depth_clusters import DepthClusters, DepthClustersOptions
 from ovseg_ros.proposals.outline import over_outline
@@ -171,7 +172,7 @@ def test_heights_and_growth_of_an_image():
     frame, _ = view([], size_hw=(30, 40))
     m = np.array([0.1, 0.9, 0.6])
     found = plane.Plane(m, 0.002, 0.001, 1.0)
-    rays = [pair.astype(np.float64) for pair in plane.pixel_rays(frame.intrinsics, 30, 40)]
+    rays = [pair.astype(np.float64) for pair in pixel_rays(frame.intrinsics, (30, 40))]
     z = frame.depth_m.astype(np.float64)
     points = np.stack([rays[0][None] * z, rays[1][:, None] * z, z], axis=-1)
     np.testing.assert_allclose(

@@ -42,7 +42,7 @@ def back_project(depth_m: npt.NDArray[np.float32], intrinsics: CameraIntrinsics)
             f"want depth ({intrinsics.height},{intrinsics.width}) as in camera_info, got {depth_m.shape}"
         )
     z = np.where(np.isfinite(depth_m) & (depth_m > 0), depth_m, np.nan).astype(np.float32)
-    u, v = _rays(intrinsics, depth_m.shape)
+    u, v = pixel_rays(intrinsics, depth_m.shape)
     points = np.empty((*z.shape, 3), dtype=np.float32)
     points[..., 0] = z * u
     points[..., 1] = z * v[:, None]
@@ -51,12 +51,13 @@ def back_project(depth_m: npt.NDArray[np.float32], intrinsics: CameraIntrinsics)
 
 
 @lru_cache(maxsize=8)
-def _rays(
+def pixel_rays(
     intrinsics: CameraIntrinsics, size_hw: tuple[int, int]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """(u − cx) / fx of each column (W,) and (v − cy) / fy of each row (H,). Kept: do not write."""
+    """x/z of each column (W,) and y/z of each row (H,), float32; kept, so they cannot be written to."""
     u = (np.arange(size_hw[1], dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
     v = (np.arange(size_hw[0], dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy)
+    u.flags.writeable = v.flags.writeable = False
     return u, v
 
 
@@ -122,7 +123,7 @@ def mask_box_3d(
         return None
     points = np.empty((3, len(row)), np.float32)
     points[2] = z[row, column]
-    u, v = _rays(intrinsics, depth_m.shape)
+    u, v = pixel_rays(intrinsics, depth_m.shape)
     np.multiply(u[where[1]][column], points[2], out=points[0])
     np.multiply(v[where[0]][row], points[2], out=points[1])
     return _box_of_tails(points)
@@ -164,7 +165,7 @@ def write_cloud(
         labels: (H, W).
         instances: (H, W).
     """
-    u, v = _rays(intrinsics, depth_m.shape)
+    u, v = pixel_rays(intrinsics, depth_m.shape)
     for start in range(0, len(cloud), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         z = _known_or_nan(depth_m[rows])

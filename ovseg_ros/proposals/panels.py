@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.core.frame import CameraIntrinsics
+from ovseg_ros.core.geometry import pixel_rays
 from ovseg_ros.proposals.clusters import connect, median, spread, window_around
-from ovseg_ros.proposals.plane import pixel_rays
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -79,7 +79,7 @@ def _is_wall(inside: BoolArray, depth_m: FloatArray, intrinsics: CameraIntrinsic
         return False
     step = max(1, len(where) // _SAMPLES)
     rows, columns = np.divmod(where[::step], inside.shape[1])
-    rays_x, rays_y = pixel_rays(intrinsics, *inside.shape)
+    rays_x, rays_y = pixel_rays(intrinsics, inside.shape)
     z = z[::step].astype(np.float64)
     points = np.stack([rays_x[columns] * z, rays_y[rows] * z, z], axis=1)
     m = np.linalg.lstsq(points, np.ones(len(points)), rcond=None)[0]

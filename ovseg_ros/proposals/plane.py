@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.core.frame import CameraIntrinsics
+from ovseg_ros.core.geometry import pixel_rays
 from ovseg_ros.proposals.clusters import median
 
 FloatArray = npt.NDArray[np.float32]
@@ -65,7 +66,7 @@ class Plane:
         Returns:
             (H, W) float32 metres, positive on the camera's side; `distance_m` where depth is unknown.
         """
-        rays_x, rays_y = pixel_rays(intrinsics, *depth_m.shape)
+        rays_x, rays_y = pixel_rays(intrinsics, depth_m.shape)
         m = (self.m * self.distance_m).astype(np.float32)
         along = np.add.outer(m[1] * rays_y + m[2], m[0] * rays_x)
         np.multiply(along, depth_m, out=along)
@@ -90,20 +91,13 @@ class Plane:
         first = np.cross(normal, [0.0, 0.0, 1.0] if abs(normal[2]) < 0.9 else [1.0, 0.0, 0.0])
         first /= np.linalg.norm(first)
         depth = depth_m[::step, ::step]
-        rays_x, rays_y = (rays[::step] for rays in pixel_rays(intrinsics, *depth_m.shape))
+        rays_x, rays_y = (rays[::step] for rays in pixel_rays(intrinsics, depth_m.shape))
         out = np.empty((2, *depth.shape), np.float32)  # each coordinate in one piece
         for k, axis in enumerate((first, np.cross(normal, first))):
             x, y, z = axis.astype(np.float32)
             np.add.outer(y * rays_y + z, x * rays_x, out=out[k])
             out[k] *= depth
         return out.transpose(1, 2, 0)
-
-
-def pixel_rays(intrinsics: CameraIntrinsics, height: int, width: int) -> tuple[FloatArray, FloatArray]:
-    """x/z of each column (W,) and y/z of each row (H,), float32."""
-    columns = (np.arange(width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
-    rows = (np.arange(height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy)
-    return columns, rows
 
 
 def growth(
@@ -210,7 +204,7 @@ def _sample_points(depth_m: FloatArray, intrinsics: CameraIntrinsics) -> npt.NDA
     height, width = depth_m.shape
     step = max(1, int(np.sqrt(height * width / _SAMPLES)))
     grid = depth_m[step // 2 :: step, step // 2 :: step]
-    rays_x, rays_y = pixel_rays(intrinsics, height, width)
+    rays_x, rays_y = pixel_rays(intrinsics, depth_m.shape)
     x, y = np.meshgrid(rays_x[step // 2 :: step], rays_y[step // 2 :: step])
     points = np.stack([x * grid, y * grid, grid], axis=-1)[grid > 0]
     return points.astype(np.float64)
