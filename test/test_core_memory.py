@@ -76,9 +76,7 @@ def test_half_is_tried_once(batch, half):
     assert with_memory(CPU, work, batch, doing="trying") == half
     assert work.asked == [batch, half]
     work.left, work.asked = 2, []
-    with pytest.raises(
-        OutOfMemoryError, match=r"cpu ran out .* while trying; eat less"
-    ) as caught:
+    with pytest.raises(OutOfMemoryError, match=r"cpu ran out .* while trying; eat less") as caught:
         with_memory(CPU, work, batch, doing="trying", cure="eat less")
     assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
     assert work.asked == [batch, half]

@@ -14,13 +14,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ovseg_ros.core.message_memory import message_array
+from ovseg_ros.core.pixel_groups import pixel_groups
 from ovseg_ros.core.vocabulary import UNLABELLED_ID
 
 Bytes = npt.NDArray[np.uint8]
 Box = tuple[slice, slice]
 
 _MANY_PAIRS = 24  # of boxes that meet
-_CHUNK_ELEMENTS = 1 << 23  # overlapping pixels times masks or labels held at once
+_CHUNK_ELEMENTS = 1 << 25  # overlapping pixels times masks held at once
 
 
 def box_slices(boxes_xyxy: Iterable[Sequence[int]]) -> list[Box]:
@@ -39,10 +41,12 @@ def paint_instances(
         boxes: N, nothing of a mask is outside its box.
 
     Returns:
-        (H, W): 0 for none, i + 1 for mask i.
+        (H, W): 0 for none, i + 1 for mask i. In a message's memory.
     """
+    canvas = message_array(masks.shape[1:], np.uint16)
     worst_first = np.argsort(-priority, kind="stable")[::-1].tolist()
-    return _painted(masks, worst_first, boxes).astype(np.uint16, copy=False)
+    _paint(canvas, masks, boxes, [(i, i + 1) for i in worst_first])
+    return canvas
 
 
 @dataclass
@@ -50,33 +54,33 @@ class LabelPainting:
     """What `paint_labels` made.
 
     Attributes:
-        labels: (H, W) uint8 label ids, 255 where no mask is.
+        labels: (H, W) uint8 label ids, 255 where no mask is; in a message's memory.
         overlap: (P,) flat index of the pixels under several masks.
         overlap_confidence: (P,) float32.
-        paint_top: gives (H, W) unsigned, which mask is on top, i + 1; 0 for none.
-        best_score: (N,) float32, highest probability of each mask.
+        best_score: one float32 for each mask that is painted, its highest probability.
+        paint: paints one value for each of these masks on a canvas (H, W).
     """
 
     labels: Bytes
     overlap: npt.NDArray[np.int64]
     overlap_confidence: npt.NDArray[np.float32]
-    paint_top: Callable[[], npt.NDArray[np.unsignedinteger]]
     best_score: npt.NDArray[np.float32]
+    paint: Callable[[npt.NDArray[Any], npt.NDArray[Any]], None]
 
     @cached_property
     def confidence(self) -> npt.NDArray[np.float32]:
         """(H, W) in [0, 1]: the winner's probability averaged over the masks that cover the pixel."""
-        score_of = np.concatenate(([np.float32(0)], self.best_score)).astype(np.float32)
-        confidence = _looked_up(self.paint_top(), score_of)
-        confidence.reshape(-1)[self.overlap] = self.overlap_confidence
-        return confidence
+        return self._painted(self.best_score, self.overlap_confidence)
 
     def confidence_bytes(self) -> Bytes:
-        """`confidence` in bytes, without the floats in between."""
-        byte_of = np.concatenate(([np.uint8(0)], confidence_bytes(self.best_score).reshape(-1)))
-        painted: Bytes = _looked_up(self.paint_top(), byte_of)
-        painted.reshape(-1)[self.overlap] = confidence_bytes(self.overlap_confidence).reshape(-1)
-        return painted
+        """`confidence` in bytes, without the floats in between; in a message's memory."""
+        return self._painted(confidence_bytes(self.best_score), confidence_bytes(self.overlap_confidence))
+
+    def _painted(self, values: npt.NDArray[Any], overlap: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        canvas = message_array(self.labels.shape, values.dtype)
+        self.paint(canvas, values)
+        canvas.reshape(-1)[self.overlap] = overlap
+        return canvas
 
 
 def paint_labels(
@@ -98,86 +102,118 @@ def paint_labels(
     Returns:
         Label ids, the first label on ties.
     """
-    labels = np.full(masks.shape[1:], UNLABELLED_ID, np.uint8)
+    labels = message_array(masks.shape[1:], np.uint8, UNLABELLED_ID)
     if not label_ids or not len(chosen):
-        nothing = np.zeros(masks.shape[1:], np.uint8)
-        empty = np.zeros(0, np.float32)
-        return LabelPainting(labels, np.zeros(0, np.int64), empty, lambda: nothing, empty)
-    ids = np.asarray(label_ids, np.uint8)
-    for i, best in zip(chosen, class_probs[list(chosen)].argmax(axis=1).tolist(), strict=True):
-        _paint_bytes(labels[boxes[i]], masks[i][boxes[i]], int(ids[best]))
-    overlap, involved = _overlap(masks, chosen, boxes)
-    confidence = np.zeros(len(overlap), np.float32)
-    planes, probs = [masks[i].reshape(-1) for i in involved], class_probs[involved]
-    step = max(_CHUNK_ELEMENTS // max(len(masks), len(label_ids)), 1)
-    for start in range(0, len(overlap), step):
-        at = slice(start, start + step)
-        over = np.stack([plane.take(overlap[at]) for plane in planes]).T.astype(np.float32)  # (P,N')
-        scores = over @ probs  # (P,K)
-        labels.reshape(-1)[overlap[at]] = ids[scores.argmax(axis=1)]
-        confidence[at] = scores.max(axis=1) / over.sum(axis=1)
-    return LabelPainting(
-        labels, overlap, confidence, lambda: _painted(masks, chosen, boxes), class_probs.max(axis=1)
-    )
+        nothing = np.zeros(0, np.float32)
+        return LabelPainting(labels, np.zeros(0, np.int64), nothing, nothing, lambda canvas, values: None)
+
+    def paint(canvas: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
+        _paint(canvas, masks, boxes, zip(chosen, values.tolist(), strict=True))
+
+    ids, probs = np.asarray(label_ids, np.uint8), class_probs[list(chosen)]
+    paint(labels, ids[probs.argmax(axis=1)])
+    overlap, winners, confidence = _decided(masks, class_probs, boxes, chosen)
+    labels.reshape(-1)[overlap] = ids[winners]
+    return LabelPainting(labels, overlap, confidence, probs.max(axis=1), paint)
 
 
 def confidence_bytes(confidence: npt.NDArray[np.float32]) -> Bytes:
-    """0 to 255 for 0 to 1, rounded, what is beyond cut off."""
+    """0 to 255 for 0 to 1, rounded, what is beyond cut off; of any shape."""
     if confidence.size == 0:
         return np.zeros(confidence.shape, np.uint8)
-    return np.asarray(cv2.convertScaleAbs(np.maximum(confidence, 0), alpha=255.0), np.uint8)
+    scaled = cv2.convertScaleAbs(np.maximum(confidence, 0), alpha=255.0)
+    return np.asarray(scaled, np.uint8).reshape(confidence.shape)
 
 
-def _painted(
-    masks: npt.NDArray[np.bool_], order: Iterable[int], boxes: Sequence[Box]
-) -> npt.NDArray[np.unsignedinteger]:
-    """(H, W) uint8, or uint16 where that is too small: i + 1 of the last of `order` that covers a pixel."""
-    if len(masks) >= 255:
-        wide = np.zeros(masks.shape[1:], np.uint16)
-        for i in order:
-            np.copyto(wide[boxes[i]], np.uint16(i + 1), where=masks[i][boxes[i]])
-        return wide
-    canvas = np.zeros(masks.shape[1:], np.uint8)
-    for i in order:
-        _paint_bytes(canvas[boxes[i]], masks[i][boxes[i]], i + 1)
-    return canvas
+def _paint(
+    canvas: npt.NDArray[Any],
+    masks: npt.NDArray[np.bool_],
+    boxes: Sequence[Box],
+    values: Iterable[tuple[int, float]],
+) -> None:
+    """Sets the pixels of mask i to a value, for each pair of i and value in turn."""
+    paint = np.empty(max((canvas[box].size for box in boxes), default=0), canvas.dtype)
+    for i, value in values:
+        part = canvas[boxes[i]]
+        if part.size:  # OpenCV does not copy nothing
+            plain = paint[: part.size].reshape(part.shape)  # the same memory each time: it is in the cache
+            plain.fill(value)
+            cv2.copyTo(plain, masks[i][boxes[i]].view(np.uint8), part)
 
 
-def _paint_bytes(part: Bytes, mask: npt.NDArray[np.bool_], value: int) -> None:
-    """Sets `part` to `value` on the mask."""
-    if part.size:  # OpenCV does not copy nothing
-        cv2.copyTo(np.full(part.shape, value, np.uint8), mask.view(np.uint8), part)
+def _decided(
+    masks: npt.NDArray[np.bool_],
+    class_probs: npt.NDArray[np.float32],
+    boxes: Sequence[Box],
+    chosen: Sequence[int],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """What is to be said where several of the chosen masks are.
+
+    Returns:
+        Flat index of these pixels (P,), the label with the highest sum there (P,), and that sum over the
+        number of masks (P,).
+    """
+    pairs = _pairs_of_boxes(boxes, chosen)
+    if len(pairs) > _MANY_PAIRS:
+        pixels, involved = _overlap_of_many(masks, chosen, boxes), list(chosen)
+    else:
+        found = [(a, b, pixels) for a, b in pairs if len(pixels := _shared_pixels(masks, boxes, a, b))]
+        pixels = np.concatenate([np.zeros(0, np.int64), *(part for _, _, part in found)])
+        ordered = np.sort(pixels) if len(found) > 1 else pixels
+        if not (ordered[1:] == ordered[:-1]).any():  # nowhere more than two: each pair has one sum
+            sums = np.array([class_probs[a] + class_probs[b] for a, b, _ in found], np.float32)
+            sums = sums.reshape(-1, class_probs.shape[1])
+            times = [len(part) for _, _, part in found]
+            return pixels, sums.argmax(axis=1).repeat(times), (sums.max(axis=1) / 2).repeat(times)
+        pixels, involved = np.unique(ordered), sorted({i for a, b, _ in found for i in (a, b)})
+    return pixels, *_summed([masks[i] for i in involved], class_probs[involved], pixels)
 
 
-def _overlap(
-    masks: npt.NDArray[np.bool_], chosen: Sequence[int], boxes: Sequence[Box]
-) -> tuple[npt.NDArray[np.int64], list[int]]:
-    """Flat index, ascending, of the pixels under several of the chosen masks; and which masks are there."""
+def _summed(
+    masks: Sequence[npt.NDArray[np.bool_]], probs: npt.NDArray[np.float32], pixels: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The label (P,) with the highest sum over the masks at each pixel, and that sum over their number.
+
+    Pixels under the same masks have the same sums, which are made once.
+    """
+    winners, confidence = np.empty(len(pixels), np.int64), np.empty(len(pixels), np.float32)
+    step = max(_CHUNK_ELEMENTS // len(masks), 1)
+    for start in range(0, len(pixels), step):
+        at = slice(start, start + step)
+        covering = np.stack([mask.reshape(-1).take(pixels[at]) for mask in masks])  # (N',P)
+        first, group = pixel_groups(covering)
+        over = covering[:, first].T.astype(np.float32)  # (G,N')
+        scores = over @ probs  # (G,K)
+        winners[at] = scores.argmax(axis=1)[group]
+        confidence[at] = (scores.max(axis=1) / over.sum(axis=1))[group]
+    return winners, confidence
+
+
+def _pairs_of_boxes(boxes: Sequence[Box], chosen: Sequence[int]) -> list[tuple[int, int]]:
+    """The pairs of chosen masks whose boxes meet."""
     edges = np.array([(r.start, r.stop, c.start, c.stop) for r, c in (boxes[i] for i in chosen)])
     low, high = edges[:, None, ::2], edges[:, None, 1::2]
     meet = (np.minimum(high, high.swapaxes(0, 1)) > np.maximum(low, low.swapaxes(0, 1))).all(axis=2)
-    pairs = [(a, b) for a, b in zip(*(i.tolist() for i in meet.nonzero()), strict=True) if a < b]
-    if len(pairs) > _MANY_PAIRS:
-        return _overlap_of_many(masks, chosen, boxes), list(chosen)
-    width, found, involved = masks.shape[2], [np.zeros(0, np.int64)], set()
-    for a, b in pairs:
-        (rows, columns), (others, across) = boxes[chosen[a]], boxes[chosen[b]]
-        top, left = max(rows.start, others.start), max(columns.start, across.start)
-        part = slice(top, min(rows.stop, others.stop)), slice(left, min(columns.stop, across.stop))
-        y, x = (masks[chosen[a]][part] & masks[chosen[b]][part]).nonzero()
-        if len(y):
-            found.append((y + top) * width + (x + left))
-            involved |= {chosen[a], chosen[b]}
-    pixels = np.sort(np.concatenate(found))
-    first = np.ones(len(pixels), np.bool_)  # of those that are the same
-    np.not_equal(pixels[1:], pixels[:-1], out=first[1:])
-    return pixels[first], sorted(involved)
+    pairs = zip(*(i.tolist() for i in meet.nonzero()), strict=True)
+    return [(chosen[a], chosen[b]) for a, b in pairs if a < b]
+
+
+def _shared_pixels(
+    masks: npt.NDArray[np.bool_], boxes: Sequence[Box], a: int, b: int
+) -> npt.NDArray[np.int64]:
+    """Flat index of the pixels under two masks."""
+    (rows, columns), (others, across) = boxes[a], boxes[b]
+    top, left = max(rows.start, others.start), max(columns.start, across.start)
+    part = slice(top, min(rows.stop, others.stop)), slice(left, min(columns.stop, across.stop))
+    y, x = (masks[a][part] & masks[b][part]).nonzero()
+    shared: npt.NDArray[np.int64] = (y + top) * masks.shape[2] + (x + left)
+    return shared
 
 
 def _overlap_of_many(
     masks: npt.NDArray[np.bool_], chosen: Sequence[int], boxes: Sequence[Box]
 ) -> npt.NDArray[np.int64]:
-    """`_overlap` where so many boxes meet that the whole image is cheaper than the pairs."""
+    """Flat index of the pixels under several masks, where the whole image is cheaper than so many pairs."""
     once = np.zeros(masks.shape[1:], np.bool_)
     twice = np.zeros(masks.shape[1:], np.bool_)
     for i in chosen:
@@ -185,13 +221,3 @@ def _overlap_of_many(
         twice[boxes[i]] |= seen & mask
         seen |= mask
     return np.flatnonzero(twice)
-
-
-def _looked_up(numbers: npt.NDArray[np.unsignedinteger], table: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """`table[numbers]`, by OpenCV's table for bytes where that is what they are."""
-    if numbers.dtype != np.uint8 or numbers.size == 0:
-        looked_up: npt.NDArray[Any] = table[numbers]
-        return looked_up
-    whole = np.zeros(256, table.dtype)
-    whole[: len(table)] = table
-    return np.asarray(cv2.LUT(numbers, whole[None]))

@@ -222,7 +222,7 @@ class Segmentation:
 
         Where masks overlap the more probable wins, labelled ones before the rest.
         """
-        priority = self.scores + (self.label_index >= 0)
+        priority = self.scores + 2 * (self.label_index >= 0)
         return paint_instances(self.masks.numpy(), priority.numpy(), self._box_slices)
 
     def _column(self, name: str) -> int:
