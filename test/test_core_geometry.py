@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.core.geometry import back_project, box_3d, mask_box_3d, write_cloud
+from ovseg_ros.core.geometry import back_project, box_3d, mask_boxes_3d, write_cloud
 from ovseg_ros.errors import InvalidInputError
 
 CAMERA = CameraIntrinsics(fx=50.0, fy=40.0, cx=3.5, cy=2.0, width=8, height=5)
@@ -78,7 +78,7 @@ def test_a_small_mask_has_the_box_of_all_its_points(half):
     depth[150, 200] = 1.05
     depth[149, 199] = 9.0
     mask, part = ellipse((300, 400), (150, 200), half)
-    centre, size = mask_box_3d(depth, LARGE, mask, part)
+    ((centre, size),) = mask_boxes_3d(depth, LARGE, [mask], [part])
     want_centre, want_size = box_3d(back_project(depth, LARGE)[mask])
     np.testing.assert_allclose(centre, want_centre, atol=1e-5)
     np.testing.assert_allclose(size, want_size, atol=1e-5)
@@ -87,7 +87,7 @@ def test_a_small_mask_has_the_box_of_all_its_points(half):
 def test_a_large_mask_is_sampled_and_short_by_little():
     depth = np.full((300, 400), 2.0, np.float32)
     mask, part = ellipse((300, 400), (150, 200), (120, 150))
-    centre, size = mask_box_3d(depth, LARGE, mask, part)
+    ((centre, size),) = mask_boxes_3d(depth, LARGE, [mask], [part])
     want_centre, want_size = box_3d(back_project(depth, LARGE)[mask])
     pixel_m = 2.0 / 480
     np.testing.assert_allclose(centre, want_centre, atol=3 * pixel_m)
@@ -98,18 +98,47 @@ def test_known_depth_is_found_where_the_sample_misses_it():
     depth = np.zeros((300, 400), np.float32)
     mask, part = ellipse((300, 400), (150, 200), (120, 150))
     depth[151, 201] = 1.5
-    centre, size = mask_box_3d(depth, LARGE, mask, part)
+    ((centre, size),) = mask_boxes_3d(depth, LARGE, [mask], [part])
     assert centre[2] == pytest.approx(1.5)
     assert size.tolist() == [0, 0, 0]
     depth[151, 201] = np.inf
-    assert mask_box_3d(depth, LARGE, mask, part) is None
+    assert mask_boxes_3d(depth, LARGE, [mask], [part]) == [None]
 
 
-def test_the_cloud_against_back_projection():
+def test_several_masks_at_once():
+    rng = np.random.default_rng(3)
+    depth = rng.uniform(1, 1.1, (300, 400)).astype(np.float32)
+    depth[100:140, 300:380] = 0
+    depth[40, 60] = 9.0  # flies off, in the second
+    masks, parts = zip(
+        *[
+            ellipse((300, 400), centre, half)
+            for centre, half in [
+                ((150, 200), (60, 90)),
+                ((40, 60), (12, 20)),
+                ((120, 340), (9, 9)),
+                ((200, 90), (3, 2)),
+            ]
+        ],
+        strict=True,
+    )
+    together = mask_boxes_3d(depth, LARGE, masks, parts)
+    assert together[2] is None
+    for mask, part, box in zip(masks, parts, together, strict=True):
+        (alone,) = mask_boxes_3d(depth, LARGE, [mask], [part])
+        np.testing.assert_equal(alone, box)
+    assert together[1][1][2] < 0.2
+    assert mask_boxes_3d(depth, LARGE, [], []) == []
+
+
+@pytest.mark.parametrize(
+    "unknown", [[0.0], [np.nan], [0.0, np.inf], [0.0, -1.0, -0.0], [0.0, np.inf, -1.0, np.nan]]
+)
+def test_the_cloud_against_back_projection(unknown):
     rng = np.random.default_rng(2)
     depth = rng.random((300, 400)).astype(np.float32)
-    depth[rng.random(depth.shape) < 0.1] = np.nan
-    depth[0, :3] = [0.0, np.inf, -1.0]
+    holes = rng.random(depth.shape) < 0.1
+    depth[holes] = rng.choice(np.array(unknown, np.float32), int(holes.sum()))
     image = rng.integers(0, 256, (300, 400, 3), dtype=np.uint8)
     labels = rng.integers(0, 256, (300, 400), dtype=np.uint8)
     instances = rng.integers(0, 65536, (300, 400), dtype=np.uint16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
@@ -89,13 +90,16 @@ def box_3d(points: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float64], n
     return (low + high) / 2.0, high - low
 
 
-def mask_box_3d(
+Box3d = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+
+
+def mask_boxes_3d(
     depth_m: npt.NDArray[np.float32],
     intrinsics: CameraIntrinsics,
-    mask: npt.NDArray[np.bool_],
-    part: tuple[slice, slice],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-    """`box_3d` of the points behind a mask, from every s-th row and column of a large one.
+    masks: Sequence[npt.NDArray[np.bool_]],
+    parts: Sequence[tuple[slice, slice]],
+) -> list[Box3d | None]:
+    """`box_3d` of the points behind each mask, from every s-th row and column of a large one.
 
     s is the smallest step that leaves at most 2048 pixels of the mask's box, so a side comes out short by at
     most s - 1 pixels: 2 % of a square mask. Where the sample meets no known depth, all pixels are looked at.
@@ -103,47 +107,81 @@ def mask_box_3d(
     Args:
         depth_m: (H, W) float32 metres; 0, negative, NaN and inf mean unknown.
         intrinsics: of the same image.
-        mask: (H, W).
-        part: rows and columns of the mask's tight box.
+        masks: N of (H, W).
+        parts: rows and columns of each mask's tight box.
 
     Returns:
-        centre (3,) and size (3,), float64 metres; None where no point of the mask has a known depth.
+        N times: centre (3,) and size (3,), float64 metres; None where no point of the mask has a known depth.
     """
+    boxes: list[Box3d | None] = [None] * len(masks)
+    found = []
+    for i, (mask, part) in enumerate(zip(masks, parts, strict=True)):
+        points = _sampled_points(depth_m, intrinsics, mask, part)
+        if points is not None:
+            found.append((i, points, np.sort(points, axis=1)))  # quicker than to select six places of it
+    if not found:
+        return boxes
+    places, weights = zip(*(_tail_places(points.shape[1]) for _, points, _ in found), strict=True)
+    picked = np.stack([ordered[:, at] for (_, _, ordered), at in zip(found, places, strict=True)])  # (N',3,6)
+    first, last = picked[..., 0].astype(np.float64), picked[..., 5].astype(np.float64)  # (N',3)
+    weight = np.array(weights)[:, None, :]  # (N',1,2)
+    tails = picked[..., 1:4:2] * (1 - weight) + picked[..., 2:5:2] * weight  # (N',3,2)
+    margin = _MARGIN * (tails[..., 1] - tails[..., 0])
+    low, high = tails[..., 0] - margin, tails[..., 1] + margin
+    whole = ((first >= low) & (last <= high)).all(axis=1).tolist()  # nothing flies off: most masks
+    for n, (i, points, _) in enumerate(found):
+        least, most = (first[n], last[n]) if whole[n] else _extent_within(points, low[n], high[n])
+        boxes[i] = (least + most) / 2.0, most - least
+    return boxes
+
+
+def _sampled_points(
+    depth_m: npt.NDArray[np.float32],
+    intrinsics: CameraIntrinsics,
+    mask: npt.NDArray[np.bool_],
+    part: tuple[slice, slice],
+) -> npt.NDArray[np.float32] | None:
+    """(3, M) points of a mask in metres, None where no depth is known."""
     rows, columns = part
     area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    u, v = pixel_rays(intrinsics, depth_m.shape)
     for step in sorted({max(math.ceil(math.sqrt(area / _MAX_POINTS)), 1), 1}, reverse=True):
         where = slice(rows.start, rows.stop, step), slice(columns.start, columns.stop, step)
-        z = depth_m[where]
-        known = (z > 0) & (z < np.inf)
+        z = depth_m[where].copy()
+        known = z.view(np.uint32) - np.uint32(1) < _INFINITY - np.uint32(1)  # as in `_known_or_nan`
         known &= mask[where]
-        row, column = known.nonzero()
-        if len(row):
-            break
-    else:
-        return None
-    points = np.empty((3, len(row)), np.float32)
-    points[2] = z[row, column]
-    u, v = pixel_rays(intrinsics, depth_m.shape)
-    np.multiply(u[where[1]][column], points[2], out=points[0])
-    np.multiply(v[where[0]][row], points[2], out=points[1])
-    return _box_of_tails(points)
+        at = np.flatnonzero(known)
+        if len(at):
+            points = np.empty((3, *z.shape), np.float32)
+            points[2] = z
+            with np.errstate(invalid="ignore"):  # of inf times 0, which is left out
+                np.multiply(u[where[1]], z, out=points[0])
+                np.multiply(v[where[0]][:, None], z, out=points[1])
+            return points.reshape(3, -1).take(at, axis=1)
+    return None
 
 
-def _box_of_tails(points: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """What `box_3d` says of finite points (3, M), M > 0, in a tenth of the time of percentiles."""
-    last = points.shape[1] - 1
-    ordered = np.sort(points, axis=1)  # numpy sorts floats quicker than it selects four places of them
-    tails = []
+@lru_cache(maxsize=4096)
+def _tail_places(count: int) -> tuple[npt.NDArray[np.int64], tuple[float, float]]:
+    """Of so many ordered numbers: the first, the two around each tail, and the last; and the tails between.
+
+    Six indices, and for each tail how far it is from the lower of its two to the upper.
+    """
+    last, places, weights = count - 1, [0], []
     for percent in (_TAIL_PERCENT, 100.0 - _TAIL_PERCENT):
         below = int(percent / 100.0 * last)
-        weight = np.float64(percent / 100.0 * last - below)  # numpy's, or tails came in single precision
-        tails.append(ordered[:, below] * (1 - weight) + ordered[:, min(below + 1, last)] * weight)
-    margin = _MARGIN * (tails[1] - tails[0])
-    low, high = (tails[0] - margin)[:, None], (tails[1] + margin)[:, None]
-    inside = ((points >= low) & (points <= high)).all(axis=0)
+        weights.append(percent / 100.0 * last - below)
+        places += [below, min(below + 1, last)]
+    return np.array([*places, last]), (weights[0], weights[1])
+
+
+def _extent_within(
+    points: npt.NDArray[np.float32], low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
+) -> Box3d:
+    """Least and most (3,) of the points (3, M) between two corners; of all where none is."""
+    inside = ((points >= low[:, None]) & (points <= high[:, None])).all(axis=0)
     kept = points.compress(inside, axis=1) if inside.any() else points
-    least, most = kept.min(axis=1).astype(np.float64), kept.max(axis=1).astype(np.float64)
-    return (least + most) / 2.0, most - least
+    return kept.min(axis=1).astype(np.float64), kept.max(axis=1).astype(np.float64)
 
 
 def write_cloud(
@@ -179,13 +217,17 @@ def write_cloud(
 def _known_or_nan(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Depth where it is known, else NaN, in new memory; by bits: to choose is slow where depth has holes.
 
-    The bits of positive floats are in the order of the floats; all others are beyond those of inf.
+    The bits of floats from 0 to under inf are in the order of the floats; all others are beyond them.
     """
     bits = depth_m.view(np.uint32)
-    known = bits - np.uint32(1) < _INFINITY - np.uint32(1)  # 0 - 1 is beyond too
+    below = bits - np.uint32(1)  # the float before; before 0 comes the last number there is, which is a NaN
+    if bits.size == 0 or bits.max() < _INFINITY:
+        depth: npt.NDArray[np.float32] = below.view(np.float32)
+        return np.maximum(depth, depth_m, out=depth)  # the greater of two, or the one that is NaN
+    known = below < _INFINITY - np.uint32(1)
     keep = np.negative(known.view(np.int8)).astype(np.int32).view(np.uint32)  # all bits, or none
     z = bits ^ _NAN
     z &= keep
     z ^= _NAN
-    depth: npt.NDArray[np.float32] = z.view(np.float32)
+    depth = z.view(np.float32)
     return depth

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
-from ovseg_ros.core.geometry import mask_box_3d, write_cloud
+from ovseg_ros.core.geometry import Box3d, mask_boxes_3d, write_cloud
 from ovseg_ros.core.image_messages import decode_camera_info, decode_depth
+from ovseg_ros.core.message_memory import message_array
 from ovseg_ros.core.paint import box_slices
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import Segment
@@ -202,31 +204,34 @@ class Scene:
         return [labels[i].name if i >= 0 else "" for i in _array(self.segmentation.label_index).tolist()]
 
     @cached_property
-    def _known_boxes(self) -> dict[int, tuple[np.ndarray, np.ndarray] | None]:
+    def _known_boxes(self) -> dict[int, Box3d | None]:
         return {}
 
-    def box_3d(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
+    def box_3d(self, index: int) -> Box3d | None:
         """Centre and size (3,) in metres of mask `index`'s visible points; None where no point is known."""
+        return self.find_boxes_3d([index])[0]
+
+    def find_boxes_3d(self, indices: Sequence[int]) -> list[Box3d | None]:
+        """`box_3d` of several masks, which takes less time for all at once."""
         if not self.has_depth:
-            return None
-        if index not in self._known_boxes:
-            frame = self.segmentation.frame
-            self._known_boxes[index] = mask_box_3d(
-                frame.depth_m, frame.intrinsics, self.masks[index], self.boxes[index]
-            )
-        return self._known_boxes[index]
+            return [None] * len(indices)
+        frame, known = self.segmentation.frame, self._known_boxes
+        new = [i for i in indices if i not in known]
+        masks, parts = [self.masks[i] for i in new], [self.boxes[i] for i in new]
+        known.update(zip(new, mask_boxes_3d(frame.depth_m, frame.intrinsics, masks, parts), strict=True))
+        return [known[i] for i in indices]
 
     @cached_property
-    def boxes_3d(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    def boxes_3d(self) -> dict[int, Box3d]:
         """`box_3d` of every labelled mask that has one."""
-        found = ((i, self.box_3d(i)) for i in self.labelled)
+        found = zip(self.labelled, self.find_boxes_3d(self.labelled), strict=True)
         return {i: box for i, box in found if box is not None}
 
 
 def segment_message(scene: Scene, index: int, *, with_mask: bool = True) -> Segment:
     """Mask `index` of a scene as a message."""
     part = rows, columns = scene.boxes[index]
-    mask = scene.masks[index][part].view(np.uint8)
+    mask = np.ascontiguousarray(scene.masks[index][part]).view(np.uint8)
     message = Segment()  # filled in place: its parts are there already, and to make them takes time
     message.label = scene.names[index]
     message.label_id = int(scene.label_ids[index])
@@ -239,7 +244,7 @@ def segment_message(scene: Scene, index: int, *, with_mask: bool = True) -> Segm
     box.x_offset, box.y_offset = columns.start, rows.start
     box.width, box.height = columns.stop - columns.start, rows.stop - rows.start
     if with_mask:
-        fill_image(message.mask, scene.header, np.negative(mask))  # 255 on the object
+        fill_image(message.mask, scene.header, np.negative(mask, out=message_array(mask.shape, np.uint8)))
     box_3d = scene.box_3d(index)
     if box_3d is not None:
         message.has_3d = True
@@ -255,6 +260,7 @@ def segmentation_message(
     height, width = scene.size_hw
     vocabulary = scene.segmentation.vocabulary
     kept = [i for i in scene.order if with_unlabelled or scene.label_ids[i] != UNLABELLED]
+    scene.find_boxes_3d(kept)
     return SegmentationMsg(
         header=scene.header,
         height=height,
