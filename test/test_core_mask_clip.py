@@ -276,14 +276,34 @@ def test_cache_is_bounded_and_forgets_the_least_recent():
         return torch.ones(len(texts), 2)
 
     cache = TextCache(capacity=2)
-    for labels in (["a"], ["b"], ["a"], ["c"], ["a"]):
+    for labels in (["a"], ["b"], ["a", "a"], ["c"], ["a", "c"]):  # each list is new
         cache.encode(labels, BARE_TEMPLATE, encode)
     assert calls == ["a", "b", "c"]
     assert len(cache) == 2
-    cache.encode(["b"], BARE_TEMPLATE, encode)
+    cache.encode(["b", "b"], BARE_TEMPLATE, encode)
     assert calls == ["a", "b", "c", "b"]
     assert cache.encode([f"w{i}" for i in range(9)], BARE_TEMPLATE, encode, batch_size=4).shape == (9, 2)
     assert len(cache) == 2
+
+
+def test_lists_asked_for_lately_are_kept_whole():
+    cache = TextCache()
+    words = [f"w{i}" for i in range(40)]
+
+    def encode(texts):
+        return torch.tensor([[1.0, float(text[1:])] for text in texts])
+
+    first = cache.encode(words, BARE_TEMPLATE, encode)
+    assert cache.encode(tuple(words), list(BARE_TEMPLATE), encode) is first
+    turned = cache.encode(words[::-1], BARE_TEMPLATE, encode)
+    assert torch.equal(turned.flip(0), first)
+    for word in words:
+        assert torch.equal(cache.encode([word], BARE_TEMPLATE, encode)[0], first[words.index(word)])
+    again = cache.encode(words, BARE_TEMPLATE, encode)  # many lists later
+    assert again is not first
+    assert torch.equal(again, first)
+    cache.clear()
+    assert torch.equal(cache.encode(words[:2], BARE_TEMPLATE, lambda texts: torch.eye(2)), torch.eye(2))
 
 
 def test_cache_refuses_what_is_no_template():
