@@ -33,7 +33,7 @@ from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitio
 from ovseg_ros.ros.options import options_from
 from ovseg_ros.ros.outputs import Outputs
 from ovseg_ros.ros.parameters import PRESET_WORD, NodeParameters, Settings
-from ovseg_ros.ros.process import keep_large_buffers
+from ovseg_ros.ros.process import prepare_process
 from ovseg_ros.ros.queries import Queries
 from ovseg_ros.ros.statistics import Statistics
 from ovseg_ros.ros.stream import Stream
@@ -316,7 +316,7 @@ class OvsegNode(LifecycleNode):
 
 def main(args: list[str] | None = None, make_segmenter: Callable[[Settings], Any] = load_segmenter) -> int:
     """Runs the node until it is told to end; the exit status is 1 where it could not start, else 0."""
-    keep_large_buffers()
+    prepare_process()
     rclpy.init(args=args)
     node, status, stopped = None, 0, True
     try:

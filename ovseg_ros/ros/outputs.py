@@ -116,6 +116,11 @@ class Outputs:
         return publisher
 
     @property
+    def wanted(self) -> bool:
+        """True where someone subscribes to any topic of one frame."""
+        return any(output.wanted for output in self._outputs)
+
+    @property
     def names_wanted(self) -> tuple[str, ...]:
         """The topics of one frame that someone subscribes to."""
         return tuple(output.name for output in self._outputs if output.wanted)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import os
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 _LARGEST_MMAP_THRESHOLD = 32 << 20  # glibc takes no more
+
+
+def prepare_process() -> None:
+    """`keep_large_buffers` and `send_from_another_thread`: call it before rclpy is loaded."""
+    keep_large_buffers()
+    send_from_another_thread()
 
 
 def keep_large_buffers() -> bool:
@@ -26,3 +33,14 @@ def keep_large_buffers() -> bool:
     # By default each thread has memory of its own in pieces of 64 MB, and gives an empty one back whatever
     # the threshold. The first thread's is one piece without end: all threads take from that.
     return bool(kept & mallopt(_M_ARENA_MAX, 1))
+
+
+def send_from_another_thread() -> None:
+    """Lets `publish` return when Fast DDS holds the message, and a thread of Fast DDS send it.
+
+    By default `publish` writes the message out to every subscriber first, under Python's lock: 2 ms for a
+    cloud in shared memory, and as long as it takes where a network is slow, while the next frame waits.
+    Whoever chose a mode in the environment keeps it; other middleware does not read it. Call it before
+    `rclpy.init`.
+    """
+    os.environ.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")
