@@ -86,16 +86,28 @@ def beside(cases: dict[str, Any]) -> str:
     if "overhead" in cases:
         rows = [
             f"| {case} | {table['wall']['median_ms']:.1f} | {table['wall']['min_ms']:.1f} | "
-            f"{table['cpu']['median_ms']:.1f} |"
+            f"{table['cpu']['median_ms']:.1f} | {table['arrived']['median_ms']:.1f} |"
             for case, table in cases["overhead"]["cases"].items()
         ]
         size = cases["overhead"]["size_hw"]
         parts.append(
-            f"### Node overhead\n\nMessages in to messages out at {size[1]}x{size[0]}, without inference.\n\n"
-            "| watched | ms, median | smallest | processor ms, median |\n|---|--:|--:|--:|\n"
+            f"### Node overhead\n\nMessages in to messages out at {size[1]}x{size[0]}, without inference; "
+            "`arrived`: held by the subscriber, in another process.\n\n"
+            "| watched | ms, median | smallest | processor ms, median | arrived |\n|---|--:|--:|--:|--:|\n"
             + "\n".join(rows)
+            + "\n\n"
+            + "; ".join(f"{case}: {largest(table)}" for case, table in cases["overhead"]["cases"].items())
+            + " (medians)."
         )
     return "\n\n".join(parts)
+
+
+def largest(stages: dict[str, dict[str, float]], count: int = 8) -> str:
+    """The stages that take longest, in words."""
+    sums = ("wall", "cpu", "arrived", "reference")
+    medians = {name: row["median_ms"] for name, row in stages.items() if name not in sums}
+    longest = sorted(medians, key=lambda name: -medians[name])[:count]
+    return ", ".join(f"{name} {medians[name]:.2f}" for name in longest)
 
 
 def fill(page: Path, text: str) -> None:
