@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -149,6 +152,20 @@ def test_truth_and_compressed_on_demand(recording):
 def test_once_ends(recording):
     received, _, _ = play(player.read_moments(recording), {}, lambda _, ended: ended.is_set(), once=True)
     assert received == {}
+
+
+def test_ctrl_c_twice_is_an_orderly_end(recording):
+    """ros2 launch hands it on as well, while the process is ending."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ovseg_ros.ros.player", str(recording)], stderr=subprocess.PIPE, text=True
+    )
+    said = process.stderr.readline()
+    assert "playing 3 moments" in said
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.002)
+    assert process.returncode == 0
+    assert "Traceback" not in process.stderr.read()
 
 
 def test_what_cannot_be_played_is_said(recording, tmp_path, capsys):

@@ -7,6 +7,7 @@ fresh to whoever listens. Everything is read and decoded before the first messag
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,15 +158,21 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--ground-truth", action="store_true", help=f"also publish {', '.join(TRUTH)}")
     options = parser.parse_args(remove_ros_args(arguments)[1:])
     rclpy.init(args=arguments)
+    interrupted = False
     try:
         rclpy.spin(Player(read_moments(options.recording or default_recording()), options))
     except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
+        interrupted = True
     except InvalidInputError as error:
         print(f"player: {error}", file=sys.stderr)
         return 1
     finally:
-        rclpy.try_shutdown()
+        # Under ros2 launch Ctrl-C comes twice; the second must not turn an orderly end into a death.
+        if interrupted:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        rclpy.try_shutdown()  # puts the handlers of before back
+        if interrupted:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     return 0
 
 
