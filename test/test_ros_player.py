@@ -163,7 +163,7 @@ def test_ctrl_c_twice_is_an_orderly_end(recording):
     assert "playing 3 moments" in said
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
-        time.sleep(0.002)
+        time.sleep(0.05)
     assert process.returncode == 0
     assert "Traceback" not in process.stderr.read()
 
