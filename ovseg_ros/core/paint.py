@@ -22,7 +22,7 @@ Bytes = npt.NDArray[np.uint8]
 Box = tuple[slice, slice]
 
 _MANY_PAIRS = 24  # of boxes that meet
-_CHUNK_ELEMENTS = 1 << 25  # overlapping pixels times masks held at once
+_CHUNK_ELEMENTS = 1 << 24  # overlapping pixels times masks, or sets of masks times labels, held at once
 
 
 def box_slices(boxes_xyxy: Iterable[Sequence[int]]) -> list[Box]:
@@ -182,11 +182,23 @@ def _summed(
         at = slice(start, start + step)
         covering = np.stack([mask.reshape(-1).take(pixels[at]) for mask in masks])  # (N',P)
         first, group = pixel_groups(covering)
-        over = covering[:, first].T.astype(np.float32)  # (G,N')
-        scores = over @ probs  # (G,K)
-        winners[at] = scores.argmax(axis=1)[group]
-        confidence[at] = (scores.max(axis=1) / over.sum(axis=1))[group]
+        best, share = _best_sums(covering[:, first].T, probs)
+        winners[at], confidence[at] = best[group], share[group]
     return winners, confidence
+
+
+def _best_sums(
+    covering: npt.NDArray[np.bool_], probs: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Of G sets of masks (G, N'): the label (G,) with the highest sum, and that sum over their number."""
+    best, share = np.empty(len(covering), np.int64), np.empty(len(covering), np.float32)
+    step = max(_CHUNK_ELEMENTS // max(probs.shape), 1)
+    for start in range(0, len(covering), step):
+        at = slice(start, start + step)
+        over = covering[at].astype(np.float32)
+        sums = over @ probs  # (G,K)
+        best[at], share[at] = sums.argmax(axis=1), sums.max(axis=1) / over.sum(axis=1)
+    return best, share
 
 
 def _pairs_of_boxes(boxes: Sequence[Box], chosen: Sequence[int]) -> list[tuple[int, int]]:
