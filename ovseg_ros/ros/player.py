@@ -166,6 +166,10 @@ def main(args: list[str] | None = None) -> int:
     except InvalidInputError as error:
         print(f"player: {error}", file=sys.stderr)
         return 1
+    except Exception:
+        if rclpy.ok():
+            raise
+        interrupted = True  # a signal took the context away under a callback
     finally:
         # Under ros2 launch Ctrl-C comes twice; the second must not turn an orderly end into a death.
         if interrupted:
