@@ -306,7 +306,7 @@ class Rig:
     def wait_for(self, wanted: set[str]) -> None:
         """Until exactly these topics have a subscriber."""
         deadline = time.monotonic() + 30
-        while {name for name in self.node._outputs.names_wanted if "not sent" not in name} != wanted:
+        while {o.name for o in self.node._outputs.wanted() if "not sent" not in o.name} != wanted:
             assert time.monotonic() < deadline, "the listener did not connect"
             time.sleep(0.01)
 
@@ -357,6 +357,7 @@ def measure(rig: Rig, listener: Listener, frames: int, rounds: int) -> dict[str,
             rig.wait_for(set(topics))
             for _ in range(3):
                 rig.frame()
+            time.sleep(0.1)  # until these have arrived
             for _ in range(max(frames // rounds, 1)):
                 before, _ = listener.taken()
                 frame = rig.frame()

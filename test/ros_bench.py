@@ -239,11 +239,15 @@ class Bench:
             subscription = self.client.create_subscription(kind, f"/ovseg/{topic}", received.append, qos)
             self._subscriptions[topic] = [subscription, received]
             if not latched and self.node.active:
-                self.until(lambda: topic in self.node._outputs.names_wanted, f"for {topic} to be connected")
+                self.until(lambda: topic in self.wanted(), f"for {topic} to be connected")
         received = self._subscriptions[topic][1]
         if not latched:
             received.clear()
         return received
+
+    def wanted(self) -> list[str]:
+        """The topics of one frame that the node sees a subscriber of."""
+        return [output.name for output in self.node._outputs.wanted()]
 
     def deaf(self) -> None:
         """Ends all subscriptions."""
@@ -251,7 +255,7 @@ class Bench:
             self.client.destroy_subscription(subscription)
         self._subscriptions.clear()
         if self.node._outputs is not None:
-            self.until(lambda: not self.node._outputs.names_wanted, "for subscriptions to end")
+            self.until(lambda: not self.wanted(), "for subscriptions to end")
 
     def segmentations(self) -> list[Segmentation]:
         """`listen` to ~/segmentation."""

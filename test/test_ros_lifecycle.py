@@ -63,7 +63,7 @@ def test_every_transition_and_inactive_in_between(make_bench):
         assert bench.transition("activate")
         bench.active()
         received.clear()
-        bench.until(lambda: "segmentation" in bench.node._outputs.names_wanted)
+        bench.until(lambda: "segmentation" in bench.wanted())
         bench.show()
         bench.until(lambda: received)
         assert bench.find("red").code == ResultCode.FOUND

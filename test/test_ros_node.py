@@ -132,7 +132,7 @@ def test_nothing_is_computed_without_a_listener(bench):
 def test_only_what_is_listened_to_is_published(bench):
     confidence = bench.listen(Image, "confidence")
     bench.words("red")
-    assert bench.node._outputs.names_wanted == ("confidence",)
+    assert bench.wanted() == ["confidence"]
     bench.show()
     message = bench.until(lambda: confidence)[0]
     values = np.frombuffer(message.data, np.uint8).reshape(24, 32)

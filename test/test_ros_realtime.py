@@ -188,7 +188,7 @@ def test_deactivation_forgets(bench):
     assert bench.transition("deactivate")
     assert bench.transition("activate")
     bench.active()
-    bench.until(lambda: bench.node._outputs.names_wanted)
+    bench.until(bench.wanted)
     assert tracks(show_and_wait(bench, received))["red"] > first["red"]
 
 

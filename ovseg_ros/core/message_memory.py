@@ -1,6 +1,6 @@
 """Arrays in memory that a message takes as its data as it is: an image is painted where it is sent from.
 
-rclpy holds the bytes of an image in an `array.array`. To copy one costs as much as to paint it.
+rclpy holds the bytes of an image in an `array.array`; what is painted elsewhere has to be copied there.
 """
 
 from __future__ import annotations

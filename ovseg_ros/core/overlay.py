@@ -117,8 +117,8 @@ def _fill(canvas: Image, mask: Image, box: _Box, colour: Colour, scratch: Image)
     """Tints a mask; `scratch` has room for the pixels of its box, and stays in the processor's cache."""
     part = canvas[box.slices]
     mixed = scratch[: part.size].reshape(part.shape)
-    mixed[0] = colour
-    mixed.reshape(box.height, -1)[1:] = mixed[0].reshape(-1)  # to add a scalar takes OpenCV thrice as long
+    mixed[0] = colour  # a plane of it: to add a scalar takes OpenCV longer than all of this
+    mixed.reshape(box.height, -1)[1:] = mixed[0].reshape(-1)
     cv2.addWeighted(part, 1.0 - FILL_OPACITY, mixed, FILL_OPACITY, 0.0, mixed)
     cv2.copyTo(mixed, mask[box.slices], part)
 

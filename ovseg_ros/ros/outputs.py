@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,25 +115,18 @@ class Outputs:
         self._publishers.append(publisher)
         return publisher
 
-    @property
-    def wanted(self) -> bool:
-        """True where someone subscribes to any topic of one frame."""
-        return any(output.wanted for output in self._outputs)
-
-    @property
-    def names_wanted(self) -> tuple[str, ...]:
-        """The topics of one frame that someone subscribes to."""
-        return tuple(output.name for output in self._outputs if output.wanted)
+    def wanted(self) -> Iterator[Output]:
+        """The topics of one frame that someone subscribes to; each is asked about when its turn comes."""
+        return (output for output in self._outputs if output.wanted)
 
     def publish(self, scene: Scene) -> tuple[str, ...]:
         """Computes and publishes what is wanted; returns the names of the topics that were written."""
         written = []
-        for output in self._outputs:
-            if output.wanted:
-                message = output.message_of(scene)
-                if message is not None:
-                    output.publisher.publish(message)
-                    written.append(output.name)
+        for output in self.wanted():
+            message = output.message_of(scene)
+            if message is not None:
+                output.publisher.publish(message)
+                written.append(output.name)
         return tuple(written)
 
     def publish_vocabulary(self, vocabulary: Any, default_threshold: float) -> None:

@@ -38,9 +38,8 @@ def keep_large_buffers() -> bool:
 def send_from_another_thread() -> None:
     """Lets `publish` return when Fast DDS holds the message, and a thread of Fast DDS send it.
 
-    By default `publish` writes the message out to every subscriber first, under Python's lock: 2 ms for a
-    cloud in shared memory, and as long as it takes where a network is slow, while the next frame waits.
-    Whoever chose a mode in the environment keeps it; other middleware does not read it. Call it before
-    `rclpy.init`.
+    By default `publish` writes the message out to every subscriber first, under Python's lock: some 1.5 ms
+    for a cloud in shared memory, more where a network is slow, and the next frame waits. Whoever chose a mode
+    in the environment keeps it; other middleware does not read it. Call it before `rclpy.init`.
     """
     os.environ.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")

@@ -46,7 +46,7 @@ class Stream:
         """
         settings, now = self._settings(), time.monotonic()
         newest = max(self._engine.source.newest_seq(), self._engine.last_seq)
-        if not self._is_on() or newest <= self._last_seq or not self._outputs.wanted:
+        if not self._is_on() or newest <= self._last_seq or not any(True for _ in self._outputs.wanted()):
             return None
         if settings.max_rate > 0:
             wait = self._last_start + 1.0 / settings.max_rate - now
