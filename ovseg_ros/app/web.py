@@ -104,6 +104,9 @@ def make_app(
     inference.preload(preset)
     examples = write_examples(folder / "examples", [choice.name for choice in choices])
     page = build_page(inference, choices, missing=missing, examples=examples)
+    # Gradio checks paths in requests only after launch(), which a mounted page never calls: without this, a
+    # request that names any file of this machine gets a copy of it.
+    page.has_launched = True
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(
         app,
