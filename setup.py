@@ -9,6 +9,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
+RECORDINGS = {f"ovseg_ros.demo.{name}": f"demo/{name}" for name in ("tabletop", "garage")}
+"""Installed package -> folder here: `ovseg demo` and the page's examples find them in the package."""
 
 
 def version() -> str:
@@ -30,10 +32,15 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     # ros/ imports rclpy and the built interfaces: it comes with colcon alone.
-    packages=find_packages(
-        include=["ovseg_ros", "ovseg_ros.*"], exclude=["ovseg_ros.ros", "ovseg_ros.ros.*"]
-    ),
-    package_data={"ovseg_ros": [f"**/*.{kind}" for kind in ("yaml", "json", "md", "txt", "safetensors")]},
+    packages=[
+        *find_packages(include=["ovseg_ros", "ovseg_ros.*"], exclude=["ovseg_ros.ros", "ovseg_ros.ros.*"]),
+        *RECORDINGS,
+    ],
+    package_dir=RECORDINGS,
+    package_data={
+        "ovseg_ros": [f"**/*.{kind}" for kind in ("yaml", "json", "md", "txt", "safetensors")],
+        **{package: ["*.mcap", "*.yaml", "*.json", "*.md"] for package in RECORDINGS},
+    },
     python_requires=">=3.10,<3.14",
     install_requires=[
         "numpy>=1.26,<2.3",

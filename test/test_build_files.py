@@ -102,8 +102,26 @@ def test_pip_takes_the_core_and_its_data_but_nothing_of_ros(tmp_path: Path) -> N
         name
         for name in source_files()
         if not name.startswith("ros/") and (name.endswith(".py") or Path(name).suffix in DATA_SUFFIXES)
+    } | {
+        f"demo/{path.relative_to(ROOT / 'demo').as_posix()}"
+        for recording in ("tabletop", "garage")
+        for path in (ROOT / "demo" / recording).iterdir()
     }
     assert built == expected
+
+
+def test_recordings_are_found_in_an_installed_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ovseg_ros.evaluate import demo
+
+    monkeypatch.setattr(demo, "__file__", str(tmp_path / "ovseg_ros" / "evaluate" / "demo.py"))
+    monkeypatch.setenv("AMENT_PREFIX_PATH", "")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "ovseg_ros" / "demo" / "garage"
+    folder.mkdir(parents=True)
+    (folder / "metadata.yaml").touch()
+    assert demo.recording_folder("demo/garage") == folder
 
 
 def test_no_file_of_the_package_is_of_a_kind_that_pip_would_leave_out() -> None:
@@ -158,6 +176,20 @@ class TestOverlay:
         text = script.read_text()
         module = re.search(r"^from (ovseg_ros\.\S+) import main$", text, re.MULTILINE).group(1)
         assert (Path(ovseg_ros.__file__).parent.parent / (module.replace(".", "/") + ".py")).is_file()
+
+    def test_the_commands_are_on_path_after_setup_bash(self) -> None:
+        ask = "source ../setup.bash && command -v ovseg ovseg_node"
+        done = subprocess.run(
+            ["bash", "-c", ask],
+            cwd=self.prefix(),
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        found = [Path(line) for line in done.stdout.split()]
+        assert [path.name for path in found] == ["ovseg", "ovseg_node"], done.stderr
+        assert {path.parent for path in found} == {self.prefix() / "bin"}
 
     def test_launch_config_and_recordings_are_shared(self) -> None:
         share = self.prefix() / "share" / "ovseg_ros"

@@ -164,7 +164,7 @@ def write_examples(folder: Path, presets: list[str]) -> list[Example]:
                 for i, recorded in enumerate(read_recording(recording_folder(source.recording)))
                 if i == source.frame
             )
-        except (InvalidInputError, OSError, StopIteration):  # `pip install` leaves the recordings out
+        except (InvalidInputError, OSError, StopIteration):  # taken away, or not a whole installation
             continue
         if frame.depth_m is None or frame.intrinsics is None:
             continue

@@ -86,14 +86,14 @@ SUITES = {"tabletop": TABLETOP, "garage": GARAGE}
 
 
 def recording_folder(name: str | Path) -> Path:
-    """Where a recording lies: as given, in the source tree, or in the installed package's share folder.
+    """Where a recording lies: as given, in the source tree, in the package (pip) or its share (colcon).
 
     Raises:
         InvalidInputError: in none of these; the message names them.
     """
-    source = Path(__file__).resolve().parents[2]
+    package = Path(__file__).resolve().parents[1]
     shares = [Path(p, "share", "ovseg_ros") for p in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if p]
-    tried = [Path(name), *(root / name for root in (source, *shares))]
+    tried = [Path(name), *(root / name for root in (package.parent, package, *shares))]
     for folder in tried:
         if (folder / "metadata.yaml").is_file():
             return folder
