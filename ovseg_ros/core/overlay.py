@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ovseg_ros.core.letters import letters
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.errors import InvalidInputError
 
@@ -22,7 +22,6 @@ Colour = tuple[int, int, int]
 FILL_OPACITY = 0.38
 UNLABELLED_COLOUR: Colour = (170, 170, 170)
 
-_FONT = cv2.FONT_HERSHEY_DUPLEX
 _EDGE_SLACK_PX = 0.7  # how far an outline may be off its mask's edge
 _SUPERSAMPLE = 4  # tags are drawn this much larger and shrunk: smoother letters and corners
 _GOLDEN_ANGLE = 0.6180339887  # of a full turn of hue: neighbours in id are far apart in colour
@@ -85,7 +84,7 @@ def draw_on(canvas: Image, segmentation: Segmentation) -> None:
         if labelled[i]:
             colour = label_colour(ids[i])
             _fill(canvas, masks[i], boxes[i], colour, scratch)
-            _outline(canvas, contours[i], (20, 20, 20), max(round(4 * unit), 2))
+            _outline(canvas, contours[i], _ink(colour), max(round(5 * unit), 3))
             _outline(canvas, contours[i], colour, max(round(2.6 * unit), 1))
             tags.append((i, (segmentation.name_of(i), f"{scores[i]:.2f}"), colour))
     taken: list[_Box] = []
@@ -181,48 +180,34 @@ def _render_tag(
     It is at most `max_width` wide: the name gives way. Kept, as a camera shows the same things again: do not
     write.
     """
-    name, score = _printable(words[0]), words[1]
-    pad = round(5 * unit)
-    left, right = _letters(name, unit), _letters(f" {score}", unit)
-    while left.shape[1] + right.shape[1] + 2 * pad > max_width and len(name) > 3:
-        name = f"{name[:-4]}.." if len(name) > 6 else ".."
-        left = _letters(name, unit)
+    name, score = words
+    pad, height = round(5 * unit), round(21 * unit)
+    left, right = letters(name, height), letters(f" {score}", height)
+    while left.shape[1] + right.shape[1] + 2 * pad > max_width and len(name) > 1:
+        name = f"{name[:-2]}…"
+        left = letters(name, height)
     split, end = pad + left.shape[1], pad + left.shape[1] + right.shape[1]
     padded = np.zeros((left.shape[0], end + pad), np.uint8)
     padded[:, pad:split], padded[:, split:end] = left, right
-    letters = padded[:, :max_width]
-    tag = cv2.LUT(cv2.merge((letters, letters, letters)), _shades(colour))
-    return tag, _rounded_rectangle((letters.shape[0], letters.shape[1]), pad)
+    cover = padded[:, :max_width]
+    tag = cv2.LUT(cv2.merge((cover, cover, cover)), _shades(colour))
+    return tag, _rounded_rectangle((cover.shape[0], cover.shape[1]), pad)
+
+
+def _ink(colour: Colour) -> Colour:
+    """Black or white, whichever is far from a colour: its letters, and the rim of its outlines.
+
+    A line and its rim so differ from each other, and one of them from any picture.
+    """
+    red, green, blue = colour
+    return (16, 16, 16) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
 
 
 @lru_cache(maxsize=255)
 def _shades(colour: Colour) -> Image:
     """(1, 256, 3) from a tag's colour to that of its letters, by coverage."""
-    red, green, blue = colour
-    ink = (16, 16, 16) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
-    shades: Image = np.linspace(colour, ink, 256).round().astype(np.uint8)[None]
+    shades: Image = np.linspace(colour, _ink(colour), 256).round().astype(np.uint8)[None]
     return shades
-
-
-@lru_cache(maxsize=1024)
-def _letters(text: str, unit: float) -> npt.NDArray[Any]:
-    """(h, w) uint8, how far each pixel is covered by a text; h is of `unit` alone. Kept: do not write."""
-    scale, pad = 0.5 * unit * _SUPERSAMPLE, round(5 * unit) * _SUPERSAMPLE
-    thickness = max(round(0.9 * unit * _SUPERSAMPLE), 1)
-    text_width, text_height, baseline = _text_size(text, scale, thickness)
-    descent = baseline // 2  # room for g and y; OpenCV's baseline is generous
-    width = max(-(-text_width // _SUPERSAMPLE), 1)
-    height = -(-(text_height + descent + pad + pad // 2) // _SUPERSAMPLE)
-    large = np.zeros((height * _SUPERSAMPLE, width * _SUPERSAMPLE), np.uint8)
-    origin = (0, large.shape[0] - descent - pad // 2 - pad // 4)
-    cv2.putText(large, text, origin, _FONT, scale, 255, thickness, cv2.LINE_AA)
-    return cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _text_size(text: str, scale: float, thickness: int) -> tuple[int, int, int]:
-    """Width, height above the baseline and height below it, in pixels."""
-    (width, height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
-    return width, height, baseline
 
 
 @lru_cache(maxsize=256)
@@ -238,9 +223,3 @@ def _rounded_rectangle(size_hw: tuple[int, int], radius: int) -> npt.NDArray[np.
             cv2.circle(shape, (x, y), radius, 255, -1)
     small = cv2.resize(shape, size_hw[::-1], interpolation=cv2.INTER_AREA)
     return small.astype(np.float32) / np.float32(255.0)
-
-
-def _printable(text: str) -> str:
-    """OpenCV's letters are ASCII: accents go, the rest becomes "?"."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return "".join(c if " " <= c <= "~" else "?" for c in plain)
