@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from ovseg_ros.core.frame import Frame, Proposals, Proposer
-from ovseg_ros.core.mask_overlap import mask_iou
+from ovseg_ros.core.mask_overlap import boxed_masks, mask_iou
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
@@ -222,7 +222,8 @@ def distinct(masks: BoolArray, scores: npt.NDArray[np.float32], duplicate_iou: f
     Returns:
         (M,) int64 indices, ascending. An empty mask is no one's duplicate.
     """
-    iou = mask_iou(masks, masks, least=duplicate_iou)  # (N,N)
+    boxed = boxed_masks(masks)
+    iou = mask_iou(boxed, boxed, least=duplicate_iou)  # (N,N)
     kept: list[int] = []
     for i in np.argsort(-scores, kind="stable").tolist():
         if not (iou[i, kept] >= duplicate_iou).any():
