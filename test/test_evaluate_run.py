@@ -11,7 +11,6 @@ import pytest
 import torch
 from evaluate_trees import quarters, segmenter, values, write_folder, write_image
 
-from ovseg_ros.core.compose import class_map, semantic_map
 from ovseg_ros.core.frame import Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.soft_masks import SoftMasks
@@ -187,25 +186,6 @@ def test_a_picture_without_masks_is_missed_not_failed(tmp_path: Path) -> None:
     for options in (segmenter().options, benchmark_options(segmenter().options)):
         result = evaluate_dataset(segmenter(), dataset, options=options)
         assert (result.images, result.miou, result.scores.unpredicted) == (1, 0.0, 1.0)
-
-
-def test_class_map_is_the_argmax_over_the_semantic_map() -> None:
-    generator = torch.Generator().manual_seed(0)
-    masks = torch.rand(9, 20, 30, generator=generator)
-    masks[:, :2] = 0
-    probs = torch.rand(9, 300, generator=generator)
-    winners, confidence = class_map(masks, probs)
-    scores = semantic_map(masks, probs)  # (300,20,30)
-    assert winners.dtype == torch.int32
-    assert torch.equal(winners[2:].long(), scores.argmax(dim=0)[2:])
-    assert (winners[:2] == -1).all()
-    assert torch.allclose(confidence[2:], scores.amax(dim=0)[2:] / masks.sum(dim=0)[2:], atol=1e-6)
-    for n, k in ((0, 3), (2, 0)):
-        winners, confidence = class_map(masks[:n], probs[:n, :k])
-        assert (winners == -1).all()
-        assert winners.shape == confidence.shape == (20, 30)
-    with pytest.raises(InvalidInputError, match="want masks"):
-        class_map(masks, probs[:3])
 
 
 def test_memory_does_not_grow_with_the_pictures(tmp_path: Path) -> None:

@@ -1,7 +1,4 @@
-"""The maps of `core.compose` for masks on the CPU, painted box by box in bytes: what a live node can afford.
-
-The same results as `compose.label_map` and `compose.instance_map`, which are the plain way and the oracle.
-"""
+"""Masks painted box by box into a map: what a live node can afford."""
 
 from __future__ import annotations
 
@@ -16,10 +13,12 @@ import numpy.typing as npt
 
 from ovseg_ros.core.message_memory import message_array
 from ovseg_ros.core.pixel_groups import pixel_groups
-from ovseg_ros.core.vocabulary import UNLABELLED_ID
 
 Bytes = npt.NDArray[np.uint8]
 Box = tuple[slice, slice]
+LabelIds = npt.NDArray[np.uint8] | npt.NDArray[np.int32]
+
+_NONE = 255  # in every byte: no label, which is 255 in 8 bits and -1 in 32
 
 _MANY_PAIRS = 24  # of boxes that meet
 _CHUNK_ELEMENTS = 1 << 24  # overlapping pixels times masks, or sets of masks times labels, held at once
@@ -54,14 +53,14 @@ class LabelPainting:
     """What `paint_labels` made.
 
     Attributes:
-        labels: (H, W) uint8 label ids, 255 where no mask is; in a message's memory.
+        labels: (H, W) label ids, 255 (or -1 in 32 bits) where no mask is; in a message's memory.
         overlap: (P,) flat index of the pixels under several masks.
         overlap_confidence: (P,) float32.
         best_score: one float32 for each mask that is painted, its highest probability.
         paint: paints one value for each of these masks on a canvas (H, W).
     """
 
-    labels: Bytes
+    labels: LabelIds
     overlap: npt.NDArray[np.int64]
     overlap_confidence: npt.NDArray[np.float32]
     best_score: npt.NDArray[np.float32]
@@ -86,7 +85,7 @@ class LabelPainting:
 def paint_labels(
     masks: npt.NDArray[np.bool_],
     class_probs: npt.NDArray[np.float32],
-    label_ids: Sequence[int],
+    label_ids: LabelIds,
     boxes: Sequence[Box],
     chosen: Sequence[int],
 ) -> LabelPainting:
@@ -95,25 +94,25 @@ def paint_labels(
     Args:
         masks: (N, H, W).
         class_probs: (N, K).
-        label_ids: K ids in 0…254.
+        label_ids: (K,) ids, uint8 in 0…254 or int32.
         boxes: N, nothing of a mask is outside its box.
         chosen: which masks are painted.
 
     Returns:
         Label ids, the first label on ties.
     """
-    labels = message_array(masks.shape[1:], np.uint8, UNLABELLED_ID)
-    if not label_ids or not len(chosen):
+    labels = message_array(masks.shape[1:], label_ids.dtype, _NONE)
+    if not len(label_ids) or not len(chosen):
         nothing = np.zeros(0, np.float32)
         return LabelPainting(labels, np.zeros(0, np.int64), nothing, nothing, lambda canvas, values: None)
 
     def paint(canvas: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
         _paint(canvas, masks, boxes, zip(chosen, values.tolist(), strict=True))
 
-    ids, probs = np.asarray(label_ids, np.uint8), class_probs[list(chosen)]
-    paint(labels, ids[probs.argmax(axis=1)])
+    probs = class_probs[list(chosen)]
+    paint(labels, label_ids[probs.argmax(axis=1)])
     overlap, winners, confidence = _decided(masks, class_probs, boxes, chosen)
-    labels.reshape(-1)[overlap] = ids[winners]
+    labels.reshape(-1)[overlap] = label_ids[winners]
     return LabelPainting(labels, overlap, confidence, probs.max(axis=1), paint)
 
 
