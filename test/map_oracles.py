@@ -13,7 +13,7 @@ def semantic_map(mask_probs: torch.Tensor, class_probs: torch.Tensor) -> torch.T
 def label_map(
     mask_probs: torch.Tensor, class_probs: torch.Tensor, label_ids: list[int], none: int = 255
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(H, W) id of the label with the highest sum, `none` without a mask; and that sum over the masks' weight."""
+    """(H, W) id of the label with the highest sum, `none` without a mask; and that over their weight."""
     weight = mask_probs.float().sum(dim=0)  # (H,W)
     if not label_ids or not len(mask_probs):
         return torch.full(weight.shape, none), torch.zeros(weight.shape)

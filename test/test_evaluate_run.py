@@ -115,10 +115,10 @@ class RandomSoft:
         )
 
 
-@pytest.mark.parametrize("semantic", ["binary", "soft"])
-@pytest.mark.parametrize("granularity", [0.0, 0.6])
-@pytest.mark.parametrize("classifier", ["clip", "maskformer", "ensemble"])
-@pytest.mark.parametrize("background", [(), ("dust", "crimson")])
+@pytest.mark.parametrize(("semantic", "granularity"), [("binary", 0.0), ("binary", 0.6), ("soft", 0.6)])
+@pytest.mark.parametrize(
+    ("classifier", "background"), [("clip", ()), ("maskformer", ()), ("ensemble", ("dust", "crimson"))]
+)
 def test_the_map_is_the_segmenters_own(semantic, granularity, classifier, background, tmp_path: Path) -> None:
     dataset = open_dataset("folder", write_folder(tmp_path, SAMPLES))
     base = segmenter(
