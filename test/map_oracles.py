@@ -1,13 +1,10 @@
-"""The plain ways to maps over the image: sums over all masks, and mask after mask over the whole image."""
+"""The plain way to one label per pixel: the argmax over the sums over all masks."""
 
 from __future__ import annotations
 
 import torch
 
-
-def semantic_map(mask_probs: torch.Tensor, class_probs: torch.Tensor) -> torch.Tensor:
-    """(K, H, W): Σ over masks of class probability (N, K) × mask probability (N, H, W)."""
-    return torch.einsum("nk,nhw->khw", class_probs, mask_probs.to(class_probs.dtype))
+from ovseg_ros.core.compose import semantic_map
 
 
 def label_map(
@@ -20,11 +17,3 @@ def label_map(
     score, winner = semantic_map(mask_probs, class_probs).max(dim=0)
     labels = torch.where(weight > 0, torch.tensor(label_ids)[winner], none)
     return labels, torch.where(weight > 0, score / weight.clamp(min=1e-12), 0.0)
-
-
-def instance_map(masks: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """(H, W): i + 1 for mask i, the higher score where masks (N, H, W) overlap, the earlier on ties; 0."""
-    instances = torch.zeros(masks.shape[1:], dtype=torch.int64)
-    for i in reversed(scores.argsort(descending=True, stable=True).tolist()):
-        instances[masks[i]] = i + 1
-    return instances

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from core_fixtures import TINY_SIDE, FixedProposer, tiny_clip, tiny_tokenizer
-from map_oracles import semantic_map
 
 from ovseg_ros.app import bench_naive
 from ovseg_ros.app.bench_chart import draw
@@ -22,6 +21,7 @@ from ovseg_ros.app.bench_paths import cosines, equal_labels, naive_of, our_frame
 from ovseg_ros.app.bench_scene import TINY, know_words, made_up_frame, made_up_masks, random_clip, words
 from ovseg_ros.app.bench_targets import TARGETS, Target, verdicts
 from ovseg_ros.app.cli import main
+from ovseg_ros.core.compose import semantic_map
 from ovseg_ros.core.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.regions import crop_regions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions

@@ -1,4 +1,4 @@
-"""One label per pixel against sums over all masks."""
+"""Maps over the image against loops over pixels and sums over all masks."""
 
 import map_oracles
 import numpy as np
@@ -6,11 +6,51 @@ import pytest
 import torch
 
 from ovseg_ros.core import compose
-from ovseg_ros.core.compose import label_map, select_by_granularity, soft_label_map
+from ovseg_ros.core.compose import (
+    instance_map,
+    label_map,
+    select_by_granularity,
+    semantic_map,
+    soft_label_map,
+)
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
+
+
+@pytest.fixture
+def scene():
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(6, 9, 11, generator=generator) > 0.75
+    probs = torch.rand(6, 4, generator=generator).softmax(dim=1)
+    return masks, probs
+
+
+def test_semantic_map_against_a_loop(scene):
+    _, probs = scene
+    soft = torch.rand(6, 9, 11)
+    result = semantic_map(soft, probs)
+    for k in range(4):
+        for y in range(9):
+            for x in range(11):
+                expected = sum(float(soft[n, y, x] * probs[n, k]) for n in range(6))
+                assert float(result[k, y, x]) == pytest.approx(expected, abs=1e-5)
+    assert semantic_map(soft[:0], probs[:0]).shape == (4, 9, 11)
+    assert float(semantic_map(soft[:0], probs[:0]).sum()) == 0
+
+
+def test_instance_map_against_a_loop(scene):
+    masks, _ = scene
+    scores = torch.tensor([0.3, 0.9, 0.9, 0.1, 0.5, 0.3])
+    result = instance_map(masks, scores)
+    assert result.dtype == torch.int32
+    for y in range(9):
+        for x in range(11):
+            over = [n for n in range(6) if masks[n, y, x]]
+            best = max(over, key=lambda n: (float(scores[n]), -n), default=-1)
+            assert int(result[y, x]) == best + 1
+    assert instance_map(masks[:0], scores[:0]).unique().tolist() == [0]
 
 
 @pytest.mark.parametrize("chunk", [300, 1 << 23])
@@ -88,6 +128,12 @@ def test_refuses():
     for weights, probs in ((torch.ones(2, 4, 5), torch.ones(3, 2)), (torch.ones(3, 4, 5), torch.ones(3, 1))):
         with pytest.raises(InvalidInputError, match="want masks"):
             soft_label_map(weights, probs, np.zeros(2, np.uint8))
+    for call in (
+        lambda: semantic_map(torch.ones(2, 4, 5), torch.ones(3, 2)),
+        lambda: instance_map(torch.ones(2, 4, 5, dtype=torch.bool), torch.zeros(3)),
+    ):
+        with pytest.raises(InvalidInputError, match="want"):
+            call()
     for granularity in (-0.1, 1.1, float("nan")):
         with pytest.raises(ConfigError, match="granularity"):
             select_by_granularity(torch.ones(2, 3), granularity)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from map_oracles import instance_map, label_map
+from map_oracles import label_map
 
+from ovseg_ros.core.compose import instance_map
 from ovseg_ros.core.paint import box_slices, confidence_bytes, paint_instances, paint_labels
 from ovseg_ros.core.regions import mask_boxes
 

@@ -1,4 +1,4 @@
-"""From labelled masks to one label per pixel."""
+"""From labelled masks to maps over the image."""
 
 from __future__ import annotations
 
@@ -35,6 +35,31 @@ class SoftLabelMap:
 
 
 LabelMap = LabelPainting | SoftLabelMap
+
+
+def semantic_map(mask_probs: torch.Tensor, class_probs: torch.Tensor) -> torch.Tensor:
+    """Σ over masks of class probability × mask probability, as evaluation does it.
+
+    The plain way, which holds K maps; `label_map` gives its argmax at a fraction of the memory.
+
+    Args:
+        mask_probs: (N, H, W) in [0, 1], soft or binary.
+        class_probs: (N, K).
+
+    Returns:
+        (K, H, W) scores, not normalised; zeros for N = 0.
+
+    Raises:
+        InvalidInputError: N differs.
+
+    Source: MaskFormer section 3.4; facebookresearch/ov-seg.
+    """
+    if mask_probs.ndim != 3 or class_probs.ndim != 2 or len(mask_probs) != len(class_probs):
+        raise InvalidInputError(
+            f"want masks (N,H,W) and class_probs (N,K), got {tuple(mask_probs.shape)} and "
+            f"{tuple(class_probs.shape)}"
+        )
+    return torch.einsum("nk,nhw->khw", class_probs, mask_probs.to(class_probs.dtype))
 
 
 def label_map(
@@ -79,7 +104,7 @@ def label_map(
 
 
 def soft_label_map(mask_probs: torch.Tensor, class_probs: torch.Tensor, label_ids: LabelIds) -> SoftLabelMap:
-    """The argmax over Σ over masks of class probability × mask probability, as evaluation does it.
+    """The argmax over `semantic_map`.
 
     K values are held for some pixels at a time and not for all.
 
@@ -112,6 +137,28 @@ def soft_label_map(mask_probs: torch.Tensor, class_probs: torch.Tensor, label_id
     ids = np.append(label_ids, np.array(-1).astype(label_ids.dtype))  # the last for -1, no winner
     size_hw = mask_probs.shape[1:]
     return SoftLabelMap(ids[winners.numpy()].reshape(size_hw), confidence.numpy().reshape(size_hw))
+
+
+def instance_map(masks: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """One mask per pixel, on any device; on a CPU `paint.paint_instances` does it box by box.
+
+    Args:
+        masks: (N, H, W) bool.
+        scores: (N,); the higher wins where masks overlap, the earlier on ties.
+
+    Returns:
+        (H, W) int32: 0 for none, i + 1 for mask i.
+
+    Raises:
+        InvalidInputError: N differs.
+    """
+    if scores.shape != masks.shape[:1]:
+        raise InvalidInputError(f"want scores ({masks.shape[0]},), got {tuple(scores.shape)}")
+    instances = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
+    best_first = scores.argsort(descending=True, stable=True).tolist()
+    for i in reversed(best_first):
+        instances.masked_fill_(masks[i], i + 1)
+    return instances
 
 
 def select_by_granularity(class_probs: torch.Tensor, granularity: float) -> torch.Tensor:
