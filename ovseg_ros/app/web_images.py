@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ovseg_ros.app.depth_files import read_depth
-from ovseg_ros.app.images import read_image
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files.cameras import numbers_in
+from ovseg_ros.files.depth import read_depth
+from ovseg_ros.files.pictures import read_image
 
 MIN_SIDE = 32
 """Pixels; nothing can be told apart in less."""
@@ -69,7 +69,7 @@ def read_frame(
 
 
 def read_picture(path: Path) -> tuple[npt.NDArray[np.uint8], list[str]]:
-    """An uploaded picture as RGB (see `app.images.read_image`), and remarks about what was converted.
+    """An uploaded picture as RGB (see `files.pictures.read_image`), and remarks about what was converted.
 
     Raises:
         InvalidInputError: not a picture, damaged, too small or too large, or pixels that are no colours.
@@ -95,7 +95,7 @@ def read_picture(path: Path) -> tuple[npt.NDArray[np.uint8], list[str]]:
 
 
 def read_registered_depth(path: Path, size_hw: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """An uploaded depth image (see `app.depth_files.read_depth`).
+    """An uploaded depth image (see `files.depth.read_depth`).
 
     Args:
         path: 16-bit PNG or TIFF in millimetres, or .npy.
@@ -141,7 +141,7 @@ def read_camera(text: str, field_of_view_deg: float | None, width: int, height: 
         focal = width / (2.0 * math.tan(math.radians(degrees) / 2.0))
         return CameraIntrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
     try:
-        fx, fy, cx, cy = (float(part) for part in re.split(r"[\s,;]+", text.strip(" \t\n[]()")))
+        fx, fy, cx, cy = numbers_in(text)
     except ValueError as error:
         raise InvalidInputError(f"{_CAMERA_CURE}; got {text.strip()[:60]!r}") from error
     if not (0 < fx < math.inf and 0 < fy < math.inf and 0 <= cx <= width and 0 <= cy <= height):
@@ -163,14 +163,10 @@ def shrink(frame: Frame, long_side: int = MAX_LONG_SIDE) -> Frame:
         return frame
     size = max(round(width * ratio), 1), max(round(height * ratio), 1)
     depth_m, camera = frame.depth_m, frame.intrinsics
-    if camera is not None:
-        x, y = size[0] / width, size[1] / height  # pixel centres lie at whole numbers
-        cx, cy = (camera.cx + 0.5) * x - 0.5, (camera.cy + 0.5) * y - 0.5
-        camera = CameraIntrinsics(camera.fx * x, camera.fy * y, cx, cy, *size)
     return Frame(
         cv2.resize(frame.image_rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8),
         None if depth_m is None else cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST),
-        camera,
+        None if camera is None else camera.resized(*size),
         frame.stamp_ns,
         frame.frame_id,
     )
