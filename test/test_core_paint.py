@@ -84,9 +84,3 @@ def test_confidence_in_bytes():
     values = np.array([[-0.5, 0.0, 0.25, 0.5, 0.999, 1.0, 1.5]], np.float32)
     np.testing.assert_array_equal(confidence_bytes(values), [[0, 0, 64, 128, 255, 255, 255]])
     assert confidence_bytes(np.zeros((0, 4), np.float32)).shape == (0, 4)
-
-
-@pytest.mark.parametrize("many", [0, 1000])
-def test_overlap_by_pairs_and_by_the_whole_image(monkeypatch, many):
-    monkeypatch.setattr("ovseg_ros.core.paint._MANY_PAIRS", many)
-    test_labels_are_those_of_the_plain_map(30)

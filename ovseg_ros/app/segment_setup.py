@@ -66,7 +66,7 @@ def changed_options(options: argparse.Namespace) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise ConfigError(f"want --set KEY=VALUE with a value in YAML, got {text!r}") from error
     for name in ("threshold", "granularity"):
-        if (given := getattr(options, name)) is not None:
+        if (given := getattr(options, name, None)) is not None:
             changes[name] = given
     checked = build_options(Path("command line"), changes)
     return {name: getattr(checked, name) for name in changes}

@@ -20,7 +20,6 @@ LabelIds = npt.NDArray[np.uint8] | npt.NDArray[np.int32]
 
 _NONE = 255  # in every byte: no label, which is 255 in 8 bits and -1 in 32
 
-_MANY_PAIRS = 24  # of boxes that meet
 _CHUNK_ELEMENTS = 1 << 24  # overlapping pixels times masks, or sets of masks times labels, held at once
 
 
@@ -152,20 +151,8 @@ def _decided(
         Flat index of these pixels (P,), the label with the highest sum there (P,), and that sum over the
         number of masks (P,).
     """
-    pairs = _pairs_of_boxes(boxes, chosen)
-    if len(pairs) > _MANY_PAIRS:
-        pixels, involved = _overlap_of_many(masks, chosen, boxes), list(chosen)
-    else:
-        found = [(a, b, pixels) for a, b in pairs if len(pixels := _shared_pixels(masks, boxes, a, b))]
-        pixels = np.concatenate([np.zeros(0, np.int64), *(part for _, _, part in found)])
-        ordered = np.sort(pixels) if len(found) > 1 else pixels
-        if not (ordered[1:] == ordered[:-1]).any():  # nowhere more than two: each pair has one sum
-            sums = np.array([class_probs[a] + class_probs[b] for a, b, _ in found], np.float32)
-            sums = sums.reshape(-1, class_probs.shape[1])
-            times = [len(part) for _, _, part in found]
-            return pixels, sums.argmax(axis=1).repeat(times), (sums.max(axis=1) / 2).repeat(times)
-        pixels, involved = np.unique(ordered), sorted({i for a, b, _ in found for i in (a, b)})
-    return pixels, *_summed([masks[i] for i in involved], class_probs[involved], pixels)
+    pixels = _overlap(masks, boxes, chosen)
+    return pixels, *_summed([masks[i] for i in chosen], class_probs[list(chosen)], pixels)
 
 
 def _summed(
@@ -200,31 +187,10 @@ def _best_sums(
     return best, share
 
 
-def _pairs_of_boxes(boxes: Sequence[Box], chosen: Sequence[int]) -> list[tuple[int, int]]:
-    """The pairs of chosen masks whose boxes meet."""
-    edges = np.array([(r.start, r.stop, c.start, c.stop) for r, c in (boxes[i] for i in chosen)])
-    low, high = edges[:, None, ::2], edges[:, None, 1::2]
-    meet = (np.minimum(high, high.swapaxes(0, 1)) > np.maximum(low, low.swapaxes(0, 1))).all(axis=2)
-    pairs = zip(*(i.tolist() for i in meet.nonzero()), strict=True)
-    return [(chosen[a], chosen[b]) for a, b in pairs if a < b]
-
-
-def _shared_pixels(
-    masks: npt.NDArray[np.bool_], boxes: Sequence[Box], a: int, b: int
+def _overlap(
+    masks: npt.NDArray[np.bool_], boxes: Sequence[Box], chosen: Sequence[int]
 ) -> npt.NDArray[np.int64]:
-    """Flat index of the pixels under two masks."""
-    (rows, columns), (others, across) = boxes[a], boxes[b]
-    top, left = max(rows.start, others.start), max(columns.start, across.start)
-    part = slice(top, min(rows.stop, others.stop)), slice(left, min(columns.stop, across.stop))
-    y, x = (masks[a][part] & masks[b][part]).nonzero()
-    shared: npt.NDArray[np.int64] = (y + top) * masks.shape[2] + (x + left)
-    return shared
-
-
-def _overlap_of_many(
-    masks: npt.NDArray[np.bool_], chosen: Sequence[int], boxes: Sequence[Box]
-) -> npt.NDArray[np.int64]:
-    """Flat index of the pixels under several masks, where the whole image is cheaper than so many pairs."""
+    """Flat index of the pixels under several of the chosen masks."""
     once = np.zeros(masks.shape[1:], np.bool_)
     twice = np.zeros(masks.shape[1:], np.bool_)
     for i in chosen:
