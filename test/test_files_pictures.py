@@ -172,7 +172,7 @@ def test_what_a_decoder_raises_becomes_our_error(tmp_path, monkeypatch):
         def fail(*_, error=error):
             raise error
 
-        monkeypatch.setattr(pictures, "_to_rgb", fail)
+        monkeypatch.setattr(pictures, "to_rgb", fail)
         with pytest.raises(InvalidInputError, match=words):
             read_image(tmp_path / "a.png")
 

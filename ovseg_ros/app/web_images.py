@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.cameras import numbers_in
 from ovseg_ros.files.depth import read_depth
-from ovseg_ros.files.pictures import read_image
+from ovseg_ros.files.pictures import opened, to_rgb
 
 MIN_SIDE = 32
 """Pixels; nothing can be told apart in less."""
@@ -69,19 +65,24 @@ def read_frame(
 
 
 def read_picture(path: Path) -> tuple[npt.NDArray[np.uint8], list[str]]:
-    """An uploaded picture as RGB (see `files.pictures.read_image`), and remarks about what was converted.
+    """An uploaded picture as RGB (see `files.pictures`), and remarks about what was converted.
 
     Raises:
         InvalidInputError: not a picture, damaged, too small or too large, or pixels that are no colours.
     """
-    mode, size_wh, transparent = _header(path)
-    _check_size(size_wh)
-    if mode == "F":
-        raise InvalidInputError(
-            "want an image of 8 or 16 bits per channel, got floating-point numbers; save it as PNG or JPEG"
-        )
-    with _file_names_only(path, "the image"):
-        pixels = read_image(path, max_pixels=MAX_PIXELS)
+    cure = "shrink it first"
+    with opened(path, name="the image", max_pixels=MAX_PIXELS, cure=cure) as picture:
+        mode, (width, height), transparent = picture.mode, picture.size, picture.has_transparency_data
+        if min(width, height) < MIN_SIDE:
+            raise InvalidInputError(
+                f"the image is too small, {width}x{height}: want at least {MIN_SIDE} pixels each way"
+            )
+        if mode == "F":
+            raise InvalidInputError(
+                "want an image of 8 or 16 bits per channel, got floating-point numbers; save it as PNG or "
+                "JPEG"
+            )
+        pixels = to_rgb("the image", picture)
     remarks = []
     if mode.startswith("I"):
         remarks.append(
@@ -107,8 +108,7 @@ def read_registered_depth(path: Path, size_hw: tuple[int, int]) -> npt.NDArray[n
     Raises:
         InvalidInputError: not a depth image, of another size, or no distance is known in it.
     """
-    with _file_names_only(path, "the depth image"):
-        depth_m = read_depth(path)
+    depth_m = read_depth(path, name="the depth image")
     if depth_m.shape != size_hw:
         raise InvalidInputError(
             f"the depth image is {depth_m.shape[1]}x{depth_m.shape[0]}, the image {size_hw[1]}x{size_hw[0]}; "
@@ -170,45 +170,3 @@ def shrink(frame: Frame, long_side: int = MAX_LONG_SIDE) -> Frame:
         frame.stamp_ns,
         frame.frame_id,
     )
-
-
-def _header(path: Path) -> tuple[str, tuple[int, int], bool]:
-    """Mode, (width, height) and whether there is transparency, without decoding."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `_check_size` is stricter
-            with Image.open(path) as picture:
-                return picture.mode, picture.size, picture.has_transparency_data
-    except Image.DecompressionBombError as error:
-        raise InvalidInputError(f"the image is too large: want at most {MAX_PIXELS:,} pixels") from error
-    except Exception as error:  # on damaged files each decoder raises what it likes
-        raise InvalidInputError("the image cannot be read: want a picture such as PNG or JPEG") from error
-
-
-def _check_size(size_wh: tuple[int, int]) -> None:
-    width, height = size_wh
-    if min(size_wh) < MIN_SIDE:
-        raise InvalidInputError(
-            f"the image is too small, {width}x{height}: want at least {MIN_SIDE} pixels each way"
-        )
-    if width * height > MAX_PIXELS:
-        raise InvalidInputError(
-            f"the image is too large, {width}x{height}: want at most {MAX_PIXELS:,} pixels; shrink it first"
-        )
-
-
-@contextmanager
-def _file_names_only(path: Path, what: str) -> Iterator[None]:
-    """Lets errors say `what` it is instead of where the server keeps the upload."""
-    try:
-        yield
-    except InvalidInputError as error:
-        text = str(error)
-        for place in (
-            f"{what.removeprefix('the ')} {path}",
-            f"picture {path}",
-            f"depth array {path}",
-            str(path),
-        ):
-            text = text.replace(f"the {place}", what).replace(place, what)
-        raise InvalidInputError(text) from error

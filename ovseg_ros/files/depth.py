@@ -57,19 +57,20 @@ def as_depth(
     return _metres(np.asarray(depth), depth_scale, "the depth given")
 
 
-def read_depth(path: Path) -> npt.NDArray[np.float32]:
+def read_depth(path: Path, *, name: str = "") -> npt.NDArray[np.float32]:
     """Depth registered to a picture as (H, W) float32 metres; 0, NaN and inf mean unknown.
 
     Args:
         path: 16-bit grey PNG or TIFF in millimetres, or .npy: integers are millimetres, floats metres.
+        name: what messages call it; "": its kind and path.
 
     Raises:
         InvalidInputError: not there, damaged, or of another form; the message names the file.
     """
-    return as_depth(path)
+    return _metres(_load(path, name), None, name or str(path))
 
 
-def _load(path: Path) -> npt.NDArray[Any]:
+def _load(path: Path, name: str = "") -> npt.NDArray[Any]:
     """The numbers in the file, whatever their shape and type."""
     if not path.is_file():
         raise InvalidInputError(f"want depth from {path}, it is not there")
@@ -77,12 +78,13 @@ def _load(path: Path) -> npt.NDArray[Any]:
         try:
             loaded: npt.NDArray[Any] = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise InvalidInputError(f"the depth array {path} cannot be read: {error}") from error
+            raise InvalidInputError(f"{name or f'the depth array {path}'} cannot be read: {error}") from error
         return loaded
     data = np.fromfile(path, dtype=np.uint8)
     values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if values is None:
-        raise InvalidInputError(f"the depth image {path} cannot be read: empty, damaged or not an image")
+        shown = name or f"the depth image {path}"
+        raise InvalidInputError(f"{shown} cannot be read: empty, damaged or not an image")
     return values
 
 

@@ -51,7 +51,7 @@ def as_image(image: str | Path | Image.Image | npt.NDArray[Any]) -> npt.NDArray[
         return read_image(Path(image))
     if isinstance(image, Image.Image):
         with _named_errors("the image given"):
-            return _to_rgb("the image given", image)
+            return to_rgb("the image given", image)
     if not isinstance(image, np.ndarray):
         raise InvalidInputError(f"want a file, a Pillow image or an array, got {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
@@ -71,17 +71,26 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.ui
             colours (32 bit). The message names the file.
     """
     with opened(path, max_pixels=max_pixels) as image:
-        return _to_rgb(str(path), image)
+        return to_rgb(str(path), image)
 
 
 @contextmanager
-def opened(path: Path, *, kind: str = "picture", max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+def opened(
+    path: Path,
+    *,
+    kind: str = "picture",
+    name: str = "",
+    max_pixels: int = MAX_PIXELS,
+    cure: str = "shrink it, or raise --max-pixels if there is memory for it",
+) -> Iterator[Image.Image]:
     """An image file, unpacked, as Pillow holds it; what goes wrong inside is told of the file too.
 
     Args:
         path: see `read_image`.
         kind: what it is, for messages.
+        name: what messages call it; "": its kind and path.
         max_pixels: see `read_image`.
+        cure: of too many pixels.
 
     Raises:
         InvalidInputError: see `read_image`.
@@ -89,20 +98,23 @@ def opened(path: Path, *, kind: str = "picture", max_pixels: int = MAX_PIXELS) -
     path = Path(path)
     if not path.is_file():
         raise InvalidInputError(f"want a {kind}, {path} is {'a folder' if path.is_dir() else 'not there'}")
+    shown = name or str(path)
     if path.stat().st_size == 0:
-        raise InvalidInputError(f"want a {kind}, {path} is empty (0 bytes)")
-    with _named_errors(f"the {kind} {path}"):
+        raise InvalidInputError(f"want a {kind}, {shown} is empty (0 bytes)")
+    with _named_errors(name or f"the {kind} {path}"):
         Image.init()
         formats = [name for name in _FORMATS if name in Image.OPEN]
         try:
             with _without_pillows_limit(), Image.open(path, formats=formats) as image:
-                _check_size(path, image.size, max_pixels)
+                _check_size(shown, image.size, max_pixels, cure)
                 image.load()
-                _check_size(path, image.size, max_pixels)  # a TIFF may say another size once it is unpacked
+                _check_size(
+                    shown, image.size, max_pixels, cure
+                )  # a TIFF may say another size once it is unpacked
                 yield image
         except UnidentifiedImageError as error:
             raise InvalidInputError(
-                f"want a {kind}, {path} is in no format that is read here (PNG, JPEG, WebP, TIFF …)"
+                f"want a {kind}, {shown} is in no format that is read here (PNG, JPEG, WebP, TIFF …)"
             ) from error
 
 
@@ -132,18 +144,23 @@ def _without_pillows_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _check_size(path: Path, size_wh: tuple[int, int], max_pixels: int) -> None:
+def _check_size(name: str, size_wh: tuple[int, int], max_pixels: int, cure: str) -> None:
     width, height = size_wh
     if width < 1 or height < 1:
-        raise InvalidInputError(f"want a picture with pixels, {path} is {width}x{height}")
+        raise InvalidInputError(f"want a picture with pixels, {name} is {width}x{height}")
     if width * height > max_pixels:
         raise InvalidInputError(
-            f"want at most {max_pixels / 1e6:g} million pixels, {path} has {width * height / 1e6:.1f} "
-            f"million ({width}x{height}); shrink it, or raise --max-pixels if there is memory for it"
+            f"want at most {max_pixels / 1e6:g} million pixels, {name} has {width * height / 1e6:.1f} "
+            f"million ({width}x{height}); {cure}"
         )
 
 
-def _to_rgb(name: str, image: Image.Image) -> npt.NDArray[np.uint8]:
+def to_rgb(name: str, image: Image.Image) -> npt.NDArray[np.uint8]:
+    """An unpacked Pillow image as (H, W, 3) uint8 RGB; the module's table says how.
+
+    Raises:
+        InvalidInputError: numbers that are no colours; `name` is what the message calls the image.
+    """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # I;16, I;16B, I;16L, or 16 bit that Pillow unpacked to 32
         image = Image.fromarray(_grey_8_bit(name, np.asarray(image)), "L")
