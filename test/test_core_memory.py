@@ -12,6 +12,7 @@ from core_fixtures import ColourEncoder, FixedProposer
 from sam_fixtures import picture, tiny_options, tiny_sam
 from test_models_conse import new_pooled
 
+from ovseg_ros.core import segmenter as segmenter_module
 from ovseg_ros.core import within_memory
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.memory import ran_out, with_memory
@@ -190,8 +191,8 @@ def test_once_is_survived_twice_is_said_and_the_next_frame_works(place, video, m
 def test_labelling_is_tried_again_too(monkeypatch, frame, masks):
     segmenter, _, _ = chain("encode", monkeypatch, masks)
     plain = segmenter.segment(frame, words("red"))
-    failing = Failing(segmenter._probabilities)
-    monkeypatch.setattr(segmenter, "_probabilities", failing)
+    failing = Failing(segmenter_module.class_probabilities)
+    monkeypatch.setattr(segmenter_module, "class_probabilities", failing)
     for left in (1, 2, 0):
         failing.left = left
         if left == 2:
