@@ -11,8 +11,7 @@ import pytest
 
 from ovseg_ros.app import segment
 from ovseg_ros.core.image_messages import COLOUR_ENCODINGS
-from ovseg_ros.evaluate import bag_frames
-from ovseg_ros.files import pictures
+from ovseg_ros.files import bag_frames, pictures
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "segment.md"
 IN_WORDS = {"needed", "off", "on", "none", "all", "found", "the preset's"}

@@ -15,8 +15,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.bag_frames import find_topics, read_bag_frames
-from ovseg_ros.evaluate.bag_topics import Chosen
+from ovseg_ros.files.bag_frames import find_topics, read_bag_frames
+from ovseg_ros.files.bag_topics import Chosen
 from ovseg_ros.files.cameras import Camera, read_camera
 from ovseg_ros.files.depth import find_depth
 from ovseg_ros.files.frames import read_frame

@@ -21,7 +21,7 @@ from rosbags.typesys import Stores, get_typestore
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.image_messages import decode_camera_info, decode_colour, decode_depth
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.bag_topics import COMPRESSED, IMAGE, INFO, Chosen, Topic, choose_topics
+from ovseg_ros.files.bag_topics import COMPRESSED, IMAGE, INFO, Chosen, Topic, choose_topics
 
 DEPTH_TOLERANCE_S = 0.02
 """Default: more than the jitter between the streams of one camera, less than a frame at 30 Hz."""
