@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from ovseg_ros.app.segment_inputs import InputOptions, Source, readable
@@ -109,12 +108,9 @@ def loaded(
         ConfigError: no such preset or device, or options this preset cannot follow.
         WeightsError: weights that are missing or damaged.
     """
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     segmenter = (load or load_preset)(
         options.preset,
-        device=device,
+        device=options.device,
         weights_dir=options.weights_dir,
         offline=not options.download,
         proposals_from=options.proposals_from,

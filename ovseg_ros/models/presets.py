@@ -30,6 +30,7 @@ A key that is not known is an error, so a slip of the pen cannot go unnoticed.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,7 +79,16 @@ def preset_path(name_or_path: str | Path) -> Path:
         return path
     raise ConfigError(
         f"want a preset name ({', '.join(list_presets())}) or the path of a .yaml file, got {text!r}"
+        f"{_meant(path, text)}"
     )
+
+
+def _meant(path: Path, text: str) -> str:
+    """What was probably wanted instead of a preset that is not there, "" where that is not clear."""
+    if path.suffix in (".yaml", ".yml"):
+        return ", which is not there"
+    near = difflib.get_close_matches(text.lower(), list_presets(), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def load_preset(
@@ -92,7 +102,7 @@ def load_preset(
 
     Args:
         name_or_path: see `preset_path`.
-        device: torch device of the networks.
+        device: torch device of the networks; "auto": see `best_device`.
         weights_dir: folder where weights files are looked for before the cache and installed packages.
         offline: False allows downloading what is missing and can be had; True never touches the network.
         proposals_from: another preset, whose proposal generator stands in for this one's. Where it does not
@@ -184,11 +194,18 @@ def build_options(path: Path, values: Mapping[str, Any]) -> SegmenterOptions:
     return from_mapping(path, SegmenterOptions, values)
 
 
+def best_device() -> str:
+    """What the device "auto" stands for: "cuda" if torch sees such a GPU, else a Mac's "mps", else "cpu"."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def _device(device: str | torch.device) -> torch.device:
     try:
-        chosen = torch.device(device)
+        chosen = torch.device(best_device() if device == "auto" else device)
         torch.zeros(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {str(device)!r} cannot be used: {reason}; try cpu") from error
     return chosen

@@ -49,16 +49,11 @@ class StartFailed(Exception):
 
 def load_segmenter(settings: Settings) -> Any:
     """The segmenter of the preset that the settings name."""
-    import torch
-
     from ovseg_ros.models.presets import load_preset
 
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     return load_preset(
         settings.preset,
-        device=device,
+        device=settings.device,
         weights_dir=settings.weights_dir or None,
         offline=settings.offline,
         proposals_from=None if settings.proposals == PRESET_WORD else settings.proposals,

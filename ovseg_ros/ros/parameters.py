@@ -50,7 +50,7 @@ class Settings:
     )
     device: str = _row(
         "auto",
-        "Where the networks run: cpu, cuda, cuda:1 …; auto: cuda where there is one.",
+        "Where the networks run: cpu, cuda, cuda:1 …; auto: cuda or mps where there is one.",
         at_configure=True,
     )
     proposals: str = _row(
