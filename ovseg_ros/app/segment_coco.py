@@ -6,10 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-import numpy as np
-from pycocotools import mask as coco_mask
-
 from ovseg_ros.core.segmentation import Segmentation
+from ovseg_ros.files.coco import coco_mask_fields
 
 Entries = Callable[[], Iterator[Mapping[str, Any]]]
 
@@ -18,15 +16,12 @@ def masks_of(result: Segmentation) -> list[dict[str, Any]]:
     """The labelled masks that have pixels, in the order of the proposals, as COCO writes them."""
     rows = []
     for i in (result.label_index >= 0).nonzero().flatten().tolist():
-        rle = coco_mask.encode(np.asfortranarray(result.masks[i].numpy().view(np.uint8)))
-        area = int(coco_mask.area(rle))
-        if area:
+        fields = coco_mask_fields(result.masks[i].numpy())
+        if fields["area"]:
             rows.append(
                 {
                     "category_id": int(result.label_ids[i]),
-                    "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
-                    "bbox": coco_mask.toBbox(rle).tolist(),
-                    "area": area,
+                    **fields,
                     "score": round(float(result.scores[i]), 6),
                     "mask_score": round(float(result.mask_scores[i]), 6),
                     "instance": i + 1,

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.bag_frames import DEPTH_TOLERANCE_S, find_topics, read_bag_frames
+from ovseg_ros.files.bag_frames import DEPTH_TOLERANCE_S, find_topics, read_bag_frames
 from ovseg_ros.files.cameras import Camera
 from ovseg_ros.files.depth import find_depth
 from ovseg_ros.files.frames import read_frame
 from ovseg_ros.files.pictures import MAX_PIXELS
+from ovseg_ros.files.videos import decoded, open_video, readable, stamp_ns
+
+CURE = "raise --max-pixels if there is memory for it"
+"""Of frames with too many pixels."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ class Video(Source):
     """A film, through OpenCV."""
 
     def __post_init__(self) -> None:
-        capture = self._open()
+        capture = open_video(self.path)
         total = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
         rate_hz = capture.get(cv2.CAP_PROP_FPS)
         capture.release()
@@ -150,27 +154,17 @@ class Video(Source):
         self.count = self._taken(total)
         self.rate_hz = (rate_hz if 0 < rate_hz < 1000 else 25.0) / self.options.every
 
-    def _open(self) -> cv2.VideoCapture:
-        if not self.path.stat().st_size:
-            raise InvalidInputError(f"want a video, {self.path} is empty (0 bytes)")
-        if readable(self.path).encode() != os.fsencode(self.path):  # OpenCV would crash
-            raise InvalidInputError(f"want a video whose name is UTF-8, got {readable(self.path)}; rename it")
-        capture = cv2.VideoCapture(str(self.path))
-        if not capture.isOpened():
-            raise InvalidInputError(
-                f"the video {self.path} cannot be opened: damaged, cut off or of a format unknown to OpenCV"
-            )
-        return capture
-
     def frames(self) -> Iterator[InputFrame]:
         """Each n-th frame; those between are not decoded."""
-        capture = self._open()
+        capture = open_video(self.path)
         try:
             taken = index = 0
             while taken != self.options.max_frames and capture.grab():
                 if index % self.options.every == 0:
-                    stamp_ns = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
-                    yield self._frame(index, lambda stamp_ns=stamp_ns: self._load(capture, stamp_ns))
+                    most = self.options.max_pixels
+                    yield self._frame(
+                        index, partial(decoded, capture, stamp_ns(capture), max_pixels=most, cure=CURE)
+                    )
                     taken += 1
                 index += 1
         finally:
@@ -181,18 +175,6 @@ class Video(Source):
             self.remarks.append(
                 f"{self.path} ends after {index} of the {self._announced} frames it announces"
             )
-
-    def _load(self, capture: cv2.VideoCapture, stamp_ns: int) -> Frame:
-        good, image_bgr = capture.retrieve()
-        if not good or image_bgr is None:
-            raise InvalidInputError("this frame of the video cannot be decoded")
-        height, width = image_bgr.shape[:2]
-        if height * width > self.options.max_pixels:
-            raise InvalidInputError(
-                f"want at most {self.options.max_pixels / 1e6:g} million pixels, got {width}x{height}; raise "
-                "--max-pixels if there is memory for it"
-            )
-        return Frame(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), stamp_ns=stamp_ns)
 
 
 @dataclass
@@ -227,11 +209,6 @@ class Recording(Source):
                 self.rate_hz = min(1e9 / (frame.stamp_ns - before_ns), 60.0)
             before_ns = frame.stamp_ns
             yield self._frame(frame.index, frame.load, self._chosen, tolerance_s)
-
-
-def readable(path: str | Path) -> str:
-    """A path, or a text with paths in it, that can be written as UTF-8, whatever bytes were in it."""
-    return os.fsencode(path).decode("utf-8", errors="replace")
 
 
 def _identity(*parts: object) -> str:

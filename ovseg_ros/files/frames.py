@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.files.cameras import Camera
-from ovseg_ros.files.depth import read_depth
-from ovseg_ros.files.pictures import MAX_PIXELS, read_image
+from ovseg_ros.files.cameras import Camera, as_intrinsics
+from ovseg_ros.files.depth import as_depth, read_depth
+from ovseg_ros.files.pictures import MAX_PIXELS, as_image, read_image
+
+
+def as_frame(
+    image: Any, depth: Any = None, intrinsics: Any = None, *, depth_scale: float | None = None
+) -> Frame:
+    """A picture, with its depth and its camera, in any form that people have them in.
+
+    Args:
+        image: see `pictures.as_image`.
+        depth: see `depth.as_depth`; of the picture's size.
+        intrinsics: see `cameras.as_intrinsics`.
+        depth_scale: metres per unit of the depth's numbers; None: integers are millimetres, floats metres.
+
+    Raises:
+        InvalidInputError: see there; depth of another size than the picture, or a scale without depth.
+    """
+    image_rgb = as_image(image)
+    size_hw = image_rgb.shape[:2]
+    if depth is None and depth_scale is not None:
+        raise InvalidInputError(f"want depth= beside depth_scale={depth_scale!r}, got none")
+    depth_m = None if depth is None else as_depth(depth, depth_scale)
+    if depth_m is not None and depth_m.shape != size_hw:
+        raise InvalidInputError(
+            f"want depth of the image's size (H,W) = {size_hw}, registered to it pixel by pixel, got "
+            f"{depth_m.shape}"
+        )
+    return Frame(image_rgb, depth_m, None if intrinsics is None else as_intrinsics(intrinsics, size_hw))
 
 
 def read_frame(

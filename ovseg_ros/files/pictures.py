@@ -48,15 +48,49 @@ def as_image(image: str | Path | Image.Image | npt.NDArray[Any]) -> npt.NDArray[
         InvalidInputError: see `read_image`, or an array of another form.
     """
     if isinstance(image, str | Path):
-        return read_image(Path(image))
+        refuse_addresses(image)
+        with opened(Path(image).expanduser(), cure="make it smaller") as picture:
+            return to_rgb(str(image), picture)
     if isinstance(image, Image.Image):
         with _named_errors("the image given"):
             return to_rgb("the image given", image)
     if not isinstance(image, np.ndarray):
         raise InvalidInputError(f"want a file, a Pillow image or an array, got {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise InvalidInputError(f"want an image (H,W,3) uint8 RGB, got {image.shape} {image.dtype}")
+        cure = _array_cure(image)
+        raise InvalidInputError(
+            f"want an image (H,W,3) uint8 RGB, got {image.shape} {image.dtype}{cure and '; '}{cure}"
+        )
     return image
+
+
+def refuse_addresses(path: str | Path) -> None:
+    """Says that an address is no file of this machine: nothing is fetched here.
+
+    Raises:
+        InvalidInputError: it is an address.
+    """
+    if str(path).lower().startswith(("http:", "https:", "rtsp:")):
+        raise InvalidInputError(f"want a file of this machine, got {str(path)!r}; download it first")
+
+
+def _array_cure(image: npt.NDArray[Any]) -> str:
+    """What makes RGB of an array that is something else, as far as that can be told."""
+    if image.size == 0:
+        return "it is empty"
+    if image.ndim == 2:
+        return "grey becomes RGB by np.stack([image] * 3, axis=-1)"
+    if image.ndim == 4:
+        return "give its pictures one by one"
+    if image.ndim == 3 and image.shape[2] == 4:
+        return "leave the fourth channel out, image[..., :3]"
+    if image.ndim == 3 and image.shape[2] == 1:
+        return "grey becomes RGB by np.repeat(image, 3, axis=2)"
+    if image.ndim == 3 and image.shape[2] != 3 and image.shape[0] == 3:
+        return "channels go last, image.transpose(1, 2, 0)"
+    if image.ndim == 3 and image.shape[2] == 3 and image.dtype.kind == "f":
+        return "colours from 0 to 1 become bytes by (image * 255).round().astype(np.uint8)"
+    return ""
 
 
 def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
@@ -167,7 +201,7 @@ def to_rgb(name: str, image: Image.Image) -> npt.NDArray[np.uint8]:
     elif image.mode == "F":
         raise InvalidInputError(
             f"want 8 or 16 bits per channel, {name} holds floating-point numbers; if that is depth, give it "
-            "with --depth beside the picture"
+            "beside the picture (--depth, depth=)"
         )
     if image.has_transparency_data:
         rgba = image.convert("RGBA")

@@ -1,0 +1,115 @@
+"""Videos in any form that people have them in, as frames: films, recordings, and frames given one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ovseg_ros.core.frame import Frame
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files.bag_frames import find_topics, read_bag_frames
+from ovseg_ros.files.cameras import as_intrinsics
+from ovseg_ros.files.frames import as_frame
+from ovseg_ros.files.pictures import refuse_addresses
+from ovseg_ros.files.videos import read_video
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Frames in order of time.
+
+    Attributes:
+        frames: read as they are asked for, once.
+        recorded: from a recording, where single frames may lack their depth.
+        without_depth: why no frame has depth and intrinsics, in words; "" where they may.
+    """
+
+    frames: Iterator[Frame]
+    recorded: bool = False
+    without_depth: str = ""
+
+
+def open_stream(source: Any, intrinsics: Any = None, depth_scale: float | None = None) -> Stream:
+    """Opens what frames come from; what is wrong with it is said at once, with a frame when it comes.
+
+    Args:
+        source: a video file, a rosbag2 recording (a folder, .mcap or .db3), or an iterable of frames: each a
+            Frame, an image as for `as_frame`, or a pair (image, depth).
+        intrinsics: of all frames, see `as_frame`; None: those of the recording, or of the given Frames.
+        depth_scale: of the pairs, see `as_frame`.
+
+    Raises:
+        InvalidInputError: it is not there, cannot be read, or gives no frames.
+    """
+    if not isinstance(source, str | Path):
+        return Stream(_given(_checked(source), intrinsics, depth_scale))
+    refuse_addresses(source)
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise InvalidInputError(f"want a video or a recording, {str(source)!r} is not there")
+    if depth_scale is not None:
+        raise InvalidInputError(
+            "depth_scale= is for pairs (image, depth): a recording says what its depth is"
+        )
+    if path.is_dir() or path.suffix.lower() in (".mcap", ".db3"):
+        return _recording(path, intrinsics)
+    frames = (_with_camera(frame, intrinsics) for frame in read_video(path))
+    return Stream(frames, without_depth="a video file has none")
+
+
+def _checked(source: Any) -> Iterable[Any]:
+    """A source that was given as Python objects, if it can give frame after frame."""
+    if isinstance(source, Image.Image | Frame) or (isinstance(source, np.ndarray) and source.ndim < 4):
+        raise InvalidInputError("want frame after frame, got one picture: call the finder itself on it")
+    if isinstance(source, bytes) or not isinstance(source, Iterable):
+        raise InvalidInputError(
+            "want a video file, a recording, or what gives frame after frame (a list, a generator over a "
+            f"camera), got {source!r:.60}"
+        )
+    frames: Iterable[Any] = source
+    return frames
+
+
+def _given(items: Iterable[Any], intrinsics: Any, depth_scale: float | None) -> Iterator[Frame]:
+    for number, item in enumerate(items):
+        try:
+            if isinstance(item, Frame):
+                frame = _with_camera(item, intrinsics)
+            elif isinstance(item, tuple) and len(item) == 2:
+                frame = as_frame(item[0], item[1], intrinsics, depth_scale=depth_scale)
+            else:
+                frame = as_frame(item, None, intrinsics)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"frame {number} of the video: {error}") from error
+        yield frame
+
+
+def _recording(path: Path, intrinsics: Any) -> Stream:
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        raise InvalidInputError(
+            f"want a recording, {str(path)!r} has no metadata.yaml; of a folder of pictures pass the sorted "
+            "list of their paths"
+        )
+    chosen, _ = find_topics(path)
+    without = []
+    if chosen.depth is None:
+        without.append("no depth")
+    if chosen.info is None and intrinsics is None:
+        without.append("no camera_info")
+    frames = (_with_camera(recorded.load(), intrinsics) for recorded in read_bag_frames(path, chosen))
+    return Stream(
+        frames, recorded=True, without_depth=f"{path} has {' and '.join(without)}" if without else ""
+    )
+
+
+def _with_camera(frame: Frame, intrinsics: Any) -> Frame:
+    """The frame, with intrinsics that were given for all."""
+    if intrinsics is None:
+        return frame
+    return dataclasses.replace(frame, intrinsics=as_intrinsics(intrinsics, frame.size_hw))
