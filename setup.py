@@ -38,7 +38,9 @@ setup(
     ],
     package_dir=RECORDINGS,
     package_data={
-        "ovseg_ros": [f"**/*.{kind}" for kind in ("yaml", "json", "md", "txt", "safetensors", "ttf", "otf")],
+        "ovseg_ros": [
+            f"**/*.{kind}" for kind in ("yaml", "json", "md", "txt", "safetensors", "ttf", "otf", "typed")
+        ],
         **{package: ["*.mcap", "*.yaml", "*.json", "*.md"] for package in RECORDINGS},
     },
     python_requires=">=3.10,<3.14",

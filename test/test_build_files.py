@@ -16,7 +16,7 @@ import ovseg_ros
 
 ROOT = Path(__file__).resolve().parent.parent
 CMAKE = (ROOT / "CMakeLists.txt").read_text()
-DATA_SUFFIXES = {".yaml", ".json", ".md", ".txt", ".safetensors", ".ttf", ".otf"}
+DATA_SUFFIXES = {".yaml", ".json", ".md", ".txt", ".safetensors", ".ttf", ".otf", ".typed"}
 
 
 def package_xml() -> ElementTree.Element:

@@ -14,6 +14,7 @@ import ovseg_ros
 SOURCE = Path(ovseg_ros.__file__).resolve().parent
 
 # errors <- core <- files, proposals, models <- learn, evaluate, app ; core, proposals, models <- ros
+# errors <- core <- files <- result ; files, proposals, models, result <- finder <- app
 BELOW = {
     "errors": set(),
     "core": {"errors"},
@@ -22,7 +23,9 @@ BELOW = {
     "models": {"errors", "core", "proposals"},  # a preset names its proposal generator
     "learn": {"errors", "core", "files", "proposals", "models"},
     "evaluate": {"errors", "core", "files", "proposals", "models"},
-    "app": {"errors", "core", "files", "proposals", "models", "learn", "evaluate"},
+    "result": {"errors", "core", "files"},
+    "finder": {"errors", "core", "files", "proposals", "models", "result"},
+    "app": {"errors", "core", "files", "proposals", "models", "learn", "evaluate", "finder", "result"},
     "ros": {"errors", "core", "proposals", "models"},
 }
 # The steps aside: the player publishes what evaluate.recording reads; the demo asks as a planner would;
@@ -134,6 +137,9 @@ def test_every_module_belongs_to_a_layer() -> None:
         ("errors.py", "from . import core"),
         ("files/x.py", "from ovseg_ros.models.files import find_file"),
         ("proposals/x.py", "from ovseg_ros.models.mini import load_mini"),
+        ("models/x.py", "from ovseg_ros.finder import load"),
+        ("result.py", "from ovseg_ros.finder import Finder"),
+        ("finder.py", "from ovseg_ros.app.images import read_image"),
         ("models/x.py", "import ovseg_ros.learn.crops"),
         ("models/x.py", "from sensor_msgs.msg import Image"),
         ("evaluate/x.py", "from ovseg_ros.msg import Segmentation"),

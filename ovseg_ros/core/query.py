@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
 
-from ovseg_ros.core.vocabulary import tidy_text
+from ovseg_ros.core.vocabulary import MAX_LABELS, Vocabulary, clean_label, tidy_text
 from ovseg_ros.errors import InvalidInputError
 
 MAX_QUERY_BYTES = 4096
@@ -112,3 +113,28 @@ def _name_in(clause: str, quotations: list[str]) -> str:
     for quotation in quotations:
         words = words.replace(_HELD, quotation, 1)
     return tidy_text(words)
+
+
+def as_vocabulary(words: str | Iterable[str]) -> Vocabulary:
+    """Words in any form that people have them in; repetitions are dropped.
+
+    Raises:
+        InvalidInputError: none, too many, no text, or a text that is no word.
+    """
+    if isinstance(words, str):
+        names = list(parse_query(words))
+    elif isinstance(words, bytes | Mapping) or not isinstance(words, Iterable):
+        raise InvalidInputError(f'want words as a list or as text such as "cup, spoon", got {words!r:.60}')
+    else:
+        names = list(words)
+    if not names:
+        raise InvalidInputError('name at least one thing, for example ["cup", "spoon"] or "cup, spoon"')
+    for name in names:
+        try:
+            clean_label(name)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{name!r:.60} cannot be looked for: {error}") from error
+    vocabulary, rejected = Vocabulary.empty().replace(names)
+    if any(word.name not in vocabulary for word in rejected):
+        raise InvalidInputError(f"want at most {MAX_LABELS} words, got {len(names)}")
+    return vocabulary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,10 @@ def as_depth(
     Raises:
         InvalidInputError: see `read_depth`, or a scale that is none.
     """
-    if depth_scale is not None and not 0 < depth_scale < math.inf:
-        raise InvalidInputError(f"want a depth scale > 0, metres per unit, got {depth_scale}")
+    if depth_scale is not None and not (isinstance(depth_scale, Real) and 0 < depth_scale < math.inf):
+        raise InvalidInputError(f"want a depth scale > 0, metres per unit, got {depth_scale!r}")
     if isinstance(depth, str | Path):
-        return _metres(_load(Path(depth)), depth_scale, str(depth))
+        return _metres(_load(Path(depth).expanduser()), depth_scale, str(depth))
     return _metres(np.asarray(depth), depth_scale, "the depth given")
 
 
