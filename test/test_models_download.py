@@ -226,6 +226,12 @@ def test_the_hub_states_the_hash_on_its_redirect(server, tmp_path):
         verify(path, file)
 
 
+def test_a_broken_line_does_not_keep_the_hub_from_stating_it(server, tmp_path, pauses):
+    server.failures = ["reset", "reset"]
+    assert fetch(on_hub(server), tmp_path).read_bytes() == CONTENT
+    assert pauses == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("stated", "message"),
     [(sha256(OTHER), sha256(OTHER)), (None, r"does not state the SHA-256 of net\.safetensors; .*put it at")],

@@ -18,7 +18,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tqdm import tqdm
@@ -174,7 +174,7 @@ def _receive(file: KnownFile, url: str, stream: IO[bytes], progress: bool) -> No
     with tqdm(desc=file.name, initial=most, unit="B", unit_scale=True, disable=not progress) as bar:
         while True:
             try:
-                with _open(url, stream.tell()) as response:
+                with _open(url, stream.tell(), retry_on_exceptions=()) as response:
                     _copy(response, file, stream, bar)
                 return
             except httpx2.TransportError as error:
@@ -188,10 +188,11 @@ def _receive(file: KnownFile, url: str, stream: IO[bytes], progress: bool) -> No
 
 
 @contextlib.contextmanager
-def _open(url: str, start: int = 0) -> Iterator[httpx2.Response]:
+def _open(url: str, start: int = 0, **retries: Any) -> Iterator[httpx2.Response]:
     """The server's answer, its body still to be read from byte `start` on; redirects are followed.
 
-    Overloaded servers are asked again a few times, after the time they say in Retry-After.
+    Overloaded servers are asked again a few times, after the time they say in Retry-After. What a broken
+    connection does is in `retries`, see `http_stream_backoff`.
     """
     from huggingface_hub import constants, hf_raise_for_status
     from huggingface_hub.utils import get_token_to_send, http_stream_backoff
@@ -205,9 +206,7 @@ def _open(url: str, start: int = 0) -> Iterator[httpx2.Response]:
         headers["Range"] = f"bytes={start}-"
     _check_address(url)
     timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
-    with http_stream_backoff(
-        "GET", url, headers=headers, timeout=timeout, retry_on_exceptions=()
-    ) as response:
+    with http_stream_backoff("GET", url, headers=headers, timeout=timeout, **retries) as response:
         for hop in (*response.history, response):
             _check_address(str(hop.url))
         if response.status_code != 416:
@@ -223,7 +222,7 @@ def _check_address(url: str) -> None:
 
 def _stated_sha256(url: str) -> str | None:
     """What the hub says the file's SHA-256 is, on its own answer or its redirect to the storage."""
-    with _open(url) as response:
+    with _open(url, max_retries=_ATTEMPTS - 1) as response:
         for hop in (*response.history, response):
             if match := re.fullmatch('"?([0-9a-f]{64})"?', hop.headers.get("X-Linked-ETag", "")):
                 return str(match[1])
