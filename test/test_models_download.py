@@ -295,13 +295,13 @@ def test_a_proxy_that_cannot_be_used_is_said(server, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("url", ["http://example.org/net", "ftp://example.org/net", "file:///etc/passwd"])
 def test_only_https(server, tmp_path, url):
-    with pytest.raises(WeightsError, match="want an https address"):
+    with pytest.raises(WeightsError, match=r"want an https address.*put it at"):
         fetch(weights(server, url=url), tmp_path)
 
 
 def test_nothing_is_taken_from_a_redirect_to_plain_http(server, tmp_path, monkeypatch):
     monkeypatch.setattr(fetching, "_THIS_MACHINE", ("127.0.0.1",))
-    with pytest.raises(WeightsError, match="want an https address"):
+    with pytest.raises(WeightsError, match=r"want an https address.*put it at"):
         fetch(on_hub(server), tmp_path)
     assert leftovers(tmp_path) == []
 

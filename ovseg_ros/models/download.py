@@ -105,7 +105,7 @@ def download(file: KnownFile, folder: Path, *, offline: bool = False, progress: 
     if file.url is None:
         raise WeightsError(f"{file.name} cannot be fetched by a program; {cure(file, folder)}")
     import httpx2
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import OfflineModeIsEnabled
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -113,19 +113,26 @@ def download(file: KnownFile, folder: Path, *, offline: bool = False, progress: 
             if target.is_file():  # another process fetched it while this one waited
                 return verify(target, file)
             return _fetch(file, file.url, folder, progress)
-    except HfHubHTTPError as error:
-        reason = f"the server answered {error.response.status_code} {error.response.reason_phrase}"
-        if error.response.status_code in (401, 403):
-            reason += " (where the page asks you to log in, set HF_TOKEN)"
-    except OfflineModeIsEnabled:
-        reason = "HF_HUB_OFFLINE is set and forbids it (unset it)"
-    except (httpx2.HTTPError, ImportError) as error:  # ImportError: httpx2 lacks what a SOCKS proxy needs
-        reason = f"no connection ({error or type(error).__name__})"
+    except (httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled, ImportError) as error:
+        raise WeightsError(
+            f"cannot fetch {file.name} from {file.url}: {_reason(error)}; {cure(file, folder)}"
+        ) from error
     except OSError as error:
         raise WeightsError(
             f"cannot write {target}: {error.strerror or error}; {cure(file, folder)}"
         ) from error
-    raise WeightsError(f"cannot fetch {file.name} from {file.url}: {reason}; {cure(file, folder)}")
+
+
+def _reason(error: Exception) -> str:
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set and forbids it (unset it)"
+    if isinstance(error, HfHubHTTPError):
+        code = error.response.status_code
+        token = " (where the page asks you to log in, set HF_TOKEN)" if code in (401, 403) else ""
+        return f"the server answered {code} {error.response.reason_phrase}{token}"
+    return f"no connection ({str(error) or type(error).__name__})"  # or none through a SOCKS proxy
 
 
 @contextlib.contextmanager
@@ -215,9 +222,11 @@ def _open(url: str, start: int = 0, **retries: Any) -> Iterator[httpx2.Response]
 
 
 def _check_address(url: str) -> None:
+    import httpx2
+
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _THIS_MACHINE):
-        raise WeightsError(f"want an https address, got {url}; nothing is fetched from it")
+        raise httpx2.InvalidURL(f"want an https address, got {url}")
 
 
 def _stated_sha256(url: str) -> str | None:
