@@ -25,7 +25,7 @@ from ovseg_ros.core.paint import confidence_bytes
 from ovseg_ros.core.segmenter import SegmenterOptions
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.models import presets
-from ovseg_ros.models.preset_parts import PROPOSERS, Place, build
+from ovseg_ros.models.preset_parts import PROPOSERS, LoadContext, build
 from ovseg_ros.ros.conversions import (
     CloudMaker,
     Scene,
@@ -294,7 +294,7 @@ def test_every_bundled_preset_over_depth_is_known_to_need_depth():
         path = presets.preset_path(name)
         part = presets.read_preset(path)["proposer"]
         if part["kind"] == "depth_clusters":
-            place = Place(path, torch.device("cpu"), None, offline=True)
-            assert build(place, part, PROPOSERS).needs_depth, name
+            context = LoadContext(path, torch.device("cpu"), None, offline=True)
+            assert build(context, part, PROPOSERS).needs_depth, name
             over_depth.append(name)
     assert {"mini", "lite"} <= set(over_depth)

@@ -107,7 +107,7 @@ def checkpoint_blocks(model: Any, on: bool) -> None:
 
 
 def _write(out: Path, start: Start, recipe: FinetuneRecipe, figures: Mapping[str, Any]) -> Path:
-    name = start.place.preset.stem
+    name = start.context.preset.stem
     notes = {"trained": "finetune", "from_preset": name, **figures}
     encoder = save_tower(out, start, notes)
     options: dict[str, Any] = {

@@ -63,7 +63,7 @@ def tune_prompts(
     figures = trainer.run()
     written = None
     if trainer.processes.is_first:
-        name = start.place.preset.stem
+        name = start.context.preset.stem
         encoder = save_prompts(Path(out), start, {"trained": "prompts", "from_preset": name, **figures})
         written = write_preset(
             Path(out),
@@ -89,7 +89,7 @@ def prompts_task(start: Start, recipe: PromptsRecipe) -> Task:
         if clip.mask_prompts is None or len(clip.mask_prompts) != recipe.depth:
             got = "none" if clip.mask_prompts is None else f"depth {len(clip.mask_prompts)}"
             raise ConfigError(
-                f"want mask prompts of depth {recipe.depth} in preset {start.place.preset.stem} to start "
+                f"want mask prompts of depth {recipe.depth} in preset {start.context.preset.stem} to start "
                 f"from, got {got}; set start to fresh, or depth to what it has"
             )
     else:
