@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -239,9 +238,9 @@ def test_a_source_that_breaks_off_and_a_device_that_is_full_end_nothing(tmp_path
     with PairWriter(tmp_path, {}) as writer:
         tally = collect(source(), Blobs(), Full(), FINDER, PairOptions(), writer)
         assert tally.pairs == 1
-        assert [name for name, _ in tally.failed] == ["x", "(the rest)"]
-        assert "memory" in tally.failed[0][1]
-        assert tally.failed[1][1] == "the recording breaks off"
+        assert [name for name, _ in tally.failures] == ["x", "(the rest)"]
+        assert "memory" in tally.failures[0][1]
+        assert tally.failures[1][1] == "the recording breaks off"
 
 
 def test_masks_of_zero_area_are_counted(tmp_path: Path) -> None:
@@ -274,26 +273,42 @@ def test_success_is_never_said_when_everything_was_left_out(tmp_path: Path, kind
     assert not (tmp_path / "out" / "contact_sheet.png").exists()
 
 
-def test_ctrl_c_keeps_what_is_done(tmp_path: Path, capsys) -> None:
-    folder = boxes(tmp_path / "in", 5)
+ENDED = """
+import os, sys
+sys.path.insert(0, ".")
+from pair_fixtures import ovseg_pairs, thing_segmenter
+segmenter = thing_segmenter()
+propose = segmenter.proposer.propose
+def ended(frame):
+    if len(segmenter.proposer.frames) == 3:
+        os.kill(os.getpid(), int(sys.argv[1]))
+    return propose(frame)
+segmenter.proposer.propose = ended
+sys.exit(ovseg_pairs(*sys.argv[2:], segmenter=segmenter))
+"""
+
+
+@pytest.mark.parametrize(("end", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_run_that_was_ended_goes_on_with_the_shard_it_was_at(tmp_path: Path, end: int, status: int) -> None:
+    folder, whole, out = boxes(tmp_path / "in", 5), tmp_path / "whole", tmp_path / "out"
     arguments = ["--images", folder / "images", "--captions", folder / "captions.json"]
-    assert ovseg_pairs(*arguments, "--out", tmp_path / "whole") == 0
-    segmenter = thing_segmenter()
-    propose = segmenter.proposer.propose
-
-    def interrupted(frame: Frame) -> Proposals:
-        if len(segmenter.proposer.frames) == 3:
-            raise KeyboardInterrupt
-        return propose(frame)
-
-    segmenter.proposer.propose = interrupted
-    assert ovseg_pairs(*arguments, "--out", tmp_path / "out", segmenter=segmenter) == 130
-    assert not read_manifest(tmp_path / "out")["complete"]
+    arguments += ["--pairs-per-shard", 4]
+    assert ovseg_pairs(*arguments, "--out", whole) == 0
+    command = [sys.executable, "-c", ENDED, str(int(end)), *map(str, arguments), "--out", str(out)]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120)
+    assert done.returncode == status, done.stderr
+    assert [file.name for file in out.glob("shard-*")] == ["shard-00000.tar"]
+    if end == signal.SIGINT:
+        assert "4 pairs of 2 nouns from 2 images are in whole shards" in done.stderr
+        assert not read_manifest(out)["complete"]
     again = thing_segmenter()
-    assert ovseg_pairs(*arguments, "--out", tmp_path / "out", "--resume", segmenter=again) == 0
-    assert len(again.proposer.frames) == 2
-    for name in ("shard-00000.tar", "contact_sheet.png"):
-        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert ovseg_pairs(*arguments, "--out", out, "--resume", segmenter=again) == 0
+    assert len(again.proposer.frames) == 3
+    names = {file.name for file in whole.iterdir()} - {"manifest.json"}  # which holds the command
+    assert {"shard-00002.tar", "journal.jsonl", "contact_sheet.png"} <= names
+    for name in names:
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+    assert verify(out) == []
 
 
 def test_a_resumed_run_must_be_the_same(tmp_path: Path) -> None:
@@ -390,16 +405,6 @@ def test_a_tile_shows_the_mask_bright_outlined_and_the_rest_dim() -> None:
     assert draw_sheet([made, long]).size[0] < 2.2 * TILE
 
 
-def command(*arguments: object) -> list[str]:
-    """The real command in a process of its own, with the bundled mini."""
-    code = (
-        "import argparse, sys\nfrom ovseg_ros.app import learn_pairs\nparser = argparse.ArgumentParser()\n"
-        "learn_pairs.add_parser(parser.add_subparsers())\n"
-        "sys.exit(learn_pairs.run(parser.parse_args(sys.argv[1:])))"
-    )
-    return [sys.executable, "-c", code, "pairs", *map(str, arguments)]
-
-
 def test_the_documentation_names_every_option_and_no_other() -> None:
     text = (Path(__file__).parents[1] / "docs" / "pairs.md").read_text(encoding="utf-8")
     parser = argparse.ArgumentParser()
@@ -415,31 +420,6 @@ def test_the_documentation_names_every_option_and_no_other() -> None:
     }  # fmt: skip
     for line in re.findall(r"^ovseg learn (pairs .*)$", text, re.MULTILINE):
         parser.parse_args(shlex.split(line))
-
-
-@pytest.mark.slow
-def test_the_command_survives_kills(tmp_path: Path) -> None:
-    write_tabletop(tmp_path / "in", every=3, count=15)
-    arguments: list[object] = [
-        "--images",
-        tmp_path / "in" / "images",
-        "--captions",
-        tmp_path / "in" / "captions.json",
-    ]
-    arguments += ["--device", "cpu", "--pairs-per-shard", 20]
-    subprocess.run(command(*arguments, "--out", tmp_path / "whole"), check=True, timeout=200)
-    kills = 0
-    for seconds in (5.0, 6.0, 5.5, 7.0):
-        process = subprocess.Popen(command(*arguments, "--out", tmp_path / "out", "--resume"))
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
-    subprocess.run(command(*arguments, "--out", tmp_path / "out", "--resume"), check=True, timeout=200)
-    assert kills
-    names = sorted(file.name for file in (tmp_path / "whole").glob("shard-*"))
-    assert names == sorted(file.name for file in (tmp_path / "out").glob("shard-*"))
-    for name in names:
-        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_pairs_of_the_demo_are_right(tmp_path: Path) -> None:
