@@ -8,7 +8,6 @@ pair is three reads at known places, so nothing is held in memory and any order 
 from __future__ import annotations
 
 import hashlib
-import json
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,18 +18,18 @@ from typing import Any
 import numpy as np
 
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.learn.pair_shards import KINDS, MANIFEST, Pair, decode_pair, read_manifest
+from ovseg_ros.learn.pair_shards import (
+    KINDS,
+    MANIFEST,
+    Pair,
+    UnreadablePair,
+    decode_meta,
+    decode_pair,
+    read_manifest,
+)
 from ovseg_ros.models.verify import sha256_of
 
 CURE = "make the data set with `ovseg learn pairs`"
-
-
-class UnreadablePair(InvalidInputError):
-    """A pair that cannot be used; `name` says which, `reason` why."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name}: {reason}")
-        self.name, self.reason = name, reason
 
 
 @dataclass(frozen=True)
@@ -83,13 +82,7 @@ class PairIndex:
         Raises:
             UnreadablePair: damaged, without a noun, or with an empty mask.
         """
-        name = self.name(i)
-        try:
-            return decode_pair(self._members(i, KINDS), name)
-        except UnreadablePair:
-            raise
-        except InvalidInputError as error:
-            raise UnreadablePair(name, str(error)) from error
+        return decode_pair(self._members(i, KINDS), self.name(i))
 
     def noun(self, i: int) -> str:
         """The i-th pair's noun, without its pixels.
@@ -97,10 +90,7 @@ class PairIndex:
         Raises:
             UnreadablePair: damaged.
         """
-        try:
-            return str(json.loads(self._members(i, ("json",))["json"])["noun"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise UnreadablePair(self.name(i), f"a damaged pair: {error!r}") from error
+        return decode_meta(self._members(i, ("json",)), self.name(i))["noun"]
 
     def _members(self, i: int, kinds: Sequence[str]) -> dict[str, bytes]:
         """The content of some of a pair's files."""
@@ -196,8 +186,8 @@ def verify(path: Path) -> list[str]:
     for file in sorted(path.glob("shard-*.tar")):
         if file.name not in listed:
             problems.append(f"{file.name} is not in the manifest: --resume puts it there")
-    counted = manifest["counts"]["pairs"]
-    if not problems and (nouns.total(), nouns) != (counted, manifest["nouns"]):
+    counted = manifest.get("counts", {}).get("pairs")
+    if not problems and (nouns.total(), nouns) != (counted, manifest.get("nouns")):
         problems.append(f"the manifest counts {counted} pairs, the shards hold {nouns.total()}")
     return problems
 

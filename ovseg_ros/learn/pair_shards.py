@@ -29,6 +29,14 @@ SHARD_END = b"\0" * 1024
 """Two empty blocks: the end of a tar archive."""
 
 
+class UnreadablePair(InvalidInputError):
+    """A pair that cannot be used; `name` says which, `reason` why."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name, self.reason = name, reason
+
+
 @dataclass(frozen=True)
 class Pair:
     """One mask and its noun.
@@ -73,24 +81,40 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def decode_meta(members: Mapping[str, bytes], where: str) -> dict[str, Any]:
+    """What is known of a pair, with its "noun", from its JSON file; `where` is for messages.
+
+    Raises:
+        UnreadablePair: damaged, or without a noun.
+    """
+    try:
+        meta = json.loads(members["json"])
+        meta["noun"] = str(meta["noun"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreadablePair(where, f"its JSON is damaged, or has no noun: {error!r}") from error
+    if not meta["noun"].strip():
+        raise UnreadablePair(where, "without a noun")
+    return meta
+
+
 def decode_pair(members: Mapping[str, bytes], where: str) -> Pair:
     """A pair from its three files, by their `KINDS`; `where` is for messages.
 
     Raises:
-        InvalidInputError: one of them is damaged, crop and mask differ in size, or mask or noun is empty.
+        UnreadablePair: one of them is damaged, crop and mask differ in size, or mask or noun is empty.
     """
+    meta = decode_meta(members, where)
     try:
-        meta = json.loads(members["json"])
         image_bgr = cv2.imdecode(np.frombuffer(members["png"], np.uint8), cv2.IMREAD_COLOR)
-        mask = cv2.imdecode(np.frombuffer(members["mask.png"], np.uint8), cv2.IMREAD_GRAYSCALE)
-        noun = str(meta["noun"])
-    except (ValueError, KeyError, TypeError, cv2.error) as error:
-        raise InvalidInputError(f"a damaged pair, {where}: {error!r}") from error
-    if image_bgr is None or mask is None or image_bgr.shape[:2] != mask.shape or not (mask > 127).any():
-        raise InvalidInputError(f"want a crop and a mask of its size that is not empty, {where} has not")
-    if not noun.strip():
-        raise InvalidInputError(f"want a noun, {where} has none")
-    return Pair(noun, np.ascontiguousarray(image_bgr[:, :, ::-1]), mask > 127, meta)
+        grey = cv2.imdecode(np.frombuffer(members["mask.png"], np.uint8), cv2.IMREAD_GRAYSCALE)
+    except cv2.error as error:
+        raise UnreadablePair(where, f"its crop or mask is damaged: {error}") from error
+    if image_bgr is None or grey is None or image_bgr.shape[:2] != grey.shape:
+        raise UnreadablePair(where, "its crop or mask is damaged, or they differ in size")
+    mask = grey > 127
+    if not mask.any():
+        raise UnreadablePair(where, "its mask is empty")
+    return Pair(meta["noun"], np.ascontiguousarray(image_bgr[:, :, ::-1]), mask, meta)
 
 
 def encode_pair(stem: str, pair: Pair) -> bytes:
