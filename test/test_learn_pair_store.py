@@ -170,30 +170,6 @@ def test_every_state_a_kill_can_leave_is_mended(tmp_path: Path, torn: int, named
     assert shards(tmp_path / "killed") == shards(tmp_path / "whole")
 
 
-def test_an_interrupted_run_lists_whole_shards_alone(tmp_path: Path) -> None:
-    with PairWriter(tmp_path, SETTINGS, pairs_per_shard=3) as writer:
-        for image in range(6):
-            writer.add(f"i{image}", pairs_of(image))
-        manifest = writer.finish({}, complete=False)
-    assert [shard["file"] for shard in manifest["shards"]] == ["shard-00000.tar", "shard-00001.tar"]
-    assert manifest["counts"]["pairs"] == 6
-    assert set(shards(tmp_path)) == {"shard-00000.tar", "shard-00001.tar"}
-    assert not manifest["complete"]
-    assert "not finished" in verify(tmp_path)[0]
-
-
-def test_failed_images_are_tried_again(tmp_path: Path) -> None:
-    with PairWriter(tmp_path, SETTINGS) as writer:
-        writer.fail("i1", "no picture")
-        writer.add("i2", pairs_of(2))
-        assert writer.finish({})["counts"]["skipped"] == {"image that cannot be used": 1}
-    with PairWriter(tmp_path, {**SETTINGS}, resume=True) as writer:
-        assert "i1" not in writer
-        assert "i2" in writer
-        writer.add("i1", pairs_of(1))
-        assert writer.finish({})["counts"] == {"pairs": 3, "images": 2, "nouns": 2, "skipped": {}}
-
-
 def test_a_folder_in_use_is_not_written_to(tmp_path: Path) -> None:
     write(tmp_path / "a", 3)
     with pytest.raises(ConfigError, match="--resume goes on"):

@@ -301,7 +301,9 @@ def test_a_run_that_was_ended_goes_on_with_the_shard_it_was_at(tmp_path: Path, e
     assert [file.name for file in out.glob("shard-*")] == ["shard-00000.tar"]
     if end == signal.SIGINT:
         assert "4 pairs of 2 nouns from 2 images are in whole shards" in done.stderr
-        assert not read_manifest(out)["complete"]
+        manifest = read_manifest(out)
+        assert not manifest["complete"]
+        assert ([shard["pairs"] for shard in manifest["shards"]], manifest["counts"]["pairs"]) == ([4], 4)
     again = thing_segmenter()
     assert ovseg_pairs(*arguments, "--out", out, "--resume", segmenter=again) == 0
     assert len(again.proposer.frames) == 3

@@ -224,7 +224,9 @@ class PairWriter:
         with (self.path / JOURNAL).open("rb") as lines:
             for line in lines:
                 with contextlib.suppress(ValueError):  # a line that broke off
-                    yield json.loads(line)
+                    entry = json.loads(line)
+                    if isinstance(entry, dict):
+                        yield entry
 
     def _entries(self) -> Iterator[dict[str, Any]]:
         """The journal's lines about images that failed, had no pair, or are in a shard that has its name."""
