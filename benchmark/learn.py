@@ -44,8 +44,7 @@ def write_pairs(folder: Path, count: int, side: int = 256) -> None:
             noun = NOUNS[int(rng.integers(len(NOUNS)))]
             pair = Pair(noun, np.clip(noisy, 0, 255).astype(np.uint8), mask, {"noun": noun, "image": str(i)})
             writer.add(f"image{i:06d}", [pair])
-        counts = dict.fromkeys(NOUNS, 1)
-        writer.finish({"counts": {"pairs": count}, "nouns": counts})
+        writer.finish({})
 
 
 def write_vit_preset(folder: Path, model: str) -> Path:
