@@ -44,7 +44,7 @@ TABLETOP_ASKS = (
     Ask("teapot", SERVICES),
     Ask("a laptop", TOPIC),
 )
-"""Over interfaces and scenes: own words, a word no training caption held ("skillet"), things that are absent."""
+"""Over interfaces and scenes: own words, one that no training caption held ("skillet"), absent things."""
 
 GARAGE_ASKS = (
     Ask("find motorcycle", ACTION),
