@@ -32,7 +32,7 @@ demo: setup ## ask a robot's camera for things by name; QUERIES="find teapot, gi
 evaluate: setup ## measure on the recordings what the README states
 	@scripts/env.sh ovseg evaluate demo $(ARGS)
 
-bench: setup ## speed and memory on this machine, beside the plain way; ARGS=--quick only shows that it runs
+bench: setup ## speed and memory on this machine, beside the method as released; ARGS=--quick only shows that it runs
 	@scripts/env.sh --own-domain ovseg bench $(ARGS)
 
 test: setup ## every test but the slow ones, through colcon
