@@ -13,7 +13,7 @@ from learn_fixtures import write_clip_preset, write_pairs
 from safetensors.torch import load_file, save_file
 
 from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.learn import tune_prompts as module
+from ovseg_ros.learn import stages
 from ovseg_ros.learn.contrastive import contrastive_loss
 from ovseg_ros.learn.finetune import finetune
 from ovseg_ros.learn.learned_preset import read_start
@@ -67,7 +67,7 @@ def test_no_other_tensor_moves_by_a_bit(pairs, preset, tmp_path, monkeypatch):
         starts.append(read_start(*values, **named))
         return starts[-1]
 
-    monkeypatch.setattr(module, "read_start", remember)
+    monkeypatch.setattr(stages, "read_start", remember)
     before = digests(read_start(preset).clip)
     tune_prompts(pairs, preset, TINY, tmp_path)
     after = digests(starts[0].clip)
