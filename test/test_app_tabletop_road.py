@@ -139,16 +139,6 @@ def test_pairs_that_are_not_whole_are_collected_on(tmp_path):
     assert again.calls[0] == ("pairs", "plain")
 
 
-def test_the_plain_preset_loads_the_weights_without_prompts_or_rivals(tmp_path):
-    weights = tmp_path / "mini.safetensors"
-    weights.write_bytes(b"")
-    tabletop_road.write_plain_preset(tmp_path / "p" / "preset.yaml", weights)
-    preset = yaml.safe_load((tmp_path / "p" / "preset.yaml").read_text())
-    assert preset["encoder"] == {"kind": "mini", "weights": str(weights.resolve())}
-    assert preset["options"]["background"] == []
-    assert preset["options"]["templates"] == "bare"
-
-
 def test_spread_of_one_is_unknown():
     assert tabletop_road.mean_and_spread([0.5]) == (0.5, None)
     mean, spread = tabletop_road.mean_and_spread([0.1, 0.2, 0.3])

@@ -9,7 +9,6 @@ import numpy as np
 
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD, FILLS
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.augment import roughen
 
 MEAN_RGB = (255.0 * np.array(CLIP_MEAN)).astype(np.float32)
 STD_RGB = (255.0 * np.array(CLIP_STD)).astype(np.float32)
@@ -94,7 +93,7 @@ def training_view(
 ) -> tuple[np.ndarray, np.ndarray]:
     """One random view of a pair; arguments and results as `plain_view`. Never loses the mask."""
     if rng.random() < augment.edges:
-        mask = roughen(mask.astype(np.uint8) * 255, rng) > 127
+        mask = _roughen(mask.astype(np.uint8) * 255, rng) > 127
     if rng.random() < augment.coarse:
         mask = _coarsen(mask, rng)
     image: np.ndarray = image_rgb
@@ -152,6 +151,21 @@ def _squash(crop: np.ndarray, mask: np.ndarray, size: int, fill: str) -> tuple[n
         for n in mask.shape
     )
     return np.ascontiguousarray(pixels), mask[rows[:, None], columns][None].astype(np.uint8)
+
+
+def _roughen(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Grows, shrinks or cuts a mask (uint8 {0, 255}) as a real proposal might; never empties it."""
+    out = mask
+    if rng.random() < 0.6:
+        k = int(rng.integers(1, 6))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (k, k))
+        out = cv2.erode(out, kernel) if rng.random() < 0.5 else cv2.dilate(out, kernel)
+    if rng.random() < 0.2:
+        out = out.copy()
+        side, share = int(rng.integers(4)), rng.uniform(0.08, 0.3)
+        n = int(share * mask.shape[0])
+        out[(np.s_[:n], np.s_[-n:], np.s_[:, :n], np.s_[:, -n:])[side]] = 0
+    return out if np.count_nonzero(out) > 80 else mask
 
 
 def _coarsen(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -86,6 +86,7 @@ HELD_OUT_WORDS = (
     "umbrella",
     "parasol",
 )
+BACKGROUND_WORDS = ("background", "empty table top", "wall")
 _MASS = {"barbecue sauce", "butter", "cream cheese", "ketchup", "orange juice", "pudding", "salad dressing",
          "tomato sauce", "broccoli", "bread"}  # fmt: skip
 _NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
