@@ -7,6 +7,7 @@ import importlib.util
 import numpy as np
 import pytest
 
+from ovseg_ros.errors import ConfigError
 from ovseg_ros.learn.cutouts import Picture, emoji_name, holds_word, paste
 from ovseg_ros.learn.household import OBJECTS
 from ovseg_ros.learn.made_pairs import copies_of, made_pair, write_pairs
@@ -94,14 +95,16 @@ def test_made_pairs_are_a_data_set_and_a_stopped_run_goes_on(tmp_path):
 
     made = dict.fromkeys((f"image_{n}" for n in range(5)), make)
     with pytest.raises(KeyboardInterrupt):
-        write_pairs(tmp_path / "stopped", made, 7)
-    write_pairs(tmp_path / "stopped", made, 7)
-    write_pairs(tmp_path / "whole", made, 7)
+        write_pairs(tmp_path / "stopped", made, 7, source="a test")
+    write_pairs(tmp_path / "stopped", made, 7, source="a test")
+    write_pairs(tmp_path / "whole", made, 7, source="a test")
     whole, stopped = open_pairs(tmp_path / "whole"), open_pairs(tmp_path / "stopped")
     assert len(whole) == 15
     assert set(whole.images()) == set(made)
     assert {whole.read(i).noun for i in range(15)} == {"ball", "wall"}
     assert whole.fingerprint == stopped.fingerprint
+    with pytest.raises(ConfigError, match="other settings"):
+        write_pairs(tmp_path / "whole", made, 7, source="another")
     assert whole.shards[0].read_bytes() == stopped.shards[0].read_bytes()
 
 

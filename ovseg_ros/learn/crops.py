@@ -138,7 +138,7 @@ def write_crops(folder: Path, scenes: int, seed: int, cutouts: Path | None = Non
     pictures = [] if cutouts is None else load_pictures(cutouts, banned=banned)
     made: dict[str, MakePairs] = {f"scene_{seed}_{n:04d}": render for n in range(scenes)}
     made |= {f"cutout_{n:04d}": partial(copies_of, picture, copies) for n, picture in enumerate(pictures)}
-    write_pairs(folder, made, seed)
+    write_pairs(folder, made, seed, source="renders and cut-outs" if pictures else "renders")
 
 
 def main() -> None:

@@ -39,20 +39,22 @@ def copies_of(picture: Picture, copies: int, image: str, rng: np.random.Generato
         yield made_pair(*paste(picture, _GREY, rng), picture.noun, image)
 
 
-def write_pairs(folder: Path, made: Mapping[str, MakePairs], seed: int) -> None:
+def write_pairs(folder: Path, made: Mapping[str, MakePairs], seed: int, *, source: str) -> None:
     """Writes a data set of pairs, images in random order; what an earlier run left is kept.
 
     Args:
         folder: of the data set.
         made: image -> what makes its pairs.
         seed: of all randomness.
+        source: what they are made from, for the manifest.
 
     Raises:
-        ConfigError: a folder that holds something else.
+        ConfigError: a folder that holds something else, or pairs made otherwise.
     """
     names = list(made)
-    with PairWriter(folder, {"images": len(names), "seed": seed}, resume=True) as writer:
+    settings = {"source": source, "images": len(names), "seed": seed}
+    with PairWriter(folder, settings, resume=True) as writer:
         for n in tqdm(np.random.default_rng(seed).permutation(len(names)), desc=folder.name):
             if names[n] not in writer:
                 writer.add(names[n], list(made[names[n]](names[n], np.random.default_rng([seed, n]))))
-        writer.finish({"source": "made up"})
+        writer.finish({"source": source})

@@ -84,7 +84,7 @@ def plain_view(
     Returns:
         Pixels (3, S, S) float32, CLIP-normalised; mask (1, S, S) uint8 in {0, 1}.
     """
-    x0, y0, x1, y1 = _box(mask, expand_ratio)
+    x0, y0, x1, y1 = mask_box(mask, expand_ratio)
     return _squash(image_rgb[y0:y1, x0:x1], mask[y0:y1, x0:x1], size, fill)
 
 
@@ -101,7 +101,7 @@ def training_view(
         image = _shrink(image, rng.uniform(augment.smallest, 1.0))
     if rng.random() < augment.colour:
         image = _recolour(image, augment.colour_strength, rng)
-    x0, y0, x1, y1 = _crop(mask, _box(mask, augment.expand_ratio), augment.crop, rng)
+    x0, y0, x1, y1 = _crop(mask, mask_box(mask, augment.expand_ratio), augment.crop, rng)
     names = list(augment.fills)
     weights = np.array([augment.fills[name] for name in names], float)
     fill = names[int(rng.choice(len(names), p=weights / weights.sum()))]
@@ -111,8 +111,8 @@ def training_view(
     return pixels, inside
 
 
-def _box(mask: np.ndarray, expand_ratio: float) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 of the tight box, grown and clipped as `crop_regions` does it."""
+def mask_box(mask: np.ndarray, expand_ratio: float = 1.0) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1, end exclusive: the tight box, grown and clipped as `crop_regions` does it."""
     ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     x0, x1, y0, y1 = int(xs[0]), int(xs[-1]) + 1, int(ys[0]), int(ys[-1]) + 1
     grow_x = round((x1 - x0) * (expand_ratio - 1.0) / 2.0)

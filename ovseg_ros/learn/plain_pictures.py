@@ -22,14 +22,12 @@ import numpy as np
 from ovseg_ros.learn.cutouts import load_pictures, paste
 from ovseg_ros.learn.household import OBJECTS
 from ovseg_ros.learn.made_pairs import MakePairs, made_pair, write_pairs
+from ovseg_ros.learn.pair_augment import mask_box
 from ovseg_ros.learn.pair_index import open_pairs
 from ovseg_ros.learn.pair_shards import Pair
 from ovseg_ros.learn.tabletop_benchmark import Scenes
 from ovseg_ros.learn.tabletop_words import BACKGROUND_WORDS
 
-SHARES = {"whole": 0.12, "empty": 0.08, "thing": 0.80}
-"""How often the scenes' pictures are drawn where there is nothing else."""
-WEB_SHARES = {"whole": 0.12, "empty": 0.08, "thing": 0.10, "rendered": 0.45, "pasted": 0.25}
 PICTURES_PER_IMAGE = 100
 Draw = Callable[[np.random.Generator], tuple[np.ndarray, str]]  # a picture (h, w, 3) uint8 and its word
 
@@ -40,7 +38,7 @@ class ScenePictures:
     def __init__(self, scenes: Scenes) -> None:
         self.scenes = scenes
         self._things = [(m, i, noun) for m, scene in enumerate(scenes.things) for i, noun in scene.items()]
-        self._boxes = [_box(scenes.instances[m] == i) for m, i, _ in self._things]
+        self._boxes = [mask_box(scenes.instances[m] == i) for m, i, _ in self._things]
 
     def thing(self, rng: np.random.Generator) -> tuple[np.ndarray, str]:
         """The box around a thing, grown by up to 35 % on each side."""
@@ -100,7 +98,7 @@ class WebPictures:
         """A rendered thing where it lay: its box grown by what is stored, less a random part."""
         pair = self._crops.read(int(rng.choice(self._rendered)))
         height, width = pair.mask.shape
-        x0, y0, x1, y1 = _box(pair.mask)
+        x0, y0, x1, y1 = mask_box(pair.mask)
         keep = rng.uniform(0.0, 1.0, 4)
         top, left = int(y0 * keep[0]), int(x0 * keep[1])
         bottom, right = y1 + int((height - y1) * keep[2]), x1 + int((width - x1) * keep[3])
@@ -136,19 +134,13 @@ def write_plain(
         ConfigError: a folder holds nothing to learn from, or `out` something else.
     """
     scenes = ScenePictures(Scenes.load(benchmark, "training"))
-    sources = [scenes] if web is None else [scenes, WebPictures(*web, scenes)]
-    draws: dict[Draw, float] = {}
-    for name, share in (SHARES if web is None else WEB_SHARES).items():
-        draws[next(getattr(source, name) for source in sources if hasattr(source, name))] = share
+    draws: dict[Draw, float] = {scenes.whole: 0.12, scenes.empty: 0.08, scenes.thing: 0.80}
+    if web is not None:
+        other = WebPictures(*web, scenes)
+        draws |= {scenes.thing: 0.10, other.rendered: 0.45, other.pasted: 0.25}
     blocks = max(1, round(pictures / PICTURES_PER_IMAGE))
     made: dict[str, MakePairs] = {f"plain_{n:05d}": partial(draw_pictures, draws) for n in range(blocks)}
-    write_pairs(out, made, seed)
-
-
-def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 of a mask that is not empty, end exclusive."""
-    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
+    write_pairs(out, made, seed, source="scenes" if web is None else "scenes, crops and cut-outs")
 
 
 def main() -> None:
