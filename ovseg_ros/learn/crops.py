@@ -1,9 +1,9 @@
 """Masked crops of household objects, rendered with physics, as a data set of pairs to train `mini` on.
 
-    python -m ovseg_ros.learn.crops OUT_DIR --scenes 190 --seed 1 --cutouts EMOJI_DIR
+    python -m ovseg_ros.learn.crops OUT_DIR --scenes 240 --seed 1 --cutouts EMOJI_DIR
 
 What it writes is what `ovseg learn pairs` writes, so `ovseg learn finetune` and `prompts` take it. A scene is
-one random set of objects and gives about 300 pairs, named with the objects' captions' words; pieces of table,
+one random set of objects and gives about 240 pairs, named with the objects' captions' words; pieces of table,
 floor and wall go by `BACKGROUND_WORDS`, and cut-outs (`cutouts`) give breadth. A run that was stopped goes on
 where it was; each scene has a seed of its own.
 """
@@ -147,7 +147,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--scenes", type=int, default=190)
+    parser.add_argument("--scenes", type=int, default=240)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cutouts", type=Path, help="emoji, see ovseg_ros/learn/cutouts.py")
     args = parser.parse_args()
