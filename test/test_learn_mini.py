@@ -60,7 +60,7 @@ def test_the_preset_has_neither_prompts_nor_rivals(tmp_path):
 
 def test_from_nothing_it_learns_both_stages_and_goes_on_after_a_stop(fresh, tmp_path):
     write_pairs(tmp_path / "pairs", 160, per_shard=40)
-    recipe = load_recipe("from_nothing", "finetune", [*SHORT, "epochs=8", "learning_rate=3e-3"])
+    recipe = load_recipe("from_nothing", "finetune", [*SHORT, "epochs=6", "learning_rate=3e-3"])
     tower = finetune(tmp_path / "pairs", fresh, recipe, tmp_path / "tower")
     records = history(tmp_path / "tower")
     losses = [record["loss"] for record in records if "loss" in record]

@@ -7,7 +7,6 @@ import hashlib
 
 import pytest
 import torch
-import yaml
 from clip_layout import TINY as SHAPE
 from learn_fixtures import write_clip_preset, write_pairs
 from safetensors.torch import load_file, save_file
@@ -17,11 +16,12 @@ from ovseg_ros.learn import stages
 from ovseg_ros.learn.contrastive import contrastive_loss
 from ovseg_ros.learn.finetune import finetune
 from ovseg_ros.learn.learned_preset import read_start
+from ovseg_ros.learn.mini import new_mini
 from ovseg_ros.learn.pair_augment import Augment
 from ovseg_ros.learn.recipes import FinetuneRecipe, PromptsRecipe
 from ovseg_ros.learn.tune_prompts import prompts_task, tune_prompts
 from ovseg_ros.models.convert import read_metadata
-from ovseg_ros.models.mini import MiniConfig, build_mini_clip, load_mini, save_mini
+from ovseg_ros.models.mini import MiniConfig, load_mini, save_mini
 from ovseg_ros.models.presets import load_preset
 
 TINY = PromptsRecipe(
@@ -174,19 +174,10 @@ def test_interrupted_and_resumed_is_as_if_nothing_had_been(pairs, preset, tmp_pa
 
 def write_mini_preset(folder, depth: int | None):
     config = MiniConfig(image_size=32, patch_size=8, width=32, layers=2, heads=2)
-    torch.manual_seed(0)
-    model, _ = build_mini_clip(config)
-    prompts = None if depth is None else torch.randn(depth, 16, 32)
-    save_mini(folder / "plain.safetensors", model, prompts, config)
-    path = folder / "plain.yaml"
-    content = {
-        "description": "a plain mini",
-        "proposer": {"kind": "depth_clusters"},
-        "encoder": {"kind": "mini", "weights": "plain.safetensors"},
-        "options": {"templates": "bare", "mask_prompts": False},
-    }
-    path.write_text(yaml.safe_dump(content))
-    return path
+    preset, weights = new_mini(folder, config, 0), folder / "model.safetensors"
+    if depth is not None:
+        save_mini(weights, load_mini(weights).clip_model, torch.randn(depth, 16, 32), config)
+    return preset
 
 
 @pytest.mark.parametrize("own", [None, 1])
@@ -198,7 +189,7 @@ def test_a_mini_takes_prompts_from_a_file_of_their_own(pairs, tmp_path, own):
     saved = load_file(tmp_path / "run" / "prompts.safetensors")["mask_prompts"]
     assert torch.equal(segmenter.clip.mask_prompts, saved.float())
     assert segmenter.options.mask_prompts
-    plain = load_mini(tmp_path / "plain.safetensors")
+    plain = load_mini(tmp_path / "model.safetensors")
     assert (plain.mask_prompts is None) == (own is None)
     for name, value in plain.clip_model.state_dict().items():
         assert torch.equal(value, segmenter.clip.clip_model.state_dict()[name]), name
@@ -208,7 +199,7 @@ def test_prompts_of_another_tower_are_refused_by_a_mini(tmp_path):
     write_mini_preset(tmp_path, None)
     save_file({"mask_prompts": torch.zeros(1, 9, 32)}, tmp_path / "p.safetensors")
     with pytest.raises(WeightsError, match=r"p\.safetensors: want mask_prompts"):
-        load_mini(tmp_path / "plain.safetensors", prompts=tmp_path / "p.safetensors")
+        load_mini(tmp_path / "model.safetensors", prompts=tmp_path / "p.safetensors")
     save_file({"mask_prompts": torch.full((1, 16, 32), float("nan"))}, tmp_path / "p.safetensors")
     with pytest.raises(WeightsError, match="NaN"):
-        load_mini(tmp_path / "plain.safetensors", prompts=tmp_path / "p.safetensors")
+        load_mini(tmp_path / "model.safetensors", prompts=tmp_path / "p.safetensors")
