@@ -9,7 +9,7 @@ from sam_fixtures import TINY_SAM, picture, save_tiny_sam, tiny_options, tiny_sa
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models import sam as module
-from ovseg_ros.models.sam import FILES, MODELS, SamArchitecture, build_sam, describe_state, load_sam
+from ovseg_ros.models.sam import FILES, MODELS, build_sam, describe_state, load_sam
 from ovseg_ros.models.torchvision_compat import ensure_nms, ensure_torchvision
 from ovseg_ros.proposals.sam import SamOptions, SamProposals
 
@@ -145,11 +145,6 @@ def test_bad_architectures_are_refused(tmp_path, model, message):
     if isinstance(model, str):
         with pytest.raises(ConfigError, match=message):
             load_sam(model, tmp_path / "nothing.pth")
-
-
-def test_architecture_is_frozen():
-    with pytest.raises(AttributeError):
-        SamArchitecture(32, 2, 2, (1,)).depth = 3
 
 
 def test_boxes_are_suppressed_whatever_torchvision_was_built_for():

@@ -252,8 +252,3 @@ def test_options_out_of_range_are_refused(wrong: dict) -> None:
 
 def test_examples() -> None:
     assert doctest.testmod(maskformer) == (0, 1)
-
-
-def test_options_are_frozen() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        MaskFormerOptions().precision = "bf16"

@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ovseg_ros.errors import ConfigError, InvalidInputError, WeightsError
+from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoint import load_exactly, read_weights
 from ovseg_ros.models.ovseg_maskformer_config import CONFIGS, OvsegMaskFormerConfig, SwinConfig
 from ovseg_ros.models.ovseg_maskformer_head import PixelDecoder, Predictor
 from ovseg_ros.models.ovseg_maskformer_resnet import ResNetBackbone
 from ovseg_ros.models.ovseg_maskformer_swin import SwinBackbone
-from ovseg_ros.proposals.maskformer import MaskFormerOutput
+from ovseg_ros.proposals.maskformer import MaskFormerOutput, check_pixels
 
 CURE = "name a released OVSeg file split by `ovseg convert-checkpoint`, and the backbone it was trained with"
 NON_OBJECT_KEY = "non_object_embedding"
@@ -67,11 +67,7 @@ class OvsegMaskFormer(nn.Module):
         Raises:
             InvalidInputError: another shape.
         """
-        if pixels.shape[:2] != (1, 3) or any(side % self.size_divisor for side in pixels.shape[2:]):
-            raise InvalidInputError(
-                f"want pixels (1,3,h,w) with sides that are multiples of {self.size_divisor}, "
-                f"got {tuple(pixels.shape)}"
-            )
+        check_pixels(pixels, self.size_divisor)
         features = self.backbone(pixels)
         mask_features = self.sem_seg_head["pixel_decoder"](features)
         embeddings, masks = self.sem_seg_head["predictor"](features[-1], mask_features)
