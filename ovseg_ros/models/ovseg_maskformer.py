@@ -79,11 +79,7 @@ class OvsegMaskFormer(nn.Module):
 
 
 def build_ovseg_maskformer(config: OvsegMaskFormerConfig) -> OvsegMaskFormer:
-    """The network with random weights, on the current default device, in evaluation mode.
-
-    Raises:
-        ConfigError: sizes that do not fit each other.
-    """
+    """The network with random weights, on the current default device, in evaluation mode."""
     return OvsegMaskFormer(config).eval().requires_grad_(False)
 
 
