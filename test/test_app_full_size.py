@@ -65,9 +65,9 @@ def check(out: Path, most_masks: int) -> None:
 
 
 def test_sam_vit_b_and_clip_vit_b_16(tmp_path, picture):
-    from ovseg_ros.models.sam import build_sam  # first: it mends torchvision for open_clip
+    import open_clip
 
-    import open_clip  # isort: skip
+    from ovseg_ros.models.sam import build_sam
 
     torch.manual_seed(0)
     torch.save(build_sam("vit_b").state_dict(), tmp_path / "sam.pth")
