@@ -111,7 +111,7 @@ def test_free_presets_are_free_and_the_papers_are_not():
     ],
 )
 def test_clip_files_agree_with_open_clip_and_take_clips_own_normalisation(name, architecture, tag):
-    from open_clip.pretrained import get_pretrained_cfg  # after ovseg_ros.models, which mends torchvision
+    from open_clip.pretrained import get_pretrained_cfg
 
     config = get_pretrained_cfg(architecture, tag)
     file = known_file(name)

@@ -158,7 +158,7 @@ def write_preset(out: Path, start: Start, encoder: Mapping[str, Any], trained: s
 
 def activation(model: torch.nn.Module) -> str:
     """The activation a CLIP is built with."""
-    from open_clip.transformer import QuickGELU  # after ovseg_ros.models, which mends what it imports
+    from open_clip.transformer import QuickGELU
 
     return "quick_gelu" if any(isinstance(part, QuickGELU) for part in model.modules()) else "gelu"
 

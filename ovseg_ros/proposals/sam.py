@@ -261,7 +261,7 @@ class SamProposals:
         with as_it_is(self.device):
             embedded = self._embed(frame)
             parts = [
-                self._prompted(embedded, frame.size_hw, _slice(prompts, start, batch), multimask)
+                self._prompted(embedded, frame.size_hw, prompts.part(start, batch), multimask)
                 for start in range(0, len(prompts), batch)
             ]
         masks, scores, logits = (torch.cat(column) for column in zip(*parts))
@@ -368,13 +368,3 @@ def _check_points(points_per_side: int, least: int) -> None:
 def _batch_size(most: int, size_hw: tuple[int, int]) -> int:
     """As many prompts as have room for their masks, at least one."""
     return max(1, min(most, _BATCH_PIXELS // (_MASKS_PER_POINT * size_hw[0] * size_hw[1])))
-
-
-def _slice(prompts: Prompts, start: int, count: int) -> Prompts:
-    part = slice(start, start + count)
-    return Prompts(
-        *(
-            None if values is None else values[part]
-            for values in (prompts.boxes_xyxy, prompts.points_xy, prompts.labels)
-        )
-    )
