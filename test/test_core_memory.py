@@ -12,9 +12,9 @@ from core_fixtures import ColourEncoder, FixedProposer
 from sam_fixtures import picture, tiny_options, tiny_sam
 from test_models_conse import new_pooled
 
-from ovseg_ros.core import within_memory
+from ovseg_ros.core import memory
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.memory import ran_out, with_memory
+from ovseg_ros.core.memory import ran_out, retry_on_oom
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.region_gather import crop_bytes, masks_at_once
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
@@ -71,23 +71,23 @@ def words(*names):
 @pytest.mark.parametrize(("batch", "half"), [(64, 32), (5, 3), (2, 1), (1, 1)])
 def test_half_is_tried_once(batch, half):
     work = Failing(lambda n: n, lambda n: n)
-    assert with_memory(CPU, work, batch, doing="trying") == batch
+    assert retry_on_oom(work, batch, CPU, stage="trying") == batch
     work.left, work.asked = 1, []
-    assert with_memory(CPU, work, batch, doing="trying") == half
+    assert retry_on_oom(work, batch, CPU, stage="trying") == half
     assert work.asked == [batch, half]
     work.left, work.asked = 2, []
     with pytest.raises(OutOfMemoryError, match=r"cpu ran out .* while trying; eat less") as caught:
-        with_memory(CPU, work, batch, doing="trying", cure="eat less")
+        retry_on_oom(work, batch, CPU, stage="trying", hint="eat less")
     assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
     assert work.asked == [batch, half]
-    assert with_memory(CPU, work, batch, doing="trying") == batch
+    assert retry_on_oom(work, batch, CPU, stage="trying") == batch
 
 
 def test_a_cpu_says_it_in_its_own_words():
     """What really comes from torch's and NumPy's allocators when there is not so much."""
     for work in (lambda _: torch.empty(1 << 55, dtype=torch.uint8), lambda _: np.empty(1 << 55, np.uint8)):
         with pytest.raises(OutOfMemoryError, match="twice"):
-            with_memory(CPU, work, 2, doing="trying")
+            retry_on_oom(work, 2, CPU, stage="trying")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_other_errors_are_not_taken_for_it(error, memory):
 
     assert ran_out(error) == memory
     with pytest.raises(OutOfMemoryError if memory else type(error)):
-        with_memory(CPU, work, 4, doing="trying")
+        retry_on_oom(work, 4, CPU, stage="trying")
     assert len(calls) == (2 if memory else 1)
 
 
@@ -126,7 +126,7 @@ def test_what_the_failed_work_held_is_let_go_of():
         raise torch.OutOfMemoryError(FULL)
 
     with pytest.raises(OutOfMemoryError) as caught:
-        with_memory(CPU, work, 2, doing="trying")
+        retry_on_oom(work, 2, CPU, stage="trying")
     assert len(held) == 2
     assert caught.value.__cause__.__traceback__ is not None
     assert [tensor() for tensor in held] == [None, None]
@@ -151,8 +151,8 @@ def chain(place, monkeypatch, masks):
         encoder.encode_regions = failing
         amounts = [5, 3, 2]
     elif place == "crop":
-        failing = Failing(within_memory.region_views, lambda *args: args[4])
-        monkeypatch.setattr(within_memory, "region_views", failing)
+        failing = Failing(memory.region_views, lambda *args: args[4])
+        monkeypatch.setattr(memory, "region_views", failing)
         amounts = [crop_bytes(5, 8), crop_bytes(5, 8) // 2]
     elif place == "words":
         failing = Failing(encoder.encode_text, lambda labels, _: len(labels))

@@ -46,7 +46,7 @@ def encode_rate(
     """
     torch.manual_seed(0)
     exact = random_clip(model, device)
-    half = in_16_bits(exact, device, batch_buckets=(batch,), **_on(device))
+    half = in_16_bits(exact, device, **_on(device))
     pixels = torch.randn(batch, 3, exact.size, exact.size, device=device)
     one, other = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
 
@@ -117,4 +117,4 @@ def video_rate(device: torch.device, sam: Any = "vit_b", model: Any = MODEL) -> 
 
 
 def _on(device: torch.device) -> dict[str, Any]:
-    return {"precision": "bf16", "cuda_graphs": device.type == "cuda"}
+    return {"precision": "bf16", "compile": device.type == "cuda"}

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from ovseg_ros.core.frame import RegionEncoder
+from ovseg_ros.core.precision import Network, is_finite
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.templates import BARE_TEMPLATE
-
-Encode = Callable[[torch.Tensor, "torch.Tensor | None"], torch.Tensor]
 
 CHECK_WORDS = (
     "cup",
@@ -72,7 +70,7 @@ class AgreementReport:
 
 
 def check_agreement(
-    encoder: RegionEncoder, exact: Encode, short: Encode, *, precision: str, regions: int, least: float
+    encoder: RegionEncoder, exact: Network, short: Network, *, precision: str, regions: int, least: float
 ) -> AgreementReport:
     """Labels made-up regions twice, with words drawn from a list into many small vocabularies.
 
@@ -93,7 +91,7 @@ def check_agreement(
     with torch.no_grad():
         rows = exact(pixels, masks).float()  # (R,D)
         others = short(pixels, masks).float()
-    finite = bool(torch.isfinite(others).all())
+    finite = is_finite(others)
     others = others.nan_to_num(0.0, 0.0, 0.0)
     generator = torch.Generator().manual_seed(0)
     chosen = torch.stack(
