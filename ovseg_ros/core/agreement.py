@@ -11,24 +11,12 @@ from ovseg_ros.core.precision import Network, is_finite
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.templates import BARE_TEMPLATE
 
+# fmt: off
 CHECK_WORDS = (
-    "cup",
-    "bottle",
-    "book",
-    "chair",
-    "table",
-    "apple",
-    "box",
-    "plant",
-    "lamp",
-    "shoe",
-    "ball",
-    "plate",
-    "red",
-    "green",
-    "blue",
-    "sky",
+    "cup", "bottle", "book", "chair", "table", "apple", "box", "plant",
+    "lamp", "shoe", "ball", "plate", "red", "green", "blue", "sky",
 )
+# fmt: on
 VOCABULARIES, WORDS_IN_EACH = 64, 5
 TIE = 0.02
 """Probabilities this close are a tie: no precision can be held to its order."""
