@@ -11,11 +11,10 @@ import torch.nn.functional as F
 from ovseg_ros.core.candidates import Candidates, choose
 from ovseg_ros.core.classify import assign_labels, ensemble, mask_probabilities, select_background
 from ovseg_ros.core.frame import Frame, Proposals, Proposer, RegionEncoder
-from ovseg_ros.core.memory import with_memory
+from ovseg_ros.core.memory import PROPOSE_LESS, crop, encode, encode_pooled, encode_words, retry_on_oom
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
 from ovseg_ros.core.vocabulary import UNLABELLED_ID, Vocabulary
-from ovseg_ros.core.within_memory import LESS_PROPOSED, crop, encode, encode_pooled, encode_words
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 __all__ = ["EmbeddedFrame", "OpenVocabularySegmenter", "Segmentation", "SegmenterOptions"]
@@ -127,12 +126,12 @@ class OpenVocabularySegmenter:
         """
         options = self.options if options is None else options
         self.check(options)
-        proposals = with_memory(
-            self.device,
+        proposals = retry_on_oom(
             lambda _: self.proposer.propose(frame) if work is None else work(),
             1,  # a generator that holds many prompts at once halves them itself when it is asked again
-            doing="proposing masks",
-            cure=LESS_PROPOSED,
+            self.device,
+            stage="proposing masks",
+            hint=PROPOSE_LESS,
         )
         if proposals.masks.shape[1:] != frame.size_hw:
             raise InvalidInputError(
@@ -203,11 +202,11 @@ class OpenVocabularySegmenter:
         text = self.encode_text(vocabulary.names, options)
         background = self._background(vocabulary, text, options)
         encoded = time.perf_counter()
-        probs = with_memory(
-            self.device,
+        probs = retry_on_oom(
             lambda _: self._probabilities(embedded, text, background, options).cpu(),
             1,
-            doing="labelling",
+            self.device,
+            stage="labelling",
         )
         index, scores = assign_labels(probs, _thresholds(vocabulary, options.threshold))
         index = torch.where(embedded.filled & self._judged(embedded, options), index, -1)

@@ -131,8 +131,13 @@ def from_mapping(path: Path, kind: type, values: Mapping[str, Any]) -> Any:
     """An options dataclass from YAML values; lists become tuples, and no other kind of value is bent.
 
     Raises:
-        ConfigError: an unknown name, another kind of value than the default's, or one out of range.
+        ConfigError: an unknown name, one that was removed, another kind of value than the default's, or one
+            out of range.
     """
+    removed: Mapping[str, str] = getattr(kind, "removed", {})
+    for name in values:
+        if name in removed:
+            raise ConfigError(f"{path}: there is no option {name} any more; {removed[name]}")
     check_keys(path, "options", values, {f.name for f in dataclasses.fields(kind)})
     defaults = kind()
     for name, value in values.items():

@@ -18,19 +18,13 @@ import torch
 
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.memory import ran_out
+from ovseg_ros.core.precision import Precision, check_device
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.proposals.sam_image_size import at_image_size
 from ovseg_ros.proposals.sam_images import resized, unpacked, working_size
 from ovseg_ros.proposals.sam_options import SamOptions
-from ovseg_ros.proposals.sam_precision import (
-    Precision,
-    PrecisionReport,
-    SamInPrecision,
-    as_it_is,
-    check_device,
-    check_precision,
-)
+from ovseg_ros.proposals.sam_precision import PrecisionReport, SamInPrecision, as_it_is, check_precision
 from ovseg_ros.proposals.sam_prompts import ArrayLike, Prompts, read_prompts
 from ovseg_ros.proposals.sam_video import boxes_on_image, interleaved_grid, stability, without_duplicates
 

@@ -14,7 +14,6 @@ from sensor_msgs.msg import Image, PointCloud2, PointField
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.geometry import Box3d, mask_boxes_3d, write_cloud
 from ovseg_ros.core.image_messages import decode_camera_info, decode_depth
-from ovseg_ros.core.message_memory import message_array
 from ovseg_ros.core.paint import box_slices
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import Segment
@@ -244,7 +243,7 @@ def segment_message(scene: Scene, index: int, *, with_mask: bool = True) -> Segm
     box.x_offset, box.y_offset = columns.start, rows.start
     box.width, box.height = columns.stop - columns.start, rows.stop - rows.start
     if with_mask:
-        fill_image(message.mask, scene.header, np.negative(mask, out=message_array(mask.shape, np.uint8)))
+        fill_image(message.mask, scene.header, np.negative(mask))
     box_3d = scene.box_3d(index)
     if box_3d is not None:
         message.has_3d = True
