@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ovseg_ros.app import images, segment
+from ovseg_ros.app import segment
 from ovseg_ros.core.image_messages import COLOUR_ENCODINGS
 from ovseg_ros.evaluate import bag_frames
+from ovseg_ros.files import pictures
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "segment.md"
 IN_WORDS = {"needed", "off", "on", "none", "all", "found", "the preset's"}
@@ -66,5 +67,5 @@ def test_the_encodings_are_those_that_are_read(text):
 
 
 def test_the_limits_stand_once():
-    assert segment.MAX_MEGAPIXELS * 1e6 == images.MAX_PIXELS
+    assert segment.MAX_MEGAPIXELS * 1e6 == pictures.MAX_PIXELS
     assert segment.DEPTH_TOLERANCE_S == bag_frames.DEPTH_TOLERANCE_S

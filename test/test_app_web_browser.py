@@ -26,9 +26,9 @@ import pytest
 from PIL import Image
 
 from ovseg_ros.app.web_choices import write_png
+from ovseg_ros.core.mask_overlap import mask_iou
 from ovseg_ros.evaluate.demo import recording_folder
 from ovseg_ros.evaluate.recording import depth_to_mm, read_recording
-from ovseg_ros.evaluate.scores import mask_iou
 
 pytestmark = pytest.mark.slow  # Chromium, the server's imports and the networks: tens of seconds
 
@@ -214,7 +214,7 @@ def test_a_person_finds_the_teapot(page, truth, server):
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 2
     assert page.colour("teapot") != page.colour("mug")
     painted = (pixels == page.colour("teapot")).all(axis=2)
-    assert mask_iou(painted, teapot) > 0.9
+    assert mask_iou(painted[None], teapot[None])[0, 0] > 0.9
     row = next(row for row in page.rows() if row[1] == "teapot")
     x0, y0, x1, y1 = (int(number) for number in re.findall(r"\d+", row[5]))
     left, top, width, height = cv2.boundingRect(teapot.astype(np.uint8))

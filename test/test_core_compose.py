@@ -1,10 +1,21 @@
-"""Maps over the image against loops over pixels."""
+"""Maps over the image against loops over pixels and sums over all masks."""
 
+import map_oracles
+import numpy as np
 import pytest
 import torch
 
 from ovseg_ros.core import compose
-from ovseg_ros.core.compose import instance_map, label_map, select_by_granularity, semantic_map
+from ovseg_ros.core.compose import (
+    instance_map,
+    label_map,
+    select_by_granularity,
+    semantic_map,
+    soft_label_map,
+)
+from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.regions import mask_boxes
+from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 
@@ -29,51 +40,6 @@ def test_semantic_map_against_a_loop(scene):
     assert float(semantic_map(soft[:0], probs[:0]).sum()) == 0
 
 
-@pytest.mark.parametrize("chunk", [4, 1 << 23])
-def test_label_map_against_a_loop(scene, chunk, monkeypatch):
-    monkeypatch.setattr(compose, "_CHUNK_ELEMENTS", chunk)
-    masks, probs = scene
-    ids = [7, 0, 254, 3]
-    labels, confidence = label_map(masks, probs, ids)
-    assert (labels.dtype, confidence.dtype) == (torch.uint8, torch.float32)
-    for y in range(9):
-        for x in range(11):
-            over = [n for n in range(6) if masks[n, y, x]]
-            sums = [sum(float(probs[n, k]) for n in over) for k in range(4)]
-            best = max(range(4), key=lambda k: sums[k])
-            assert int(labels[y, x]) == (ids[best] if over else 255)
-            expected = sums[best] / len(over) if over else 0.0
-            assert float(confidence[y, x]) == pytest.approx(expected, abs=1e-5)
-    assert (masks.sum(dim=0) > 1).any(), "the scene has overlaps"
-
-
-def test_label_map_of_nothing(scene):
-    masks, probs = scene
-    for labels, confidence in (label_map(masks[:0], probs[:0], range(4)), label_map(masks, probs[:, :0], [])):
-        assert labels.unique().tolist() == [255]
-        assert confidence.unique().tolist() == [0.0]
-
-
-def test_label_map_one_mask_one_label_and_zero_probability():
-    mask = torch.tensor([[[True, False]]])
-    labels, confidence = label_map(mask, torch.zeros(1, 1), [0])
-    assert labels.tolist() == [[0, 255]], "a mask covers, whatever its score"
-    assert confidence.tolist() == [[0.0, 0.0]]
-
-
-def test_first_label_wins_ties():
-    masks = torch.ones(2, 1, 1, dtype=torch.bool)
-    assert label_map(masks, torch.tensor([[0.25, 0.75], [0.75, 0.25]]), [5, 6]).labels.item() == 5
-    assert label_map(masks[:1], torch.tensor([[0.5, 0.5]]), [5, 6]).labels.item() == 5
-
-
-def test_more_masks_than_a_byte_counts():
-    masks = torch.ones(256, 1, 2, dtype=torch.bool)
-    labels, confidence = label_map(masks, torch.full((256, 1), 0.5), [3])
-    assert labels.tolist() == [[3, 3]]
-    assert confidence.tolist() == [[0.5, 0.5]]
-
-
 def test_instance_map_against_a_loop(scene):
     masks, _ = scene
     scores = torch.tensor([0.3, 0.9, 0.9, 0.1, 0.5, 0.3])
@@ -85,6 +51,53 @@ def test_instance_map_against_a_loop(scene):
             best = max(over, key=lambda n: (float(scores[n]), -n), default=-1)
             assert int(result[y, x]) == best + 1
     assert instance_map(masks[:0], scores[:0]).unique().tolist() == [0]
+
+
+@pytest.mark.parametrize("chunk", [300, 1 << 23])
+@pytest.mark.parametrize(("count", "labels"), [(0, 3), (1, 1), (2, 0), (9, 300)])
+def test_soft_labels_are_the_argmax_over_the_sums(count, labels, chunk, monkeypatch):
+    monkeypatch.setattr(compose, "_CHUNK_ELEMENTS", chunk)
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(count, 20, 31, generator=generator)
+    weights[:, :2] = 0
+    probs = torch.rand(count, labels, generator=generator)
+    found = soft_label_map(weights, probs, np.arange(labels, dtype=np.int32))
+    wanted, confidence = map_oracles.label_map(weights, probs, list(range(labels)), none=-1)
+    assert (found.labels.dtype, found.confidence.dtype) == (np.int32, np.float32)
+    np.testing.assert_array_equal(found.labels, wanted)
+    np.testing.assert_allclose(found.confidence, confidence, atol=1e-6)
+    assert found.confidence_bytes().dtype == np.uint8
+
+
+def test_soft_labels_in_bytes():
+    weights, probs = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[0.5, 0.5]])
+    found = soft_label_map(weights, probs, np.array([7, 3], np.uint8))
+    assert found.labels.tolist() == [[7, 255]], "the first on ties, 255 without a mask"
+    assert found.confidence_bytes().tolist() == [[128, 0]]
+
+
+@pytest.mark.parametrize("semantic", ["binary", "soft"])
+@pytest.mark.parametrize("is_soft", [True, False])
+@pytest.mark.parametrize("granularity", [0.0, 0.9])
+def test_which_masks_take_part(semantic, is_soft, granularity):
+    generator = torch.Generator().manual_seed(1)
+    soft = SoftMasks(4 * torch.randn(6, 5, 6, generator=generator), (20, 24), (20, 24))
+    weights = soft.probabilities((20, 24))
+    masks = weights > 0.5
+    probs = torch.rand(6, 4, generator=generator)
+    index = torch.tensor([0, -1, 2, 3, -1, 1])
+    ids = np.array([9, 4, 0, 254], np.uint8)
+    options = SegmenterOptions(semantic=semantic, granularity=granularity)
+    boxes = mask_boxes(masks)[0]
+    found = label_map(masks, soft if is_soft else None, boxes, probs, index, ids, options)
+    kept = select_by_granularity(probs, granularity)
+    assert kept.all() == (granularity == 0)
+    if semantic == "binary":
+        kept = kept & (index >= 0)
+    given = weights if is_soft and semantic == "soft" else masks
+    wanted, confidence = map_oracles.label_map(given[kept], probs[kept], ids.tolist())
+    np.testing.assert_array_equal(found.labels, wanted)
+    np.testing.assert_allclose(found.confidence, confidence, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -111,17 +124,16 @@ def test_granularity_ties_and_nothing():
     assert select_by_granularity(torch.zeros(3, 0), 0.3).tolist() == [False] * 3
 
 
-def test_refuses(scene):
-    masks, probs = scene
+def test_refuses():
+    for weights, probs in ((torch.ones(2, 4, 5), torch.ones(3, 2)), (torch.ones(3, 4, 5), torch.ones(3, 1))):
+        with pytest.raises(InvalidInputError, match="want masks"):
+            soft_label_map(weights, probs, np.zeros(2, np.uint8))
     for call in (
-        lambda: semantic_map(masks[:2], probs),
-        lambda: label_map(masks[:2], probs, range(4)),
-        lambda: label_map(masks.float(), probs, range(4)),
-        lambda: label_map(masks, probs, range(3)),
-        lambda: instance_map(masks, torch.zeros(5)),
+        lambda: semantic_map(torch.ones(2, 4, 5), torch.ones(3, 2)),
+        lambda: instance_map(torch.ones(2, 4, 5, dtype=torch.bool), torch.zeros(3)),
     ):
         with pytest.raises(InvalidInputError, match="want"):
             call()
     for granularity in (-0.1, 1.1, float("nan")):
         with pytest.raises(ConfigError, match="granularity"):
-            select_by_granularity(probs, granularity)
+            select_by_granularity(torch.ones(2, 3), granularity)

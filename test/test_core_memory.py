@@ -13,6 +13,7 @@ from sam_fixtures import picture, tiny_options, tiny_sam
 from test_models_conse import new_pooled
 
 from ovseg_ros.core import memory
+from ovseg_ros.core import segmenter as segmenter_module
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.memory import ran_out, retry_on_oom
 from ovseg_ros.core.options import SegmenterOptions
@@ -156,8 +157,8 @@ def chain(place, monkeypatch, masks):
         amounts = [None, None]
     segmenter = OpenVocabularySegmenter(proposer, encoder, options)
     if place == "label":
-        failing = Failing(segmenter._probabilities)
-        monkeypatch.setattr(segmenter, "_probabilities", failing)
+        failing = Failing(segmenter_module.class_probabilities)
+        monkeypatch.setattr(segmenter_module, "class_probabilities", failing)
         amounts = [None, None]
     return segmenter, failing, amounts
 

@@ -1,12 +1,13 @@
-"""Painting in bytes gives what the plain maps of core.compose give."""
+"""Painting box by box gives what the plain maps give."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from map_oracles import label_map
 
-from ovseg_ros.core.compose import instance_map, label_map
+from ovseg_ros.core.compose import instance_map
 from ovseg_ros.core.paint import box_slices, confidence_bytes, paint_instances, paint_labels
 from ovseg_ros.core.regions import mask_boxes
 
@@ -27,15 +28,22 @@ def scene(count, seed=0, size_hw=(37, 53), blocks=True):
 def test_labels_are_those_of_the_plain_map(count):
     masks, probs, boxes = scene(count, seed=count)
     chosen = [i for i in range(count) if i % 3]
-    painted = paint_labels(masks, probs, [7, 3, 0, 254, 9], boxes, chosen)
-    plain = label_map(torch.from_numpy(masks)[chosen], torch.from_numpy(probs)[chosen], [7, 3, 0, 254, 9])
-    np.testing.assert_array_equal(painted.labels, plain.labels.numpy())
-    np.testing.assert_allclose(painted.confidence, plain.confidence.numpy(), atol=1e-6)
+    ids = np.array([7, 3, 0, 254, 9], np.uint8)
+    painted = paint_labels(masks, probs, ids, boxes, chosen)
+    plain, confidence = label_map(
+        torch.from_numpy(masks[chosen]), torch.from_numpy(probs[chosen]), ids.tolist()
+    )
+    np.testing.assert_array_equal(painted.labels, plain)
+    np.testing.assert_allclose(painted.confidence, confidence, atol=1e-6)
     assert painted.labels.dtype == np.uint8
     assert painted.confidence.dtype == np.float32
     in_bytes = painted.confidence_bytes()
     np.testing.assert_array_equal(in_bytes, confidence_bytes(painted.confidence))
     assert in_bytes.dtype == np.uint8
+    wide = paint_labels(masks, probs, np.array([700, 300, 0, 25400, 9], np.int32), boxes, chosen).labels
+    np.testing.assert_array_equal(np.where(wide < 0, 255, wide), np.where(plain < 255, wide, 255))
+    np.testing.assert_array_equal(wide < 0, plain == 255)
+    np.testing.assert_array_equal(wide[plain == 254], 25400)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 12, 254, 255, 400])
@@ -43,14 +51,25 @@ def test_instances_are_those_of_the_plain_map(count):
     masks, probs, boxes = scene(count, seed=count)
     priority = probs[:, 0].round(1)  # with ties
     painted = paint_instances(masks, priority, boxes)
-    plain = instance_map(torch.from_numpy(masks), torch.from_numpy(priority)).numpy()
+    plain = instance_map(torch.from_numpy(masks), torch.from_numpy(priority))
     np.testing.assert_array_equal(painted, plain)
     assert painted.dtype == np.uint16
 
 
+def test_ties_and_a_mask_without_probability():
+    masks = np.array([[[True, True, False]], [[False, True, False]]])
+    probs = np.array([[0.25, 0.75], [0.75, 0.25]], np.float32)
+    boxes = box_slices(mask_boxes(torch.from_numpy(masks))[0].tolist())
+    ids = np.array([5, 6], np.uint8)
+    assert paint_labels(masks, probs, ids, boxes, [0, 1]).labels.tolist() == [[6, 5, 255]]
+    nothing = paint_labels(masks, 0 * probs, ids, boxes, [0])
+    assert nothing.labels.tolist() == [[5, 5, 255]], "a mask covers, whatever its score"
+    assert nothing.confidence.tolist() == [[0.0, 0.0, 0.0]]
+
+
 def test_no_label_paints_nothing():
     masks, probs, boxes = scene(3)
-    painted = paint_labels(masks, probs[:, :0], [], boxes, [0, 1, 2])
+    painted = paint_labels(masks, probs[:, :0], np.zeros(0, np.uint8), boxes, [0, 1, 2])
     assert (painted.labels == 255).all()
     assert (painted.confidence == 0).all()
     assert (painted.confidence_bytes() == 0).all()
@@ -65,9 +84,3 @@ def test_confidence_in_bytes():
     values = np.array([[-0.5, 0.0, 0.25, 0.5, 0.999, 1.0, 1.5]], np.float32)
     np.testing.assert_array_equal(confidence_bytes(values), [[0, 0, 64, 128, 255, 255, 255]])
     assert confidence_bytes(np.zeros((0, 4), np.float32)).shape == (0, 4)
-
-
-@pytest.mark.parametrize("many", [0, 1000])
-def test_overlap_by_pairs_and_by_the_whole_image(monkeypatch, many):
-    monkeypatch.setattr("ovseg_ros.core.paint._MANY_PAIRS", many)
-    test_labels_are_those_of_the_plain_map(30)

@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
 
-from ovseg_ros.core.compose import class_map, semantic_map
 from ovseg_ros.core.pixel_groups import pixel_groups
 
 
@@ -35,27 +33,3 @@ def test_masks_that_differ_in_the_last_bit_alone_are_apart():
     masks[0, 2] = True
     assert len(pixel_groups(masks).first) == 3
     assert len(set(pixel_groups(masks).group.tolist())) == 3
-
-
-@pytest.mark.parametrize("count", [1, 5, 70])
-def test_the_class_map_of_whole_masks_is_the_argmax_over_the_semantic_map(count):
-    generator = torch.Generator().manual_seed(count)
-    masks = torch.rand(count, 24, 31, generator=generator) < 0.15
-    masks[:, :2] = False
-    probs = torch.rand(count, 300, generator=generator)
-    winners, confidence = class_map(masks, probs)
-    scores = semantic_map(masks, probs)
-    under = masks.sum(dim=0)
-    assert winners.dtype == torch.int32
-    assert torch.equal(winners == -1, under == 0)
-    assert torch.equal(winners[under > 0].long(), scores.argmax(dim=0)[under > 0])
-    wanted = torch.where(under > 0, scores.amax(dim=0) / under.clamp(min=1), 0.0)
-    assert torch.allclose(confidence, wanted, atol=1e-6)
-
-
-@pytest.mark.parametrize(("count", "labels"), [(0, 3), (2, 0), (0, 0)])
-def test_the_class_map_of_nothing(count, labels):
-    winners, confidence = class_map(torch.ones(count, 4, 5, dtype=torch.bool), torch.rand(count, labels))
-    assert winners.shape == confidence.shape == (4, 5)
-    assert (winners == -1).all()
-    assert (confidence == 0).all()

@@ -18,7 +18,7 @@ from ovseg_ros.core.appearance import ChangeLimits, Looks, changes, look_at
 from ovseg_ros.core.association import assign, centre_nearness, embedding_scores, overlap_scores
 from ovseg_ros.core.budget import Budget
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.mask_overlap import BoxedMask, boxed_masks, mask_iou, pair_iou
+from ovseg_ros.core.mask_overlap import BoxedMask, mask_iou
 from ovseg_ros.core.motion import MotionEstimator, small_grey, unmoved
 from ovseg_ros.core.tracks import Track, TrackOptions, due, smoothed
 from ovseg_ros.core.video import label_certainty
@@ -37,57 +37,8 @@ def ellipses(count: int, seed: int = 0, height: int = H, width: int = W, low: in
     return torch.from_numpy(masks)
 
 
-def naive_iou(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
-    out = np.zeros((len(a), len(b)), np.float32)
-    for i, j in itertools.product(range(len(a)), range(len(b))):
-        union = int((a[i] | b[j]).sum())
-        out[i, j] = int((a[i] & b[j]).sum()) / union if union else 0.0
-    return out
-
-
 def box(x: int, y: int, w: int = 20, h: int = 20) -> BoxedMask:
     return BoxedMask(np.ones((h, w), bool), x, y, w * h)
-
-
-# -- overlaps
-
-
-@pytest.mark.parametrize(("n", "m"), [(0, 0), (0, 3), (3, 0), (1, 1), (7, 5), (40, 30)])
-def test_iou_of_few_masks_is_exact(n, m):
-    a, b = ellipses(n, 1), ellipses(m, 2)
-    if n > 2 and m > 2:
-        a[1], b[2] = False, True  # nothing, and everything
-    np.testing.assert_allclose(mask_iou(boxed_masks(a), boxed_masks(b)), naive_iou(a, b), atol=1e-6)
-
-
-def test_iou_of_many_masks_is_near_the_exact_one():
-    a, b = ellipses(60, 1, 120, 160, 8, 28), ellipses(60, 2, 120, 160, 8, 28)
-    ours, theirs = boxed_masks(a), boxed_masks(b)
-    exact = naive_iou(a, b)
-    np.testing.assert_allclose(mask_iou(ours, theirs), exact, atol=1e-6)
-    four = np.ones((4, 4), bool)
-    large = [
-        BoxedMask(np.kron(m.crop, four), 4 * m.x + i % 4, 4 * m.y + i % 3, 16 * m.area)
-        for i, m in enumerate(ours + theirs)
-    ]
-    assert sum(m.area for m in large) > 1_200_000, "so many that pixels are left out"
-    exact = np.array([[pair_iou(one, other) for other in large] for one in large])
-    np.testing.assert_allclose(mask_iou(large, large), exact, atol=0.1)
-    stripes = [BoxedMask(np.ones((400, 1), bool), x, 0, 400) for x in range(1, 1000)] * 2
-    same = np.array([mask.x for mask in stripes])
-    np.testing.assert_array_equal(mask_iou(stripes, stripes) > 0.5, same[:, None] == same)
-
-
-def test_two_thousand_masks():
-    rng = np.random.default_rng(0)
-    masks = [box(int(x), int(y)) for x, y in rng.integers(0, 1000, (2000, 2))]
-    iou = mask_iou(masks, masks)
-    assert iou.shape == (2000, 2000)
-    np.testing.assert_allclose(np.diag(iou), 1.0)
-    some = rng.integers(0, 2000, (300, 2))
-    exact = [pair_iou(masks[i], masks[j]) for i, j in some]
-    np.testing.assert_allclose(iou[some[:, 0], some[:, 1]], exact, atol=0.15)
-    assert mask_iou([box(0, 0, 640, 480)] * 1000, [box(0, 0, 640, 480)] * 1000).min() == 1.0
 
 
 def test_a_box_that_leaves_the_image_is_cut_off():

@@ -157,7 +157,7 @@ def test_a_threshold_swept_embeds_each_picture_once(tmp_path: Path) -> None:
     dataset = open_dataset("folder", folder)
     results = sweep(chain, dataset, "threshold", [0.0, 0.3, 0.99])
     assert [results[v].miou for v in (0.0, 0.3, 0.99)] == [1.0, 1.0, 0.0]
-    assert results[0.99].scores.unpredicted == 1.0
+    assert results[0.99].unpredicted == 1.0
     assert len(chain.clip.batches) == 2
     for name in ("threshold", "granularity"):
         assert list(sweep(chain, dataset, name)) == list(DEFAULT_VALUES[name])

@@ -13,15 +13,16 @@ import ovseg_ros
 
 SOURCE = Path(ovseg_ros.__file__).resolve().parent
 
-# errors <- core <- proposals, models <- learn, evaluate, app ; core, proposals, models <- ros
+# errors <- core <- files, proposals, models <- learn, evaluate, app ; core, proposals, models <- ros
 BELOW = {
     "errors": set(),
     "core": {"errors"},
+    "files": {"errors", "core"},
     "proposals": {"errors", "core"},
     "models": {"errors", "core", "proposals"},  # a preset names its proposal generator
-    "learn": {"errors", "core", "proposals", "models"},
-    "evaluate": {"errors", "core", "proposals", "models"},
-    "app": {"errors", "core", "proposals", "models", "learn", "evaluate"},
+    "learn": {"errors", "core", "files", "proposals", "models"},
+    "evaluate": {"errors", "core", "files", "proposals", "models"},
+    "app": {"errors", "core", "files", "proposals", "models", "learn", "evaluate"},
     "ros": {"errors", "core", "proposals", "models"},
 }
 # The steps aside: the player publishes what evaluate.recording reads; the demo asks as a planner would.
@@ -129,6 +130,7 @@ def test_every_module_belongs_to_a_layer() -> None:
         ("core/x.py", "def f():\n    from pathlib import Path"),
         ("errors.py", "from ovseg_ros.core.frame import Frame"),
         ("errors.py", "from . import core"),
+        ("files/x.py", "from ovseg_ros.models.files import find_file"),
         ("proposals/x.py", "from ovseg_ros.models.mini import load_mini"),
         ("models/x.py", "import ovseg_ros.learn.crops"),
         ("models/x.py", "from sensor_msgs.msg import Image"),
@@ -167,6 +169,13 @@ def run_python(code: str) -> str:
 def test_the_package_alone_imports_neither_torch_nor_ros() -> None:
     code = "import ovseg_ros, sys; print([m for m in ('torch', 'rclpy', 'numpy', 'cv2') if m in sys.modules])"
     assert run_python(code) == "[]"
+
+
+def test_readers_import_without_torch() -> None:
+    """`ovseg segment` says what is wrong with its inputs before it waits for torch."""
+    names = [f"ovseg_ros.files.{name}" for name in ("pictures", "depth", "cameras")]
+    code = f"import importlib, sys; [importlib.import_module(n) for n in {names}]"
+    assert run_python(f"{code}; print('torch' in sys.modules)") == "False"
 
 
 def test_core_imports_where_rclpy_is_absent() -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ovseg_ros.core.mask_overlap import mask_iou
 from ovseg_ros.core.vocabulary import tidy_text
 from ovseg_ros.evaluate.demo import GOOD_IOU
 from ovseg_ros.evaluate.measures import ABSENT_WORDS, MIN_PIXELS
 from ovseg_ros.evaluate.recording import RecordedFrame
-from ovseg_ros.evaluate.scores import mask_iou
+from ovseg_ros.evaluate.scores import instance_masks
 
 GARAGE_IOU = {"motorcycle": 0.8, "shelf": 0.5, "door": 0.5, "bench": 0.5}
 """From which IoU a mask of the garage is right: its truth is drawn by hand; the tabletop's is exact."""
@@ -147,10 +148,10 @@ class Truth:
             return None
         if best is None:
             return Judgement(False, None, "FOUND")
-        ious = {i: mask_iou(best, image == i) for i in instances}
+        ious = dict(zip(instances, mask_iou(best[None], instance_masks(image, instances))[0], strict=True))
         instance = max(ious, key=ious.__getitem__)
         needed = self._needed_iou.get(self._words_by_instance[instance][0], GOOD_IOU)
-        return Judgement(ious[instance] >= needed, ious[instance], "FOUND")
+        return Judgement(bool(ious[instance] >= needed), float(ious[instance]), "FOUND")
 
     def note(self, word: str) -> str:
         """What the table says of a word beside its row."""

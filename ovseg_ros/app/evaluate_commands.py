@@ -238,27 +238,17 @@ def _opened(options: argparse.Namespace) -> SegmentationDataset:
 
 def _loaded(options: argparse.Namespace) -> tuple[OpenVocabularySegmenter, SegmenterOptions]:
     """The preset's segmenter, and the options to measure under."""
-    import yaml
-
+    from ovseg_ros.app.segment_setup import changed_options
     from ovseg_ros.evaluate.predict import benchmark_options
-    from ovseg_ros.models.presets import build_options, load_preset
+    from ovseg_ros.models.presets import load_preset
 
     if options.rules not in ("benchmark", "preset"):
         raise ConfigError(f"want --rules benchmark or preset, got {options.rules!r}")
-    changes: dict[str, Any] = {}
-    for text in options.settings:
-        name, equals, value = text.partition("=")
-        try:
-            changes[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"want --set KEY=VALUE with a value in YAML, got {text!r}") from error
-        if not equals:
-            raise ConfigError(f"want --set KEY=VALUE, got {text!r}")
-    checked = build_options(Path("command line"), changes)
+    changes = changed_options(options)
     _say(f"loading {options.preset}")
     segmenter = load_preset(options.preset, device=options.device, weights_dir=options.weights_dir)
     chosen = segmenter.options if options.rules == "preset" else benchmark_options(segmenter.options)
-    chosen = dataclasses.replace(chosen, **{name: getattr(checked, name) for name in changes})
+    chosen = dataclasses.replace(chosen, **changes)
     segmenter.check(chosen)
     return segmenter, chosen
 

@@ -13,18 +13,17 @@ from typing import Any
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
-from ovseg_ros.app.depth_files import camera_of, find_depth, read_depth, read_intrinsics
-from ovseg_ros.app.images import IMAGE_SUFFIXES, read_image
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.bag_frames import find_topics, read_bag_frames
 from ovseg_ros.evaluate.bag_topics import Chosen
+from ovseg_ros.files.cameras import Camera, read_camera
+from ovseg_ros.files.depth import find_depth
+from ovseg_ros.files.frames import read_frame
+from ovseg_ros.files.pictures import IMAGE_SUFFIXES
 from ovseg_ros.learn.captions import CaptionedImage, CaptionSource, LoadFrame, open_captions, safe_id
 
 STRING = "std_msgs/msg/String"
-
-Camera = tuple[Sequence[float], tuple[int, int] | None]
-"""(fx, fy, cx, cy) in pixels and the (width, height) they were measured at."""
 
 
 @dataclass
@@ -103,7 +102,7 @@ def depth_beside(images: Path, options: argparse.Namespace) -> tuple[Path | None
     """
     if options.depth is not None and not options.depth.exists():
         raise InvalidInputError(f"want --depth as a file or a folder, {options.depth} is not there")
-    camera = None if options.intrinsics is None else read_intrinsics(options.intrinsics)
+    camera = None if options.intrinsics is None else read_camera(options.intrinsics)
     depth: Path | None = options.depth
     images = images.resolve()
     for root in (images.parent, images.parent.parent):
@@ -118,35 +117,12 @@ def depth_beside(images: Path, options: argparse.Namespace) -> tuple[Path | None
     return depth, camera
 
 
-def read_camera(path: Path) -> Camera:
-    """`{"fx", "fy", "cx", "cy", "width", "height"}` in pixels.
-
-    Raises:
-        InvalidInputError: it cannot be read, or numbers are missing.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        numbers = [float(content[name]) for name in ("fx", "fy", "cx", "cy")]
-        return numbers, (int(content["width"]), int(content["height"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidInputError(f"want fx, fy, cx, cy, width and height in {path}, got {error!r}") from error
-
-
 def frame_loader(images: Path, depth: Path | None, camera: Camera | None) -> LoadFrame:
     """Reads image files below `images`, with the depth of the same name where there is depth."""
 
     def load(path: Path) -> Frame:
-        image = read_image(path)
-        if depth is None:
-            return Frame(image)
-        file = find_depth(depth, path, path.relative_to(images))
-        depth_m = read_depth(file)
-        if depth_m.shape != image.shape[:2]:
-            raise InvalidInputError(
-                f"want depth registered to {path}, {image.shape[1]}x{image.shape[0]}, got "
-                f"{depth_m.shape[1]}x{depth_m.shape[0]} in {file}"
-            )
-        return Frame(image, depth_m, None if camera is None else camera_of(*camera, image.shape[:2]))
+        beside = None if depth is None else find_depth(depth, path, path.relative_to(images))
+        return read_frame(path, beside, camera)
 
     return load
 

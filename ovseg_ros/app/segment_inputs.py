@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 
-from ovseg_ros.app.depth_files import camera_of, find_depth, read_depth
-from ovseg_ros.app.images import MAX_PIXELS, read_image
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.bag_frames import DEPTH_TOLERANCE_S, find_topics, read_bag_frames
+from ovseg_ros.files.cameras import Camera
+from ovseg_ros.files.depth import find_depth
+from ovseg_ros.files.frames import read_frame
+from ovseg_ros.files.pictures import MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class InputOptions:
         max_frames: at most so many frames of each video and recording; None: all.
         max_pixels: larger pictures are refused.
         depth: depth beside pictures, a file or a folder; None: pictures have none.
-        intrinsics: (fx, fy, cx, cy) of the pictures and the size (width, height) they were measured at.
+        intrinsics: of the pictures.
         image_topic: of recordings; None chooses, as for the rest.
         depth_topic: a topic or "none".
         camera_info_topic: a topic or "none".
@@ -41,7 +43,7 @@ class InputOptions:
     max_frames: int | None = None
     max_pixels: int = MAX_PIXELS
     depth: Path | None = None
-    intrinsics: tuple[Sequence[float], tuple[int, int] | None] | None = None
+    intrinsics: Camera | None = None
     image_topic: str | None = None
     depth_topic: str | None = None
     camera_info_topic: str | None = None
@@ -130,20 +132,9 @@ class Picture(Source):
         identity = _identity(self.path, depth or "", self.options.intrinsics)
         yield InputFrame(self.name, readable(self.path), 0, identity, lambda: self._load(depth))
 
-    def _load(self, depth_file: Path | None) -> Frame:
-        image = read_image(self.path, max_pixels=self.options.max_pixels)
-        if depth_file is None:
-            return Frame(image)
-        depth = read_depth(depth_file)
-        if depth.shape != image.shape[:2]:
-            raise InvalidInputError(
-                f"want depth registered to {self.path}, {image.shape[1]}x{image.shape[0]}, got "
-                f"{depth.shape[1]}x{depth.shape[0]} in {depth_file}"
-            )
-        given = self.options.intrinsics
-        return Frame(
-            image, depth, None if given is None else camera_of(*given, (image.shape[0], image.shape[1]))
-        )
+    def _load(self, depth: Path | None) -> Frame:
+        given = self.options
+        return read_frame(self.path, depth, given.intrinsics, max_pixels=given.max_pixels)
 
 
 @dataclass

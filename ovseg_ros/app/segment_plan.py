@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
-from ovseg_ros.app.images import IMAGE_SUFFIXES
 from ovseg_ros.app.segment_inputs import InputOptions, Picture, Recording, Source, Video, readable
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files.pictures import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv", ".3gp"}

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 import yaml
 
-from ovseg_ros.app.depth_files import read_intrinsics
 from ovseg_ros.app.segment_inputs import InputOptions, Source, readable
 from ovseg_ros.app.segment_outputs import FOLDERS
 from ovseg_ros.app.segment_run import no_depth
@@ -22,6 +21,7 @@ from ovseg_ros.core.query import parse_query
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.vocabulary import Rejected, Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.files.cameras import read_camera
 from ovseg_ros.models.files import find_file
 from ovseg_ros.models.presets import (
     build_options,
@@ -66,7 +66,7 @@ def changed_options(options: argparse.Namespace) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise ConfigError(f"want --set KEY=VALUE with a value in YAML, got {text!r}") from error
     for name in ("threshold", "granularity"):
-        if (given := getattr(options, name)) is not None:
+        if (given := getattr(options, name, None)) is not None:
             changes[name] = given
     checked = build_options(Path("command line"), changes)
     return {name: getattr(checked, name) for name in changes}
@@ -91,7 +91,7 @@ def input_options(options: argparse.Namespace) -> InputOptions:
         max_frames=options.max_frames,
         max_pixels=round(options.max_pixels * 1e6),
         depth=options.depth,
-        intrinsics=None if options.intrinsics is None else read_intrinsics(options.intrinsics),
+        intrinsics=None if options.intrinsics is None else read_camera(options.intrinsics),
         image_topic=options.image_topic,
         depth_topic=options.depth_topic,
         camera_info_topic=options.camera_info_topic,

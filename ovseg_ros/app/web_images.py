@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from ovseg_ros.app.depth_files import read_depth
-from ovseg_ros.app.images import read_image
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files.cameras import numbers_in
+from ovseg_ros.files.depth import read_depth
+from ovseg_ros.files.pictures import opened, to_rgb
 
 MIN_SIDE = 32
 """Pixels; nothing can be told apart in less."""
@@ -69,19 +65,24 @@ def read_frame(
 
 
 def read_picture(path: Path) -> tuple[npt.NDArray[np.uint8], list[str]]:
-    """An uploaded picture as RGB (see `app.images.read_image`), and remarks about what was converted.
+    """An uploaded picture as RGB (see `files.pictures`), and remarks about what was converted.
 
     Raises:
         InvalidInputError: not a picture, damaged, too small or too large, or pixels that are no colours.
     """
-    mode, size_wh, transparent = _header(path)
-    _check_size(size_wh)
-    if mode == "F":
-        raise InvalidInputError(
-            "want an image of 8 or 16 bits per channel, got floating-point numbers; save it as PNG or JPEG"
-        )
-    with _file_names_only(path, "the image"):
-        pixels = read_image(path, max_pixels=MAX_PIXELS)
+    cure = "shrink it first"
+    with opened(path, name="the image", max_pixels=MAX_PIXELS, cure=cure) as picture:
+        mode, (width, height), transparent = picture.mode, picture.size, picture.has_transparency_data
+        if min(width, height) < MIN_SIDE:
+            raise InvalidInputError(
+                f"the image is too small, {width}x{height}: want at least {MIN_SIDE} pixels each way"
+            )
+        if mode == "F":
+            raise InvalidInputError(
+                "want an image of 8 or 16 bits per channel, got floating-point numbers; save it as PNG or "
+                "JPEG"
+            )
+        pixels = to_rgb("the image", picture)
     remarks = []
     if mode.startswith("I"):
         remarks.append(
@@ -95,7 +96,7 @@ def read_picture(path: Path) -> tuple[npt.NDArray[np.uint8], list[str]]:
 
 
 def read_registered_depth(path: Path, size_hw: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """An uploaded depth image (see `app.depth_files.read_depth`).
+    """An uploaded depth image (see `files.depth.read_depth`).
 
     Args:
         path: 16-bit PNG or TIFF in millimetres, or .npy.
@@ -107,8 +108,7 @@ def read_registered_depth(path: Path, size_hw: tuple[int, int]) -> npt.NDArray[n
     Raises:
         InvalidInputError: not a depth image, of another size, or no distance is known in it.
     """
-    with _file_names_only(path, "the depth image"):
-        depth_m = read_depth(path)
+    depth_m = read_depth(path, name="the depth image")
     if depth_m.shape != size_hw:
         raise InvalidInputError(
             f"the depth image is {depth_m.shape[1]}x{depth_m.shape[0]}, the image {size_hw[1]}x{size_hw[0]}; "
@@ -141,7 +141,7 @@ def read_camera(text: str, field_of_view_deg: float | None, width: int, height: 
         focal = width / (2.0 * math.tan(math.radians(degrees) / 2.0))
         return CameraIntrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
     try:
-        fx, fy, cx, cy = (float(part) for part in re.split(r"[\s,;]+", text.strip(" \t\n[]()")))
+        fx, fy, cx, cy = numbers_in(text)
     except ValueError as error:
         raise InvalidInputError(f"{_CAMERA_CURE}; got {text.strip()[:60]!r}") from error
     if not (0 < fx < math.inf and 0 < fy < math.inf and 0 <= cx <= width and 0 <= cy <= height):
@@ -163,56 +163,10 @@ def shrink(frame: Frame, long_side: int = MAX_LONG_SIDE) -> Frame:
         return frame
     size = max(round(width * ratio), 1), max(round(height * ratio), 1)
     depth_m, camera = frame.depth_m, frame.intrinsics
-    if camera is not None:
-        x, y = size[0] / width, size[1] / height  # pixel centres lie at whole numbers
-        cx, cy = (camera.cx + 0.5) * x - 0.5, (camera.cy + 0.5) * y - 0.5
-        camera = CameraIntrinsics(camera.fx * x, camera.fy * y, cx, cy, *size)
     return Frame(
         cv2.resize(frame.image_rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8),
         None if depth_m is None else cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST),
-        camera,
+        None if camera is None else camera.resized(*size),
         frame.stamp_ns,
         frame.frame_id,
     )
-
-
-def _header(path: Path) -> tuple[str, tuple[int, int], bool]:
-    """Mode, (width, height) and whether there is transparency, without decoding."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `_check_size` is stricter
-            with Image.open(path) as picture:
-                return picture.mode, picture.size, picture.has_transparency_data
-    except Image.DecompressionBombError as error:
-        raise InvalidInputError(f"the image is too large: want at most {MAX_PIXELS:,} pixels") from error
-    except Exception as error:  # on damaged files each decoder raises what it likes
-        raise InvalidInputError("the image cannot be read: want a picture such as PNG or JPEG") from error
-
-
-def _check_size(size_wh: tuple[int, int]) -> None:
-    width, height = size_wh
-    if min(size_wh) < MIN_SIDE:
-        raise InvalidInputError(
-            f"the image is too small, {width}x{height}: want at least {MIN_SIDE} pixels each way"
-        )
-    if width * height > MAX_PIXELS:
-        raise InvalidInputError(
-            f"the image is too large, {width}x{height}: want at most {MAX_PIXELS:,} pixels; shrink it first"
-        )
-
-
-@contextmanager
-def _file_names_only(path: Path, what: str) -> Iterator[None]:
-    """Lets errors say `what` it is instead of where the server keeps the upload."""
-    try:
-        yield
-    except InvalidInputError as error:
-        text = str(error)
-        for place in (
-            f"{what.removeprefix('the ')} {path}",
-            f"picture {path}",
-            f"depth array {path}",
-            str(path),
-        ):
-            text = text.replace(f"the {place}", what).replace(place, what)
-        raise InvalidInputError(text) from error

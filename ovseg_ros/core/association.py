@@ -67,7 +67,7 @@ def overlap_scores(
     Returns:
         (T, N) float32 in [0, 1]; -inf where the IoU is below 0.1.
     """
-    iou = mask_iou(expected, masks)
+    iou = mask_iou(expected, masks, least=_LEAST_IOU).astype(np.float32)
     near = iou >= _LEAST_IOU
     if iou.shape[0] > _COMPARED:
         near &= iou >= -np.partition(-iou, _COMPARED - 1, axis=0)[_COMPARED - 1]

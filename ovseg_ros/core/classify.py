@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable, Iterable, Sequence
 
+import torch
+import torch.nn.functional as F
+
+from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.segmentation import EmbeddedFrame
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 
@@ -131,3 +136,104 @@ def select_background(
         return torch.ones(background_emb.shape[0], dtype=torch.bool, device=background_emb.device)
     cosines = background_emb @ text_emb.T  # (B,K)
     return cosines.amax(dim=1) < max_similarity
+
+
+def background_rows(
+    asked: Iterable[str],
+    text: torch.Tensor,
+    options: SegmenterOptions,
+    encode: Callable[[Sequence[str]], torch.Tensor],
+) -> torch.Tensor:
+    """The background words that compete with the words asked for, embedded.
+
+    One word alone with no rival left competes with `options.others`.
+
+    Args:
+        asked: every name asked for; a background word that is one of them, in any case, steps aside.
+        text: (K, D) unit rows of the labels.
+        options: the background words and what else is asked of them.
+        encode: words -> (M, D) unit rows.
+
+    Returns:
+        (B, D) unit rows; none for K = 0.
+    """
+    if len(text) == 0:
+        return text
+    names = {name.casefold() for name in asked}
+    words = [word for word in options.background if word.casefold() not in names]
+    rows = encode(words).to(text) if words else text[:0]
+    rows = rows[select_background(text, rows, options.background_max_similarity)]
+    if len(rows) == 0 and len(text) == 1 and options.others:
+        rows = encode((options.others,)).to(text)
+    return rows
+
+
+def class_probabilities(
+    embedded: EmbeddedFrame,
+    text: torch.Tensor,
+    background: torch.Tensor,
+    options: SegmenterOptions,
+    *,
+    logit_scale: float,
+) -> torch.Tensor:
+    """Each mask's probabilities by the chosen classifier.
+
+    Args:
+        embedded: N masks.
+        text: (K, D) unit rows of the labels.
+        background: (B, D) unit rows, see `background_rows`.
+        options: how the masks are named.
+        logit_scale: CLIP's.
+
+    Returns:
+        (N, K) float32 on the text's device; zeros for masks nobody has an opinion on.
+
+    Raises:
+        ConfigError: a classifier that needs class embeddings that these masks have not, or of another width.
+        InvalidInputError: the frame was embedded for another classifier.
+    """
+    if len(embedded) == 0 or len(text) == 0:
+        return torch.zeros((len(embedded), len(text)), device=text.device)
+    key = embedded.embedding_key
+    if key is not None and key[:2] != options.embedding_key[:2]:
+        raise InvalidInputError(
+            f"this frame was not embedded for the classifier {options.classifier!r}: embed it again"
+        )
+    rows = embedded.embeddings.to(text.device)
+    p_clip = mask_probabilities(rows, text, logit_scale=logit_scale, non_object=background)
+    if not options.uses_generator:
+        return p_clip * embedded.seen.to(p_clip)[:, None]
+    own = embedded.class_embeddings
+    if own is None:
+        raise ConfigError(
+            f"classifier {options.classifier!r} wants class embeddings, these masks have none: members of a "
+            "union that were trained apart cannot be compared; take the classifier clip"
+        )
+    if own.shape[1] != text.shape[1]:
+        raise ConfigError(
+            f"want class embeddings as wide as the text's {text.shape[1]}, got {own.shape[1]}: generator and "
+            "CLIP are not of one pair (Swin-B goes with ViT-L/14, R101c with ViT-B/16)"
+        )
+    rivals = background
+    if embedded.non_object is not None:
+        rivals = torch.cat([background, embedded.non_object.to(text)])
+    p_maskformer = mask_probabilities(F.normalize(own.to(text), dim=-1), text, non_object=rivals)
+    if not options.uses_clip:
+        return p_maskformer
+    return ensemble(p_maskformer, p_clip, options.clip_weight, embedded.seen.to(text.device))
+
+
+def name_masks(
+    embedded: EmbeddedFrame, probs: torch.Tensor, thresholds: torch.Tensor, options: SegmenterOptions
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`assign_labels`, but for empty masks and those nobody has an opinion on, which have no label.
+
+    Args:
+        embedded: N masks.
+        probs: (N, K) on the CPU.
+        thresholds: (K,).
+        options: where CLIP alone names masks, those it has not seen stay without a label.
+    """
+    index, scores = assign_labels(probs, thresholds)
+    named = embedded.filled & (embedded.seen | options.uses_generator)
+    return torch.where(named, index, -1), scores

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from ovseg_ros.core.pixel_groups import pixel_groups
-from ovseg_ros.core.regions import mask_boxes
-from ovseg_ros.core.vocabulary import UNLABELLED_ID
+from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.paint import LabelIds, LabelPainting, box_slices, confidence_bytes, paint_labels
+from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 _CHUNK_ELEMENTS = 1 << 23  # pixels times labels held at once, 32 MiB
 
 
-class LabelMap(NamedTuple):
-    """One label per pixel.
+@dataclass(frozen=True)
+class SoftLabelMap:
+    """What `soft_label_map` made.
 
     Attributes:
-        labels: (H, W) uint8 label ids, 255 where no mask is.
-        confidence: (H, W) float32 in [0, 1], 0 where no mask is.
+        labels: (H, W) label ids, 255 (or -1 in 32 bits) where no mask has any weight.
+        confidence: (H, W) float32 in [0, 1], the winner's probability averaged over the masks by their weight
+            in the pixel; 0 where there is none.
     """
 
-    labels: torch.Tensor
-    confidence: torch.Tensor
+    labels: LabelIds
+    confidence: npt.NDArray[np.float32]
+
+    def confidence_bytes(self) -> npt.NDArray[np.uint8]:
+        """`confidence`, 0 to 255 for 0 to 1."""
+        return confidence_bytes(self.confidence)
+
+
+LabelMap = LabelPainting | SoftLabelMap
 
 
 def semantic_map(mask_probs: torch.Tensor, class_probs: torch.Tensor) -> torch.Tensor:
     """Σ over masks of class probability × mask probability, as evaluation does it.
+
+    The plain way, which holds K maps; `label_map` gives its argmax at a fraction of the memory.
 
     Args:
         mask_probs: (N, H, W) in [0, 1], soft or binary.
@@ -42,124 +54,93 @@ def semantic_map(mask_probs: torch.Tensor, class_probs: torch.Tensor) -> torch.T
 
     Source: MaskFormer section 3.4; facebookresearch/ov-seg.
     """
-    _check_counts(mask_probs, class_probs)
+    if mask_probs.ndim != 3 or class_probs.ndim != 2 or len(mask_probs) != len(class_probs):
+        raise InvalidInputError(
+            f"want masks (N,H,W) and class_probs (N,K), got {tuple(mask_probs.shape)} and "
+            f"{tuple(class_probs.shape)}"
+        )
     return torch.einsum("nk,nhw->khw", class_probs, mask_probs.to(class_probs.dtype))
 
 
-def label_map(masks: torch.Tensor, class_probs: torch.Tensor, label_ids: Sequence[int]) -> LabelMap:
-    """The label whose probabilities, summed over the masks that cover a pixel, are highest there.
+def label_map(
+    masks: torch.Tensor,
+    soft: SoftMasks | None,
+    boxes_xyxy: torch.Tensor,
+    class_probs: torch.Tensor,
+    label_index: torch.Tensor,
+    label_ids: LabelIds,
+    options: SegmenterOptions,
+) -> LabelMap:
+    """The label whose probabilities, summed over the masks at a pixel, are highest there.
 
-    The same as the argmax over `semantic_map`, without holding K maps: pixels under a single mask, most of
-    them, take that mask's best label.
+    `options.semantic` "binary": the labelled masks, whole, each adding its probabilities wherever it covers;
+    "soft": every mask, labelled or not, weighted by its soft mask, or by its pixels where it has none. Both
+    without the masks that `options.granularity` leaves out. All tensors are on the CPU.
 
     Args:
-        masks: (N, H, W) bool, the labelled masks only.
-        class_probs: (N, K) on the same device.
-        label_ids: K ids in 0…254.
+        masks: (N, H, W) bool.
+        soft: the same masks before the threshold, or None.
+        boxes_xyxy: (N, 4) int64, nothing of a mask is outside its box; the last two exclusive.
+        class_probs: (N, K) float32.
+        label_index: (N,) int64, -1 for a mask without a label.
+        label_ids: (K,), uint8 or int32: what is painted for each label.
+        options: see above.
 
     Returns:
-        Label ids, the first label on ties, and as confidence the winner's probability averaged over the
-        masks that cover the pixel.
-
-    Raises:
-        InvalidInputError: N or K differ, or masks are not bool.
+        Label ids, the first label on ties; 255, or -1 in 32 bits, where no mask is.
     """
-    _check_counts(masks, class_probs)
-    if masks.dtype != torch.bool or len(label_ids) != class_probs.shape[1]:
-        raise InvalidInputError(
-            f"want bool masks and {class_probs.shape[1]} label ids, got {masks.dtype} and {len(label_ids)}"
-        )
-    size_hw, device = masks.shape[1:], class_probs.device
-    labels = torch.full(size_hw, UNLABELLED_ID, dtype=torch.uint8, device=device)
-    confidence = torch.zeros(size_hw, device=device)
-    if masks.shape[0] == 0 or not label_ids:
-        return LabelMap(labels, confidence)
-    id_of = torch.tensor(label_ids, dtype=torch.uint8, device=device)
-    best_score, best_label = class_probs.max(dim=1)  # (N,), (N,)
-    covered = torch.zeros(size_hw, dtype=torch.int16, device=device)
-    for mask, part, label_id, score in zip(masks, _parts(masks), id_of[best_label], best_score, strict=True):
-        labels[part].masked_fill_(mask[part], label_id)
-        confidence[part].masked_fill_(mask[part], score)
-        covered[part] += mask[part]
-    rows, columns = (covered > 1).nonzero(as_tuple=True)  # (P,), (P,)
-    step = max(_CHUNK_ELEMENTS // len(label_ids), 1)
-    for start in range(0, rows.numel(), step):
-        at = rows[start : start + step], columns[start : start + step]
-        over = masks[:, at[0], at[1]].T.to(class_probs.dtype)  # (P,N)
-        score, winner = (over @ class_probs).max(dim=1)  # (P,K) -> (P,), (P,)
-        labels[at] = id_of[winner]
-        confidence[at] = score / over.sum(dim=1)
-    return LabelMap(labels, confidence)
+    kept = torch.ones(len(masks), dtype=torch.bool)
+    if options.granularity > 0:
+        kept = select_by_granularity(class_probs, options.granularity)
+    if options.semantic == "soft" and soft is not None:
+        weights = soft.take(kept).probabilities((masks.shape[1], masks.shape[2]))
+        return soft_label_map(weights, class_probs[kept], label_ids)
+    if options.semantic != "soft":
+        kept = kept & (label_index >= 0)
+    chosen = kept.nonzero()[:, 0].tolist()
+    return paint_labels(
+        masks.numpy(), class_probs.numpy(), label_ids, box_slices(boxes_xyxy.tolist()), chosen
+    )
 
 
-def soft_label_map(mask_probs: torch.Tensor, class_probs: torch.Tensor, label_ids: Sequence[int]) -> LabelMap:
-    """The argmax over `semantic_map`, holding K values for some pixels at a time and not for all.
+def soft_label_map(mask_probs: torch.Tensor, class_probs: torch.Tensor, label_ids: LabelIds) -> SoftLabelMap:
+    """The argmax over `semantic_map`.
+
+    K values are held for some pixels at a time and not for all.
 
     Args:
-        mask_probs: (N, H, W) in [0, 1], soft or bool, on the device of `class_probs`.
+        mask_probs: (N, H, W) float in [0, 1].
         class_probs: (N, K).
-        label_ids: K ids in 0…254.
-
-    Returns:
-        Label ids, the first label on ties, 255 where no mask has any weight; and as confidence the winner's
-        probability averaged over the masks by their weight in the pixel.
+        label_ids: (K,), uint8 or int32.
 
     Raises:
         InvalidInputError: N or K differ.
+
+    Source: MaskFormer section 3.4; facebookresearch/ov-seg.
     """
-    if len(label_ids) != class_probs.shape[-1]:
-        raise InvalidInputError(f"want {class_probs.shape[-1]} label ids, got {len(label_ids)}")
-    winners, confidence = class_map(mask_probs, class_probs)
-    id_of = torch.tensor([*label_ids, UNLABELLED_ID], dtype=torch.uint8, device=winners.device)
-    return LabelMap(id_of[winners.long()], confidence)  # -1, no winner, is the last
-
-
-def class_map(mask_probs: torch.Tensor, class_probs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The argmax over `semantic_map` for any number of classes, K values held for some pixels at a time.
-
-    Whole masks on a CPU are summed up once for all pixels that lie under the same of them.
-
-    Args:
-        mask_probs: (N, H, W) in [0, 1], soft or bool, on the device of `class_probs`.
-        class_probs: (N, K).
-
-    Returns:
-        (H, W) int32 column of `class_probs`, the first on ties, -1 where no mask has any weight; and (H, W)
-        float32 the winner's probability averaged over the masks by their weight in the pixel.
-
-    Raises:
-        InvalidInputError: N differs.
-    """
-    _check_counts(mask_probs, class_probs)
-    size_hw = mask_probs.shape[1:]
-    flat = mask_probs.flatten(1)  # (N,HW)
-    if not flat.numel() or mask_probs.dtype != torch.bool or mask_probs.device.type != "cpu":
-        winners, confidence = _pixel_classes(flat, class_probs)
-        return winners.reshape(size_hw), confidence.reshape(size_hw)
-    groups = pixel_groups(flat.numpy())
-    winners, confidence = _pixel_classes(flat[:, torch.from_numpy(groups.first)], class_probs)
-    group = torch.from_numpy(groups.group)
-    return winners[group].reshape(size_hw), confidence[group].reshape(size_hw)
-
-
-def _pixel_classes(weights: torch.Tensor, class_probs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """`class_map` for the weights (N, P) of the masks in P pixels: (P,) int32 and (P,) float32."""
-    count, device = weights.shape[1], class_probs.device
-    winners = torch.full((count,), -1, dtype=torch.int32, device=device)
-    confidence = torch.zeros(count, device=device)
+    if mask_probs.ndim != 3 or class_probs.shape != (mask_probs.shape[0], len(label_ids)):
+        raise InvalidInputError(
+            f"want masks (N,H,W) and class_probs (N,{len(label_ids)}), got {tuple(mask_probs.shape)} and "
+            f"{tuple(class_probs.shape)}"
+        )
+    weights = mask_probs.flatten(1)  # (N,HW)
+    winners = torch.full((weights.shape[1],), -1, dtype=torch.int64)
+    confidence = torch.zeros(weights.shape[1])
     step = max(_CHUNK_ELEMENTS // max(*class_probs.shape, 1), 1)
-    for start in range(0, count if class_probs.numel() else 0, step):
-        part = weights[:, start : start + step].to(class_probs.dtype)  # (N,P')
-        score, winner = (class_probs.T @ part).max(dim=0)  # (K,P') -> (P',), (P',)
+    for start in range(0, len(winners) if class_probs.numel() else 0, step):
+        part = weights[:, start : start + step].to(class_probs.dtype)  # (N,P)
+        score, winner = (class_probs.T @ part).max(dim=0)  # (K,P) -> (P,), (P,)
         weight = part.sum(dim=0)
         some = weight > 0
-        winners[start : start + step] = torch.where(some, winner.int(), -1)
+        winners[start : start + step] = torch.where(some, winner, -1)
         confidence[start : start + step] = torch.where(some, score / weight.clamp(min=1e-12), 0.0)
-    return winners, confidence
+    ids = np.append(label_ids, np.array(-1).astype(label_ids.dtype))  # the last for -1, no winner
+    size_hw = mask_probs.shape[1:]
+    return SoftLabelMap(ids[winners.numpy()].reshape(size_hw), confidence.numpy().reshape(size_hw))
 
 
 def instance_map(masks: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """One mask per pixel.
+    """One mask per pixel, on any device; on a CPU `paint.paint_instances` does it box by box.
 
     Args:
         masks: (N, H, W) bool.
@@ -175,9 +156,8 @@ def instance_map(masks: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         raise InvalidInputError(f"want scores ({masks.shape[0]},), got {tuple(scores.shape)}")
     instances = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
     best_first = scores.argsort(descending=True, stable=True).tolist()
-    parts = _parts(masks)
     for i in reversed(best_first):
-        instances[parts[i]].masked_fill_(masks[i][parts[i]], i + 1)
+        instances.masked_fill_(masks[i], i + 1)
     return instances
 
 
@@ -192,7 +172,7 @@ def select_by_granularity(class_probs: torch.Tensor, granularity: float) -> torc
             first on ties.
 
     Returns:
-        (N,) bool; the rows to hand to `semantic_map` or `label_map`.
+        (N,) bool; the masks that are painted.
 
     Raises:
         ConfigError: g outside [0, 1].
@@ -214,17 +194,3 @@ def select_by_granularity(class_probs: torch.Tensor, granularity: float) -> torc
     kept = torch.zeros(count, dtype=torch.bool, device=class_probs.device)
     kept[best_mask] = True
     return kept
-
-
-def _parts(masks: torch.Tensor) -> list[tuple[slice, slice]]:
-    """The part of the image each mask's box takes: painting there is cheaper than on the whole."""
-    boxes_xyxy, _ = mask_boxes(masks)
-    return [(slice(y0, y1), slice(x0, x1)) for x0, y0, x1, y1 in boxes_xyxy.tolist()]
-
-
-def _check_counts(masks: torch.Tensor, class_probs: torch.Tensor) -> None:
-    if masks.ndim != 3 or class_probs.ndim != 2 or masks.shape[0] != class_probs.shape[0]:
-        raise InvalidInputError(
-            f"want masks (N,H,W) and class_probs (N,K), got {tuple(masks.shape)} and "
-            f"{tuple(class_probs.shape)}"
-        )

@@ -10,24 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import InvalidInputError
 
-
-@dataclass(frozen=True)
-class CameraIntrinsics:
-    """Pinhole intrinsics in pixels, for an image of `width` x `height`."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    width: int
-    height: int
-
-    def __post_init__(self) -> None:
-        if not (self.fx > 0 and self.fy > 0):
-            raise InvalidInputError(f"want focal lengths > 0, got fx={self.fx}, fy={self.fy}")
+__all__ = ["CameraIntrinsics", "Frame", "Proposals", "Proposer", "RegionEncoder"]
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,23 @@
-"""IoU of many masks with many others that may have moved, in time that follows the pixels they hold."""
+"""IoU of many masks with many others, counted where their boxes meet."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.sparse import csr_matrix
 
 from ovseg_ros.core.regions import mask_boxes
+from ovseg_ros.errors import InvalidInputError
 
-_SAMPLES = 300_000  # pixels of all masks together that are counted; with more, every s-th row and column is
-_FEW = 64  # a mask with fewer counted pixels is compared pixel by pixel
-_MOST_PAIRS = 50_000  # but no more pairs than so many
-_FEW_PAIRS = 500  # so few pairs are simply compared one by one
-_DENSE_CELLS = 20_000_000  # largest (N, P) matrix of counted pixels that is multiplied densely
-_SPARSE_COST = 40  # what a step of the sparse product costs, in steps of the dense one
+_COUNTED_PER_CODED = 4  # a pixel is counted for so many pairs before run lengths are cheaper
 
-IntArray = npt.NDArray[np.int64]
+
+DenseMasks = torch.Tensor | npt.NDArray[np.bool_]
+"""(N, H, W) bool, on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -60,110 +58,109 @@ class BoxedMask:
         return BoxedMask(crop, x + left, y + top, int(np.count_nonzero(crop)))
 
 
-def boxed_masks(masks: torch.Tensor) -> list[BoxedMask]:
-    """Cuts masks (N, H, W) bool on the CPU to their boxes; copies, so that the frame's may be let go."""
-    boxes = mask_boxes(masks)[0].tolist()
-    whole = masks.numpy()
-    out = []
-    for mask, (x0, y0, x1, y1) in zip(whole, boxes, strict=True):
-        crop = mask[y0:y1, x0:x1].copy()
-        out.append(BoxedMask(crop, x0, y0, int(np.count_nonzero(crop))))
-    return out
-
-
-def mask_iou(ours: Sequence[BoxedMask], theirs: Sequence[BoxedMask]) -> npt.NDArray[np.float32]:
-    """IoU of every mask with every other.
-
-    Exact while at most 500 pairs have boxes that overlap, or all masks together hold at most 300,000
-    pixels. With more, every s-th row and column is looked at, s as small as may be, and masks that this
-    leaves with fewer than 64 pixels are compared in full, up to 50,000 pairs of them: then it is within 0.1
-    of the exact value for a hundred compact masks, and within 0.15 for thousands (tests).
+def boxed_masks(masks: DenseMasks) -> list[BoxedMask]:
+    """Cuts masks to their boxes; copies, so that the frame's may be let go.
 
     Args:
-        ours: N masks; any may be empty.
+        masks: (N, H, W) bool, on the CPU.
+
+    Raises:
+        InvalidInputError: another shape or type.
+    """
+    whole = masks.numpy() if isinstance(masks, torch.Tensor) else masks
+    if whole.ndim != 3 or whole.dtype != np.bool_:
+        raise InvalidInputError(f"want masks (N,H,W) bool, got {whole.shape} {whole.dtype}")
+    boxes = mask_boxes(torch.from_numpy(whole))[0].tolist()
+    crops = [mask[y0:y1, x0:x1].copy() for mask, (x0, y0, x1, y1) in zip(whole, boxes, strict=True)]
+    return [
+        BoxedMask(crop, box[0], box[1], int(np.count_nonzero(crop)))
+        for crop, box in zip(crops, boxes, strict=True)
+    ]
+
+
+def mask_iou(
+    ours: Sequence[BoxedMask] | DenseMasks, theirs: Sequence[BoxedMask] | DenseMasks, *, least: float = 0.0
+) -> npt.NDArray[np.float64]:
+    """IoU = |A ∩ B| / |A ∪ B| of every mask with every other, exact.
+
+    Pairs whose boxes meet are counted there, or, where those are so many that it is cheaper, in run lengths.
+
+    Args:
+        ours: N masks, cut to their boxes or (N, H, W) bool; any may be empty.
         theirs: M masks, in the same image.
+        least: below it an IoU may be given as 0: pairs that cannot reach it are not looked at.
 
     Returns:
-        (N, M) float32 in [0, 1]; 0 where either mask is empty.
+        (N, M) in [0, 1]; 0 where either mask is empty.
+
+    Raises:
+        InvalidInputError: arrays of another shape or type, or of two image sizes.
     """
-    iou = np.zeros((len(ours), len(theirs)), np.float32)
-    if not ours or not theirs:
-        return iou
-    near = _boxes_overlap(ours, theirs)
-    if int(near.sum()) <= _FEW_PAIRS:
-        return _count_pairs(iou, near, ours, theirs)
-    both = [*ours, *theirs]
-    step = max(1, int(np.ceil(np.sqrt(sum(mask.area for mask in both) / _SAMPLES))))
-    width = -(-max(mask.box_xyxy[2] for mask in both) // step)
-    height = -(-max(mask.box_xyxy[3] for mask in both) // step)
-    first, second = (_cells(masks, step, width, max(width * height, 1)) for masks in (ours, theirs))
-    shared = _product(first, second)
-    areas, other_areas = (np.diff(cells.indptr)[:, None].astype(np.float32) for cells in (first, second))
-    union = areas + other_areas.T - shared
-    np.divide(shared, union, out=iou, where=union > 0)
-    if step > 1:
-        smaller, larger = np.minimum(areas, other_areas.T), np.maximum(areas, other_areas.T)
-        few = near & (smaller < _FEW) & (larger <= 8 * smaller + _FEW)  # else it is near 0 in any case
-        if int(few.sum()) <= _MOST_PAIRS:
-            _count_pairs(iou, few, ours, theirs)
+    sizes = {masks.shape[1:] for masks in (ours, theirs) if isinstance(masks, torch.Tensor | np.ndarray)}
+    if len(sizes) > 1:
+        raise InvalidInputError(f"want masks of one size, got {sorted(map(tuple, sizes))}")
+    ours, theirs = (
+        boxed_masks(masks) if isinstance(masks, torch.Tensor | np.ndarray) else masks
+        for masks in (ours, theirs)
+    )
+    iou = np.zeros((len(ours), len(theirs)))
+    rows, columns, meeting = _meeting_boxes(ours, theirs)
+    areas, other_areas = (np.array([mask.area for mask in masks], np.int64) for masks in (ours, theirs))
+    total = areas[rows] + other_areas[columns]  # (P,)
+    most = np.minimum(meeting, np.minimum(areas[rows], other_areas[columns]))  # (P,) pixels they may share
+    near = most >= least * (total - most) * (1 - 1e-12)  # the margin is for rounding
+    rows, columns, meeting, total = rows[near], columns[near], meeting[near], total[near]
+    if len(rows):
+        height, width = (max(mask.box_xyxy[side] for mask in (*ours, *theirs)) for side in (3, 2))
+        coded = (len(ours) + len(theirs)) * height * width
+        if int(meeting.sum()) > _COUNTED_PER_CODED * coded:
+            return _run_length_iou(ours, theirs, height, width)
+        pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+        shared = np.array([_shared(ours[i], theirs[j]) for i, j in pairs])
+        iou[rows, columns] = shared / (total - shared)
     return iou
 
 
-def _boxes_overlap(ours: Sequence[BoxedMask], theirs: Sequence[BoxedMask]) -> npt.NDArray[np.bool_]:
-    """(N, M): which boxes have a pixel in common."""
-    a, b = (np.array([mask.box_xyxy for mask in masks], np.int64) for masks in (ours, theirs))
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    return np.asarray((low < high).all(axis=2), dtype=np.bool_)
+def _meeting_boxes(
+    ours: Sequence[BoxedMask], theirs: Sequence[BoxedMask]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The P pairs whose boxes have a pixel in common: (P,) index in each set, and (P,) how many pixels."""
+    a, b = (
+        np.array([mask.box_xyxy for mask in masks], np.int32).reshape(-1, 4).T for masks in (ours, theirs)
+    )
+    widths, heights = (
+        np.minimum(a[side + 2][:, None], b[side + 2]) - np.maximum(a[side][:, None], b[side])
+        for side in (0, 1)
+    )  # (N,M)
+    rows, columns = np.nonzero((widths > 0) & (heights > 0))
+    return rows, columns, widths[rows, columns].astype(np.int64) * heights[rows, columns]
 
 
-def _count_pairs(
-    iou: npt.NDArray[np.float32],
-    pairs: npt.NDArray[np.bool_],
-    ours: Sequence[BoxedMask],
-    theirs: Sequence[BoxedMask],
-) -> npt.NDArray[np.float32]:
-    """Sets iou (N, M) to the exact values where pairs (N, M) says so, and returns it."""
-    for i, j in zip(*np.nonzero(pairs), strict=True):
-        iou[i, j] = pair_iou(ours[i], theirs[j])
-    return iou
+def _shared(one: BoxedMask, other: BoxedMask) -> int:
+    """Pixels that two masks whose boxes meet have in common."""
+    left, top = max(one.x, other.x), max(one.y, other.y)
+    right = min(one.x + one.crop.shape[1], other.x + other.crop.shape[1])
+    bottom = min(one.y + one.crop.shape[0], other.y + other.crop.shape[0])
+    a = one.crop[top - one.y : bottom - one.y, left - one.x : right - one.x]
+    b = other.crop[top - other.y : bottom - other.y, left - other.x : right - other.x]
+    return cv2.countNonZero(cv2.bitwise_and(a.view(np.uint8), b.view(np.uint8)))
 
 
-def _cells(masks: Sequence[BoxedMask], step: int, width: int, cells: int) -> csr_matrix:
-    """(N, P) float32 ones where a mask holds a pixel whose row and column are multiples of `step`."""
-    columns: list[IntArray] = []
-    for mask in masks:
-        top, left = -mask.y % step, -mask.x % step
-        rows, cols = np.nonzero(mask.crop[top::step, left::step])
-        columns.append((rows + (mask.y + top) // step) * width + cols + (mask.x + left) // step)
-    ends = np.concatenate([[0], np.cumsum([len(part) for part in columns])])
-    indices = np.concatenate(columns) if columns else np.zeros(0, np.int64)
-    return csr_matrix((np.ones(len(indices), np.float32), indices, ends), shape=(len(masks), cells))
+def _run_length_iou(
+    ours: Sequence[BoxedMask], theirs: Sequence[BoxedMask], height: int, width: int
+) -> npt.NDArray[np.float64]:
+    """`mask_iou` by COCO's run lengths, whose price does not follow the size of the boxes."""
+    from pycocotools import mask as coco
 
+    canvas = np.zeros((height, width), np.uint8, order="F")
 
-def _product(first: csr_matrix, second: csr_matrix) -> npt.NDArray[np.float32]:
-    """(N, M) float32 counts of common pixels.
+    def encoded(masks: Sequence[BoxedMask]) -> list[object]:
+        runs = []
+        for mask in masks:
+            x0, y0, x1, y1 = mask.box_xyxy
+            canvas[y0:y1, x0:x1] = mask.crop
+            runs.append(coco.encode(canvas))
+            canvas[y0:y1, x0:x1] = 0
+        return runs
 
-    By whichever product is cheaper: masks that cover everything are dense, a thousand small ones sparse.
-    """
-    cells = first.shape[1]
-    per_cell = [np.bincount(part.indices, minlength=cells).astype(np.float64) for part in (first, second)]
-    dense_cost = float(first.shape[0]) * second.shape[0] * cells
-    fits = max(first.shape[0], second.shape[0]) * cells <= _DENSE_CELLS
-    if fits and float(per_cell[0] @ per_cell[1]) * _SPARSE_COST > dense_cost:
-        shared: npt.NDArray[np.float32] = first.toarray() @ second.toarray().T
-    else:
-        shared = (first @ second.T).toarray()
-    return shared
-
-
-def pair_iou(one: BoxedMask, other: BoxedMask) -> float:
-    """IoU of two masks, pixel by pixel; 0.0 where either is empty."""
-    x0, y0, x1, y1 = one.box_xyxy
-    u0, v0, u1, v1 = other.box_xyxy
-    left, top, right, bottom = max(x0, u0), max(y0, v0), min(x1, u1), min(y1, v1)
-    if left >= right or top >= bottom:
-        return 0.0
-    a = one.crop[top - y0 : bottom - y0, left - x0 : right - x0]
-    b = other.crop[top - v0 : bottom - v0, left - u0 : right - u0]
-    shared = int(np.count_nonzero(a & b))
-    return shared / (one.area + other.area - shared) if shared else 0.0
+    return np.asarray(coco.iou(encoded(ours), encoded(theirs), [False] * len(theirs)), np.float64)

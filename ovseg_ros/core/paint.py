@@ -1,7 +1,4 @@
-"""The maps of `core.compose` for masks on the CPU, painted box by box in bytes: what a live node can afford.
-
-The same results as `compose.label_map` and `compose.instance_map`, which are the plain way and the oracle.
-"""
+"""Masks painted box by box into a map: what a live node can afford."""
 
 from __future__ import annotations
 
@@ -15,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.core.pixel_groups import pixel_groups
-from ovseg_ros.core.vocabulary import UNLABELLED_ID
 
 Bytes = npt.NDArray[np.uint8]
 Box = tuple[slice, slice]
+LabelIds = npt.NDArray[np.uint8] | npt.NDArray[np.int32]
 
-_MANY_PAIRS = 24  # of boxes that meet
+_NONE = np.int64(-1)  # no label: 255 in 8 bits without a sign, -1 in 32
+
 _CHUNK_ELEMENTS = 1 << 24  # overlapping pixels times masks, or sets of masks times labels, held at once
 
 
@@ -53,14 +51,14 @@ class LabelPainting:
     """What `paint_labels` made.
 
     Attributes:
-        labels: (H, W) uint8 label ids, 255 where no mask is.
+        labels: (H, W) label ids, 255 (or -1 in 32 bits) where no mask is.
         overlap: (P,) flat index of the pixels under several masks.
         overlap_confidence: (P,) float32.
         best_score: one float32 for each mask that is painted, its highest probability.
         paint: paints one value for each of these masks on a canvas (H, W).
     """
 
-    labels: Bytes
+    labels: LabelIds
     overlap: npt.NDArray[np.int64]
     overlap_confidence: npt.NDArray[np.float32]
     best_score: npt.NDArray[np.float32]
@@ -85,7 +83,7 @@ class LabelPainting:
 def paint_labels(
     masks: npt.NDArray[np.bool_],
     class_probs: npt.NDArray[np.float32],
-    label_ids: Sequence[int],
+    label_ids: LabelIds,
     boxes: Sequence[Box],
     chosen: Sequence[int],
 ) -> LabelPainting:
@@ -94,25 +92,25 @@ def paint_labels(
     Args:
         masks: (N, H, W).
         class_probs: (N, K).
-        label_ids: K ids in 0…254.
+        label_ids: (K,) ids, uint8 in 0…254 or int32.
         boxes: N, nothing of a mask is outside its box.
         chosen: which masks are painted.
 
     Returns:
         Label ids, the first label on ties.
     """
-    labels = np.full(masks.shape[1:], UNLABELLED_ID, np.uint8)
-    if not label_ids or not len(chosen):
+    labels = np.full(masks.shape[1:], _NONE.astype(label_ids.dtype))
+    if not len(label_ids) or not len(chosen):
         nothing = np.zeros(0, np.float32)
         return LabelPainting(labels, np.zeros(0, np.int64), nothing, nothing, lambda canvas, values: None)
 
     def paint(canvas: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
         _paint(canvas, masks, boxes, zip(chosen, values.tolist(), strict=True))
 
-    ids, probs = np.asarray(label_ids, np.uint8), class_probs[list(chosen)]
-    paint(labels, ids[probs.argmax(axis=1)])
+    probs = class_probs[list(chosen)]
+    paint(labels, label_ids[probs.argmax(axis=1)])
     overlap, winners, confidence = _decided(masks, class_probs, boxes, chosen)
-    labels.reshape(-1)[overlap] = ids[winners]
+    labels.reshape(-1)[overlap] = label_ids[winners]
     return LabelPainting(labels, overlap, confidence, probs.max(axis=1), paint)
 
 
@@ -152,20 +150,8 @@ def _decided(
         Flat index of these pixels (P,), the label with the highest sum there (P,), and that sum over the
         number of masks (P,).
     """
-    pairs = _pairs_of_boxes(boxes, chosen)
-    if len(pairs) > _MANY_PAIRS:
-        pixels, involved = _overlap_of_many(masks, chosen, boxes), list(chosen)
-    else:
-        found = [(a, b, pixels) for a, b in pairs if len(pixels := _shared_pixels(masks, boxes, a, b))]
-        pixels = np.concatenate([np.zeros(0, np.int64), *(part for _, _, part in found)])
-        ordered = np.sort(pixels) if len(found) > 1 else pixels
-        if not (ordered[1:] == ordered[:-1]).any():  # nowhere more than two: each pair has one sum
-            sums = np.array([class_probs[a] + class_probs[b] for a, b, _ in found], np.float32)
-            sums = sums.reshape(-1, class_probs.shape[1])
-            times = [len(part) for _, _, part in found]
-            return pixels, sums.argmax(axis=1).repeat(times), (sums.max(axis=1) / 2).repeat(times)
-        pixels, involved = np.unique(ordered), sorted({i for a, b, _ in found for i in (a, b)})
-    return pixels, *_summed([masks[i] for i in involved], class_probs[involved], pixels)
+    pixels = _overlap(masks, boxes, chosen)
+    return pixels, *_summed([masks[i] for i in chosen], class_probs[list(chosen)], pixels)
 
 
 def _summed(
@@ -200,31 +186,10 @@ def _best_sums(
     return best, share
 
 
-def _pairs_of_boxes(boxes: Sequence[Box], chosen: Sequence[int]) -> list[tuple[int, int]]:
-    """The pairs of chosen masks whose boxes meet."""
-    edges = np.array([(r.start, r.stop, c.start, c.stop) for r, c in (boxes[i] for i in chosen)])
-    low, high = edges[:, None, ::2], edges[:, None, 1::2]
-    meet = (np.minimum(high, high.swapaxes(0, 1)) > np.maximum(low, low.swapaxes(0, 1))).all(axis=2)
-    pairs = zip(*(i.tolist() for i in meet.nonzero()), strict=True)
-    return [(chosen[a], chosen[b]) for a, b in pairs if a < b]
-
-
-def _shared_pixels(
-    masks: npt.NDArray[np.bool_], boxes: Sequence[Box], a: int, b: int
+def _overlap(
+    masks: npt.NDArray[np.bool_], boxes: Sequence[Box], chosen: Sequence[int]
 ) -> npt.NDArray[np.int64]:
-    """Flat index of the pixels under two masks."""
-    (rows, columns), (others, across) = boxes[a], boxes[b]
-    top, left = max(rows.start, others.start), max(columns.start, across.start)
-    part = slice(top, min(rows.stop, others.stop)), slice(left, min(columns.stop, across.stop))
-    y, x = (masks[a][part] & masks[b][part]).nonzero()
-    shared: npt.NDArray[np.int64] = (y + top) * masks.shape[2] + (x + left)
-    return shared
-
-
-def _overlap_of_many(
-    masks: npt.NDArray[np.bool_], chosen: Sequence[int], boxes: Sequence[Box]
-) -> npt.NDArray[np.int64]:
-    """Flat index of the pixels under several masks, where the whole image is cheaper than so many pairs."""
+    """Flat index of the pixels under several of the chosen masks."""
     once = np.zeros(masks.shape[1:], np.bool_)
     twice = np.zeros(masks.shape[1:], np.bool_)
     for i in chosen:

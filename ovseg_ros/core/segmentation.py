@@ -10,16 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovseg_ros.core.compose import select_by_granularity, soft_label_map
+from ovseg_ros.core.compose import LabelMap, label_map
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.paint import (
-    LabelPainting,
-    box_slices,
-    confidence_bytes,
-    paint_instances,
-    paint_labels,
-)
+from ovseg_ros.core.paint import box_slices, paint_instances
 from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.core.vocabulary import Vocabulary
@@ -173,49 +167,25 @@ class Segmentation:
     def semantic(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """(H, W) uint8 label ids, 255 where nothing is painted, and (H, W) float32 confidence in [0, 1].
 
-        "binary": the labelled masks, whole, each adding its probabilities wherever it covers; "soft": every
-        mask, labelled or not, weighted by its soft mask, or by its pixels where it has none. Both without the
-        masks that `granularity` leaves out.
+        See `compose.label_map` for what `options.semantic` and `options.granularity` change.
         """
-        if self.options.semantic == "soft":
-            return self._soft_map
-        return self._painting.labels, self._painting.confidence
+        return self.label_image(), self._label_map.confidence
 
     def label_image(self) -> npt.NDArray[np.uint8]:
         """(H, W) uint8: the labels of `semantic`, without the price of the confidence."""
-        return self._soft_map[0] if self.options.semantic == "soft" else self._painting.labels
+        labels: npt.NDArray[np.uint8] = self._label_map.labels  # type: ignore[assignment]  # of bytes, as ids
+        return labels
 
     def confidence_bytes(self) -> npt.NDArray[np.uint8]:
         """(H, W) uint8: the confidence of `semantic`, 0 to 255 for 0 to 1, without the price of floats."""
-        if self.options.semantic == "soft":
-            return confidence_bytes(self._soft_map[1])
-        return self._painting.confidence_bytes()
+        return self._label_map.confidence_bytes()
 
     @cached_property
-    def _painting(self) -> LabelPainting:
-        kept = (self._kept & (self.label_index >= 0)).nonzero()[:, 0].tolist()
-        return paint_labels(
-            self.masks.numpy(), self.probs.numpy(), self.vocabulary.ids, self._box_slices, kept
+    def _label_map(self) -> LabelMap:
+        ids = np.array(self.vocabulary.ids, np.uint8)
+        return label_map(
+            self.masks, self.soft, self.boxes_xyxy, self.probs, self.label_index, ids, self.options
         )
-
-    @property
-    def _kept(self) -> torch.Tensor:
-        """(N,) bool, the masks that `granularity` leaves in."""
-        if self.options.granularity > 0:
-            return select_by_granularity(self.probs, self.options.granularity)
-        return torch.ones(len(self), dtype=torch.bool)
-
-    @cached_property
-    def _box_slices(self) -> list[tuple[slice, slice]]:
-        return box_slices(self.boxes_xyxy.tolist())
-
-    @cached_property
-    def _soft_map(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        kept = self._kept
-        soft = None if self.soft is None else self.soft.take(kept)
-        mask_probs = self.masks[kept] if soft is None else soft.probabilities(self.frame.size_hw)
-        result = soft_label_map(mask_probs, self.probs[kept], self.vocabulary.ids)
-        return result.labels.numpy(), result.confidence.numpy()
 
     def instances(self) -> npt.NDArray[np.uint16]:
         """(H, W) uint16: 0 for none, i + 1 for mask i, labelled or not.
@@ -223,7 +193,7 @@ class Segmentation:
         Where masks overlap the more probable wins, labelled ones before the rest.
         """
         priority = self.scores + 2 * (self.label_index >= 0)
-        return paint_instances(self.masks.numpy(), priority.numpy(), self._box_slices)
+        return paint_instances(self.masks.numpy(), priority.numpy(), box_slices(self.boxes_xyxy.tolist()))
 
     def _column(self, name: str) -> int:
         column = self.vocabulary.index(name)

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 
 from ovseg_ros.core.candidates import Candidates, choose
-from ovseg_ros.core.classify import assign_labels, ensemble, mask_probabilities, select_background
+from ovseg_ros.core.classify import background_rows, class_probabilities, name_masks
 from ovseg_ros.core.frame import Frame, Proposals, Proposer, RegionEncoder
 from ovseg_ros.core.memory import PROPOSE_LESS, crop, encode, encode_pooled, encode_words, retry_on_oom
 from ovseg_ros.core.options import SegmenterOptions
@@ -200,16 +199,19 @@ class OpenVocabularySegmenter:
         self.check(options)
         start = time.perf_counter()
         text = self.encode_text(vocabulary.names, options)
-        background = self._background(vocabulary, text, options)
+        background = background_rows(
+            vocabulary.names, text, options, lambda words: self.encode_text(words, options)
+        )
         encoded = time.perf_counter()
         probs = retry_on_oom(
-            lambda _: self._probabilities(embedded, text, background, options).cpu(),
+            lambda _: class_probabilities(
+                embedded, text, background, options, logit_scale=self.clip.logit_scale
+            ).cpu(),
             1,
             self.device,
             stage="labelling",
         )
-        index, scores = assign_labels(probs, _thresholds(vocabulary, options.threshold))
-        index = torch.where(embedded.filled & self._judged(embedded, options), index, -1)
+        index, scores = name_masks(embedded, probs, _thresholds(vocabulary, options.threshold), options)
         ids = torch.tensor([*vocabulary.ids, UNLABELLED_ID], dtype=torch.uint8)[index]  # -1 is the last
         similarities = None
         if not options.uses_generator:
@@ -250,66 +252,6 @@ class OpenVocabularySegmenter:
         encode(self.clip, [(blank, all_of_it)], 1, self.device)
         words = ("thing", self.options.others, *self.options.background)
         self.encode_text([word for word in words if word])
-
-    def _probabilities(
-        self,
-        embedded: EmbeddedFrame,
-        text: torch.Tensor,
-        background: torch.Tensor | None,
-        options: SegmenterOptions,
-    ) -> torch.Tensor:
-        """(N, K) by the chosen classifier, on the text's device."""
-        if len(embedded) == 0 or text.shape[0] == 0:
-            return torch.zeros((len(embedded), text.shape[0]), device=text.device)
-        key = embedded.embedding_key
-        if key is not None and key[:2] != options.embedding_key[:2]:
-            raise InvalidInputError(
-                f"this frame was not embedded for the classifier {options.classifier!r}: embed it again"
-            )
-        p_clip = mask_probabilities(
-            embedded.embeddings.to(text.device),
-            text,
-            logit_scale=self.clip.logit_scale,
-            non_object=background,
-        )
-        if not options.uses_generator:
-            return p_clip * self._judged(embedded, options).to(p_clip)[:, None]
-        own = embedded.class_embeddings
-        if own is None:
-            raise ConfigError(
-                f"classifier {options.classifier!r} wants class embeddings, these masks have none: members "
-                "of a union that were trained apart cannot be compared; take the classifier clip"
-            )
-        if own.shape[1] != text.shape[1]:
-            raise ConfigError(
-                f"want class embeddings as wide as the text's {text.shape[1]}, got {own.shape[1]}: generator "
-                "and CLIP are not of one pair (Swin-B goes with ViT-L/14, R101c with ViT-B/16)"
-            )
-        rivals = [rows.to(text) for rows in (background, embedded.non_object) if rows is not None]
-        p_maskformer = mask_probabilities(
-            F.normalize(own.to(text), dim=-1), text, non_object=torch.cat(rivals) if rivals else None
-        )
-        if not options.uses_clip:
-            return p_maskformer
-        return ensemble(p_maskformer, p_clip, options.clip_weight, embedded.seen.to(text.device))
-
-    def _judged(self, embedded: EmbeddedFrame, options: SegmenterOptions) -> torch.Tensor:
-        """(N,) bool: which masks somebody has an opinion on; where CLIP alone has, those it has seen."""
-        return embedded.seen | options.uses_generator
-
-    def _background(
-        self, vocabulary: Vocabulary, text: torch.Tensor, options: SegmenterOptions
-    ) -> torch.Tensor | None:
-        """(B, D) rows of the background words that compete with these labels."""
-        if not vocabulary.labels:
-            return None
-        asked = {name.casefold() for name in vocabulary.names}
-        words = [word for word in options.background if word.casefold() not in asked]
-        rows = self.encode_text(words, options) if words else text[:0]
-        rows = rows[select_background(text, rows, options.background_max_similarity)]
-        if len(rows) == 0 and len(vocabulary) == 1 and options.others:
-            rows = self.encode_text((options.others,), options)
-        return rows
 
 
 def _thresholds(vocabulary: Vocabulary, default: float) -> torch.Tensor:

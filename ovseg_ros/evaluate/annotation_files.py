@@ -1,4 +1,4 @@
-"""Reading the files of segmentation data sets: pictures, label images, and what their values mean."""
+"""Reading the label images of segmentation data sets, and what their values mean."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
 
 from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.files.pictures import opened
 
 IGNORE = 65535
 """The value of pixels in a truth image that no score counts."""
@@ -20,19 +20,6 @@ _UNKNOWN = 65534
 
 Decoder = Callable[[npt.NDArray[Any]], npt.NDArray[np.uint16]]
 """From a label image as stored to (H, W) uint16 class indices, `IGNORE` where nothing is counted."""
-
-
-def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of a picture, turned as its EXIF orientation says.
-
-    Raises:
-        InvalidInputError: not there, or it cannot be decoded; the message names the file.
-    """
-    with _opened(path) as image:
-        try:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-        except Exception as error:  # on damaged files each decoder raises what it likes
-            raise _damaged(path, error) from error
 
 
 def read_values(path: Path) -> npt.NDArray[Any]:
@@ -46,28 +33,13 @@ def read_values(path: Path) -> npt.NDArray[Any]:
     """
     if path.suffix == ".mat":
         return _read_matrix(path)
-    with _opened(path) as image:
-        try:
-            values = np.array(image)
-        except Exception as error:
-            raise _damaged(path, error) from error
+    with opened(path, kind="label image") as image:
+        values = np.array(image)
     if values.dtype == np.bool_:
         values = values.astype(np.uint8)
     if values.dtype.kind not in "ui":
         raise InvalidInputError(f"want whole numbers in the label image {path}, got {values.dtype}")
     return values
-
-
-def read_depth_mm(path: Path) -> npt.NDArray[np.float32]:
-    """(H, W) float32 metres from a 16-bit image of millimetres.
-
-    Raises:
-        InvalidInputError: not there, or not one channel of integers.
-    """
-    values = read_values(path)
-    if values.ndim != 2:
-        raise InvalidInputError(f"want one channel of millimetres in {path}, got {values.shape}")
-    return values.astype(np.float32) / np.float32(1000.0)
 
 
 def lookup(meaning: Mapping[int, int], *, others: int | None = None) -> Decoder:
@@ -103,19 +75,6 @@ def lookup(meaning: Mapping[int, int], *, others: int | None = None) -> Decoder:
     return decode
 
 
-def _opened(path: Path) -> Image.Image:
-    if not path.is_file():
-        raise InvalidInputError(f"{path} is not there")
-    try:
-        return Image.open(path)
-    except Exception as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> InvalidInputError:
-    return InvalidInputError(f"{path} cannot be read, damaged or cut off: {type(error).__name__}: {error}")
-
-
 def _read_matrix(path: Path) -> npt.NDArray[Any]:
     try:
         from scipy.io import loadmat
@@ -125,5 +84,7 @@ def _read_matrix(path: Path) -> npt.NDArray[Any]:
         raise InvalidInputError(f"{path} is not there")
     try:
         return np.asarray(loadmat(path)["LabelMap"])
-    except Exception as error:
-        raise _damaged(path, error) from error
+    except Exception as error:  # on damaged files SciPy raises what it likes
+        raise InvalidInputError(
+            f"{path} cannot be read, damaged or cut off: {type(error).__name__}: {error}"
+        ) from error

@@ -154,15 +154,12 @@ def oracle_classes_map(
     """The generator's masks painted with their most frequent true class; masks without one are left out."""
     probs = majority_classes(embedded.masks, sample, classes)
     known = probs.sum(dim=1) > 0
-    kept = replace(
-        embedded,
-        masks=embedded.masks[known],
-        mask_scores=embedded.mask_scores[known],
-        embeddings=embedded.embeddings[known.to(embedded.embeddings.device)],
-        seen=embedded.seen[known],
+    kept = EmbeddedFrame(
+        embedded.frame,
+        embedded.masks[known],
+        embedded.mask_scores[known],
+        embedded.embeddings[known.to(embedded.embeddings.device)],
         soft=None if embedded.soft is None else embedded.soft.take(known),
-        class_embeddings=None,
-        non_object=None,
     )
     return predicted_map(kept, probs[known], replace(options, threshold=0.0, granularity=0.0))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.core.frame import CameraIntrinsics, Frame
+from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.annotation_files import IGNORE, Decoder, read_depth_mm, read_rgb, read_values
+from ovseg_ros.evaluate.annotation_files import IGNORE, Decoder, read_values
 from ovseg_ros.evaluate.benchmark_layouts import shifted
 from ovseg_ros.evaluate.benchmarks import BENCHMARKS, Benchmark
 from ovseg_ros.evaluate.class_names import ClassList, read_class_file
 from ovseg_ros.evaluate.layouts import Item, Layout
+from ovseg_ros.files.cameras import Camera, read_camera
+from ovseg_ros.files.frames import read_frame
 
 __all__ = ["IGNORE", "KINDS", "Sample", "SegmentationDataset", "open_dataset"]
 
@@ -56,7 +57,7 @@ class SegmentationDataset:
         items: the files.
         decode: from the values in label images to class indices.
         depth: folder of depth images (16 bit, millimetres), None without depth.
-        intrinsics: of all pictures, None when unknown.
+        camera: of all pictures, None when unknown.
         instances: folder of instance images, None without them.
         layout: name of the folder layout that was found.
         ignore_index: the value that no score counts.
@@ -68,7 +69,7 @@ class SegmentationDataset:
     items: tuple[Item, ...]
     decode: Decoder = field(repr=False)
     depth: Path | None = None
-    intrinsics: CameraIntrinsics | None = None
+    camera: Camera | None = None
     instances: Path | None = None
     layout: str = ""
     ignore_index: int = IGNORE
@@ -93,7 +94,8 @@ class SegmentationDataset:
                 meaning; the message names the file.
         """
         item = self.items[index]
-        frame = Frame(read_rgb(item.image), *self._depth_of(item))
+        depth = None if self.depth is None else self.depth / f"{item.name}.png"
+        frame = read_frame(item.image, depth, self.camera)
         truth = self.load_truth(index)
         _check_size(item.annotation, truth.shape, frame.size_hw)
         instances = None
@@ -135,10 +137,6 @@ class SegmentationDataset:
             sizes = (file.stat().st_size if file.is_file() else -1 for file in (item.image, item.annotation))
             digest.update("\t".join(["\n" + item.name, *map(str, sizes)]).encode())
         return digest.hexdigest()
-
-    def _depth_of(self, item: Item) -> tuple[npt.NDArray[np.float32] | None, CameraIntrinsics | None]:
-        depth = None if self.depth is None else read_depth_mm(self.depth / f"{item.name}.png")
-        return depth, self.intrinsics
 
 
 def open_dataset(
@@ -235,6 +233,7 @@ def _open_folder(folder: Path, split: str, classes: Path | None) -> Segmentation
             raise InvalidInputError(f"{folder / 'unseen.txt'} names no class: {', '.join(strange)}")
         unseen = tuple(names.names[own.names.index(name)] for name in unseen)
     depth, instances = folder / "depth" / split, folder / "instances" / split
+    camera = folder / "camera.json"
     return SegmentationDataset(
         name=folder.resolve().name,
         classes=names,
@@ -242,7 +241,7 @@ def _open_folder(folder: Path, split: str, classes: Path | None) -> Segmentation
         items=tuple(layout.items(folder, split)),
         decode=layout.decode,
         depth=depth if depth.is_dir() else None,
-        intrinsics=_read_camera(folder / "camera.json"),
+        camera=read_camera(camera) if camera.is_file() else None,
         instances=instances if instances.is_dir() else None,
         layout=layout.name,
     )
@@ -255,17 +254,6 @@ def _class_list(given: Path | None, own: ClassList) -> ClassList:
     if len(names) != len(own):
         raise InvalidInputError(f"want {len(own)} classes in {given}, got {len(names)}")
     return names
-
-
-def _read_camera(path: Path) -> CameraIntrinsics | None:
-    if not path.is_file():
-        return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        fx, fy, cx, cy = (float(values[name]) for name in ("fx", "fy", "cx", "cy"))
-        return CameraIntrinsics(fx, fy, cx, cy, int(values["width"]), int(values["height"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidInputError(f"want fx, fy, cx, cy, width, height in {path}: {error!r}") from error
 
 
 def _check_size(path: Path, shape: tuple[int, ...], size_hw: tuple[int, int]) -> None:

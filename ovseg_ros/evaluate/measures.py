@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from ovseg_ros.core.frame import Frame
+from ovseg_ros.core.mask_overlap import mask_iou
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.recording import RecordedFrame
-from ovseg_ros.evaluate.scores import best_matches, instance_masks, pairwise_iou
+from ovseg_ros.evaluate.scores import best_matches, instance_masks
 
 ABSENT_WORDS = (
     "giraffe", "motorcycle", "bicycle", "elephant", "laptop", "banana", "guitar", "umbrella", "shoe", "car",
@@ -163,9 +163,7 @@ class _Truth:
         areas_of = {int(v): int(a) for v, a in zip(values, areas, strict=True) if int(v) in one.names}
         self.ids = list(areas_of)
         self.shown = [i for i in self.ids if areas_of[i] >= MIN_PIXELS]
-        self.iou: npt.NDArray[np.float64] = pairwise_iou(
-            embedded.masks.numpy(), instance_masks(one.instances, self.ids)
-        )
+        self.iou = mask_iou(embedded.masks, instance_masks(one.instances, self.ids))
         self.matches = best_matches(self.iou[:, [self.ids.index(i) for i in self.shown]])
 
     def iou_with(self, proposal: int, word: str) -> float:

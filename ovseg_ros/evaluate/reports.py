@@ -128,8 +128,8 @@ def _table(rows: Sequence[tuple[str, Result]], first: str) -> list[str]:
     columns = [*([first] if first else []), *_COLUMNS, *(_SPLIT_COLUMNS if split else ())]
     lines = [_row(columns), _row(["---"] * len(columns))]
     for name, result in rows:
-        values = [result.miou, result.scores.miou_with_absent, result.fwiou, result.pixel_accuracy]
-        values += [result.mean_accuracy, result.scores.unpredicted]
+        values = [result.miou, result.miou_with_absent, result.fwiou, result.pixel_accuracy]
+        values += [result.mean_accuracy, result.unpredicted]
         shown: list[float | None] = [*values]
         if split:
             shown += [result.seen_miou, result.unseen_miou, result.harmonic_miou]
@@ -148,10 +148,9 @@ def _class_table(result: Result) -> list[str]:
 
 
 def _counted(result: Result) -> list[str]:
-    scores = result.scores
     lines = [
-        f"{result.images} pictures, {scores.pixels} pixels counted, {scores.classes_present} of "
-        f"{len(scores.per_class)} classes shown, {result.seconds:.3f} s per picture. Shares in percent; "
+        f"{result.images} pictures, {result.pixels} pixels counted, {result.classes_present} of "
+        f"{len(result.per_class)} classes shown, {result.seconds:.3f} s per picture. Shares in percent; "
         "means are over the classes shown."
     ]
     if result.failed:

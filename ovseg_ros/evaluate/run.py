@@ -15,7 +15,7 @@ from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError, WeightsError
 from ovseg_ros.evaluate.datasets import Sample, SegmentationDataset
-from ovseg_ros.evaluate.miou import ClassScore, ConfusionMatrix, Scores
+from ovseg_ros.evaluate.miou import ConfusionMatrix, Scores
 from ovseg_ros.evaluate.predict import (
     Names,
     class_probabilities,
@@ -37,71 +37,30 @@ Predict = Callable[[Sample], Mapping[str, Prediction]]
 
 
 @dataclass(frozen=True)
-class Result:
-    """What was measured.
+class Result(Scores):
+    """What was measured: the scores, and of what.
 
     Attributes:
         dataset: its name.
-        scores: see `miou.Scores`.
         images: pictures that were scored.
         failed: (name, reason) of each that was not.
         seconds: per scored picture, reading and scoring included.
     """
 
     dataset: str
-    scores: Scores
     images: int
     failed: tuple[tuple[str, str], ...]
     seconds: float
 
-    @property
-    def miou(self) -> float:
-        """Mean IoU over the classes that the truth shows, in [0, 1]."""
-        return self.scores.miou
-
-    @property
-    def fwiou(self) -> float:
-        """Frequency-weighted IoU."""
-        return self.scores.fwiou
-
-    @property
-    def pixel_accuracy(self) -> float:
-        """Share of counted pixels that are right."""
-        return self.scores.pixel_accuracy
-
-    @property
-    def mean_accuracy(self) -> float:
-        """Mean accuracy of the classes."""
-        return self.scores.mean_accuracy
-
-    @property
-    def seen_miou(self) -> float | None:
-        """Over the classes not held out, None without such a split."""
-        return self.scores.seen_miou
-
-    @property
-    def unseen_miou(self) -> float | None:
-        """Over the classes held out, None without such a split."""
-        return self.scores.unseen_miou
-
-    @property
-    def harmonic_miou(self) -> float | None:
-        """Harmonic mean of the last two."""
-        return self.scores.harmonic_miou
-
-    @property
-    def per_class(self) -> tuple[ClassScore, ...]:
-        """One entry per class."""
-        return self.scores.per_class
-
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: the scores beside what was counted."""
+        """For JSON: the scores behind what was counted."""
+        values = super().to_dict()
         return {
-            "dataset": self.dataset,
-            "images": self.images,
-            "failed": [{"name": name, "reason": reason} for name, reason in self.failed],
-            "seconds_per_image": self.seconds,
-            **self.scores.to_dict(),
+            "dataset": values.pop("dataset"),
+            "images": values.pop("images"),
+            "failed": [{"name": name, "reason": reason} for name, reason in values.pop("failed")],
+            "seconds_per_image": values.pop("seconds"),
+            **values,
         }
 
 
@@ -185,11 +144,11 @@ def score_each(
     seconds = (time.perf_counter() - start) / images
     return {
         name: Result(
-            dataset.name,
-            matrix.scores(dataset.class_names, dataset.unseen),
-            images,
-            tuple(failed),
-            seconds,
+            **vars(matrix.scores(dataset.class_names, dataset.unseen)),
+            dataset=dataset.name,
+            images=images,
+            failed=tuple(failed),
+            seconds=seconds,
         )
         for name, matrix in matrices.items()
     }

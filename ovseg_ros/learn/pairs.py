@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from ovseg_ros.core.frame import Frame, Proposals, Proposer, RegionEncoder
+from ovseg_ros.core.mask_overlap import boxed_masks, mask_iou
 from ovseg_ros.core.options import RegionView, SegmenterOptions
 from ovseg_ros.core.regions import Fill
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
@@ -226,27 +227,22 @@ def _filtered(
     """Index of each noun whose pair is not kept -> why; better-scored nouns are asked first."""
     dropped: dict[int, str] = {}
     kept: list[int] = []
-    chosen = {int(i): masks[int(i)].numpy() for i in np.unique(best)}
+    used, place = np.unique(best, return_inverse=True)
+    boxed = boxed_masks(masks[used])
+    iou = mask_iou(boxed, boxed)[place][:, place]  # (K,K)
+    least_pixels = (options.min_area or 0) * masks[0].numel() if len(masks) else 0
     for k in np.argsort(-scores, kind="stable").tolist():
-        mask = chosen[int(best[k])]
         if options.min_score is not None and scores[k] < options.min_score:
             dropped[k] = "score too low"
-        elif options.min_area is not None and np.count_nonzero(mask) < options.min_area * mask.size:
+        elif boxed[place[k]].area < least_pixels:
             dropped[k] = "mask too small"
         elif options.one_noun_per_mask and any(best[k] == best[other] for other in kept):
             dropped[k] = "a better noun has the mask"
-        elif options.max_overlap is not None and any(
-            _iou(mask, chosen[int(best[other])]) > options.max_overlap for other in kept
-        ):
+        elif options.max_overlap is not None and (iou[k, kept] > options.max_overlap).any():
             dropped[k] = "mask overlaps that of a better noun"
         else:
             kept.append(k)
     return dropped
-
-
-def _iou(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
-    both = np.count_nonzero(a & b)
-    return both / (np.count_nonzero(a) + np.count_nonzero(b) - both) if both else 0.0
 
 
 def _until_it_breaks(

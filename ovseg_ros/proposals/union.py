@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from ovseg_ros.core.frame import Frame, Proposals, Proposer
+from ovseg_ros.core.mask_overlap import boxed_masks, mask_iou
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
@@ -221,39 +222,10 @@ def distinct(masks: BoolArray, scores: npt.NDArray[np.float32], duplicate_iou: f
     Returns:
         (M,) int64 indices, ascending. An empty mask is no one's duplicate.
     """
-    boxes, areas = _boxes_and_areas(masks)
+    boxed = boxed_masks(masks)
+    iou = mask_iou(boxed, boxed, least=duplicate_iou)  # (N,N)
     kept: list[int] = []
-    for i in np.argsort(-scores, kind="stable"):
-        rivals = _rivals(boxes, areas, int(i), np.array(kept, np.int64), duplicate_iou)
-        if not any(_iou(masks, boxes, areas, i, j) >= duplicate_iou for j in rivals):
-            kept.append(int(i))
+    for i in np.argsort(-scores, kind="stable").tolist():
+        if not (iou[i, kept] >= duplicate_iou).any():
+            kept.append(i)
     return np.array(sorted(kept), np.int64)
-
-
-def _rivals(boxes: IntArray, areas: IntArray, i: int, kept: IntArray, duplicate_iou: float) -> IntArray:
-    """Those of `kept` that may reach the IoU with mask i: at most what their boxes share overlaps."""
-    shared = np.minimum(boxes[kept, 2:], boxes[i, 2:]) - np.maximum(boxes[kept, :2], boxes[i, :2])  # (M,2)
-    most = np.minimum(shared.clip(min=0).prod(axis=1), np.minimum(areas[kept], areas[i]))  # (M,) pixels
-    needed = duplicate_iou * (areas[kept] + areas[i] - most)
-    return kept[(most > 0) & (most >= needed * (1 - 1e-12))]  # the margin is for rounding
-
-
-def _iou(masks: BoolArray, boxes: IntArray, areas: IntArray, i: int, j: int) -> float:
-    """Exact IoU of two masks whose boxes meet; counted there alone."""
-    top, left = np.maximum(boxes[i, :2], boxes[j, :2])
-    bottom, right = np.minimum(boxes[i, 2:], boxes[j, 2:])
-    window = np.s_[top:bottom, left:right]
-    overlap = np.count_nonzero(masks[i][window] & masks[j][window])
-    return float(overlap / (areas[i] + areas[j] - overlap))
-
-
-def _boxes_and_areas(masks: BoolArray) -> tuple[IntArray, IntArray]:
-    """(N, 4) top, left, bottom, right, the last two exclusive, 0 for empty masks; (N,) pixels."""
-    boxes = np.zeros((len(masks), 4), np.int64)
-    areas = np.zeros(len(masks), np.int64)
-    for i, mask in enumerate(masks):
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if len(rows):
-            boxes[i] = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
-            areas[i] = np.count_nonzero(mask)
-    return boxes, areas

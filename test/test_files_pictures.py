@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ovseg_ros.app import images
-from ovseg_ros.app.depth_files import camera_of, find_depth, read_depth, read_intrinsics
-from ovseg_ros.app.images import read_image
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files import pictures
+from ovseg_ros.files.pictures import as_image, read_image
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 17, 3), dtype=np.uint8)
@@ -102,8 +101,8 @@ def test_exif_orientation_is_applied(tmp_path, orientation):
 
 
 def test_the_first_of_several_pictures(tmp_path):
-    pictures = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-    pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:])
+    first, second = (Image.new("RGB", (4, 4), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
     np.testing.assert_array_equal(read_image(tmp_path / "a.gif")[0, 0], [255, 0, 0])
 
 
@@ -173,85 +172,21 @@ def test_what_a_decoder_raises_becomes_our_error(tmp_path, monkeypatch):
         def fail(*_, error=error):
             raise error
 
-        monkeypatch.setattr(images, "_to_rgb", fail)
+        monkeypatch.setattr(pictures, "to_rgb", fail)
         with pytest.raises(InvalidInputError, match=words):
             read_image(tmp_path / "a.png")
 
 
-def test_depth_in_millimetres_and_metres(tmp_path):
-    cv2.imwrite(str(tmp_path / "a.png"), np.array([[0, 1500, 65535]], np.uint16))
-    np.save(tmp_path / "m.npy", np.array([[0.5, np.nan]]))
-    np.save(tmp_path / "mm.npy", np.array([[500]], np.int32))
-    np.testing.assert_allclose(read_depth(tmp_path / "a.png"), [[0, 1.5, 65.535]], rtol=1e-6)
-    np.testing.assert_allclose(read_depth(tmp_path / "m.npy"), [[0.5, np.nan]])
-    np.testing.assert_allclose(read_depth(tmp_path / "mm.npy"), [[0.5]])
-    assert read_depth(tmp_path / "m.npy").dtype == np.float32
-
-
-def test_bad_depth_is_refused_by_name(tmp_path):
-    cv2.imwrite(str(tmp_path / "eight.png"), np.zeros((2, 2), np.uint8))
-    cv2.imwrite(str(tmp_path / "colour.png"), np.zeros((2, 2, 3), np.uint16))
-    (tmp_path / "empty.png").touch()
-    (tmp_path / "text.npy").write_text("no array")
-    np.save(tmp_path / "flat.npy", np.zeros(3))
-    np.save(tmp_path / "bool.npy", np.zeros((2, 2), bool))
-    said = {
-        "eight.png": "16-bit millimetres",
-        "colour.png": "shape",
-        "empty.png": "empty",
-        "text.npy": "cannot be read",
-        "flat.npy": "shape",
-        "bool.npy": "bool",
-        "missing.npy": "not there",
-    }
-    for name, words in said.items():
-        with pytest.raises(InvalidInputError, match=words) as caught:
-            read_depth(tmp_path / name)
-        assert name in str(caught.value)
-
-
-def test_depth_is_found_by_the_pictures_name(tmp_path):
-    (tmp_path / "depth" / "b").mkdir(parents=True)
-    for name in ("a.npy", "b/a.png"):
-        (tmp_path / "depth" / name).touch()
-    found = find_depth(
-        tmp_path / "depth", tmp_path / "rgb/b/a.jpg", below=(tmp_path / "b/a.jpg").relative_to(tmp_path)
-    )
-    assert found == tmp_path / "depth/b/a.png"
-    assert (
-        find_depth(tmp_path / "depth", tmp_path / "a.jpg", (tmp_path / "a.jpg").relative_to(tmp_path)).name
-        == "a.npy"
-    )
-    assert find_depth(found, tmp_path / "any.jpg", found) == found
-    with pytest.raises(InvalidInputError, match=r"c\.jpg.*c\.png, c\.npy"):
-        find_depth(tmp_path / "depth", tmp_path / "c.jpg", (tmp_path / "c.jpg").relative_to(tmp_path))
-
-
-def test_intrinsics_from_numbers_and_from_both_kinds_of_file(tmp_path):
-    matrix = "[500.0, 0, 320.5, 0, 501, 240, 0, 0, 1]"
-    (tmp_path / "calibration.yaml").write_text(
-        f"image_width: 640\nimage_height: 480\ncamera_matrix:\n  rows: 3\n  cols: 3\n  data: {matrix}\n"
-    )
-    (tmp_path / "echo.yaml").write_text(f"header: {{}}\nheight: 480\nwidth: 640\nk: {matrix}\n---\n")
-    assert read_intrinsics("500, 501,320.5,240") == ((500, 501, 320.5, 240), None)
-    for name in ("calibration.yaml", "echo.yaml"):
-        assert read_intrinsics(str(tmp_path / name)) == ((500, 501, 320.5, 240), (640, 480))
-
-
-def test_bad_intrinsics(tmp_path):
-    (tmp_path / "no_k.yaml").write_text("width: 640")
-    (tmp_path / "text.yaml").write_text("{")
-    for text in ("1,2,3", "a,b,c,d", "", "no_k.yaml", "text.yaml", "missing.yaml", "0,1,2,3", "1,nan,2,3"):
-        name = str(tmp_path / text) if text.endswith("yaml") else text
-        with pytest.raises(InvalidInputError):
-            read_intrinsics(name)
-
-
-def test_the_camera_is_scaled_to_the_picture():
-    camera = camera_of((500, 500, 319.5, 239.5), (640, 480), (240, 320))
-    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (250, 250, 159.5, 119.5)
-    assert (camera.width, camera.height) == (320, 240)
-    as_given = camera_of((500, 500, 319.5, 239.5), None, (240, 320))
-    assert (as_given.fx, as_given.cx, as_given.width) == (500, 319.5, 320)
-    with pytest.raises(InvalidInputError, match="640x480, got 100x480"):
-        camera_of((500, 500, 319.5, 239.5), (640, 480), (480, 100))
+def test_pictures_in_memory(tmp_path):
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    for given in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(PIXELS)):
+        np.testing.assert_array_equal(as_image(given), PIXELS)
+    assert as_image(PIXELS) is PIXELS
+    np.testing.assert_array_equal(as_image(Image.new("L", (2, 1), 7)), np.full((1, 2, 3), 7))
+    for other in (PIXELS[..., 0], PIXELS.astype(np.float32), PIXELS[:0], np.zeros((4, 4, 4), np.uint8)):
+        with pytest.raises(InvalidInputError, match="uint8 RGB"):
+            as_image(other)
+    with pytest.raises(InvalidInputError, match="got int"):
+        as_image(3)
+    with pytest.raises(InvalidInputError, match="the image given holds floating-point"):
+        as_image(Image.new("F", (2, 2)))

@@ -37,6 +37,28 @@ _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "J
 _PILLOW_LIMIT = threading.Lock()  # Pillow's own limit is one global
 
 
+def as_image(image: str | Path | Image.Image | npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """A picture in any form that people have it in, as (H, W, 3) uint8 RGB.
+
+    Args:
+        image: a file, see `read_image`; a Pillow image, converted as a file would be; or an array (H, W, 3)
+            uint8 RGB, which is given back as it is.
+
+    Raises:
+        InvalidInputError: see `read_image`, or an array of another form.
+    """
+    if isinstance(image, str | Path):
+        return read_image(Path(image))
+    if isinstance(image, Image.Image):
+        with _named_errors("the image given"):
+            return to_rgb("the image given", image)
+    if not isinstance(image, np.ndarray):
+        raise InvalidInputError(f"want a file, a Pillow image or an array, got {type(image).__name__}")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise InvalidInputError(f"want an image (H,W,3) uint8 RGB, got {image.shape} {image.dtype}")
+    return image
+
+
 def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
     """One picture as (H, W, 3) uint8 RGB, H and W at least 1; the module's table says how.
 
@@ -48,30 +70,63 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.ui
         InvalidInputError: no such file, not a picture, damaged or cut off, too large, or numbers that are no
             colours (32 bit). The message names the file.
     """
+    with opened(path, max_pixels=max_pixels) as image:
+        return to_rgb(str(path), image)
+
+
+@contextmanager
+def opened(
+    path: Path,
+    *,
+    kind: str = "picture",
+    name: str = "",
+    max_pixels: int = MAX_PIXELS,
+    cure: str = "shrink it, or raise --max-pixels if there is memory for it",
+) -> Iterator[Image.Image]:
+    """An image file, unpacked, as Pillow holds it; what goes wrong inside is told of the file too.
+
+    Args:
+        path: see `read_image`.
+        kind: what it is, for messages.
+        name: what messages call it; "": its kind and path.
+        max_pixels: see `read_image`.
+        cure: of too many pixels.
+
+    Raises:
+        InvalidInputError: see `read_image`.
+    """
     path = Path(path)
     if not path.is_file():
-        raise InvalidInputError(f"want a picture, {path} is {'a folder' if path.is_dir() else 'not there'}")
+        raise InvalidInputError(f"want a {kind}, {path} is {'a folder' if path.is_dir() else 'not there'}")
+    shown = name or str(path)
     if path.stat().st_size == 0:
-        raise InvalidInputError(f"want a picture, {path} is empty (0 bytes)")
-    try:
+        raise InvalidInputError(f"want a {kind}, {shown} is empty (0 bytes)")
+    with _named_errors(name or f"the {kind} {path}"):
         Image.init()
         formats = [name for name in _FORMATS if name in Image.OPEN]
-        with _without_pillows_limit(), Image.open(path, formats=formats) as image:
-            _check_size(path, image.size, max_pixels)
-            image.load()
-            _check_size(path, image.size, max_pixels)  # a TIFF may say another size once it is unpacked
-            return _to_rgb(path, image)
+        try:
+            with _without_pillows_limit(), Image.open(path, formats=formats) as image:
+                _check_size(shown, image.size, max_pixels, cure)
+                image.load()
+                _check_size(shown, image.size, max_pixels, cure)  # unpacked, a TIFF may say another size
+                yield image
+        except UnidentifiedImageError as error:
+            raise InvalidInputError(
+                f"want a {kind}, {shown} is in no format that is read here (PNG, JPEG, WebP, TIFF …)"
+            ) from error
+
+
+@contextmanager
+def _named_errors(what: str) -> Iterator[None]:
+    try:
+        yield
     except InvalidInputError:
         raise
-    except UnidentifiedImageError as error:
-        raise InvalidInputError(
-            f"want a picture, {path} is in no format that is read here (PNG, JPEG, WebP, TIFF …)"
-        ) from error
     except MemoryError as error:
-        raise InvalidInputError(f"the picture {path} does not fit into memory") from error
+        raise InvalidInputError(f"{what} does not fit into memory") from error
     except Exception as error:  # on damaged files each decoder raises what it likes
         raise InvalidInputError(
-            f"the picture {path} cannot be read, it is damaged or cut off: {type(error).__name__}: {error}"
+            f"{what} cannot be read, it is damaged or cut off: {type(error).__name__}: {error}"
         ) from error
 
 
@@ -87,24 +142,29 @@ def _without_pillows_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _check_size(path: Path, size_wh: tuple[int, int], max_pixels: int) -> None:
+def _check_size(name: str, size_wh: tuple[int, int], max_pixels: int, cure: str) -> None:
     width, height = size_wh
     if width < 1 or height < 1:
-        raise InvalidInputError(f"want a picture with pixels, {path} is {width}x{height}")
+        raise InvalidInputError(f"want a picture with pixels, {name} is {width}x{height}")
     if width * height > max_pixels:
         raise InvalidInputError(
-            f"want at most {max_pixels / 1e6:g} million pixels, {path} has {width * height / 1e6:.1f} "
-            f"million ({width}x{height}); shrink it, or raise --max-pixels if there is memory for it"
+            f"want at most {max_pixels / 1e6:g} million pixels, {name} has {width * height / 1e6:.1f} "
+            f"million ({width}x{height}); {cure}"
         )
 
 
-def _to_rgb(path: Path, image: Image.Image) -> npt.NDArray[np.uint8]:
+def to_rgb(name: str, image: Image.Image) -> npt.NDArray[np.uint8]:
+    """An unpacked Pillow image as (H, W, 3) uint8 RGB; the module's table says how.
+
+    Raises:
+        InvalidInputError: numbers that are no colours; `name` is what the message calls the image.
+    """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # I;16, I;16B, I;16L, or 16 bit that Pillow unpacked to 32
-        image = Image.fromarray(_grey_8_bit(path, np.asarray(image)), "L")
+        image = Image.fromarray(_grey_8_bit(name, np.asarray(image)), "L")
     elif image.mode == "F":
         raise InvalidInputError(
-            f"want 8 or 16 bits per channel, {path} holds floating-point numbers; if that is depth, give it "
+            f"want 8 or 16 bits per channel, {name} holds floating-point numbers; if that is depth, give it "
             "with --depth beside the picture"
         )
     if image.has_transparency_data:
@@ -114,10 +174,10 @@ def _to_rgb(path: Path, image: Image.Image) -> npt.NDArray[np.uint8]:
     return pixels
 
 
-def _grey_8_bit(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def _grey_8_bit(name: str, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """(H, W) integers of 16 bit -> 8 bit; Pillow itself would cut them off at 255."""
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
-        raise InvalidInputError(f"want 8 or 16 bits per channel, {path} holds values from {low} to {high}")
+        raise InvalidInputError(f"want 8 or 16 bits per channel, {name} holds values from {low} to {high}")
     rounded: npt.NDArray[np.uint8] = ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     return rounded
