@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ovseg_ros.core.frame import Frame, Proposals
+from ovseg_ros.core.frame import Frame, Hints, Proposals
 from ovseg_ros.models.sam import build_sam
 from ovseg_ros.proposals.sam import SamOptions, SamProposals
 
@@ -171,7 +171,7 @@ def measure(
     image = np.random.default_rng(0).integers(0, 255, (*size_hw, 3), dtype=np.uint8)
     boxes = things.boxes_xyxy()
     ways: dict[str, Callable[[], Proposals]] = {
-        f"grid {n}x{n}": lambda n=n: proposer.propose(Frame(image), points_per_side=n)  # type: ignore[misc]
+        f"grid {n}x{n}": lambda n=n: proposer.propose(Frame(image), Hints(points_per_side=n))  # type: ignore[misc]
         for n in grids
     }
     sparse = proposer.options.video_points_per_side

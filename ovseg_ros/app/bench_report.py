@@ -91,7 +91,6 @@ def _video(case: Result) -> str:
             f"{case['rounds']} rounds, {case['labels']} labels.",
             way_table(case["ways"]),
             _times(case["times_ours"], "ours"),
-            _times(case["times_skipping"], "ours, skip_unmoved"),
             f"Labels equal to those of every frame anew, of {case['masks']} masks: {alike}. Masks encoded: "
             f"{encoded}.",
         ]

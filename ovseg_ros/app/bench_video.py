@@ -19,7 +19,7 @@ from ovseg_ros.evaluate.demo import recording_folder
 from ovseg_ros.evaluate.recording import read_recording
 
 NAIVE, ANEW, COLD = "naive", "naive, words anew", "ours, every frame anew"
-OURS, SKIPPING, HALF = "ours", "ours, skip_unmoved", "ours, every frame anew, 16 bits"
+OURS, HALF = "ours", "ours, every frame anew, 16 bits"
 
 
 class Run:
@@ -38,10 +38,7 @@ class Run:
 
         self.device, self._names = segmenter.device, list(names)
         self._vocabulary = vocabulary_of(names)
-        self.followers = {
-            OURS: VideoSegmenter(segmenter, TrackOptions()),
-            SKIPPING: VideoSegmenter(segmenter, TrackOptions(skip_unmoved=True)),
-        }
+        self.followers = {OURS: VideoSegmenter(segmenter, TrackOptions())}
         self.shown: dict[str, Segmentation] = {}
         self.timings: dict[str, Timing] = {}
         self.masks = {name: [0, 0] for name in self.followers}  # encoded, all
@@ -108,6 +105,8 @@ class Run:
 
     def _own(self, name: str, segmenter: Any, frame: Frame) -> Stages:
         self.shown[name], _, stages = our_frame(segmenter, frame, self._vocabulary)
+        if name in self.followers:
+            segmenter.note(self.shown[name])
         return stages
 
     def _compare(self) -> None:
@@ -148,7 +147,6 @@ def video(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         "masks": run.alike[OURS][1],
         "ways": {name: timing.figures() for name, timing in run.timings.items()},
         "times_ours": run.times(OURS, rounds),
-        "times_skipping": run.times(SKIPPING, rounds),
         "labels_equal_to_cold": shares,
         "labels_equal_16_bits": shares.get(HALF),
         "share_encoded": {name: one / max(all_, 1) for name, (one, all_) in run.masks.items()},

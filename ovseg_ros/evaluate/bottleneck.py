@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ovseg_ros.core.frame import Frame, Proposals, Proposer
+from ovseg_ros.core.frame import Frame, Proposals, Proposer, as_proposer
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import EmbeddedFrame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
@@ -159,7 +159,7 @@ def oracle_classes_map(
         masks=embedded.masks[known],
         mask_scores=embedded.mask_scores[known],
         embeddings=embedded.embeddings[known.to(embedded.embeddings.device)],
-        seen=embedded.seen[known],
+        has_clip_embedding=embedded.has_clip_embedding[known],
         soft=None if embedded.soft is None else embedded.soft.take(known),
         class_embeddings=None,
         non_object=None,
@@ -173,7 +173,7 @@ class _Once:
     def __init__(self, proposer: Proposer) -> None:
         self._proposer = proposer
         self._last: tuple[Frame, Proposals] | None = None
-        self.classifies = bool(getattr(proposer, "classifies", False))
+        self.classifies = as_proposer(proposer).classifies
 
     def propose(self, frame: Frame) -> Proposals:
         """The wrapped generator's masks."""

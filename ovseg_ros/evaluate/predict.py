@@ -106,7 +106,8 @@ def class_probabilities(
     p_maskformer = mask_probabilities(F.normalize(own.to(text), dim=-1), text, non_object=rivals)
     if not options.uses_clip:
         return p_maskformer.cpu()
-    return ensemble(p_maskformer, p_clip, options.clip_weight, embedded.seen.to(text.device)).cpu()
+    valid = embedded.has_clip_embedding.to(text.device)
+    return ensemble(p_maskformer, p_clip, options.clip_weight, valid).cpu()
 
 
 def predicted_map(
