@@ -106,17 +106,6 @@ def test_a_burst_is_over_at_once_and_room_comes_back_slowly():
     assert deadline.budget().new_embeddings >= before - 1
 
 
-def test_skipped_proposals_do_not_count_as_cheap_ones():
-    deadline = Deadline(0.1, 16)
-    for _ in range(20):
-        deadline.observe(FrameCost(0.2, 0.01, 0.0, 1))
-    level = deadline.budget().points_per_side
-    for _ in range(20):
-        deadline.observe(FrameCost(0.0001, 0.01, 0.0, 1, proposed=False))
-    assert level is not None
-    assert deadline.budget().points_per_side is not None
-
-
 def test_frames_without_masks_say_nothing_of_embeddings():
     deadline = Deadline(0.1)
     for _ in range(10):

@@ -395,3 +395,6 @@ def test_a_union_hands_boxes_and_points_on(sam, frame, calls):
     union.propose(frame)
     assert calls["decoded"] == [4, 36]
     assert len(UnionProposals([Still()]).propose(frame, Hints(BOXES))) == 1
+    assert union.grid_points == 3
+    assert UnionProposals([Still()]).grid_points is None
+    assert SamProposals(sam, tiny_options(video_points_per_side=0)).grid_points is None

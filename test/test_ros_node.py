@@ -38,9 +38,7 @@ def bench(shared):
     """The shared node, active, with no image, no words and no listeners."""
     shared.deaf()
     shared.proposer.error = None
-    shared.proposer.needs_depth = shared.node.engine.source.needs_depth = shared.node.engine.needs_depth = (
-        False
-    )
+    shared.proposer.needs_depth = shared.node.engine.source.needs_depth = False
     shared.proposer.gate.set()
     shared.words()
     shared.node.engine.source.reset()
@@ -504,7 +502,7 @@ def test_uncalibrated_camera_costs_the_3d_alone(bench):
 
 def test_a_preset_that_needs_depth_says_so(bench):
     engine = bench.node.engine
-    engine.needs_depth = engine.source.needs_depth = True
+    engine.source.needs_depth = True
     bench.show()
     result = bench.find("red", timeout=0.2)
     assert result.code == ResultCode.NO_DEPTH

@@ -28,7 +28,7 @@ from ovseg_ros.models import presets
 from ovseg_ros.models.preset_parts import PROPOSERS, Place, build
 from ovseg_ros.ros.conversions import (
     CloudMaker,
-    Scene,
+    MessageContext,
     cloud_message,
     frame_from_messages,
     segment_message,
@@ -59,7 +59,7 @@ def scene(words=("red", "blue"), depth=None, granularity=0.0, semantic="binary",
     vocabulary, _ = Vocabulary.empty().replace(words)
     segmenter = colour_segmenter()
     options = dataclasses.replace(segmenter.options, granularity=granularity, semantic=semantic)
-    return Scene(image.header, segmenter.segment(frame, vocabulary, options))
+    return MessageContext(image.header, segmenter.segment(frame, vocabulary, options))
 
 
 def test_a_cloud_is_written_over_the_last_one():
@@ -116,8 +116,9 @@ def test_a_hidden_mask_has_no_instance_number():
 def test_track_numbers_are_told():
     of = scene()
     assert {segment.track_id for segment in all_segments(of)} == {0}
-    tracked = dataclasses.replace(of.segmentation, track_ids=torch.tensor([7, 4_000_000_000]))
-    again = Scene(of.header, tracked)
+    embedded = dataclasses.replace(of.segmentation.embedded, track_ids=torch.tensor([7, 4_000_000_000]))
+    tracked = dataclasses.replace(of.segmentation, embedded=embedded)
+    again = MessageContext(of.header, tracked)
     assert segment_message(again, 1).track_id == 4_000_000_000
     assert segment_message(again, 0).track_id == 7
     assert {d.id for d in detections_2d(again, VisionMsgs).detections} == {"7", "4000000000"}
@@ -149,7 +150,9 @@ def test_label_images_are_painted_where_they_are_sent_from():
 @pytest.mark.parametrize("semantic", ["binary", "soft"])
 def test_confidence_in_bytes_is_that_of_the_floats(semantic):
     of = scene(semantic=semantic)
-    np.testing.assert_array_equal(of.segmentation.confidence_bytes(), confidence_bytes(of.confidence))
+    np.testing.assert_array_equal(
+        of.segmentation.confidence_bytes(), confidence_bytes(of.segmentation.semantic()[1])
+    )
     assert of.segmentation.confidence_bytes().max() > 200
 
 
@@ -193,12 +196,12 @@ def test_an_object_without_known_depth_has_no_3d():
 def test_granularity_thins_the_label_image_alone():
     masks, probs = 2, scene().segmentation.probs
     assert probs.shape == (masks, 2)
-    all_of_it = scene(granularity=0.0).label_map[0]
-    best_alone = scene(granularity=1.0).label_map[0]
+    all_of_it = scene(granularity=0.0).label_image
+    best_alone = scene(granularity=1.0).label_image
     assert (all_of_it == best_alone).all()  # each label has one mask here
     crowded = scene(words=("red",), granularity=1.0)
     crowded.segmentation.label_index[:] = 0
-    assert (crowded.label_map[0] != 255).sum() == 80
+    assert (crowded.label_image != 255).sum() == 80
 
 
 def test_vocabulary_message_has_the_thresholds_in_force():

@@ -17,7 +17,7 @@ from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.core.overlay import draw_overlay
 from ovseg_ros.msg import Segmentation
-from ovseg_ros.ros.conversions import Scene, segmentation_message
+from ovseg_ros.ros.conversions import MessageContext, segmentation_message
 from ovseg_ros.ros.images import image_from_array
 from ovseg_ros.ros.markers import marker_array
 
@@ -49,19 +49,19 @@ class StageTimes:
         """Seconds of "convert" and "publish" for one labelled frame, all outputs of images watched."""
         frame = segmentation.frame
         header = Header(frame_id=frame.frame_id)
-        scene = Scene(header, segmentation)
-        scene.label_map  # noqa: B018  # of the stage before
+        context = MessageContext(header, segmentation)
+        labels, floats = segmentation.semantic()  # of the stage before
         start = time.perf_counter()
-        confidence = np.rint(np.clip(scene.label_map[1], 0, 1) * 255).astype(np.uint8)
+        confidence = np.rint(np.clip(floats, 0, 1) * 255).astype(np.uint8)
         messages = {
             "segmentation": segmentation_message(
-                scene, model="bench", with_masks=True, with_unlabelled=False
+                context, model="bench", with_masks=True, with_unlabelled=False
             ),
-            "label_image": image_from_array(header, scene.label_map[0]),
+            "label_image": image_from_array(header, labels),
             "confidence": image_from_array(header, confidence),
-            "instance_image": image_from_array(header, scene.instance_map),
+            "instance_image": image_from_array(header, context.instance_map),
             "overlay": image_from_array(header, draw_overlay(frame.image_rgb, segmentation)),
-            "markers": marker_array(scene),
+            "markers": marker_array(context),
         }
         made = time.perf_counter()
         for name, message in messages.items():
