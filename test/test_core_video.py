@@ -415,17 +415,6 @@ class Given:
         return Proposals(self.masks, torch.ones(len(self.masks)))
 
 
-def test_a_mask_of_everything_among_others(world):
-    masks = torch.zeros((3, H, W), dtype=torch.bool)
-    masks[0] = masks[1, :60] = masks[2, 30:50, 30:50] = True
-    world.things = {}
-    video = follow(world)
-    video.segmenter.proposer = Given(masks)
-    for _ in range(3):
-        assert ids(video.embed(world.frame())) == [1, 2, 3]
-    assert video.last.reused == 3
-
-
 def test_boxes_and_empty_masks(world):
     masks = torch.zeros((3, H, W), dtype=torch.bool)
     masks[0, 10:30, 5:25] = masks[2, 50:90, 60:150] = True

@@ -35,7 +35,6 @@ from ovseg_ros.ros.conversions import (
     segmentation_message,
     vocabulary_message,
 )
-from ovseg_ros.ros.images import image_from_array
 from ovseg_ros.ros.markers import (
     MarkerMaker,
     detections_2d,
@@ -45,7 +44,6 @@ from ovseg_ros.ros.markers import (
     marker_array,
 )
 from ovseg_ros.ros.options import options_from
-from ovseg_ros.ros.outputs import _confidence
 from ovseg_ros.ros.parameters import Settings
 
 pytestmark = pytest.mark.ros
@@ -94,14 +92,6 @@ def test_markers_are_written_over_the_last_ones():
     assert {name.text.split()[0] for name in message.markers[2::2]} == {"red", "blue"}
 
 
-@pytest.mark.parametrize("pixels", [np.zeros((2, 3), np.uint8), np.zeros((2, 3, 3), np.uint8)])
-def test_images_leave_as_arrays_that_no_setter_looks_through(pixels):
-    message = image_from_array(Header(), np.asfortranarray(pixels))
-    assert isinstance(message.data, array.array)
-    assert message.data.typecode == "B"
-    assert (message.step, len(message.data)) == (pixels[0].size, pixels.size)
-
-
 def test_a_hidden_mask_has_no_instance_number():
     of = scene()
     assert [of.is_visible(i) for i in of.order] == [True, True]
@@ -126,25 +116,6 @@ def test_track_numbers_are_told():
 
 def all_segments(of):
     return [segment_message(of, i) for i in of.order]
-
-
-def test_what_two_topics_share_is_made_once():
-    of = scene()
-    message = segmentation_message(of, model="m", with_masks=True, with_unlabelled=False)
-    assert message.label_image is of.label_message
-    assert message.instance_image is of.instance_message
-
-
-def test_label_images_are_painted_where_they_are_sent_from():
-    of = scene()
-    for message, pixels in (
-        (of.label_message, of.label_image),
-        (of.instance_message, of.instance_map),
-        (_confidence(of), None),
-    ):
-        if pixels is not None:
-            assert np.shares_memory(np.frombuffer(message.data, np.uint8), pixels)
-        assert len(message.data) == message.step * message.height
 
 
 @pytest.mark.parametrize("semantic", ["binary", "soft"])

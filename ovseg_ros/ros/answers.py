@@ -40,10 +40,7 @@ def without_traceback(error: Exception) -> Exception:
 
 def name_of(code: int) -> str:
     """'FOUND' for 0 and so on; the number itself where it has no name."""
-    for name in CODE_NAMES:
-        if getattr(ResultCode, name) == code:
-            return name
-    return str(code)
+    return next((name for name in CODE_NAMES if getattr(ResultCode, name) == code), str(code))
 
 
 CODE_NAMES = (
