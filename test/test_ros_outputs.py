@@ -29,7 +29,6 @@ from ovseg_ros.models.preset_parts import PROPOSERS, Place, build
 from ovseg_ros.ros.conversions import (
     CloudMaker,
     MessageContext,
-    cloud_message,
     frame_from_messages,
     segment_message,
     segmentation_message,
@@ -41,7 +40,6 @@ from ovseg_ros.ros.markers import (
     detections_3d,
     label_colour,
     label_info,
-    marker_array,
 )
 from ovseg_ros.ros.options import options_from
 from ovseg_ros.ros.parameters import Settings
@@ -69,7 +67,7 @@ def test_a_cloud_is_written_over_the_last_one():
     points = np.frombuffer(second.data, np.float32).reshape(24, 32, 5)
     assert (points[..., 2] == 2.0).all()
     np.testing.assert_array_equal(
-        second.data, cloud_message(scene(depth=np.full((24, 32), 2.0), blue=False)).data
+        second.data, CloudMaker().message(scene(depth=np.full((24, 32), 2.0), blue=False)).data
     )
 
 
@@ -80,7 +78,7 @@ def test_markers_are_written_over_the_last_ones():
     for of, count in ((far, 5), (near, 5), (one, 3), (far, 5)):
         message = maker.message(of)
         assert len(message.markers) == count
-        assert message == marker_array(of)
+        assert message == MarkerMaker().message(of)
         assert message.markers[0].action == Marker.DELETEALL
         assert [box.id for box in message.markers[1::2]] == list(of.boxes_3d)
     for box, name in zip(message.markers[1::2], message.markers[2::2], strict=True):

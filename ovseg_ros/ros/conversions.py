@@ -311,8 +311,3 @@ class CloudMaker:
         message.is_bigendian, message.is_dense = False, False
         give_data(message, self._data)
         return message
-
-
-def cloud_message(context: MessageContext) -> PointCloud2:
-    """The cloud of a labelled image with depth, in memory of its own."""
-    return CloudMaker().message(context)

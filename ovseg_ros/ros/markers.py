@@ -45,11 +45,6 @@ class MarkerMaker:
         return MarkerArray(markers=markers)
 
 
-def marker_array(context: MessageContext) -> MarkerArray:
-    """The markers of a labelled image in memory of their own."""
-    return MarkerMaker().message(context)
-
-
 def _box_marker() -> Marker:
     marker = Marker(ns="boxes", type=Marker.CUBE, action=Marker.ADD)
     marker.pose.orientation.w = 1.0

@@ -19,7 +19,7 @@ from ovseg_ros.core.overlay import draw_overlay
 from ovseg_ros.msg import Segmentation
 from ovseg_ros.ros.conversions import MessageContext, segmentation_message
 from ovseg_ros.ros.images import image_from_array
-from ovseg_ros.ros.markers import marker_array
+from ovseg_ros.ros.markers import MarkerMaker
 
 
 class StageTimes:
@@ -61,7 +61,7 @@ class StageTimes:
             "confidence": image_from_array(header, confidence),
             "instance_image": image_from_array(header, context.instance_map),
             "overlay": image_from_array(header, draw_overlay(frame.image_rgb, segmentation)),
-            "markers": marker_array(context),
+            "markers": MarkerMaker().message(context),
         }
         made = time.perf_counter()
         for name, message in messages.items():
