@@ -121,6 +121,11 @@ class Segmentation:
         return self.embedded.mask_scores
 
     @property
+    def soft(self) -> SoftMasks | None:
+        """The N masks before the threshold, None from generators that have none."""
+        return self.embedded.soft
+
+    @property
     def track_ids(self) -> torch.Tensor:
         """(N,) int64, the same for the same thing from frame to frame, 0 for a mask that is not tracked."""
         return self.embedded.track_ids
@@ -244,7 +249,7 @@ class Segmentation:
     @cached_property
     def _soft_map(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         kept = self._kept
-        soft = None if self.embedded.soft is None else self.embedded.soft.take(kept)
+        soft = None if self.soft is None else self.soft.take(kept)
         mask_probs = self.masks[kept] if soft is None else soft.probabilities(self.frame.size_hw)
         result = soft_label_map(mask_probs, self.probs[kept], self.vocabulary.ids)
         return result.labels.numpy(), result.confidence.numpy()
