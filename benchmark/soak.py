@@ -105,14 +105,14 @@ def verdict(at: Sequence[int], resident: Sequence[int], frames: int = 10_000) ->
 def soak(segmenter: Any, frames: Sequence[Frame], count: int, every: int) -> dict[str, Any]:
     """Runs `count` frames and samples memory, tracks and objects."""
     video = VideoSegmenter(segmenter, TrackOptions())
-    video.warm_up()
+    segmenter.warm_up()
     at: list[int] = []
     resident: list[int] = []
     objects: list[int] = []
     masks, started = 0, time.perf_counter()
     for number, frame in enumerate(itertools.islice(endless(frames), count), start=1):
         asked = [WORDS[(number // 25 + i) % len(WORDS)] for i in range(1 + number // 25 % 4)]
-        segmentation = video.label(video.embed(frame), vocabulary_of(asked))
+        segmentation = video.segment(frame, vocabulary_of(asked))
         segmentation.semantic()
         masks += len(segmentation)
         if number % every == 0:

@@ -166,7 +166,7 @@ def test_labels_are_compared_mask_by_mask_whatever_their_order():
     def labelled(index, used=masks):
         ours = segmenter(used)
         found = ours.label(ours.embed(frame), vocabulary)
-        return replace(found, label_ids=torch.tensor(index, dtype=torch.uint8))
+        return replace(found, probs=torch.eye(3)[index].reshape(-1, 3))
 
     one = labelled([0, 1, 2])
     assert labelled_alike(one, labelled([2, 1, 0], masks.flip(0))) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -229,10 +230,11 @@ def test_sam_decodes_half_as_many_prompts_when_asked_again(call):
     sam, seen, limit = halving_sam()
     proposer = SamProposals(sam, tiny_options(points_per_batch=6, points_per_side=3))
     frame = Frame(picture())
-    segmenter = OpenVocabularySegmenter(proposer, ColourEncoder(), SegmenterOptions(min_mask_pixels=1))
+    asked = SimpleNamespace(propose=lambda frame: call(proposer, frame))
+    segmenter = OpenVocabularySegmenter(asked, ColourEncoder(), SegmenterOptions(min_mask_pixels=1))
 
     def propose():
-        return segmenter.propose(frame, work=lambda: call(proposer, frame)).proposals
+        return segmenter.propose(frame).proposals
 
     wanted = propose()
     assert max(seen) == 6

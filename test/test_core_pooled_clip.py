@@ -276,7 +276,7 @@ def test_the_chain_names_masks_by_them(clip, monkeypatch):
     assert len(result) == 6  # the empty one is dropped
     torch.testing.assert_close(result.probs.double(), want, atol=1e-4, rtol=0)
     torch.testing.assert_close(result.similarities.double(), rows @ text.T, atol=1e-5, rtol=0)
-    assert embedded.seen.all()
+    assert embedded.has_clip_embedding.all()
 
 
 def test_a_held_frame_is_not_labelled_by_the_other_kind_of_embedding(clip):

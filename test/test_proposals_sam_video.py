@@ -10,7 +10,7 @@ from core_fixtures import tiny_clip, tiny_tokenizer
 from sam_fixtures import LENIENT, TINY_SAM, library_says, picture, tiny_options, tiny_sam
 
 from ovseg_ros.core.budget import Budget
-from ovseg_ros.core.frame import Frame, Proposals
+from ovseg_ros.core.frame import Frame, Hints, Proposals
 from ovseg_ros.core.mask_clip import MaskPromptedClip
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.core.soft_masks import SoftMasks
@@ -64,7 +64,7 @@ def test_a_frame_may_have_another_grid(sam, frame, calls):
     proposer = SamProposals(sam, tiny_options())
     masks, scores = library_says(sam, frame.image_rgb, points_per_side=3)
     calls["decoded"].clear()
-    got = proposer.propose(frame, points_per_side=3)
+    got = proposer.propose(frame, Hints(points_per_side=3))
     assert calls["decoded"] == [9]
     assert np.array_equal(got.masks.numpy(), masks)
     assert np.allclose(got.scores, scores)
@@ -79,7 +79,7 @@ def test_crop_layers_without_a_point_are_left_out(calls, sam, frame):
     proposer = SamProposals(sam, tiny_options(**settings))
     masks, _ = library_says(sam, frame.image_rgb, **{**settings, "crop_n_layers": 1, "points_per_side": 3})
     calls["encoded"].clear()
-    got = proposer.propose(frame, points_per_side=3)
+    got = proposer.propose(frame, Hints(points_per_side=3))
     assert len(calls["encoded"]) == 1 + 4
     assert np.array_equal(got.masks.numpy(), masks)
 
@@ -87,7 +87,7 @@ def test_crop_layers_without_a_point_are_left_out(calls, sam, frame):
 @pytest.mark.parametrize("points", [0, -1, 2.0, True, "4"])
 def test_no_such_grid(sam, frame, points):
     with pytest.raises(InvalidInputError, match="want points_per_side as a whole number >= 1"):
-        SamProposals(sam).propose(frame, points_per_side=points)
+        SamProposals(sam).propose(frame, Hints(points_per_side=points))
 
 
 # ---- the input's size ----
@@ -350,12 +350,15 @@ class Still:
 def test_a_union_hands_boxes_and_points_on(sam, frame, calls):
     member = SamProposals(sam, tiny_options(video_points_per_side=3))
     union = UnionProposals([Still(), member], UnionOptions(duplicate_iou=1.0))
-    got = union.propose_video(frame, BOXES, points_per_side=2)
+    got = union.propose(frame, Hints(BOXES, points_per_side=2))
     assert calls["decoded"] == [3, 4]
     assert got.masks[0, :5, :5].all()
     assert len(got) >= 2
     calls["decoded"].clear()
-    union.propose(frame, points_per_side=2)
+    union.propose(frame, Hints(points_per_side=2))
     union.propose(frame)
     assert calls["decoded"] == [4, 36]
-    assert len(UnionProposals([Still()]).propose_video(frame, BOXES)) == 1
+    assert len(UnionProposals([Still()]).propose(frame, Hints(BOXES))) == 1
+    assert union.grid_points == 3
+    assert UnionProposals([Still()]).grid_points is None
+    assert SamProposals(sam, tiny_options(video_points_per_side=0)).grid_points is None

@@ -115,28 +115,23 @@ def overlay(
     import torch
 
     from ovseg_ros.core.frame import Frame
+    from ovseg_ros.core.options import SegmenterOptions
     from ovseg_ros.core.overlay import draw_overlay
-    from ovseg_ros.core.segmentation import Segmentation
+    from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
     from ovseg_ros.core.vocabulary import Vocabulary
 
     vocabulary, _ = Vocabulary.empty().replace(list(words))
     places = [vocabulary.index(word) for word, _, _ in found]
     known = [(place, score, mask) for place, (_, score, mask) in zip(places, found) if place is not None]
     masks = np.stack([mask for _, _, mask in known]) if known else np.zeros((0, *image_rgb.shape[:2]), bool)
-    index = torch.tensor([place for place, _, _ in known], dtype=torch.int64)
-    scores = torch.tensor([score for _, score, _ in known], dtype=torch.float32)
-    segmentation = Segmentation(
-        frame=Frame(image_rgb),
-        vocabulary=vocabulary,
-        masks=torch.from_numpy(masks),
-        mask_scores=torch.ones(len(known)),
-        embeddings=torch.zeros(len(known), 1),
-        probs=torch.nn.functional.one_hot(index, len(vocabulary)) * scores[:, None],
-        label_index=index,
-        label_ids=torch.tensor(vocabulary.ids, dtype=torch.uint8)[index],
-        scores=scores,
+    probs = torch.zeros(len(known), len(vocabulary))
+    for row, (place, score, _) in zip(probs, known):
+        row[place] = score
+    embedded = EmbeddedFrame(
+        Frame(image_rgb), torch.from_numpy(masks), torch.ones(len(known)), torch.zeros(len(known), 1)
     )
-    return draw_overlay(image_rgb, segmentation)
+    found_before = SegmenterOptions(threshold=0.0)
+    return draw_overlay(image_rgb, Segmentation(embedded, vocabulary, probs, found_before))
 
 
 def captioned(picture_rgb: np.ndarray, caption: str) -> np.ndarray:

@@ -138,7 +138,7 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
     _say(f"loading {options.preset}")
     segmenter = loaded(options, load, {})
     pair_options = setup.pair_options_of(options, segmenter)
-    source = open_source(options, needs_depth=getattr(segmenter.proposer, "needs_depth", False))
+    source = open_source(options, needs_depth=segmenter.needs_depth)
     for remark in getattr(source, "remarks", ()):
         _say(remark)
     settings = {

@@ -39,6 +39,7 @@ import torch
 import yaml
 
 from ovseg_ros.core.accelerate import accelerate
+from ovseg_ros.core.frame import as_proposer
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.preset_parts import (
@@ -127,7 +128,7 @@ def load_preset(
 
 def _served_by(proposer: Any, options: SegmenterOptions, path: Path) -> SegmenterOptions:
     """The options, without the classifier that this generator cannot serve."""
-    if not options.uses_generator or getattr(proposer, "classifies", False):
+    if not options.uses_generator or as_proposer(proposer).classifies:
         return options
     _LOG.warning(
         "%s: the proposals taken from elsewhere do not classify; CLIP alone names masks instead of %s",
