@@ -238,4 +238,3 @@ class OpenVocabularySegmenter:
         encode(self.clip, [(blank, all_of_it)], 1, self.device)
         words = ("thing", self.options.others, *self.options.background)
         self.encode_text([word for word in words if word])
-
