@@ -1,6 +1,6 @@
 # Every target sets up what it needs by itself (see scripts/setup.sh); a second run finds it done.
 #   make demo                              the whole chain over real DDS; writes out/demo/
-#   make demo QUERIES="find moka pot, giraffe"
+#   make demo QUERIES="find moka pot, giraffe"    other words than its own, in every scene
 #   make test | make test-full             the tests | and the slow ones
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,7 +9,9 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 export PYTHON
-QUERIES ?=
+# Taken as typed and handed on in the environment: neither make nor the shell looks for commands in it.
+override QUERIES := $(value QUERIES)
+export QUERIES
 ARGS ?=
 
 help: ## this list
@@ -25,12 +27,12 @@ build: ## bring install/ up to date after adding a file or changing an interface
 	@scripts/build.sh
 
 demo: setup ## ask a robot's camera for things by name; QUERIES="find teapot, giraffe" asks other words
-	@scripts/env.sh --own-domain python -m ovseg_ros.app.demo $(if $(strip $(QUERIES)),--queries "$(strip $(QUERIES))") $(ARGS)
+	@scripts/env.sh --own-domain python -m ovseg_ros.app.demo --queries "$$QUERIES" $(ARGS)
 
 evaluate: setup ## measure on the recordings what the README states
 	@scripts/env.sh ovseg evaluate demo $(ARGS)
 
-bench: setup ## speed and memory on this machine, beside the plain way; ARGS=--quick only shows that it runs
+bench: setup ## speed and memory on this machine, beside the method as released; ARGS=--quick only shows that it runs
 	@scripts/env.sh --own-domain ovseg bench $(ARGS)
 
 test: setup ## every test but the slow ones, through colcon

@@ -47,6 +47,8 @@ setup(
     install_requires=[
         "numpy>=1.26,<2.3",
         "opencv-python-headless>=4.9,<5",
+        "httpx2>=2,<3",  # the client of huggingface_hub 2, for the names of its errors
+        "huggingface_hub>=2,<3",
         "open_clip_torch>=3.3,<4",
         "Pillow>=10.1",
         "PyYAML>=6",

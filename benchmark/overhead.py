@@ -254,8 +254,8 @@ class Rig:
         if outputs._vision is None:
             msgs = stand_in_for_vision_msgs()
             outputs._outputs += [
-                Output("detections (not sent)", self.nobody, lambda scene: detections_2d(scene, msgs)),
-                Output("detections_3d (not sent)", self.nobody, lambda scene: detections_3d(scene, msgs)),
+                Output("detections (not sent)", self.nobody, lambda context: detections_2d(context, msgs)),
+                Output("detections_3d (not sent)", self.nobody, lambda context: detections_3d(context, msgs)),
             ]
         outputs._outputs = [
             dataclasses.replace(
@@ -266,15 +266,15 @@ class Rig:
             for output in outputs._outputs
         ]
         engine._frame = self._timed("image and depth to arrays", engine._frame)
-        embed_next = engine.chain.embed_next
+        embed_frame = engine._embed
 
         def embed(*arguments: Any) -> Any:
             start, cpu = time.perf_counter(), time.thread_time()
-            result = embed_next(*arguments)
+            result = embed_frame(*arguments)
             self.embed_s, self.embed_cpu_s = time.perf_counter() - start, time.thread_time() - cpu
             return result
 
-        engine.chain.embed_next = embed
+        engine._embed = embed
         engine.label = self._timed("label", engine.label)
         worker, step = self.node._worker, self.node._worker._step
 

@@ -1,24 +1,18 @@
-"""Times depth_clusters, whole and step by step, and compares it with an earlier version of itself.
+"""Times depth_clusters, whole and step by step, on made-up table scenes of four sizes and the two recordings.
 
-Made-up table scenes of four sizes and the two recordings; with `--against COMMIT` the proposals of that
-commit run in turn with these, on the same frames. Writes out/benchmark/proposals.json.
+Writes out/benchmark/proposals.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
-import io
 import json
 import platform
 import statistics
-import subprocess
 import sys
-import tarfile
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -80,21 +74,6 @@ def scenes() -> dict[str, list[Scene]]:
     return found
 
 
-@contextlib.contextmanager
-def earlier(commit: str) -> Iterator[Callable[[Frame], Proposals]]:
-    """`propose` of depth_clusters as of a commit; the rest of the package is this one."""
-    packed = subprocess.check_output(["git", "-C", str(ROOT), "archive", commit, "ovseg_ros/proposals"])
-    with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-            archive.extractall(folder, filter="data")
-        package = Path(folder) / "earlier_proposals"
-        (Path(folder) / "ovseg_ros" / "proposals").rename(package)
-        for file in package.glob("*.py"):
-            file.write_text(file.read_text().replace("ovseg_ros.proposals", package.name))
-        with mock.patch.object(sys, "path", [folder, *sys.path]):
-            yield importlib.import_module(f"{package.name}.depth_clusters").DepthClusters().propose
-
-
 def timed(run: Callable[[], Any]) -> tuple[float, float]:
     """Seconds of wall and of processor time, of all threads."""
     wall, processor = time.perf_counter(), time.process_time()
@@ -118,37 +97,21 @@ def quality(proposals: list[Proposals], some: list[Scene]) -> float:
     return float(np.mean(np.concatenate(ious)))
 
 
-def differences(ours: list[Proposals], theirs: list[Proposals]) -> dict[str, float]:
-    """Masks of theirs that ours have not, the smallest IoU with ours, and pixels that differ."""
-    count, worst, pixels = 0, 1.0, 0
-    for new, old in zip(ours, theirs):
-        for mask in old.masks.numpy():
-            both = (new.masks.numpy() & mask).sum(axis=(1, 2))
-            either = (new.masks.numpy() | mask).sum(axis=(1, 2))
-            best = int(np.argmax(both / either)) if len(new) else None
-            if best is None or both[best] < either[best]:
-                count += 1
-                worst = min(worst, 0.0 if best is None else float(both[best] / either[best]))
-                pixels += int(mask.sum() if best is None else either[best] - both[best])
-    return {"masks": sum(len(p) for p in theirs), "differ": count, "worst_iou": worst, "pixels": pixels}
-
-
-def measure(name: str, some: list[Scene], runs: int, other: Callable[[Frame], Proposals] | None) -> dict:
-    """Time and quality on some frames, `runs` in all, in turn with `other`'s."""
-    versions = {"now": DepthClusters().propose} | ({"earlier": other} if other else {})
-    results = {key: [propose(frame) for frame, _ in some] for key, propose in versions.items()}
-    times: dict[str, list[tuple[float, float]]] = {key: [] for key in versions}
+def measure(name: str, some: list[Scene], runs: int) -> dict[str, Any]:
+    """Time and quality on some frames, `runs` in all."""
+    proposer = DepthClusters()
+    results = [proposer.propose(frame) for frame, _ in some]
+    times = []
     for k in range(max(runs, len(some))):
         frame = some[k % len(some)][0]
-        for key, propose in versions.items():
-            time.sleep(0.005)  # threads of the other version's libraries stop waiting for more work
-            times[key].append(timed(lambda propose=propose, frame=frame: propose(frame)))
-    row: dict[str, Any] = {"scene": name, "masks": len(results["now"][0]), "runs": len(times["now"])}
-    for key in versions:
-        row[key] = {"mean_iou": quality(results[key], some), **summary(times[key])}
-    if other:
-        row["differences"] = differences(results["now"], results["earlier"])
-    return row
+        times.append(timed(lambda frame=frame: proposer.propose(frame)))
+    return {
+        "scene": name,
+        "masks": len(results[0]),
+        "runs": len(times),
+        "mean_iou": quality(results, some),
+        **summary(times),
+    }
 
 
 def measure_steps(some: list[Scene], runs: int) -> dict[str, dict[str, dict[str, float]]]:
@@ -172,37 +135,20 @@ def measure_steps(some: list[Scene], runs: int) -> dict[str, dict[str, dict[str,
     return {name: summary(taken) for name, taken in times.items() if taken}
 
 
-def show(row: dict) -> None:
-    """One line of the table."""
-    now, before = row["now"], row.get("earlier")
-    times = "".join(f"{v:7.1f}" for kind in ("wall", "processor") for v in now[kind].values())
-    line = f"{row['scene']:>9} {row['masks']:>5} {now['mean_iou']:6.3f}  {times}"
-    if before:
-        ratios = [now[k]["median_ms"] / before[k]["median_ms"] for k in ("wall", "processor")]
-        differ = row["differences"]
-        line += f"   {before['processor']['median_ms']:7.1f} {ratios[1]:6.2f} {ratios[0]:6.2f}"
-        line += f" {before['mean_iou']:7.3f}  {differ['differ']} of {differ['masks']}, {differ['pixels']} px"
-    print(line, flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=90, help="per scene, at least one per frame")
     parser.add_argument("--threads", type=int, default=2, help="OpenCV threads")
-    parser.add_argument("--against", metavar="COMMIT", help="compare with depth_clusters of this commit")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "benchmark" / "proposals.json")
     arguments = parser.parse_args()
     cv2.setNumThreads(arguments.threads)
     head = f"{'scene':>9} masks    IoU   wall ms: min median p90    cpu ms: min median p90"
-    if arguments.against:
-        head += "   before: cpu  ratio   wall     IoU  masks that differ"
     print(head)
     found, rows = scenes(), []
-    with contextlib.ExitStack() as stack:
-        other = stack.enter_context(earlier(arguments.against)) if arguments.against else None
-        for name, some in found.items():
-            rows.append(measure(name, some, arguments.runs, other))
-            show(rows[-1])
+    for name, some in found.items():
+        rows.append(row := measure(name, some, arguments.runs))
+        figures = "".join(f"{value:7.1f}" for kind in ("wall", "processor") for value in row[kind].values())
+        print(f"{name:>9} {row['masks']:>5} {row['mean_iou']:6.3f}  {figures}", flush=True)
     steps = measure_steps(found["tabletop"], arguments.runs)
     print(f"\n{'step, on tabletop':>27}  wall ms: min median p90   cpu ms: min median p90")
     for name, times in steps.items():
@@ -214,7 +160,6 @@ def main() -> None:
         "python": platform.python_version(),
         "opencv": cv2.__version__,
         "threads": arguments.threads,
-        "against": arguments.against,
         "rows": rows,
         "steps": steps,
     }

@@ -28,14 +28,13 @@ import cv2
 import numpy as np
 import torch
 
+from ovseg_ros.app.bench_cases import vocabulary_of
 from ovseg_ros.app.bench_clock import memory_bytes
-from ovseg_ros.app.bench_paths import vocabulary_of
-from ovseg_ros.app.bench_run import commit
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.tracks import TrackOptions
 from ovseg_ros.core.video import VideoSegmenter
 from ovseg_ros.evaluate.demo import recording_folder
-from ovseg_ros.evaluate.provenance import hardware, versions
+from ovseg_ros.evaluate.provenance import made_with
 from ovseg_ros.evaluate.recording import read_recording
 from ovseg_ros.models.presets import load_preset
 
@@ -106,14 +105,14 @@ def verdict(at: Sequence[int], resident: Sequence[int], frames: int = 10_000) ->
 def soak(segmenter: Any, frames: Sequence[Frame], count: int, every: int) -> dict[str, Any]:
     """Runs `count` frames and samples memory, tracks and objects."""
     video = VideoSegmenter(segmenter, TrackOptions())
-    video.warm_up()
+    segmenter.warm_up()
     at: list[int] = []
     resident: list[int] = []
     objects: list[int] = []
     masks, started = 0, time.perf_counter()
     for number, frame in enumerate(itertools.islice(endless(frames), count), start=1):
         asked = [WORDS[(number // 25 + i) % len(WORDS)] for i in range(1 + number // 25 % 4)]
-        segmentation = video.label(video.embed(frame), vocabulary_of(asked))
+        segmentation = video.segment(frame, vocabulary_of(asked))
         segmentation.semantic()
         masks += len(segmentation)
         if number % every == 0:
@@ -140,30 +139,8 @@ def soak(segmenter: Any, frames: Sequence[Frame], count: int, every: int) -> dic
     }
 
 
-def draw(path: Path, found: dict[str, Any]) -> None:
-    """Resident memory over frames, as PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.plot(found["at"], [one / 2**20 for one in found["resident_bytes"]], lw=1.2, color="#2f6db3")
-    axes.axvspan(found["at"][len(found["at"]) // 2], found["at"][-1], color="#8a8f98", alpha=0.12, lw=0)
-    axes.set_ylim(0, 1.25 * max(found["resident_bytes"]) / 2**20)
-    axes.set_xlabel("frames (shaded: what is judged)")
-    axes.set_ylabel("resident memory, MiB")
-    axes.set_title(
-        f"{found['frames']} frames: {found['growth_bytes'] / 2**20:+.2f} MiB per 10,000 frames", fontsize=11
-    )
-    axes.grid(alpha=0.3)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    figure.savefig(path, dpi=144)
-
-
 def main() -> int:
-    """Measures, prints and writes JSON and PNG."""
+    """Measures, prints and writes JSON."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -180,17 +157,10 @@ def main() -> int:
     cv2.setNumThreads(options.threads)
     frames = [small(one.frame, options.width) for one in read_recording(recording_folder(options.recording))]
     found = soak(load_preset(options.preset, device=options.device), frames, options.frames, options.every)
-    found["made_with"] = {
-        "commit": commit(),
-        "versions": versions(),
-        "hardware": hardware(),
-        "preset": options.preset,
-        "width": options.width,
-        "load": os.getloadavg()[0],
-    }
+    found["made_with"] = made_with(command=["soak.py", *sys.argv[1:]], preset=options.preset)
+    found["width"], found["load"] = options.width, os.getloadavg()[0]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    draw(options.out.with_suffix(".png"), found)
     print(
         f"{found['frames']} frames, {found['masks']} masks, {found['frames_per_s']:.1f} frames/s\n"
         f"resident {found['resident_mib']:.1f} MiB in the second half, at most {found['highest_mib']:.1f}; "

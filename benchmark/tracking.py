@@ -94,7 +94,7 @@ def things(recorded: RecordedFrame, result: Segmentation) -> dict[int, int]:
     return out
 
 
-def naive(segmenter: Any, frame: Any) -> None:
+def mask_after_mask(segmenter: Any, frame: Any) -> None:
     """Mask after mask through the encoder, every frame."""
     candidates = segmenter.propose(frame)
     for mask in candidates.proposals.masks:
@@ -119,15 +119,15 @@ def measure(preset: str, recording: Path, options: TrackOptions, threads: int) -
     video, by_overlap = VideoSegmenter(segmenter, options), ByOverlap()
     stories = {"every frame anew": Story(), "video": Story()}
     times: dict[str, list[float]] = {
-        "naive": [],
+        "mask after mask": [],
         "every frame anew": [],
         "video": [],
         "of that, proposals": [],
     }
     masks = equal = encoded = shown = shown_equal = 0
     for one in recorded:
-        _, ms = processor_ms(lambda one=one: naive(segmenter, one.frame))
-        times["naive"].append(ms)
+        _, ms = processor_ms(lambda one=one: mask_after_mask(segmenter, one.frame))
+        times["mask after mask"].append(ms)
         anew, ms = processor_ms(lambda one=one: segmenter.segment(one.frame, vocabulary))
         times["every frame anew"].append(ms)
         followed, ms = processor_ms(lambda one=one: video.segment(one.frame, vocabulary))
@@ -159,8 +159,8 @@ def measure(preset: str, recording: Path, options: TrackOptions, threads: int) -
             for name, s in stories.items()
         },
         "processor_ms_per_frame": {name: round(value, 1) for name, value in mean.items()},
-        "naive_over_video": mean["naive"] / mean["video"],
-        "naive_over_video_without_proposals": (mean["naive"] - mean["of that, proposals"])
+        "mask_after_mask_over_video": mean["mask after mask"] / mean["video"],
+        "mask_after_mask_over_video_without_proposals": (mean["mask after mask"] - mean["of that, proposals"])
         / (mean["video"] - mean["of that, proposals"]),
     }
 

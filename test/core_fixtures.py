@@ -16,9 +16,6 @@ TINY_PATCHES = (TINY_SIDE // TINY_PATCH) ** 2
 
 def tiny_clip(seed: int = 0, **vision: Any) -> torch.nn.Module:
     """An open_clip CLIP, 32 px input, 16 patches of width 24, 4 blocks, D = 16."""
-    from ovseg_ros.models.torchvision_compat import ensure_torchvision
-
-    ensure_torchvision()
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
     torch.manual_seed(seed)

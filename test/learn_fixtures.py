@@ -14,12 +14,11 @@ from clip_layout import TINY, random_clip
 from safetensors.torch import save_file
 
 from ovseg_ros.learn.pair_augment import Augment
-from ovseg_ros.learn.pair_shards import Pair, encode_pair
+from ovseg_ros.learn.pair_store import Pair, PairWriter
 from ovseg_ros.learn.recipes import FinetuneRecipe
 from ovseg_ros.models.clip import build_network
 
 COLOURS = {"red mug": (200, 40, 40), "plate": (40, 200, 40), "teapot": (40, 40, 200), "book": (220, 210, 40)}
-END_OF_TAR = b"\0" * 1024
 TINY_FINETUNE = FinetuneRecipe(
     epochs=6,
     batch=24,
@@ -57,27 +56,16 @@ def write_pairs(
     folder: Path, count: int, *, per_shard: int = 20, seed: int = 0, nouns: Sequence[str] = tuple(COLOURS)
 ) -> list[tuple[str, Pair]]:
     """A data set as `ovseg learn pairs` writes it, two pairs an image; returns (stem, pair) in order."""
-    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    pairs, shards = [], []
+    pairs: dict[str, list[Pair]] = {}
     for i in range(count):
         image = f"image{seed}_{i // 2:04d}"
-        pairs.append((f"{image}-{i % 2}", make_pair(nouns[int(rng.integers(len(nouns)))], rng, image)))
-    for number, start in enumerate(range(0, count, per_shard)):
-        part = pairs[start : start + per_shard]
-        name = f"shard-{number:05d}.tar"
-        (folder / name).write_bytes(b"".join(encode_pair(*item) for item in part) + END_OF_TAR)
-        shards.append({"file": name, "pairs": len(part)})
-    found = [pair.noun for _, pair in pairs]
-    manifest = {
-        "format": "ovseg-pairs",
-        "version": 1,
-        "nouns": {noun: found.count(noun) for noun in sorted(set(found))},
-        "shards": shards,
-        "complete": True,
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return pairs
+        pairs.setdefault(image, []).append(make_pair(nouns[int(rng.integers(len(nouns)))], rng, image))
+    with PairWriter(folder, {}, pairs_per_shard=per_shard) as writer:
+        for image, own in pairs.items():
+            writer.add(image, own)
+        writer.finish({})
+    return [(f"{image}-{i}", pair) for image, own in pairs.items() for i, pair in enumerate(own)]
 
 
 def write_clip_preset(

@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from ovseg_ros.models.ovseg_maskformer import OvsegMaskFormerConfig, ResNetConfig, SwinConfig
+from ovseg_ros.models.ovseg_maskformer_config import OvsegMaskFormerConfig, ResNetConfig, SwinConfig
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -6,7 +6,7 @@ import torch
 from clip_layout import TINY, ClipShape, openai_layout, random_clip, random_prompts
 from maskformer_layout import TINY_RESNET, TINY_SWIN, released_layout, released_tables, synthetic_state
 
-from ovseg_ros.models.ovseg_maskformer import R101C, SWIN_BASE, OvsegMaskFormerConfig
+from ovseg_ros.models.ovseg_maskformer_config import R101C, SWIN_BASE, OvsegMaskFormerConfig
 
 CLIP = "clip_adapter.clip_model."
 MEAN = torch.tensor([122.7709, 116.7460, 104.0937]).reshape(1, 3, 1, 1)

@@ -39,10 +39,10 @@ def coco(path: Path, captions: dict[str, Sequence[str]]) -> Path:
 
 
 def boxes(folder: Path, count: int = 3) -> Path:
-    """Pictures of a red and a green box with a caption of both, as COCO captions; the folder."""
-    for i in range(count):
-        save(folder / "images" / f"{i:03d}.png")
+    """Pictures of a red and a green box with a caption of both, as COCO captions among them; the folder."""
     names = [f"{i:03d}.png" for i in range(count)]
+    for name in names:
+        save(folder / name)
     coco(folder / "captions.json", {name: ["A mug and a bowl stand on the left."] for name in names})
     return folder
 

@@ -54,6 +54,15 @@ def save_tiny_sam(path: Path, **changes: Any) -> Path:
     return path
 
 
+def library_says(sam: Any, image: np.ndarray, **settings: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(N,H,W) masks and (N,) predicted IoU, cut to [0, 1], of segment-anything's own generator."""
+    from segment_anything import SamAutomaticMaskGenerator
+
+    records = SamAutomaticMaskGenerator(sam, **{**LENIENT, **settings}).generate(image)
+    masks = np.array([record["segmentation"] for record in records], bool).reshape(-1, *image.shape[:2])
+    return masks, np.array([record["predicted_iou"] for record in records], np.float32).clip(0, 1)
+
+
 def picture(height: int = 96, width: int = 80) -> np.ndarray:
     """(height, width, 3) uint8 with things in it."""
     return np.ascontiguousarray(check_image(max(height, width))[:height, :width])

@@ -48,7 +48,7 @@ def test_unknown_preset(capsys):
 def test_help_waits_for_no_network_to_be_imported():
     code = (
         "import sys\nfrom ovseg_ros.app.cli import _parser\n_parser()\n"
-        "print([name for name in ('torch', 'cv2', 'gradio', 'numpy') if name in sys.modules])"
+        "print([m for m in ('torch', 'cv2', 'gradio', 'numpy', 'HanTa', 'inflect') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -65,9 +65,9 @@ def check(out: Path, most_masks: int) -> None:
 
 
 def test_sam_vit_b_and_clip_vit_b_16(tmp_path, picture):
-    from ovseg_ros.models.sam import build_sam  # first: it mends torchvision for open_clip
+    import open_clip
 
-    import open_clip  # isort: skip
+    from ovseg_ros.models.sam import build_sam
 
     torch.manual_seed(0)
     torch.save(build_sam("vit_b").state_dict(), tmp_path / "sam.pth")
@@ -95,7 +95,7 @@ def test_the_paper_s_system_from_its_released_file(tmp_path, picture):
     from clip_layout import VIT_L_14, random_clip, random_prompts
     from maskformer_layout import synthetic_state
 
-    from ovseg_ros.models.ovseg_maskformer import SWIN_BASE
+    from ovseg_ros.models.ovseg_maskformer_config import SWIN_BASE
 
     released = tmp_path / "ovseg_swinbase_vitL14_ft_mpt.pth"
     state = {

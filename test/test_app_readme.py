@@ -60,7 +60,7 @@ def test_make_targets_and_variables_exist():
     for line in lines:
         for word in shlex.split(line)[1:]:
             name, is_variable, _ = word.partition("=")
-            pattern = rf"^{name} \?=" if is_variable else rf"^{name}:"
+            pattern = rf"^(override )?{name} [?:]=" if is_variable else rf"^{name}:"
             assert re.search(pattern, makefile, re.MULTILINE), line
 
 

@@ -35,7 +35,7 @@ class Fakes:
 
     def pairs(self, preset: Path, out: Path) -> None:
         self._note("pairs", preset.parent.name)
-        out.mkdir()
+        out.mkdir(exist_ok=True)
         (out / "manifest.json").write_text(json.dumps({"complete": True}))
 
     def train(self, stage: str, pairs: Path, preset: Path, out: Path, seed: int, changes=()) -> None:
@@ -124,29 +124,12 @@ def test_what_is_done_is_not_done_again(tmp_path):
 
 
 def test_pairs_that_are_not_whole_are_collected_on(tmp_path):
-    class Stopped(Fakes):
-        def pairs(self, preset: Path, out: Path) -> None:
-            out.mkdir()
-            (out / "manifest.json").write_text(json.dumps({"complete": False}))
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        tabletop_road.run(options(tmp_path, 1), Stopped())
+        tabletop_road.run(options(tmp_path, 1), Fakes(fail_at="prompts plain prompts"))
+    (tmp_path / "out/seed0/pairs/manifest.json").write_text(json.dumps({"complete": False}))
     again = Fakes()
-    (tmp_path / "out/seed0/pairs/manifest.json").replace(tmp_path / "seen.json")
-    (tmp_path / "out/seed0/pairs").rmdir()
     tabletop_road.run(options(tmp_path, 1), again)
     assert again.calls[0] == ("pairs", "plain")
-
-
-def test_the_plain_preset_loads_the_weights_without_prompts_or_rivals(tmp_path):
-    weights = tmp_path / "mini.safetensors"
-    weights.write_bytes(b"")
-    tabletop_road.write_plain_preset(tmp_path / "p" / "preset.yaml", weights)
-    preset = yaml.safe_load((tmp_path / "p" / "preset.yaml").read_text())
-    assert preset["encoder"] == {"kind": "mini", "weights": str(weights.resolve())}
-    assert preset["options"]["background"] == []
-    assert preset["options"]["templates"] == "bare"
 
 
 def test_spread_of_one_is_unknown():

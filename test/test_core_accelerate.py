@@ -1,4 +1,4 @@
-"""An encoder in 16 bits, in fixed batches, and what happens where that does not work."""
+"""An encoder in 16 bits or compiled, and what happens where that does not work."""
 
 import copy
 import dataclasses
@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from core_fixtures import TINY_DIM, TINY_PATCHES, TINY_SIDE, TINY_WIDTH, tiny_clip, tiny_tokenizer
 
 from ovseg_ros.core import accelerate as module
-from ovseg_ros.core.accelerate import AcceleratedEncoder, AccelerateOptions, accelerate, check_device
+from ovseg_ros.core import precision
+from ovseg_ros.core.accelerate import AcceleratedEncoder, AccelerateOptions, accelerate
 from ovseg_ros.core.agreement import CHECK_WORDS, check_agreement, check_regions
-from ovseg_ros.core.batch_buckets import CudaGraphs, plan, run_in_buckets
 from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.core.precision import check_device, repaired, under_autocast
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 CPU = torch.device("cpu")
@@ -36,51 +37,6 @@ def clip():
 
 def batch(count):
     return check_regions(count, TINY_SIDE)
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"),
-    [
-        (0, []),
-        (1, [(1, 1)]),
-        (3, [(3, 4)]),  # a quarter of padding is fine
-        (5, [(4, 4), (1, 1)]),  # three eighths are not
-        (8, [(8, 8)]),
-        (21, [(8, 8), (8, 8), (4, 4), (1, 1)]),
-    ],
-)
-def test_plan(count, expected):
-    assert plan(count, (1, 4, 8)) == expected
-
-
-def test_a_batch_smaller_than_every_bucket_is_padded():
-    assert plan(2, (8,)) == [(2, 8)]
-    assert plan(17, (8,)) == [(8, 8), (8, 8), (1, 8)]
-
-
-def test_every_plan_covers_its_batch():
-    for buckets in ((1, 2, 4, 8, 16), (3,), (2, 7), (1,)):
-        for count in range(60):
-            parts = plan(count, buckets)
-            assert sum(taken for taken, _ in parts) == count
-            assert all(1 <= taken <= size and size in buckets for taken, size in parts)
-            assert all(taken == size for taken, size in parts[:-1])
-
-
-@pytest.mark.parametrize("told", [False, True])
-def test_buckets_change_nothing(clip, told):
-    pixels, masks = batch(11)
-    sizes = []
-
-    def run(pixels, masks):
-        sizes.append(len(pixels))
-        with torch.no_grad():
-            return clip.encode_regions(pixels, masks)
-
-    expected = run(pixels, masks if told else None)
-    rows = run_in_buckets(run, pixels, masks if told else None, (2, 4))
-    assert sizes == [11, 4, 4, 4]
-    torch.testing.assert_close(rows, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("told", [False, True])
@@ -129,9 +85,9 @@ def test_empty_and_wrong_input(clip):
 def test_nothing_asked_for_is_nothing_done(clip, monkeypatch):
     assert accelerate(clip, None, CPU) is clip
     assert accelerate(clip, AccelerateOptions(), CPU) is clip
-    monkeypatch.setattr(module, "cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: False)
     assert accelerate(clip, AccelerateOptions(precision="auto"), CPU) is clip
-    monkeypatch.setattr(module, "cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
     assert accelerate(clip, AccelerateOptions(precision="auto", check_regions=0), CPU).precision == "bf16"
 
 
@@ -206,39 +162,52 @@ def test_what_is_not_finite_does_not_agree():
     assert "not finite" in str(report)
 
 
-def test_overflow_is_done_again_in_full(clip, caplog):
+def test_overflow_is_done_again_in_full(clip, monkeypatch, caplog):
+    short = torch.full((3, TINY_DIM), float("inf"))
+    monkeypatch.setattr(module, "_vit", lambda *_: lambda *_: short)
     fast = AcceleratedEncoder(clip, BF16, CPU)
-    fast._run = lambda pixels, masks: torch.full((len(pixels), TINY_DIM), float("inf"))
     pixels, masks = batch(3)
     with torch.no_grad():
         exact = clip.encode_regions(pixels, masks)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert torch.equal(fast.encode_regions(pixels, masks), exact)
-    assert caplog.text.count("overflowed in bf16") == 1
+    assert caplog.text.count("the image tower overflowed in bf16") == 1
 
 
-def test_running_out_of_memory_comes_through_and_lets_recordings_go(clip):
-    fast = AcceleratedEncoder(clip, BF16, CPU)
-    fast._graphs = CudaGraphs(fast._run)
-    fast._graphs._recordings["some"] = "recording"
+@pytest.mark.parametrize("broken", [0, 1])
+def test_any_part_that_is_not_finite_is_done_again(broken):
+    parts = [torch.ones(2), torch.ones(2)]
+    parts[broken] = torch.tensor([1.0, float("nan")])
+    exact = (torch.zeros(2), torch.zeros(2))
+    assert repaired(lambda: tuple(parts), lambda: exact, name="it", precision="fp16")() is exact
 
+
+@pytest.mark.parametrize("name", ["fp32", "bf16"])
+def test_a_callers_autocast_changes_nothing(name):
+    layer, seen = torch.nn.Linear(4, 4), []
+    layer.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = under_autocast(layer, name, CPU)(torch.ones(1, 4))
+    assert seen == [precision.DTYPES[name]]
+    assert out.dtype == torch.float32
+    assert not out.requires_grad
+
+
+def test_running_out_of_memory_comes_through(clip, monkeypatch):
     def full(pixels, masks):
         raise torch.OutOfMemoryError("full")
 
-    fast._run = full
+    monkeypatch.setattr(module, "_vit", lambda *_: full)
     with pytest.raises(torch.OutOfMemoryError):
-        fast.encode_regions(*batch(2))
-    assert len(fast._graphs) == 0
+        AcceleratedEncoder(clip, BF16, CPU).encode_regions(*batch(2))
 
 
-def test_compiled_runs_in_buckets(clip, monkeypatch):
+def test_compiled_is_tried_with_one_region_and_with_more(clip, monkeypatch):
     """The compiler itself takes a minute; what goes into it and comes out of it does not need it."""
     sizes = []
 
-    def compiler(run, *, dynamic):
-        assert dynamic is False
-
+    def compiler(run):
         def compiled(pixels, masks):
             sizes.append(len(pixels))
             return run(pixels, masks)
@@ -246,22 +215,40 @@ def test_compiled_runs_in_buckets(clip, monkeypatch):
         return compiled
 
     monkeypatch.setattr(torch, "compile", compiler)
-    options = AccelerateOptions(compile=True, batch_buckets=(2, 4), check_regions=0)
-    fast = accelerate(clip, options, CPU)
+    fast = accelerate(clip, AccelerateOptions(compile=True, check_regions=0), CPU)
     assert fast.compiled
-    assert sizes == [2]
     pixels, masks = batch(7)
     with torch.no_grad():
         exact = clip.encode_regions(pixels, masks)
     torch.testing.assert_close(fast.encode_regions(pixels, masks), exact, atol=1e-5, rtol=1e-4)
-    assert sizes[1:] == [4, 4]
+    assert sizes == [1, 2, 7]
+
+
+def test_all_batches_share_two_programs(clip, monkeypatch):
+    """What is traced; to make machine code of it takes minutes."""
+    traced, programs = torch.compile, []
+
+    def backend(program, _):
+        programs.append(program)
+        return program
+
+    monkeypatch.setattr(torch, "compile", lambda run: traced(run, backend=backend))
+    fast = accelerate(clip, AccelerateOptions(precision="bf16", compile=True, check_regions=0), CPU)
+    assert fast.compiled
+    made = len(programs)
+    for count in (1, 2, 5, 9):
+        pixels, masks = batch(count)
+        with torch.no_grad():
+            exact = clip.encode_regions(pixels, masks)
+        assert (fast.encode_regions(pixels, masks) * exact).sum(dim=1).min() > 0.999
+    assert made == len(programs) == 2
 
 
 def test_without_a_compiler_it_goes_on(clip, monkeypatch, caplog):
     def compiled(pixels, masks):
         raise RuntimeError("no C++ compiler\nand more")
 
-    monkeypatch.setattr(torch, "compile", lambda run, dynamic: compiled)
+    monkeypatch.setattr(torch, "compile", lambda run: compiled)
     with caplog.at_level(logging.WARNING):
         fast = accelerate(clip, AccelerateOptions(compile=True, check_regions=0), CPU)
     assert not fast.compiled
@@ -273,11 +260,6 @@ def test_without_a_compiler_it_goes_on(clip, monkeypatch, caplog):
     "change",
     [
         {"precision": "int8"},
-        {"batch_buckets": ()},
-        {"batch_buckets": (4, 2)},
-        {"batch_buckets": (2, 2)},
-        {"batch_buckets": (0, 2)},
-        {"batch_buckets": (1.5,)},
         {"check_regions": -1},
         {"min_agreement": 1.1},
         {"min_agreement": float("nan")},
@@ -289,21 +271,28 @@ def test_options_refuse(change):
 
 
 def test_devices_refuse(clip):
-    with pytest.raises(ConfigError, match="fp16"):
+    with pytest.raises(ConfigError, match="got fp16; say precision: bf16"):
         check_device("fp16", CPU)
-    with pytest.raises(ConfigError, match="GPU"):
-        accelerate(clip, AccelerateOptions(cuda_graphs=True), CPU)
+    with pytest.raises(ConfigError, match="fp32, bf16, fp16, got 'int8'"):
+        check_device("int8", CPU)
+
+
+@pytest.mark.parametrize(("capability", "auto"), [((7, 5), "fp16"), ((8, 0), "bf16")])
+def test_graphics_cards(capability, auto, monkeypatch):
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "T4")
+    assert check_device("auto", cuda) == auto
+    assert check_device("fp16", cuda) == "fp16"
+    if auto == "fp16":  # bf16 is only emulated there
+        with pytest.raises(ConfigError, match="T4 cannot do bf16; say precision: fp16 or fp32"):
+            check_device("bf16", cuda)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_graphs_on_a_gpu(clip):
+def test_sixteen_bits_on_a_gpu(clip):
     pixels, masks = batch(7)
     with torch.no_grad():
-        exact = clip.encode_regions(pixels, masks), clip.encode_regions(pixels)
-    options = AccelerateOptions(precision="auto", cuda_graphs=True, batch_buckets=(2, 4), check_regions=0)
-    fast = accelerate(clip.cuda(), options, torch.device("cuda"))
-    for _ in range(2):
-        for told, expected in zip((masks, None), exact, strict=True):
-            rows = fast.encode_regions(pixels, told).cpu()
-            assert (rows * expected).sum(dim=1).min() > 0.999
-    assert len(fast._graphs) == 2  # one size, with and without masks
+        exact = clip.encode_regions(pixels, masks)
+    fast = accelerate(clip.cuda(), AccelerateOptions(precision="auto"), torch.device("cuda"))
+    assert (fast.encode_regions(pixels, masks).cpu() * exact).sum(dim=1).min() > 0.999

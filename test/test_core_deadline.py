@@ -57,21 +57,23 @@ def test_the_grid_is_lowered_where_embeddings_are_not_enough():
     machine, deadline = Machine(fixed=0.02, per_point=0.0002, full=32), Deadline(0.1, 32)
     late = machine.run(deadline, 80)[20:]
     assert max(late) <= 0.1
+    grids = [budget.points_per_side for budget in machine.budgets]
+    assert grids[:7] == [None] * 5 + [24] * 2, "a step after five late frames"
     points = deadline.budget().points_per_side
     assert points == 16  # 24 would take 0.135 s
     assert f"{points} instead of 32 points per side" in deadline.gave_up
-    levels = [budget.points_per_side for budget in machine.budgets[20:]]
-    assert len(set(levels)) == 1, "it goes to and fro"
+    assert len(set(grids[20:])) == 1, "it goes to and fro"
 
 
-def test_all_comes_back_when_the_load_goes():
-    machine, deadline = Machine(fixed=0.01, per_point=0.0001, full=32), Deadline(0.2, 32)
+@pytest.mark.parametrize(("fixed", "period"), [(0.01, 0.2), (0.08, 0.3)])
+def test_all_comes_back_when_the_load_goes(fixed, period):
+    machine, deadline = Machine(fixed=fixed, per_point=0.0001, full=32), Deadline(period, 32)
     machine.load = 4.0
     machine.run(deadline, 100, wanted=3)
     assert deadline.budget().points_per_side < 32
     machine.load = 1.0
     late = machine.run(deadline, 100, wanted=3)[5:]
-    assert max(late) <= 0.2
+    assert max(late) <= period
     assert deadline.budget().points_per_side is None
     assert deadline.gave_up == []
 
@@ -104,17 +106,6 @@ def test_a_burst_is_over_at_once_and_room_comes_back_slowly():
     assert deadline.budget().new_embeddings < before
     machine.run(deadline, 40)
     assert deadline.budget().new_embeddings >= before - 1
-
-
-def test_skipped_proposals_do_not_count_as_cheap_ones():
-    deadline = Deadline(0.1, 16)
-    for _ in range(20):
-        deadline.observe(FrameCost(0.2, 0.01, 0.0, 1))
-    level = deadline.budget().points_per_side
-    for _ in range(20):
-        deadline.observe(FrameCost(0.0001, 0.01, 0.0, 1, proposed=False))
-    assert level is not None
-    assert deadline.budget().points_per_side is not None
 
 
 def test_frames_without_masks_say_nothing_of_embeddings():

@@ -253,7 +253,7 @@ def test_class_embeddings_of_another_width_are_refused(clip, frame):
 def test_a_frame_embedded_for_another_classifier_is_refused(clip, frame):
     segmenter = OpenVocabularySegmenter(ClassifyingProposer(), clip, OPEN)
     embedded = segmenter.embed(frame, dataclasses.replace(OPEN, classifier="maskformer"))
-    assert not embedded.seen.any()
+    assert not embedded.has_clip_embedding.any()
     assert embedded.timings["encode"] < 1.0
     with pytest.raises(InvalidInputError, match="embed it again"):
         segmenter.label(embedded, words("cat"), OPEN)
@@ -262,8 +262,8 @@ def test_a_frame_embedded_for_another_classifier_is_refused(clip, frame):
 def test_masks_clip_has_not_seen_have_no_embedding(clip, frame):
     options = dataclasses.replace(OPEN, classifier="ensemble")
     embedded = OpenVocabularySegmenter(ClassifyingProposer(), clip, options).embed(frame)
-    assert embedded.seen.tolist() == [True, True, False, True, True]
-    torch.testing.assert_close(embedded.embeddings.norm(dim=1), embedded.seen.float())
+    assert embedded.has_clip_embedding.tolist() == [True, True, False, True, True]
+    torch.testing.assert_close(embedded.embeddings.norm(dim=1), embedded.has_clip_embedding.float())
 
 
 def test_embedding_keys():
@@ -341,4 +341,4 @@ def test_proposals_check_what_belongs_to_them():
 
 def test_an_embedded_frame_has_seen_all_its_masks_unless_said(frame):
     masks = torch.zeros(2, HEIGHT, WIDTH, dtype=torch.bool)
-    assert EmbeddedFrame(frame, masks, torch.zeros(2), torch.zeros(2, 4)).seen.all()
+    assert EmbeddedFrame(frame, masks, torch.zeros(2), torch.zeros(2, 4)).has_clip_embedding.all()

@@ -10,8 +10,9 @@ import torch
 
 from ovseg_ros.core import overlay
 from ovseg_ros.core.frame import Frame
+from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.overlay import draw_overlay, label_colour
-from ovseg_ros.core.segmentation import Segmentation
+from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import InvalidInputError
 
@@ -20,17 +21,15 @@ def segmentation(masks, names, labels, scores=None, size_hw=(120, 160)):
     """Masks with the names at `labels` (-1 for none)."""
     count = len(masks)
     vocabulary, _ = Vocabulary.empty().replace(names)
-    index = torch.tensor(labels, dtype=torch.int64)
     scores = torch.full((count,), 0.9) if scores is None else torch.tensor(scores)
     probs = torch.zeros(count, len(vocabulary))
     for i, label in enumerate(labels):
         if label >= 0:
             probs[i, label] = scores[i]
-    ids = torch.tensor([*vocabulary.ids, 255], dtype=torch.uint8)[index]
     stacked = torch.stack(masks) if masks else torch.zeros(0, *size_hw, dtype=torch.bool)
     frame = Frame(np.full((*size_hw, 3), 128, dtype=np.uint8))
-    blank = torch.zeros(count, 4)
-    return Segmentation(frame, vocabulary, stacked, torch.ones(count), blank, probs, index, ids, scores)
+    embedded = EmbeddedFrame(frame, stacked, torch.ones(count), torch.zeros(count, 4))
+    return Segmentation(embedded, vocabulary, probs, SegmenterOptions(threshold=0.01))
 
 
 def box(y0, y1, x0, x1, size_hw=(120, 160)):
@@ -118,13 +117,7 @@ def test_colours_are_stable_and_far_apart():
 def test_a_colour_belongs_to_the_id_not_the_place_in_the_list():
     one = segmentation([box(60, 100, 20, 60)], ["teapot", "mug"], [1])
     vocabulary, _ = one.vocabulary.remove(["teapot"])
-    fields = {
-        **one.__dict__,
-        "vocabulary": vocabulary,
-        "label_index": torch.tensor([0]),
-        "probs": torch.ones(1, 1),
-    }
-    two = Segmentation(**fields)
+    two = dataclasses.replace(one, vocabulary=vocabulary, probs=torch.full((1, 1), 0.9))
     image = one.frame.image_rgb
     np.testing.assert_array_equal(draw_overlay(image, one), draw_overlay(image, two))
 

@@ -16,7 +16,7 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.mask_clip import MaskPromptedClip
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.pooled_clip import PooledClip, can_pool, cell_shares, dense_size
-from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD, crop_regions
+from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
@@ -136,40 +136,6 @@ def test_a_mask_of_everything_is_the_plain_embedding(shape, size, side):
     plain = F.normalize(clip.clip_model.encode_image(pixels), dim=-1)
     pooled = clip.encode_pooled(image, torch.ones(1, *size, dtype=torch.bool))
     torch.testing.assert_close(pooled, plain, atol=2e-5, rtol=0)
-
-
-def test_of_an_image_of_clips_own_size_the_region_embedding_is_the_same(clip):
-    image, everything = picture(64, 64), torch.ones(1, 64, 64, dtype=torch.bool)
-    regions = crop_regions(torch.from_numpy(image).permute(2, 0, 1), everything, size=clip.size)
-    torch.testing.assert_close(
-        clip.encode_pooled(image, everything), clip.encode_regions(regions.pixels), atol=2e-5, rtol=0
-    )
-    half = torch.arange(64).expand(1, 64, 64) < 32  # half a blanked crop, enlarged, is another picture
-    regions = crop_regions(torch.from_numpy(image).permute(2, 0, 1), half, size=clip.size)
-    assert (clip.encode_pooled(image, half) - clip.encode_regions(regions.pixels)).abs().max() > 1e-3
-
-
-def test_a_mask_within_one_cell_has_that_cells_vector(clip):
-    image, masks = picture(96, 128), torch.zeros(3, 96, 128, dtype=torch.bool)
-    masks[0, 40, 100] = True  # cell (1, 3), a pixel of it
-    masks[1, 33:50, 97:127] = True  # a patch of it
-    masks[2, 32:64, 96:128] = True  # all of it
-    clip.pooled_side = 96
-    rows = clip.encode_pooled(image, masks)
-    cell = clip.dense_features(image)[:, 1, 3]
-    clip.pooled_side = 64
-    want = F.normalize(clip._pooled_head(cell[None]), dim=-1)[0]
-    torch.testing.assert_close(rows, want.expand(3, -1), atol=2e-5, rtol=0)
-
-
-def test_a_pixel_over_several_cells_counts_in_each():
-    """An image smaller than its grid: one pixel is four cells."""
-    shares = cell_shares(torch.tensor([[[True, False], [False, False]]]), (4, 4))
-    want = torch.zeros(4, 4)
-    want[:2, :2] = 0.25
-    torch.testing.assert_close(shares[0], want)
-    straddling = cell_shares(torch.ones(1, 1, 3, dtype=torch.bool) & torch.tensor([0, 1, 0]).bool(), (1, 2))
-    torch.testing.assert_close(straddling[0, 0], torch.tensor([0.5, 0.5]))
 
 
 @pytest.mark.parametrize("cells", [(1, 1), (3, 5), (7, 4), (20, 33), (40, 70)])
@@ -299,7 +265,7 @@ def words(*names: str) -> Vocabulary:
 
 def test_the_chain_names_masks_by_them(clip, monkeypatch):
     """p = softmax over words of s · e·t, with e the pooled rows; regions are not cut at all."""
-    monkeypatch.setattr("ovseg_ros.core.within_memory.region_views", None)
+    monkeypatch.setattr("ovseg_ros.core.memory.region_views", None)
     image, masks = picture(64, 96), some_masks(64, 96)
     segmenter = OpenVocabularySegmenter(FixedProposer(masks), clip, OPTIONS)
     embedded = segmenter.embed(Frame(image))
@@ -310,7 +276,7 @@ def test_the_chain_names_masks_by_them(clip, monkeypatch):
     assert len(result) == 6  # the empty one is dropped
     torch.testing.assert_close(result.probs.double(), want, atol=1e-4, rtol=0)
     torch.testing.assert_close(result.similarities.double(), rows @ text.T, atol=1e-5, rtol=0)
-    assert embedded.seen.all()
+    assert embedded.has_clip_embedding.all()
 
 
 def test_a_held_frame_is_not_labelled_by_the_other_kind_of_embedding(clip):

@@ -8,9 +8,14 @@ import pytest
 import torch
 from core_fixtures import ColourEncoder, FixedProposer, tiny_clip, tiny_tokenizer
 
-from ovseg_ros.core.frame import Frame, Proposals, Proposer, RegionEncoder
+from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, Proposer, RegionEncoder, as_proposer
 from ovseg_ros.core.mask_clip import MaskPromptedClip, new_mask_prompts
-from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
+from ovseg_ros.core.segmenter import (
+    EmbeddedFrame,
+    OpenVocabularySegmenter,
+    Segmentation,
+    SegmenterOptions,
+)
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
 
@@ -47,9 +52,22 @@ def segmenter(masks):
 
 def test_the_stand_ins_fit_the_protocols():
     model = tiny_clip()
-    assert isinstance(FixedProposer(torch.zeros(0, 1, 1, dtype=torch.bool)), Proposer)
     assert isinstance(ColourEncoder(), RegionEncoder)
     assert isinstance(MaskPromptedClip(model, tiny_tokenizer), RegionEncoder)
+
+
+def test_a_generator_needs_no_more_than_propose(masks, frame):
+    plain = FixedProposer(masks)
+    assert not isinstance(plain, Proposer)
+    adapted = as_proposer(plain)
+    assert isinstance(adapted, Proposer)
+    assert as_proposer(adapted) is adapted
+    assert (adapted.needs_depth, adapted.classifies, adapted.grid_points) == (False, False, None)
+    for hints in (NO_HINTS, Hints(torch.zeros(1, 4), 3)):
+        assert adapted.propose(frame, hints) is plain.proposals
+    plain.needs_depth = plain.classifies = True
+    assert (as_proposer(plain).needs_depth, as_proposer(plain).classifies) == (True, True)
+    assert OpenVocabularySegmenter(plain, ColourEncoder()).needs_depth
 
 
 def test_names_the_right_masks(segmenter, frame, masks):
@@ -271,34 +289,18 @@ def test_one_thread_embeds_while_others_label(frame, masks):
     assert not wrong
 
 
-def test_a_fragment_that_looks_the_part_ranks_behind_the_whole(monkeypatch):
-    import dataclasses
-
-    from ovseg_ros.core.frame import Frame
-    from ovseg_ros.core.segmentation import Segmentation
-    from ovseg_ros.core.vocabulary import Vocabulary
-
+def test_a_fragment_that_looks_the_part_ranks_behind_the_whole():
     vocabulary, _ = Vocabulary.empty().replace(["pot"])
     masks = torch.zeros((2, 4, 4), dtype=torch.bool)
     masks[0, 0, 0], masks[1, 1:] = True, True
-    segmentation = Segmentation(
-        frame=Frame(np.zeros((4, 4, 3), np.uint8)),
-        vocabulary=vocabulary,
-        masks=masks,
-        mask_scores=torch.tensor([0.4, 0.9]),
-        embeddings=torch.zeros(2, 3),
-        probs=torch.tensor([[0.95], [0.90]]),
-        label_index=torch.tensor([0, 0]),
-        label_ids=torch.tensor([0, 0], dtype=torch.uint8),
-        scores=torch.tensor([0.95, 0.90]),
-    )
+    frame = Frame(np.zeros((4, 4, 3), np.uint8))
+    embedded = EmbeddedFrame(frame, masks, torch.tensor([0.4, 0.9]), torch.zeros(2, 3))
+    segmentation = Segmentation(embedded, vocabulary, torch.tensor([[0.95], [0.90]]))
     assert segmentation.found("pot") == [1, 0]
     mask, score = segmentation.best("pot")
     assert mask == 1
     assert score == pytest.approx(0.90)
-    equal = dataclasses.replace(segmentation, mask_scores=torch.tensor([0.9, 0.9]))
-    assert equal.found("pot") == [0, 1]
-    saturated = dataclasses.replace(
-        equal, probs=torch.ones(2, 1), scores=torch.ones(2), similarities=torch.tensor([[0.5], [0.6]])
-    )
+    alike = dataclasses.replace(embedded, mask_scores=torch.tensor([0.9, 0.9]))
+    assert dataclasses.replace(segmentation, embedded=alike).found("pot") == [0, 1]
+    saturated = Segmentation(alike, vocabulary, torch.ones(2, 1), similarities=torch.tensor([[0.5], [0.6]]))
     assert saturated.found("pot") == [1, 0]

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from ovseg_ros.core.appearance import ChangeLimits, Looks, changes, look_at
+from ovseg_ros.core.appearance import ChangeLimits, Thumbnails, changes, thumbnails_of
 from ovseg_ros.core.association import assign, centre_nearness, embedding_scores, overlap_scores
 from ovseg_ros.core.budget import Budget
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.mask_overlap import BoxedMask, mask_iou
-from ovseg_ros.core.motion import MotionEstimator, small_grey, unmoved
+from ovseg_ros.core.motion import MotionEstimator, small_grey
 from ovseg_ros.core.tracks import Track, TrackOptions, due, smoothed
 from ovseg_ros.core.video import label_certainty
 from ovseg_ros.errors import ConfigError
@@ -110,29 +110,13 @@ def test_images_of_any_size_have_a_small_one(size):
     assert MotionEstimator()(grey, grey, size).shift_xy == (0.0, 0.0)
 
 
-def test_unmoved_despite_noise_and_light():
-    rng = np.random.default_rng(0)
-    image = textured()
-    before = grey_of(image)
-    noisy = (image + rng.normal(0, 6, image.shape)).clip(0, 255).astype(np.uint8)
-    assert unmoved(before, grey_of(noisy), levels=6)
-    lit = (image * 0.8 + 12).astype(np.uint8)
-    assert unmoved(before, grey_of(lit), levels=6)
-    small_thing = noisy.copy()
-    small_thing[300:324, 300:324] = 255 - small_thing[300:324, 300:324] // 2
-    assert not unmoved(before, grey_of(small_thing), levels=6)
-    assert not unmoved(before, grey_of(shifted_image(image, 3, 0)), levels=6)
-    assert not unmoved(before, before[:-1], levels=6)
-    assert not unmoved(before, grey_of((image * 0.2).astype(np.uint8)), levels=6)
-
-
 # -- appearance
 
 
 def changed(before: np.ndarray, now: np.ndarray, mask=None, other=None) -> float:
     mask = box(40, 40, 48, 48) if mask is None else mask
     other = mask if other is None else other
-    return float(changes(look_at(before, [mask]), look_at(now, [other]), ChangeLimits())[0])
+    return float(changes(thumbnails_of(before, [mask]), thumbnails_of(now, [other]), ChangeLimits())[0])
 
 
 def test_noise_light_and_place_change_nothing():
@@ -171,12 +155,12 @@ def test_what_counts_as_a_change():
 
 def test_looks_of_nothing():
     image = textured(1, 160, 160)
-    none = look_at(image, [])
+    none = thumbnails_of(image, [])
     assert len(none) == 0
     assert changes(none, none, ChangeLimits()).shape == (0,)
-    empty = look_at(image, [BoxedMask(np.zeros((0, 0), bool), 0, 0, 0)])
+    empty = thumbnails_of(image, [BoxedMask(np.zeros((0, 0), bool), 0, 0, 0)])
     assert np.isfinite(changes(empty, empty, ChangeLimits())).all()
-    assert len(Looks.join([empty, empty]).take(np.array([1]))) == 1
+    assert len(Thumbnails.join([empty, empty]).take(np.array([1]))) == 1
     black = np.zeros((160, 160, 3), np.uint8)
     assert changed(black, black) == 0
 
@@ -226,16 +210,18 @@ def test_looks_decide_between_masks_that_overlap_alike():
     image = np.zeros((100, 100, 3), np.uint8)
     image[:, :45], image[:, 45:] = (220, 30, 30), (30, 30, 220)
     tracks, masks = [box(25, 40)], [box(20, 40), box(45, 40)]
-    red = look_at(image, [box(10, 40)])
+    red = thumbnails_of(image, [box(10, 40)])
     given = {"weights": (0.6, 0.25, 0.15), "limits": ChangeLimits()}
-    scores = overlap_scores(tracks, red, masks, look_at(image, masks), **given)
+    scores = overlap_scores(tracks, red, masks, thumbnails_of(image, masks), **given)
     assert scores.shape == (1, 2)
     assert scores[0, 0] > 0.7
     assert scores[0, 1] == -np.inf, "no overlap"
     near = [box(30, 40), box(20, 40)]  # the first is one third blue
-    scores = overlap_scores(tracks, red, near, look_at(image, near), **given)
+    scores = overlap_scores(tracks, red, near, thumbnails_of(image, near), **given)
     assert scores[0, 1] > scores[0, 0]
-    five = overlap_scores([box(30, 30)] * 6, Looks.join([red] * 6), near, look_at(image, near), **given)
+    five = overlap_scores(
+        [box(30, 30)] * 6, Thumbnails.join([red] * 6), near, thumbnails_of(image, near), **given
+    )
     assert five.shape == (6, 2)
 
 
@@ -264,18 +250,29 @@ def test_nearness():
 # -- what is due, and smoothing
 
 
-def track(number: int, *, age: float = 0.0, drift: float = 0.0, must: bool = False, new: bool = False):
-    look = look_at(np.zeros((40, 40, 3), np.uint8), [box(0, 0)])
+def track(number: int, *, age=0.0, change=0.0, sudden=False, new=False, certainty=1.0):
+    look = thumbnails_of(np.zeros((40, 40, 3), np.uint8), [box(0, 0)])
     row = None if new else torch.ones(1)
-    return Track(number, box(0, 0), look, 10.0, look, 10.0 - age, row, row, drift=drift, must=must)
+    return Track(
+        number,
+        box(0, 0),
+        look,
+        10.0,
+        look,
+        10.0 - age,
+        row,
+        row,
+        appearance_change=change,
+        needs_reencode=sudden,
+        certainty=certainty,
+    )
 
 
-def due_of(tracks, *, most=None, certainty=None, scores=None, **options):
+def due_of(tracks, *, most=None, scores=None, **options):
     count = len(tracks)
     return due(
         tracks,
         np.array([0.5] * count if scores is None else scores, np.float32),
-        np.array([1.0] * count if certainty is None else certainty, np.float32),
         10.0,
         TrackOptions(**options),
         most,
@@ -285,9 +282,9 @@ def due_of(tracks, *, most=None, certainty=None, scores=None, **options):
 def test_new_ones_first_then_changed_ones_then_old_ones():
     tracks = [
         track(1, age=9),
-        track(2, must=True, drift=1.2),
+        track(2, sudden=True, change=1.2),
         track(3, new=True),
-        track(4, drift=2.5),
+        track(4, change=2.5),
         track(5),
     ]
     assert due_of(tracks) == [2, 3, 1, 0]
@@ -300,35 +297,35 @@ def test_new_ones_first_then_changed_ones_then_old_ones():
 def test_the_oldest_and_least_certain_come_first():
     assert due_of([track(1, age=6), track(2, age=8), track(3, age=4)], refresh=2) == [1, 0]
     assert due_of([track(1, age=4.9)]) == []
-    assert due_of([track(1, age=4.9)], certainty=[0.9]) == [0]
-    assert due_of([track(1, age=6), track(2, age=6)], certainty=[0.9, 0.2], refresh=1) == [1]
+    assert due_of([track(1, age=4.9, certainty=0.9)]) == [0]
+    assert due_of([track(1, age=6, certainty=0.9), track(2, age=6, certainty=0.2)], refresh=1) == [1]
     assert len(due_of([track(n, age=6) for n in range(9)])) == TrackOptions().refresh
-    assert due_of([track(1, age=0.4)], certainty=[0.0]) == [], "ten times as soon, and no sooner"
-    assert due_of([track(1, drift=1.1)]) == [0]
+    assert due_of([track(1, age=0.4, certainty=0.0)]) == [], "ten times as soon, and no sooner"
+    assert due_of([track(1, change=1.1)]) == [0]
 
 
 @pytest.mark.parametrize(
-    ("drift", "must", "share"),
+    ("change", "sudden", "share"),
     [(0.0, False, 1.0), (0.25, False, 0.75), (1.0, False, 0.0), (3.0, False, 0.0), (0.1, True, 0.0)],
 )
-def test_an_embedding_of_before_counts_the_less_the_more_the_look_has_changed(drift, must, share):
-    followed = track(1, drift=drift, must=must)
+def test_an_embedding_of_before_counts_the_less_the_more_the_look_has_changed(change, sudden, share):
+    followed = track(1, change=change, sudden=sudden)
     old, new = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
-    followed.row, followed.smooth = torch.tensor([0.6, 0.8]), old
-    look = look_at(np.full((40, 40, 3), 9, np.uint8), [box(0, 0)])
+    followed.embedding, followed.embedding_ema = torch.tensor([0.6, 0.8]), old
+    look = thumbnails_of(np.full((40, 40, 3), 9, np.uint8), [box(0, 0)])
     followed.encode_as(new, look, 12.0)
     wanted = share * old + (1 - share) * new
-    assert torch.allclose(followed.smooth, wanted / wanted.norm())
-    assert followed.row is new
-    assert followed.encoded_look is look
-    assert (followed.encoded_s, followed.drift, followed.must) == (12.0, 0.0, False)
+    assert torch.allclose(followed.embedding_ema, wanted / wanted.norm())
+    assert followed.embedding is new
+    assert followed.encoded_thumbnail is look
+    assert (followed.encoded_s, followed.appearance_change, followed.needs_reencode) == (12.0, 0.0, False)
 
 
 def test_a_first_embedding_is_not_smoothed():
     followed = track(1, new=True)
-    followed.encode_as(torch.ones(1), followed.look, 11.0)
-    assert followed.smooth is None
-    assert followed.row is not None
+    followed.encode_as(torch.ones(1), followed.thumbnail, 11.0)
+    assert followed.embedding_ema is None
+    assert followed.embedding is not None
 
 
 def test_half_of_what_is_new_after_a_half_life():

@@ -12,12 +12,12 @@ import torch
 from core_fixtures import ColourEncoder
 
 from ovseg_ros.core.budget import Budget
-from ovseg_ros.core.frame import Frame, Proposals
+from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracks import TrackOptions
-from ovseg_ros.core.video import VideoReport, VideoSegmenter
+from ovseg_ros.core.video import VideoReport, VideoSegmenter, label_certainty
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
 
@@ -92,7 +92,7 @@ def test_a_scene_at_rest_is_encoded_once(world):
         torch.testing.assert_close(again.embeddings, first.embeddings)
         assert video.last == VideoReport(tracks=3, reused=3)
         assert set(again.timings) == {"propose", "crop", "encode", "track"}
-    assert video.clip.batches == [3]
+    assert video.segmenter.clip.batches == [3]
 
 
 def test_the_first_frame_is_the_plain_segmenters(world):
@@ -119,7 +119,7 @@ def test_numbers_follow_what_moves_and_order_does_not_matter(world):
         result = video.segment(world.frame(), words("red", "green", "blue"))
         named = {result.name_of(i): int(result.track_ids[i]) for i in range(3)}
         assert named == {"red": 1, "green": 2, "blue": 3}
-    assert video.clip.batches == [3], "none of them looks different"
+    assert video.segmenter.clip.batches == [3], "none of them looks different"
 
 
 def test_the_camera_turns_past_things_that_look_alike(world):
@@ -288,7 +288,7 @@ def test_a_budget_is_kept_and_everything_has_its_turn(world):
     for done in range(1, 4):
         result = video.embed(world.frame(), budget=Budget(new_embeddings=0))
         assert ids(result) == [1, 2, 3]
-        assert result.seen.tolist() == [i < done for i in range(3)], "surest first"
+        assert result.has_clip_embedding.tolist() == [i < done for i in range(3)], "surest first"
         assert (video.last.encoded, video.last.unseen) == (1, 3 - done)
         torch.testing.assert_close(result.embeddings[:done], expected[:done])
         labelled = video.label(result, words("red", "green", "blue"), SegmenterOptions(threshold=0.0))
@@ -304,16 +304,31 @@ def test_old_embeddings_are_refreshed_one_at_a_time(world):
         video.embed(world.frame())
         encoded.append(video.last.encoded)
     assert encoded == [0, 0, 1, 1, 1, 1, 1, 1]
-    assert video.clip.batches == [3, 1, 1, 1, 1, 1, 1]
+    assert video.segmenter.clip.batches == [3, 1, 1, 1, 1, 1, 1]
 
 
 def test_uncertain_labels_are_looked_at_sooner(world):
     video = follow(world, refresh_after_s=2.0, refresh=1)
-    video.clip.logit_scale = 1.0  # so that all are uncertain
+    video.segmenter.clip.logit_scale = 1.0  # so that all are uncertain
     for _ in range(5):
         result = video.segment(world.frame(), words("red", "green", "blue"))
     assert video.last.encoded == 1, "after a fifth of the time"
     assert float((result.probs.max(dim=1).values - 0.5).abs().max()) < 0.2
+
+
+def test_a_question_in_between_changes_nothing_that_follows(world):
+    told = []
+    for asked in ((), ("cloud", "stone")):
+        world.clock = itertools.count(1)
+        video = follow(world, refresh_after_s=1.0, refresh=1)
+        for _ in range(8):
+            embedded = video.embed(world.frame())
+            video.note(video.label(embedded, words("red", "green", "blue")))
+            if asked:
+                result = video.label(embedded, words(*asked), SegmenterOptions(threshold=0.5))
+                assert label_certainty(result.probs, result.label_index, 0.5).min() < 0.1
+            told.append(video.last)
+    assert told[:8] == told[8:]
 
 
 class Turned(ColourEncoder):
@@ -330,7 +345,7 @@ def test_half_of_what_is_new_after_a_half_life(world):
     video = follow(world, half_life_s=0.1, other_embedding=0.0, refresh_after_s=0.1)
     video.segmenter.clip = Turned()
     old = video.embed(world.frame()).embeddings[0]
-    video.clip.turned = True
+    video.segmenter.clip.turned = True
     new = video.segmenter.embed(world.frame()).embeddings[0]
     world.clock = itertools.count(2)
     angles = [float((video.embed(world.frame()).embeddings[0] @ new).clamp(-1, 1).acos()) for _ in range(5)]
@@ -387,29 +402,17 @@ def test_no_masks_and_masks_that_come_later(world):
 
 
 class Given:
-    """Proposes given masks, and where it was asked to look."""
+    """Proposes given masks, and remembers the hints it was given."""
+
+    needs_depth = classifies = False
+    grid_points = None
 
     def __init__(self, masks):
-        self.masks, self.boxes, self.grids = masks, [], []
+        self.masks, self.hints = masks, []
 
-    def propose(self, frame, *, points_per_side=None):
-        self.grids.append(points_per_side)
+    def propose(self, frame, hints=NO_HINTS):
+        self.hints.append(hints)
         return Proposals(self.masks, torch.ones(len(self.masks)))
-
-    def propose_video(self, frame, boxes_xyxy, *, points_per_side=None):
-        self.boxes.append(boxes_xyxy)
-        return self.propose(frame, points_per_side=points_per_side)
-
-
-def test_a_mask_of_everything_among_others(world):
-    masks = torch.zeros((3, H, W), dtype=torch.bool)
-    masks[0] = masks[1, :60] = masks[2, 30:50, 30:50] = True
-    world.things = {}
-    video = follow(world)
-    video.segmenter.proposer = Given(masks)
-    for _ in range(3):
-        assert ids(video.embed(world.frame())) == [1, 2, 3]
-    assert video.last.reused == 3
 
 
 def test_boxes_and_empty_masks(world):
@@ -442,55 +445,23 @@ def test_the_generator_is_asked_at_the_tracks_boxes(world):
     given = Given(world.propose(world.frame()).masks)
     video.segmenter.proposer = given
     video.embed(world.frame())
-    assert given.boxes == [], "nothing is known yet"
+    assert given.hints == [NO_HINTS], "nothing is known yet"
     video.embed(world.frame(), budget=Budget(points_per_side=4))
     expected = [[20, 20, 44, 44], [70, 60, 94, 84], [120, 20, 144, 44]]
-    assert given.boxes[0].tolist() == expected
-    assert given.boxes[0].dtype == torch.float32
-    assert given.grids == [None, 4]
+    boxes = given.hints[1].boxes_xyxy
+    assert boxes.tolist() == expected
+    assert boxes.dtype == torch.float32
+    assert given.hints[1].points_per_side == 4
 
 
-def test_the_grid_is_handed_to_generators_that_have_one(world):
+def test_the_grid_of_the_first_frame_can_be_lowered_too(world):
     given = Given(world.propose(world.frame()).masks)
-    video = VideoSegmenter(OpenVocabularySegmenter(given, ColourEncoder()))
-    video.embed(world.frame(), budget=Budget(points_per_side=4))
-    assert given.grids == [4]
+    follow(given).embed(world.frame(), budget=Budget(points_per_side=4))
+    assert given.hints == [Hints(points_per_side=4)]
     plain = follow(world)
-    assert len(plain.embed(world.frame(), budget=Budget(points_per_side=4))) == 3, "this one has none"
-
-
-def test_unmoved_frames_keep_their_masks(world):
-    world.noise = 2.0
-    video = follow(world, skip_unmoved=True, max_skip_s=0.45)
-    asked = []
-    for _ in range(7):
-        result = video.embed(world.frame())
-        asked.append(world.asked)
-        assert ids(result) == [1, 2, 3]
-    assert asked == [1, 1, 1, 1, 1, 2, 2], "proposed anew once in a while"
-    assert video.last.skipped_proposals
-    world.things["red"] = ((24, 20), RED)
-    video.embed(world.frame())
-    assert not video.last.skipped_proposals
-    assert world.asked == 3
-    off = follow(world)
-    off.embed(world.frame())
-    off.embed(world.frame())
-    assert world.asked == 5
-
-
-def test_what_creeps_is_found_too(world):
-    video = follow(world, skip_unmoved=True, max_skip_s=10.0)
-    asked = []
-    for step in range(8):
-        world.things["red"] = (
-            (20, 20),
-            (220 - 10 * step, 20, 20),
-        )  # 3 levels of grey, half of what is motion
-        video.embed(world.frame())
-        asked.append(world.asked)
-    assert asked[1] == 1
-    assert asked[-1] >= 3
+    for _ in range(2):
+        embedded = plain.embed(world.frame(), budget=Budget(points_per_side=4))
+        assert len(embedded) == 3, "this one takes no hints"
 
 
 def test_other_options_embed_anew_and_keep_the_numbers(world):
@@ -518,7 +489,7 @@ def test_class_embeddings_are_smoothed_too():
     video = follow(world, SegmenterOptions(classifier="maskformer"), half_life_s=0.1)
     first, second = (video.embed(world.frame()) for _ in range(2))
     assert video.last.encoded == video.last.reused == 0
-    assert not second.seen.any()
+    assert not second.has_clip_embedding.any()
     assert ids(second) == [1]
     turned = [float(torch.atan2(e.class_embeddings[0, 1], e.class_embeddings[0, 0])) for e in (first, second)]
     assert turned == pytest.approx([0.2, 0.3], abs=1e-3)
@@ -539,10 +510,10 @@ def test_a_frame_that_fails_costs_no_track(world):
     video.segmenter.clip = Failing()
     video.embed(world.frame())
     world.things["more"] = ((70, 10), RED)
-    video.clip.fails = True
+    video.segmenter.clip.fails = True
     with pytest.raises(OutOfMemoryError):
         video.embed(world.frame())
-    video.clip.fails = False
+    video.segmenter.clip.fails = False
     assert ids(video.embed(world.frame())) == [1, 2, 3, 4]
     with pytest.raises(ConfigError, match="class embedding"):
         video.embed(world.frame(), SegmenterOptions(classifier="maskformer"))
@@ -551,21 +522,3 @@ def test_a_frame_that_fails_costs_no_track(world):
         video.embed(world.frame())
     video.segmenter.proposer = world
     assert ids(video.embed(world.frame())) == [1, 2, 3, 4]
-
-
-def test_it_stands_in_for_a_segmenter(world):
-    video = follow(world)
-    inner = video.segmenter
-    assert (video.proposer, video.clip, video.device, video.name) == (
-        inner.proposer,
-        inner.clip,
-        inner.device,
-        inner.name,
-    )
-    video.options = SegmenterOptions(threshold=0.9)
-    assert inner.options.threshold == video.options.threshold == 0.9
-    video.warm_up()
-    assert video.encode_text(["red"]).shape == (1, 4)
-    with pytest.raises(ConfigError):
-        video.check(SegmenterOptions(classifier="maskformer"))
-    assert inner.encode_masks(world.frame(), torch.zeros((0, H, W), dtype=torch.bool)).shape == (0, 4)

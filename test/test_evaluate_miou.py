@@ -64,8 +64,6 @@ def test_equals_counting_pixel_by_pixel(seed: int, classes: int) -> None:
 def test_equals_torchmetrics_where_it_is_installed() -> None:
     import torch
 
-    import ovseg_ros.models  # noqa: F401  (makes torchvision importable, which torchmetrics asks for)
-
     segmentation = pytest.importorskip("torchmetrics.classification")
 
     pairs = list(random_pairs(5, 9, 20))

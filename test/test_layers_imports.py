@@ -28,12 +28,10 @@ BELOW = {
     "app": {"errors", "core", "files", "proposals", "models", "learn", "evaluate", "finder", "result"},
     "ros": {"errors", "core", "proposals", "models"},
 }
-# The steps aside: the player publishes what evaluate.recording reads; the demo asks as a planner would;
-# the benchmark times messages where there is ROS, and goes without where there is not.
+# The steps aside: the player publishes what evaluate.recording reads; the demo asks as a planner would.
 ALLOWED_TOO = {
     ("ros/player.py", "ovseg_ros.evaluate.recording"),
     ("app/demo_stage.py", "ovseg_ros.ros.client"),
-    ("app/bench_run.py", "ovseg_ros.ros.stage_times"),
 }
 
 INTERFACES = {"msg", "srv", "action"}

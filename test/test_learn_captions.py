@@ -6,11 +6,12 @@ import doctest
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from bag_fixtures import STORE, compressed, image, write_bag
 from pair_fixtures import coco
-from segment_fixtures import picture
+from segment_fixtures import picture, save
 
 from ovseg_ros.app.learn_pairs_sources import open_source
 from ovseg_ros.core.frame import Frame
@@ -34,30 +35,18 @@ def said(source) -> dict[str, tuple[str, ...]]:
     return {image.id: image.captions for image in source}
 
 
-def save_png(path: Path) -> Path:
-    from PIL import Image
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture()).save(path)
-    return path
-
-
 def test_coco_captions(tmp_path: Path) -> None:
-    save_png(tmp_path / "a.png")
+    save(tmp_path / "a.png")
     file = coco(tmp_path / "c.json", {"a.png": ["One mug.", "Two mugs."], "b.png": []})
     source = opened(tmp_path, file)
     assert said(source) == {"a": ("One mug.", "Two mugs."), "b": ()}
+    assert said(opened(tmp_path, file, per_image=1)) == {"a": ("One mug.",), "b": ()}
     assert len(source) == 2
     first = next(iter(source))
     assert first.source == {"file": "a.png"}
     assert np.array_equal(first.load().image_rgb, picture())
     with pytest.raises(InvalidInputError, match=r"b\.png"):
         list(source)[1].load()
-
-
-def test_captions_per_image(tmp_path: Path) -> None:
-    file = coco(tmp_path / "c.json", {"a.png": ["One.", "Two.", "Three."]})
-    assert said(opened(tmp_path, file, per_image=2)) == {"a": ("One.", "Two.")}
 
 
 def test_captions_of_images_that_are_not_listed_are_said(tmp_path: Path) -> None:
@@ -103,8 +92,8 @@ def test_json_lines(tmp_path: Path) -> None:
 
 
 def test_text_files_beside_images(tmp_path: Path) -> None:
-    save_png(tmp_path / "b" / "x.png")
-    save_png(tmp_path / "a.png")
+    save(tmp_path / "b" / "x.png")
+    save(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("A mug.\n\n  A bowl. \n")
     (tmp_path / "b" / "x.txt").write_bytes(b"\xff\xfe\xff")
     (tmp_path / "notes.txt").write_text("No image has this name.")
@@ -128,7 +117,7 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
 
 
 def test_images_outside_the_folder_are_not_read(tmp_path: Path) -> None:
-    save_png(tmp_path / "secret.png")
+    save(tmp_path / "secret.png")
     (tmp_path / "images").mkdir()
     file = coco(tmp_path / "c.json", {"../secret.png": ["A mug."]})
     with pytest.raises(InvalidInputError, match="want an image below"):
@@ -209,11 +198,9 @@ def test_a_damaged_recording_is_named(tmp_path: Path) -> None:
 
 
 def test_depth_lies_beside_the_images(tmp_path: Path) -> None:
-    import cv2
-
     for split in ("images", "depth"):
         (tmp_path / split / "training").mkdir(parents=True)
-    save_png(tmp_path / "images" / "training" / "a.png")
+    save(tmp_path / "images" / "training" / "a.png")
     cv2.imwrite(str(tmp_path / "depth" / "training" / "a.png"), np.full((60, 80), 1500, np.uint16))
     file = coco(tmp_path / "captions_training.json", {"a.png": ["A mug."]})
     options = Options(tmp_path / "images" / "training", captions=file)

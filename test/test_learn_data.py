@@ -1,4 +1,4 @@
-"""The training data: the teapot, the objects' words, rendered views, stored crops and their augmentation."""
+"""The training data: the teapot, the objects' words, cut-outs, rendered views, data sets of made-up pairs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import importlib.util
 
 import numpy as np
 import pytest
-import torch
 
-from ovseg_ros.core.regions import crop_regions
-from ovseg_ros.learn.augment import FILL_RGB, plain_crop, recolour, reglaze, roughen, training_crop
-from ovseg_ros.learn.cutouts import emoji_name, holds_word
+from ovseg_ros.errors import ConfigError
+from ovseg_ros.learn.cutouts import Picture, emoji_name, holds_word, paste
 from ovseg_ros.learn.household import OBJECTS
-from ovseg_ros.learn.stored_crop import GROWTH, STORED_SIZE, crop_box, cut
+from ovseg_ros.learn.made_pairs import copies_of, made_pair, write_pairs
+from ovseg_ros.learn.pair_index import open_pairs
 from ovseg_ros.learn.teapot import teapot_mesh
 
 
@@ -67,72 +66,46 @@ def test_emoji_are_named_plainly_or_left_out(stem, name):
     assert emoji_name(stem) == name
 
 
-def stored_crop(rng: np.random.Generator) -> np.ndarray:
-    rgba = rng.integers(0, 255, (132, 132, 4), dtype=np.uint8)
-    rgba[..., 3] = 0
-    rgba[20:110, 30:120, 3] = 255
-    rgba[20:40, 30:50, 3] = 0
-    return rgba
+def red() -> Picture:
+    return Picture("ball", np.full((40, 30, 4), (255, 0, 0, 255), np.uint8))
 
 
-def test_plain_crop_is_what_the_segmenter_sees():
-    rgba = stored_crop(np.random.default_rng(0))
-    pixels, mask = plain_crop(rgba, 112)
-    image = torch.from_numpy(rgba[..., :3]).permute(2, 0, 1).float()
-    regions = crop_regions(image, torch.from_numpy(rgba[..., 3] > 0)[None], size=112)
-    assert np.abs(pixels - regions.pixels[0].numpy()).max() < 0.02
-    assert (mask == regions.masks[0].numpy()).mean() > 0.995
+def test_a_pasted_picture_is_where_its_mask_is_and_surroundings_stay():
+    background = np.full((7, 9, 3), 40, np.uint8)
+    first, mask = paste(red(), background, np.random.default_rng(0))
+    assert first.shape == (50, 50, 3)
+    assert 300 < mask.sum() < 1300
+    inside = first[mask].mean(axis=0)
+    assert inside[0] > 200 > 60 > inside[1]
+    assert (first[0, 0] == 40).all()
+    second, _ = paste(red(), background, np.random.default_rng(1))
+    assert not np.array_equal(first, second)
 
 
-def test_training_crop_is_reproducible_varied_and_filled_outside_the_mask():
-    rgba = stored_crop(np.random.default_rng(1))
-    a, mask_a = training_crop(rgba, 112, np.random.default_rng(5))
-    b, mask_b = training_crop(rgba, 112, np.random.default_rng(5))
-    c, _ = training_crop(rgba, 112, np.random.default_rng(6))
-    assert a.shape == (3, 112, 112)
-    assert mask_a.shape == (1, 112, 112)
-    assert (a == b).all()
-    assert (mask_a == mask_b).all()
-    assert not (a == c).all()
-    assert np.isfinite(a).all()
-    assert set(np.unique(mask_a)) <= {0, 1}
-    rng = np.random.default_rng(7)
-    filled = 0
-    for _ in range(20):
-        pixels, mask = training_crop(rgba, 112, rng)
-        corner = pixels[:, (mask[0] == 0) & (np.abs(pixels).max(0) < 1e-3)]
-        filled += corner.size > 0
-    assert filled >= 15  # the mean colour is 0 when normalised
+def test_made_pairs_are_a_data_set_and_a_stopped_run_goes_on(tmp_path):
+    asked = []
 
+    def make(image, rng):
+        asked.append(image)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        yield from copies_of(red(), 2, image, rng)
+        rgb = rng.integers(0, 255, (20, 30, 3)).astype(np.uint8)
+        yield made_pair(rgb, np.ones((20, 30), bool), "wall", image)
 
-def test_roughened_masks_stay_masks_and_are_never_empty():
-    rng = np.random.default_rng(0)
-    small = np.zeros((132, 132), np.uint8)
-    small[60:70, 60:70] = 255
-    for _ in range(200):
-        out = roughen(small, rng)
-        assert out.dtype == np.uint8
-        assert set(np.unique(out)) <= {0, 255}
-        assert np.count_nonzero(out) > 0
-
-
-def test_recolour_stays_in_range():
-    out = recolour(np.full((132, 132, 3), 250, np.uint8), np.random.default_rng(3))
-    assert out.min() >= 0
-    assert out.max() <= 255
-    assert len(FILL_RGB) == 3
-
-
-def test_cut_keeps_the_box_and_pads_past_the_border():
-    image = np.full((100, 200, 3), 10, np.uint8)
-    mask = np.zeros((100, 200), bool)
-    mask[0:50, 150:200] = True
-    assert crop_box(mask) == (round(175 - 25 * GROWTH), round(25 - 25 * GROWTH), round(175 + 25 * GROWTH), 54)
-    crop = cut(image, mask)
-    assert crop.shape == (STORED_SIZE, STORED_SIZE, 4)
-    assert tuple(crop[0, -1]) == (122, 116, 104, 0)  # past the corner of the image
-    share = (crop[..., 3] > 0).mean()
-    assert share == pytest.approx(1 / GROWTH**2, abs=0.03)
+    made = dict.fromkeys((f"image_{n}" for n in range(5)), make)
+    with pytest.raises(KeyboardInterrupt):
+        write_pairs(tmp_path / "stopped", made, 7, source="a test")
+    write_pairs(tmp_path / "stopped", made, 7, source="a test")
+    write_pairs(tmp_path / "whole", made, 7, source="a test")
+    whole, stopped = open_pairs(tmp_path / "whole"), open_pairs(tmp_path / "stopped")
+    assert len(whole) == 15
+    assert set(whole.images()) == set(made)
+    assert {whole.read(i).noun for i in range(15)} == {"ball", "wall"}
+    assert whole.fingerprint == stopped.fingerprint
+    with pytest.raises(ConfigError, match="other settings"):
+        write_pairs(tmp_path / "whole", made, 7, source="another")
+    assert whole.shards[0].read_bytes() == stopped.shards[0].read_bytes()
 
 
 def test_rendered_depth_is_metric_and_masks_fit_the_objects():
@@ -158,16 +131,3 @@ def test_rendered_depth_is_metric_and_masks_fit_the_objects():
     pot = (points[view.instances == 1] - centre) @ normal
     height = max(pot.max(), -pot.min())
     assert height == pytest.approx(3.15 * TEAPOT_SCALE_M, abs=0.008)
-
-
-def test_reglazing_keeps_the_shading_and_drops_the_colour():
-    rgba = stored_crop(np.random.default_rng(2))
-    ramp = np.linspace(0.2, 1.0, 132)[None, :, None]
-    rgba[..., :3] = (np.array([40, 200, 60]) * ramp).astype(np.uint8)
-    out = reglaze(rgba, np.random.default_rng(4))
-    inside = rgba[..., 3] > 0
-    assert (out[~inside] == rgba[~inside]).all()
-    assert (out[..., 3] == rgba[..., 3]).all()
-    painted = out[60, 30:120, :3].astype(int)
-    assert (np.ptp(painted, axis=1) <= 0.12 * painted.max(1) + 2).all()  # nearly grey
-    assert (np.diff(painted[:, 1]) >= 0).all()  # as bright from left to right as before

@@ -1,146 +1,164 @@
-"""The training of mini on a toy set: it learns, continues after a stop, and writes weights that load."""
+"""A mini from nothing: a fresh tower learns by the one training loop, on pairs and on unmasked pictures."""
 
 from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from learn_fixtures import COLOURS, history, write_pairs
+from safetensors.torch import load_file
 
-from ovseg_ros.core.templates import BARE_TEMPLATE
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.household import OBJECTS
-from ovseg_ros.learn.mini import CropStream, Recipe, Trainer, loss_of, train
-from ovseg_ros.learn.stored_crop import BACKGROUND
+from ovseg_ros.learn.finetune import finetune
+from ovseg_ros.learn.mini import new_mini, write_mini_preset
+from ovseg_ros.learn.pair_index import open_pairs
+from ovseg_ros.learn.plain_pictures import PICTURES_PER_IMAGE, ScenePictures, WebPictures, write_plain
+from ovseg_ros.learn.recipes import load_recipe
+from ovseg_ros.learn.tabletop_benchmark import Scenes, top1
+from ovseg_ros.learn.tabletop_words import BACKGROUND_WORDS
+from ovseg_ros.learn.tune_prompts import tune_prompts
 from ovseg_ros.models.mini import MiniConfig, load_mini
+from ovseg_ros.models.presets import load_preset, read_preset
 
-KEYS = ("teapot", "plate", "ketchup", "basket")
-COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200), (220, 220, 40))
-INDEX = {thing.key: i for i, thing in enumerate(OBJECTS)}
-TINY = Recipe(
-    samples=960,
-    prompt_samples=320,
-    prompt_learning_rate=5e-2,
-    batch=32,
-    warmup_steps=5,
-    average=0.8,
-    prompt_depth=2,
-    learning_rate=2e-3,
-    config=MiniConfig(image_size=64, patch_size=16, width=64, layers=2, heads=2),
+TINY = MiniConfig(image_size=32, patch_size=8, width=32, layers=2, heads=2)
+SHORT = (
+    "batch=24",
+    "workers=0",
+    "held_out=0.2",
+    "precision=fp32",
+    "average=0.5",
+    "log_every=1",
+    "save_every=5",
 )
 
 
-def write_crops(folder, seed: int, count: int) -> None:
-    rng = np.random.default_rng(seed)
-    crops = np.zeros((count, 132, 132, 4), np.uint8)
-    labels = rng.integers(0, len(KEYS), count)
-    for crop, label in zip(crops, labels, strict=True):
-        crop[..., :3] = rng.integers(0, 255, 3)
-        crop[20:112, 20:112, :3] = np.clip(np.array(COLOURS[label]) + rng.integers(-15, 15, 3), 0, 255)
-        crop[20:112, 20:112, 3] = 255
-        crop[60:112, 60:112, 3] = 0  # an L, so that whole patches are background
-    np.save(folder / f"crops_{seed}_000.npy", crops)
-    np.save(folder / f"labels_{seed}_000.npy", np.array([INDEX[KEYS[i]] for i in labels], np.int16))
+@pytest.fixture
+def fresh(tmp_path):
+    return new_mini(tmp_path / "fresh", TINY, 0)
+
+
+def test_a_fresh_mini_is_the_same_for_the_same_seed(fresh, tmp_path):
+    again = new_mini(tmp_path / "again", TINY, 0)
+    other = new_mini(tmp_path / "other", TINY, 1)
+    weights = [load_file(preset.parent / "model.safetensors") for preset in (fresh, again, other)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    assert not torch.equal(weights[0]["visual.conv1.weight"], weights[2]["visual.conv1.weight"])
+
+
+def test_the_preset_has_neither_prompts_nor_rivals(tmp_path):
+    weights = tmp_path / "mini.safetensors"
+    write_mini_preset(tmp_path / "p" / "preset.yaml", weights, "a plain one")
+    preset = read_preset(tmp_path / "p" / "preset.yaml")
+    assert preset["encoder"] == {"kind": "mini", "weights": str(weights.resolve())}
+    assert preset["description"] == "a plain one"
+    assert preset["options"]["background"] == []
+    assert preset["options"]["templates"] == "bare"
+
+
+def test_from_nothing_it_learns_both_stages_and_goes_on_after_a_stop(fresh, tmp_path):
+    write_pairs(tmp_path / "pairs", 160, per_shard=40)
+    recipe = load_recipe("from_nothing", "finetune", [*SHORT, "epochs=6", "learning_rate=3e-3"])
+    tower = finetune(tmp_path / "pairs", fresh, recipe, tmp_path / "tower")
+    records = history(tmp_path / "tower")
+    losses = [record["loss"] for record in records if "loss" in record]
+    assert losses[-1] < 0.7 * losses[0]
+    assert tower["top1"] > 0.6 > next(r["top1"] for r in records if "top1" in r)
+    assert tower["nouns"] == len(COLOURS)
+
+    def stop(record) -> None:
+        if record.get("step") == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(tmp_path / "pairs", fresh, recipe, tmp_path / "again", report=stop)
+    finetune(tmp_path / "pairs", fresh, recipe, tmp_path / "again", resume=True)
+    whole, again = (load_file(tmp_path / name / "model.safetensors") for name in ("tower", "again"))
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+
+    prompts = load_recipe("from_nothing", "prompts", [*SHORT, "max_steps=4"])
+    both = tune_prompts(tmp_path / "pairs", tower["preset"], prompts, tmp_path / "both")
+    clip = load_preset(both["preset"]).clip
+    assert clip.mask_prompts.shape == (1, 16, 32)
+    before = load_mini(tmp_path / "tower" / "model.safetensors").clip_model.state_dict()
+    assert all(torch.equal(value, before[key]) for key, value in clip.clip_model.state_dict().items())
 
 
 @pytest.fixture
-def crops(tmp_path):
-    write_crops(tmp_path, 1, 64)
-    write_crops(tmp_path, 99, 40)
+def benchmark(tmp_path):
+    rng = np.random.default_rng(0)
+    for split in ("training", "validation"):
+        for kind in ("images", "instances"):
+            (tmp_path / kind / split).mkdir(parents=True)
+        records = {}
+        for n in range(4):
+            image = rng.integers(90, 110, (60, 80, 3), dtype=np.uint8)
+            ids = np.zeros((60, 80), np.uint16)
+            for number, (x, bgr) in enumerate(((5, (0, 0, 250)), (50, (250, 0, 0))), 1):
+                y = int(rng.integers(0, 30))
+                image[y : y + 22, x : x + 22], ids[y : y + 22, x : x + 22] = bgr, number
+            cv2.imwrite(str(tmp_path / "images" / split / f"s{n}.jpg"), image)
+            cv2.imwrite(str(tmp_path / "instances" / split / f"s{n}.png"), ids)
+            records[f"s{n}"] = {"1": "strawberry", "2": "ocean"}
+        (tmp_path / f"things_{split}.json").write_text(json.dumps(records))
     return tmp_path
 
 
-def test_it_learns_and_the_weights_load(crops, tmp_path):
-    out = tmp_path / "run"
-    weights = train(crops, None, 99, out, TINY)
-    history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
-    assert [record["phase"] for record in history] == ["tower", "prompts"]
-    assert history[-1]["top1"] > 0.6  # four of 45 nouns, unseen crops; chance is 0.02
-    clip = load_mini(weights)
-    assert clip.mask_prompts is not None
-    assert tuple(clip.mask_prompts.shape) == (2, 16, 64)
-    text = clip.encode_text([OBJECTS[INDEX[key]].names[0] for key in KEYS], BARE_TEMPLATE)
-    image = torch.zeros(1, 3, 64, 64)
-    assert clip.encode_regions(image, torch.ones(1, 1, 64, 64)).shape == (1, text.shape[1])
+def test_scenes_give_things_with_surroundings_whole_scenes_and_empty_boxes(benchmark):
+    pictures, rng = ScenePictures(Scenes.load(benchmark, "training")), np.random.default_rng(0)
+    for _ in range(20):
+        picture, noun = pictures.thing(rng)
+        middle = picture[picture.shape[0] // 2, picture.shape[1] // 2].astype(int)
+        assert (middle[0] > middle[2]) == (noun == "strawberry")
+    assert {pictures.whole(rng)[1] for _ in range(20)} == {"strawberry", "ocean"}
+    assert pictures.whole(rng)[0].shape == (60, 80, 3)
+    assert sum(pictures.empty(rng)[1] in BACKGROUND_WORDS for _ in range(20)) > 10
 
 
-def test_prompt_tuning_moves_nothing_else(crops, tmp_path):
-    train(crops, None, 99, tmp_path / "with", TINY)
-    after_tower = torch.load(tmp_path / "with" / "tower.pt", weights_only=True)["parameters"]
-    clip = load_mini(tmp_path / "with" / "mini.safetensors")
-    tower = list(clip.clip_model.visual.parameters())
-    assert len(tower) == len(after_tower) - 1  # the last one is the logit scale
-    for saved, loaded in zip(after_tower, tower, strict=False):
-        assert torch.equal(saved.half().float(), loaded)
-    prompts = torch.load(tmp_path / "with" / "prompts.pt", weights_only=True)
-    assert len(prompts["parameters"]) == 1
-    assert prompts["parameters"][0].abs().max() > 0.1
+def test_web_pictures_keep_their_surroundings(benchmark, tmp_path):
+    write_pairs(tmp_path / "crops", 12)
+    cutouts = tmp_path / "emoji"
+    cutouts.mkdir()
+    carrot = np.zeros((64, 64, 4), np.uint8)
+    carrot[8:-8, 8:-8] = (0, 0, 255, 255)
+    cv2.imwrite(str(cutouts / "1f955.webp"), carrot)
+    web = WebPictures(tmp_path / "crops", cutouts, ScenePictures(Scenes.load(benchmark, "training")))
+    rng = np.random.default_rng(0)
+    assert {web.rendered(rng)[1] for _ in range(40)} == set(COLOURS)
+    picture, word = web.pasted(rng)
+    assert word == "carrot"
+    middle = picture[picture.shape[0] // 2, picture.shape[1] // 2].astype(int)
+    assert middle[0] > 200 > middle[1]
+    assert np.abs(picture[0, 0] - middle).max() > 50
+    write_plain(benchmark, tmp_path / "plain", 200, 0, (tmp_path / "crops", cutouts))
+    index = open_pairs(tmp_path / "plain")
+    nouns = [index.read(i).noun for i in range(len(index))]
+    assert nouns.count("carrot") == pytest.approx(50, abs=20)
+    assert {"ocean", "wall", "teapot"} <= set(nouns)
 
 
-def test_a_stopped_run_continues_where_it_was(crops, tmp_path, monkeypatch):
-    out, original, steps = tmp_path / "run", Trainer._save, []
-
-    def save_then_stop(self, phase, step, *args):
-        original(self, phase, step, *args)
-        if step == 12:  # past the warm-up, in mid-phase
-            raise KeyboardInterrupt
-
-    def counted(*args):
-        steps.append(1)
-        return loss_of(*args)
-
-    monkeypatch.setattr(Trainer, "save_every_s", -1.0)
-    monkeypatch.setattr(Trainer, "_save", save_then_stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(crops, None, 99, out, TINY)
-    monkeypatch.setattr(Trainer, "save_every_s", 240.0)
-    monkeypatch.setattr(Trainer, "_save", original)
-    monkeypatch.setattr("ovseg_ros.learn.mini.loss_of", counted)
-    train(crops, None, 99, out, TINY)
-    both_phases = TINY.samples // TINY.batch + TINY.prompt_samples // TINY.batch
-    assert len(steps) == both_phases - 12  # nothing done twice, nothing left out
-    train(crops, None, 99, out, TINY)
-    assert len(steps) == both_phases - 12  # all done already
-    assert not list(out.glob("*.tmp"))
-
-
-def test_new_shards_join_in(crops):
-    stream = CropStream(crops, None, TINY, [1, 2])
-    assert len(stream.labels) == 64
-    write_crops(crops, 2, 30)
-    stream.refresh()
-    assert len(stream.labels) == 94
-    assert (stream.rendered(93) == np.load(crops / "crops_2_000.npy")[29]).all()
-
-
-def test_background_has_a_class_of_its_own(crops):
-    labels = np.load(crops / "labels_1_000.npy")
-    labels[:5] = BACKGROUND
-    np.save(crops / "labels_1_000.npy", labels)
-    stream = CropStream(crops, None, TINY, [1])
-    assert (stream.labels[:5] == len(OBJECTS)).all()
-    assert "background" in stream.names[len(OBJECTS)]
-
-
-def test_no_crops_is_an_error_with_the_command(tmp_path):
-    with pytest.raises(ConfigError, match=r"ovseg_ros\.learn\.crops"):
-        CropStream(tmp_path, None, TINY)
-
-
-def test_the_loss_is_smallest_at_the_own_prototype():
-    prototypes = torch.eye(3)
-    scale = torch.tensor(20.0)
-    labels = torch.tensor([1])
-    own = loss_of(prototypes[1:2], labels, prototypes, scale, 1.0)
-    other = loss_of(prototypes[0:1], labels, prototypes, scale, 1.0)
-    between = loss_of(
-        torch.nn.functional.normalize(prototypes[:2].sum(0, keepdim=True)), labels, prototypes, scale, 1.0
+def test_a_plain_mini_learns_from_unmasked_pictures(benchmark, fresh, tmp_path):
+    write_plain(benchmark, tmp_path / "plain", 200, 0)
+    index = open_pairs(tmp_path / "plain")
+    assert len(index) == 2 * PICTURES_PER_IMAGE
+    assert all(index.read(i).mask.all() for i in range(0, 200, 10))
+    changes = [*SHORT, "epochs=6", "learning_rate=3e-3", "held_out=0", "augment.fills={none: 1.0}"]
+    out = finetune(
+        tmp_path / "plain", fresh, load_recipe("from_nothing", "finetune", changes), tmp_path / "run"
     )
-    assert own < between < other
+    clip = load_preset(out["preset"]).clip
+    found = top1(clip, Scenes.load(benchmark, "validation"), ("strawberry", "ocean"), {"ocean"})
+    assert found.keys() == {
+        f"{view}{part}" for view in ("context", "masked") for part in ("", "_seen", "_unseen")
+    }
+    assert found["context"] >= 0.75
 
 
-def test_more_weight_on_distance_costs_more_off_the_prototype():
-    prototypes = torch.eye(3)
-    arguments = (prototypes[0:1], torch.tensor([1]), prototypes, torch.tensor(20.0))
-    assert loss_of(*arguments, 8.0) - loss_of(*arguments, 1.0) == pytest.approx(7.0)
+def test_no_benchmark_and_damaged_images_are_said(benchmark, tmp_path):
+    with pytest.raises(ConfigError, match="tabletop_benchmark"):
+        Scenes.load(tmp_path / "nowhere", "training")
+    (benchmark / "images/training/s2.jpg").write_bytes(b"no image")
+    with pytest.raises(ConfigError, match="s2"):
+        Scenes.load(benchmark, "training")

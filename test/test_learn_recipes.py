@@ -90,24 +90,15 @@ def test_a_recipe_is_read_back_as_it_was_saved(tmp_path, stage):
         ("logit_scale=-3", "want logit_scale > 0"),
         ("max_logit_scale=0.5", "want max_logit_scale > 1"),
         ("augment.flip=2", "augment.flip"),
+        ("prompts: depth=0", "depth >= 1"),
+        ("prompts: start=old", "start fresh or preset"),
+        ("prompts: train_logit_scale=true", "does not know"),
     ],
 )
 def test_what_cannot_be_is_refused(change, message):
+    stage = "prompts" if change.startswith("prompts: ") else "finetune"
     with pytest.raises(ConfigError, match=message):
-        load_recipe("mini", "finetune", [change])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ("depth=0", "depth >= 1"),
-        ("start=old", "start fresh or preset"),
-        ("train_logit_scale=true", "does not know"),
-    ],
-)
-def test_what_cannot_be_of_prompts_is_refused(change, message):
-    with pytest.raises(ConfigError, match=message):
-        load_recipe("mini", "prompts", [change])
+        load_recipe("mini", stage, [change.removeprefix("prompts: ")])
 
 
 def test_files_that_are_none_are_refused(tmp_path):

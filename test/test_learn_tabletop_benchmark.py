@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.cutouts import holds_word
-from ovseg_ros.learn.figures import Canvas, Picture, heights, load_pictures, stand
+from ovseg_ros.learn.cutouts import Picture, holds_word, load_pictures
+from ovseg_ros.learn.figures import Canvas, heights, stand
 from ovseg_ros.learn.household import OBJECTS
 from ovseg_ros.learn.sensor_depth import as_a_sensor_sees
 from ovseg_ros.learn.tabletop_benchmark import BLOCK, annotation, finish, pictures_of, write_scene
@@ -155,6 +155,7 @@ def test_pictures_leave_out_moods_and_say_what_is_missing(tmp_path):
     assert {p.noun for p in pictures_of(tmp_path, "training")} == {"giraffe", "cat"}
     [cat] = load_pictures(tmp_path, ["cat"], size=60)
     assert cat.rgba.shape[:2] == (60, 40)
+    assert {p.noun for p in load_pictures(tmp_path, banned=["dog"])} == {"giraffe", "cat"}
     with pytest.raises(ConfigError, match="no cut-outs for lion"):
         load_pictures(tmp_path, ["cat", "lion"])
     with pytest.raises(ConfigError, match="no cut-outs for anything"):

@@ -1,4 +1,4 @@
-"""The training loop: a stop costs nothing, damage is named, and what cannot go on says why."""
+"""Finetuning on made-up pairs: it learns, a stop costs nothing, and what cannot go on says why."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ import json
 
 import pytest
 import torch
+import yaml
+from learn_fixtures import COLOURS, history, write_clip_preset, write_pairs
 from learn_fixtures import TINY_FINETUNE as TINY
-from learn_fixtures import history, write_clip_preset, write_pairs
 from safetensors.torch import load_file
 
 from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
 from ovseg_ros.learn import training
-from ovseg_ros.learn.finetune import finetune
+from ovseg_ros.learn.finetune import finetune, tower_task
+from ovseg_ros.learn.learned_preset import read_start
 from ovseg_ros.learn.pair_augment import Augment
-from ovseg_ros.learn.recipes import FinetuneRecipe
+from ovseg_ros.learn.pair_index import open_pairs
+from ovseg_ros.learn.recipes import FinetuneRecipe, load_recipe
 from ovseg_ros.learn.training_task import TrainingError
+from ovseg_ros.models.mini import MiniConfig, build_mini_clip, load_mini, save_mini
+from ovseg_ros.models.presets import load_preset
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +73,13 @@ def test_interrupted_and_resumed_is_as_if_nothing_had_been(run, pairs, preset, t
     assert without_times(history(tmp_path)) == without_times(history(run[0]))
 
 
-def test_randomness_inside_the_network_is_resumed_too(pairs, tmp_path):
-    preset = write_clip_preset(tmp_path / "clip", vision={"patch_dropout": 0.5})
-    recipe = changed(epochs=1, save_every=2, log_every=3, augment=Augment())
+RESNET = {"layers": [1, 1, 1, 1], "width": 8, "head_width": 8, "patch_size": None, "image_size": 32}
+
+
+@pytest.mark.parametrize("vision", [{"patch_dropout": 0.5}, RESNET], ids=["dropout", "running statistics"])
+def test_randomness_and_statistics_inside_the_network_are_resumed_too(pairs, tmp_path, vision):
+    preset = write_clip_preset(tmp_path / "clip", vision=vision, untrained=vision is RESNET)
+    recipe = changed(epochs=1, save_every=2, train_logit_scale=False, augment=Augment())
     finetune(pairs, preset, recipe, tmp_path / "whole")
     with pytest.raises(Stopped):
         finetune(pairs, preset, recipe, tmp_path / "again", report=stop_at(3))
@@ -79,6 +88,11 @@ def test_randomness_inside_the_network_is_resumed_too(pairs, tmp_path):
     whole, again = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "again"))
     assert all(torch.equal(whole[key], again[key]) for key in whole)
     assert without_times(history(tmp_path / "again")) == without_times(history(tmp_path / "whole"))
+    before = load_file(preset.parent / "clip.safetensors")
+    assert torch.equal(whole["logit_scale"], before["logit_scale"])
+    statistics = [key for key in whole if key.endswith("running_mean")]
+    assert bool(statistics) == (vision is RESNET)
+    assert not any(torch.equal(whole[key], before[key]) for key in statistics)
 
 
 def test_a_finished_run_resumed_writes_the_same(run, pairs, preset, tmp_path):
@@ -179,8 +193,6 @@ def test_the_rate_rises_and_falls(pairs, preset, tmp_path):
 
 
 def test_pairs_that_cannot_be_read_are_counted_and_the_run_goes_on(preset, tmp_path):
-    from ovseg_ros.learn.pair_index import open_pairs
-
     write_pairs(tmp_path / "pairs", 60)
     index = open_pairs(tmp_path / "pairs")
     for i in (3, 40):
@@ -210,8 +222,6 @@ def test_a_separate_set_is_measured_on(pairs, preset, tmp_path):
 
 def test_nothing_to_measure_on_is_refused(pairs, preset, tmp_path, monkeypatch):
     write_pairs(tmp_path / "test", 3, seed=9)
-    from ovseg_ros.learn.pair_index import open_pairs
-
     index = open_pairs(tmp_path / "test")
     with index.shards[0].open("r+b") as file:
         for i in range(3):
@@ -221,16 +231,115 @@ def test_nothing_to_measure_on_is_refused(pairs, preset, tmp_path, monkeypatch):
         finetune(pairs, preset, TINY, tmp_path / "run", held_out=tmp_path / "test")
 
 
-def test_a_tower_with_running_statistics_keeps_them_through_a_stop(pairs, tmp_path):
-    vision = {"layers": [1, 1, 1, 1], "width": 8, "head_width": 8, "patch_size": None, "image_size": 32}
-    preset = write_clip_preset(tmp_path / "resnet", vision=vision, untrained=True)
-    recipe = changed(epochs=1, save_every=2, train_logit_scale=False, max_steps=4)
-    finetune(pairs, preset, recipe, tmp_path / "whole")
-    with pytest.raises(Stopped):
-        finetune(pairs, preset, recipe, tmp_path / "again", report=stop_at(3))
-    finetune(pairs, preset, recipe, tmp_path / "again", resume=True)
-    whole, again = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "again"))
+def test_it_learns(run):
+    out, figures = run
+    measured = [record["top1"] for record in history(out) if "top1" in record]
+    assert len(measured) == 1 + TINY.epochs
+    assert measured[-1] == figures["top1"] > 0.6 > measured[0]
+    assert figures["nouns"] == len(COLOURS)
+    assert figures["skipped"] == 0
+
+
+def test_only_the_image_tower_and_the_scale_move(run, preset):
     before = load_file(preset.parent / "clip.safetensors")
-    assert all(torch.equal(whole[key], again[key]) for key in whole)
-    assert not torch.equal(whole["visual.bn1.running_mean"], before["visual.bn1.running_mean"])
-    assert torch.equal(whole["logit_scale"], before["logit_scale"])
+    after = load_file(run[0] / "model.safetensors")
+    assert before.keys() == after.keys()
+    for key, value in before.items():
+        moved = not torch.equal(value, after[key])
+        assert moved == (key.startswith("visual.") or key == "logit_scale"), key
+    assert after["logit_scale"] <= torch.tensor(100.0).log()
+
+
+def test_the_scale_stays_under_its_limit(pairs, preset, tmp_path):
+    finetune(pairs, preset, changed(max_logit_scale=50.0, epochs=1), tmp_path)
+    assert load_file(tmp_path / "model.safetensors")["logit_scale"].exp() <= 50.001
+
+
+def test_the_written_preset_runs(run):
+    out, figures = run
+    segmenter = load_preset(out / "preset.yaml")
+    assert segmenter.clip.mask_prompts is None
+    assert segmenter.clip.logit_scale == pytest.approx(
+        load_file(out / "model.safetensors")["logit_scale"].exp()
+    )
+    assert figures["preset"] == str(out / "preset.yaml")
+    content = yaml.safe_load((out / "preset.yaml").read_text())
+    assert content["encoder"]["weights"] == "model.safetensors"
+    assert content["encoder"]["activation"] == "quick_gelu"
+    assert content["description"] == "a tiny CLIP; image tower finetuned on masked crops"
+    assert content["options"]["fill"] == "mean"
+
+
+def test_the_recipe_lies_beside(run):
+    assert load_recipe(run[0] / "recipe.yaml", "finetune") == TINY
+
+
+def test_tensorboard_has_the_curves(run):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    charts = EventAccumulator(str(run[0] / "tensorboard"))
+    charts.Reload()
+    assert {"train/loss", "train/learning_rate", "held_out/top1", "held_out/cosine"} <= set(
+        charts.Tags()["scalars"]
+    )
+    assert len(charts.Scalars("train/loss")) == charts.Scalars("train/loss")[-1].step
+
+
+def test_gradient_checkpointing_changes_no_gradient(preset):
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(4, 3, 32, 32, generator=generator)
+    gradients = []
+    for on in (False, True):
+        task = tower_task(read_start(preset), changed(gradient_checkpointing=on))
+        assert task.clip.clip_model.visual.transformer.grad_checkpointing == on
+        task.clip.clip_model.visual.train()
+        task.clip.encode_regions(pixels)[:, 0].sum().backward()
+        gradients.append({name: p.grad for name, p in task.parameters.items() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradient, gradients[1][name], atol=1e-7), name
+
+
+@pytest.mark.parametrize("device", ["tpu", "meta"])
+def test_devices_it_cannot_train_on_are_refused(pairs, preset, tmp_path, device):
+    with pytest.raises((ConfigError, RuntimeError)):
+        finetune(pairs, preset, TINY, tmp_path, device=device)
+
+
+def test_half_precision_needs_a_gpu(pairs, preset, tmp_path):
+    with pytest.raises(ConfigError, match="fp32 or bf16 on a CPU"):
+        finetune(pairs, preset, changed(precision="fp16"), tmp_path)
+
+
+def test_bfloat16_trains(pairs, preset, tmp_path):
+    figures = finetune(pairs, preset, changed(precision="bf16", epochs=1), tmp_path)
+    assert torch.isfinite(torch.tensor(figures["cosine"]))
+
+
+def test_an_encoder_without_a_tower_is_refused(pairs, tmp_path):
+    with pytest.raises(ConfigError, match="want a preset whose encoder is mini or clip, got lite"):
+        finetune(pairs, "lite", TINY, tmp_path)
+
+
+def test_a_mini_is_trained_and_loads(pairs, tmp_path):
+    config = MiniConfig(image_size=32, patch_size=8, width=32, layers=2, heads=2)
+    model, _ = build_mini_clip(config)
+    save_mini(tmp_path / "plain.safetensors", model, torch.randn(1, 16, 32), config)
+    preset = tmp_path / "plain.yaml"
+    content = {
+        "description": "a plain mini.",
+        "proposer": {"kind": "depth_clusters"},
+        "encoder": {"kind": "mini", "weights": "plain.safetensors"},
+        "logit_scale": 12.0,
+        "options": {"templates": "bare"},
+    }
+    preset.write_text(yaml.safe_dump(content))
+    finetune(pairs, preset, changed(epochs=1, logit_scale=20.0), tmp_path / "run")
+    clip = load_mini(tmp_path / "run" / "model.safetensors")
+    assert clip.mask_prompts is None
+    assert clip.clip_model.visual.transformer.resblocks[0].attn.num_heads == 2
+    written = yaml.safe_load((tmp_path / "run" / "preset.yaml").read_text())
+    assert written["encoder"] == {"kind": "mini", "weights": "model.safetensors"}
+    assert "logit_scale" not in written
+    assert 10 < load_preset(tmp_path / "run" / "preset.yaml").clip.logit_scale < 40

@@ -72,11 +72,20 @@ def test_without_it_the_encoder_is_as_it_was(tmp_path, options):
 
 @pytest.mark.parametrize(
     "options",
-    [{"precison": "bf16"}, {"precision": "int8"}, {"compile": 1}, {"batch_buckets": [4, 2]}, "bf16"],
+    [{"precison": "bf16"}, {"precision": "int8"}, {"compile": 1}, {"check_regions": -1}, "bf16"],
 )
 def test_slips_are_found_before_anything_is_loaded(tmp_path, options):
     with pytest.raises(ConfigError):
         read_preset(preset(tmp_path, options=options))
+
+
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [({"cuda_graphs": True}, "say compile: true"), ({"batch_buckets": [1]}, "leave it out")],
+)
+def test_options_there_were_once_name_their_replacement(tmp_path, option, instead):
+    with pytest.raises(ConfigError, match=f"mine.yaml: there is no option .* any more; {instead}"):
+        read_preset(preset(tmp_path, options=option))
 
 
 def test_what_the_device_cannot_do_is_refused(tmp_path):
@@ -94,7 +103,7 @@ def test_documentation_names_every_option_with_its_default():
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text, flags=re.MULTILINE))
     assert set(rows) == {field.name for field in dataclasses.fields(AccelerateOptions)}
     defaults = AccelerateOptions()
-    for name in ("precision", "check_regions", "min_agreement", "compile", "cuda_graphs"):
-        assert rows[name].strip("` ") == str(getattr(defaults, name)).lower()
+    for name, said in rows.items():
+        assert said.strip("` ") == str(getattr(defaults, name)).lower()
     automatic = {n for n in list_presets() if "precision: auto" in preset_path(n).read_text(encoding="utf-8")}
     assert automatic == set(re.findall(r"`(\w+)`", re.search(r"The presets (.*?) say", text).group(1)))

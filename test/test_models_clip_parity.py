@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from ovseg_ros.core import regions as regions_module
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD, crop_regions
+from ovseg_ros.core.vit_tower import vit_features
 from ovseg_ros.models.clip import load_clip
 
 CROP_TOLERANCE = 5e-4
@@ -132,7 +133,7 @@ def relative(got, expected):
 def test_mask_prompted_image_tower(pair, pixels, masks, depth):
     clip, oracle = pair
     prompts = random_prompts(depth=depth, seed=depth).double()
-    got = clip._encode_prompted(pixels, masks, prompts)
+    got = vit_features(clip.clip_model.visual, pixels, masks, prompts)
     expected = np.array(
         [oracle.image(p.numpy(), m[0].numpy(), prompts.numpy()) for p, m in zip(pixels, masks, strict=True)]
     )

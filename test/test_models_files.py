@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import hashlib
+import runpy
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,7 +12,9 @@ import pytest
 import yaml
 
 from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.models import files_docs
+from ovseg_ros.models import download as fetching
+from ovseg_ros.models import files
+from ovseg_ros.models.download import resolve_file
 from ovseg_ros.models.files import (
     FILES_TABLE,
     KnownFile,
@@ -24,7 +27,6 @@ from ovseg_ros.models.files import (
     known_files,
     read_table,
     recorded_sha256,
-    resolve_file,
     sha256_record,
     verify,
 )
@@ -109,7 +111,7 @@ def test_free_presets_are_free_and_the_papers_are_not():
     ],
 )
 def test_clip_files_agree_with_open_clip_and_take_clips_own_normalisation(name, architecture, tag):
-    from open_clip.pretrained import get_pretrained_cfg  # after ovseg_ros.models, which mends torchvision
+    from open_clip.pretrained import get_pretrained_cfg
 
     config = get_pretrained_cfg(architecture, tag)
     file = known_file(name)
@@ -199,7 +201,7 @@ def test_what_the_table_does_not_know_is_handed_out_as_it_is(tmp_path):
 
 
 def test_a_missing_file_says_where_to_get_it_and_where_to_put_it(tmp_path, monkeypatch):
-    monkeypatch.delattr("ovseg_ros.models.download.download")  # offline is the default, and does not even ask
+    monkeypatch.delattr(fetching, "download")  # offline is the default, and does not even ask
     file = known_file(SAM)
     with pytest.raises(WeightsError) as caught:
         resolve_file(SAM, weights_dir=tmp_path, offline=True)
@@ -239,14 +241,14 @@ def test_a_file_nobody_can_fetch_is_got_by_hand(tmp_path):
 def test_online_it_is_fetched_to_weights_dir_or_the_cache(tmp_path, monkeypatch):
     asked = []
 
-    def pretend(file, folder, *, offline):
-        asked.append((file.name, folder, offline))
+    def pretend(file, folder):
+        asked.append((file.name, folder))
         return folder / file.name
 
-    monkeypatch.setattr("ovseg_ros.models.download.download", pretend)
+    monkeypatch.setattr(fetching, "download", pretend)
     assert resolve_file(SAM, weights_dir=tmp_path, beside=tmp_path / "p", offline=False) == tmp_path / SAM
     assert resolve_file(SAM, beside=tmp_path / "p", offline=False) == cache_dir() / SAM
-    assert asked == [(SAM, tmp_path, False), (SAM, cache_dir(), False)]
+    assert asked == [(SAM, tmp_path), (SAM, cache_dir())]
 
 
 def test_content_is_compared_with_all_that_is_known(tmp_path):
@@ -288,23 +290,13 @@ def test_the_tables_hash_counts_more_than_a_recorded_one(tmp_path):
 
 
 def test_the_document_has_the_table_as_it_is():
-    page = ROOT / "docs" / "weights.md"
-    text = page.read_text(encoding="utf-8")
-    assert files_docs.markdown_table() in text
-    assert files_docs.with_table(text) == text, f"run python -m ovseg_ros.models.files_docs {page}"
+    script = runpy.run_path(str(ROOT / "scripts" / "weights_table.py"))
+    text = script["PAGE"].read_text(encoding="utf-8")
+    assert script["with_table"](text) == text, "run python scripts/weights_table.py"
     for file in known_files():
         assert file.source_page in text
     assert FILES_TABLE.name in text
 
 
-def test_the_table_in_a_document_is_replaced():
-    old = f"before\n{files_docs._BEGIN}\nold\n{files_docs._END}\nafter\n"
-    new = files_docs.with_table(old)
-    assert "old" not in new.replace("folder", "")
-    assert new.startswith("before\n")
-    assert new.endswith("\nafter\n")
-    assert files_docs.with_table(new) == new
-
-
 def test_examples():
-    assert doctest.testmod(files_docs)[0] == 0
+    assert doctest.testmod(files)[0] == 0

@@ -1,10 +1,10 @@
-"""The paper's MaskFormer as a whole: the released layout, loading, and one forward pass in float64."""
+"""The paper's MaskFormer: the released layout, loading, and the same numbers as other code in float64."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import maskformer_reference as reference
+import maskformer_oracle as oracle
 import numpy as np
 import pytest
 import torch
@@ -13,15 +13,13 @@ from safetensors.torch import save_file
 
 from ovseg_ros.errors import ConfigError, InvalidInputError, WeightsError
 from ovseg_ros.models.ovseg_maskformer import (
-    R101C,
-    SWIN_BASE,
     OvsegMaskFormer,
-    OvsegMaskFormerConfig,
     build_ovseg_maskformer,
     load_ovseg_maskformer,
 )
+from ovseg_ros.models.ovseg_maskformer_config import R101C, SWIN_BASE, OvsegMaskFormerConfig
 
-TINY = {"swin": TINY_SWIN, "resnet": TINY_RESNET}
+EXACT = 1e-9  # of float64 arithmetic in another order
 
 
 def write(
@@ -37,46 +35,67 @@ def write(
     return [weights, non_object]
 
 
-def expected(sizes: dict, pixels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """(Q,C) and (Q,h,w) by the reference, in float64."""
+def filled(sizes: dict) -> tuple[OvsegMaskFormer, oracle.State]:
+    """A network in float64, and what is learned in it by the released names."""
     config = OvsegMaskFormerConfig.from_mapping(sizes)
-    state = {key: value.double().numpy() for key, value in synthetic_state(config).items()}
-    image, body = pixels[0].double().numpy(), sizes["backbone"]
-    if body["kind"] == "swin":
-        features = reference.swin(state, image, body["depths"], body["num_heads"], body["window"])
-    else:
-        features = reference.resnet(state, image, body["depths"], body["multi_grid"])
-    mask_features = reference.pixel_decoder(state, features)
-    embeddings, masks = reference.predictor(
-        state, features[-1], mask_features, config.heads, config.decoder_layers
-    )
-    return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True), masks
+    state = {k: v.double() for k, v in synthetic_state(config).items() if not k.endswith("_index")}
+    network = build_ovseg_maskformer(config).double()
+    network.load_state_dict(state)
+    return network, state
+
+
+def with_backbone(sizes: dict, **changes: object) -> dict:
+    return sizes | {"backbone": sizes["backbone"] | changes}
 
 
 def image(height: int, width: int) -> torch.Tensor:
     return torch.randn((1, 3, height, width), generator=torch.Generator().manual_seed(5))
 
 
-@pytest.mark.parametrize("kind", TINY)
+@pytest.mark.parametrize("hidden_dim", [32, 128], ids=["projected", "as_wide_as_the_features"])
 @pytest.mark.parametrize("size", [(64, 96), (32, 32)])
 def test_a_released_file_gives_the_published_network(
-    tmp_path: Path, kind: str, size: tuple[int, int]
+    tmp_path: Path, size: tuple[int, int], hidden_dim: int
 ) -> None:
-    network = load_ovseg_maskformer(TINY[kind], *write(tmp_path, TINY[kind]))
+    sizes = TINY_SWIN | {"hidden_dim": hidden_dim}
+    network = load_ovseg_maskformer(sizes, *write(tmp_path, sizes))
     assert isinstance(network, OvsegMaskFormer)
     assert not network.training
     pixels = image(*size)
-    embeddings, masks = expected(TINY[kind], pixels)
+    embeddings, masks = oracle.maskformer(network.config, filled(sizes)[1], pixels.double())
     output = network(pixels)
     assert output.objectness is None
     assert output.mask_logits.shape == masks.shape == (5, size[0] // 4, size[1] // 4)
-    scale = np.abs(masks).max()
+    scale = masks.abs().max()
     assert scale > 0.1
-    assert np.abs(output.mask_logits.numpy() - masks).max() < 2e-5 * scale
-    assert np.abs(output.class_embeddings.numpy() - embeddings).max() < 2e-5
+    assert (output.mask_logits - masks).abs().max() < 2e-5 * scale
+    assert (output.class_embeddings - embeddings).abs().max() < 2e-5
     output = network.double()(pixels.double())
-    assert np.abs(output.mask_logits.numpy() - masks).max() < 1e-9
-    assert np.abs(output.class_embeddings.numpy() - embeddings).max() < 1e-9
+    assert (output.mask_logits - masks).abs().max() < EXACT
+    assert (output.class_embeddings - embeddings).abs().max() < EXACT
+
+
+@pytest.mark.parametrize("window", [3, 4], ids=["odd", "even"])
+@pytest.mark.parametrize("size", [(36, 52), (64, 96), (4, 4), (8, 132)])
+def test_swin_on_images_that_windows_do_not_divide(window: int, size: tuple[int, int]) -> None:
+    """Odd grids, grids smaller than a window, and a shifted block in every stage."""
+    network, state = filled(with_backbone(TINY_SWIN, window=window, depths=[2, 2, 2, 2]))
+    pixels = image(*size).double()
+    got, want = network.backbone(pixels), oracle.swin_features(network.config, state, pixels)
+    assert [x.shape for x in got] == [x.shape for x in want]
+    for ours, theirs in zip(got, want, strict=True):
+        assert theirs.abs().max() > 0.01, "a comparison with nothing"
+        assert (ours - theirs).abs().max() < EXACT
+
+
+@pytest.mark.parametrize("size", [(64, 96), (33, 46)])
+def test_resnet_strides_and_dilates_as_published(size: tuple[int, int]) -> None:
+    network, state = filled(with_backbone(TINY_RESNET, outputs=256))
+    pixels = image(*size).double()
+    want = oracle.resnet_features(network.config.backbone, state, pixels)
+    for ours, theirs in zip(network.backbone(pixels), want, strict=True):
+        assert ours.shape == theirs.shape
+        torch.testing.assert_close(ours, theirs, atol=EXACT, rtol=1e-12)
 
 
 def test_the_non_object_row_becomes_a_unit_row(tmp_path: Path) -> None:
@@ -160,6 +179,8 @@ def test_missing_files_are_told(tmp_path: Path) -> None:
         load_ovseg_maskformer(TINY_SWIN, tmp_path / "absent.safetensors", non_object)
     with pytest.raises(WeightsError, match="absent"):
         load_ovseg_maskformer(TINY_SWIN, weights, tmp_path / "absent.safetensors")
+    with pytest.raises(WeightsError, match="non_object_embedding"):
+        load_ovseg_maskformer(TINY_SWIN, weights, weights)
 
 
 @pytest.mark.parametrize(
@@ -168,12 +189,6 @@ def test_missing_files_are_told(tmp_path: Path) -> None:
 def test_a_bad_non_object_row_is_refused(tmp_path: Path, row: torch.Tensor) -> None:
     with pytest.raises(WeightsError, match="non_object_embedding"):
         load_ovseg_maskformer(TINY_SWIN, *write(tmp_path, TINY_SWIN, row=row))
-
-
-def test_a_file_of_something_else_is_no_non_object_row(tmp_path: Path) -> None:
-    weights, _ = write(tmp_path, TINY_SWIN)
-    with pytest.raises(WeightsError, match="non_object_embedding"):
-        load_ovseg_maskformer(TINY_SWIN, weights, weights)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +209,10 @@ def test_pixels_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
         (TINY_SWIN | {"quaries": 5}, "quaries"),
         (TINY_SWIN | {"backbone": {"kind": "swin", "stem": 8}}, "stem"),
         ({key: value for key, value in TINY_SWIN.items() if key != "embedding_dim"}, "embedding_dim"),
+        (with_backbone(TINY_SWIN, num_heads=[2]), "as many num_heads as depths"),
+        (with_backbone(TINY_SWIN, num_heads=[2, 2, 3, 4]), "dividing"),
+        (with_backbone(TINY_RESNET, depths=[1, 2, 1, 2]), "multi_grid"),
+        (with_backbone(TINY_RESNET, stem=7), "even stem"),
         (TINY_SWIN | {"hidden_dim": 30}, "multiple of 4"),
         (TINY_SWIN | {"conv_dim": 48}, "multiple of 32"),
     ],

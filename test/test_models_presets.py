@@ -30,11 +30,11 @@ def built(monkeypatch):
     """Replaces what loads weights; collects what it was asked for."""
     asked = []
 
-    def build(place, part):
-        asked.append((part["kind"], place.file(part["weights"]) if "weights" in part else None))
+    def build(context, part):
+        asked.append((part["kind"], context.file(part["weights"]) if "weights" in part else None))
         return FakeEncoder()
 
-    fakes = {name: dataclasses.replace(kind, build=build) for name, kind in presets.ENCODERS.items()}
+    fakes = {name: dataclasses.replace(spec, build=build) for name, spec in presets.ENCODERS.items()}
     monkeypatch.setattr(presets, "ENCODERS", fakes)
     return asked
 

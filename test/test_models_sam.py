@@ -9,8 +9,7 @@ from sam_fixtures import TINY_SAM, picture, save_tiny_sam, tiny_options, tiny_sa
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models import sam as module
-from ovseg_ros.models.sam import FILES, MODELS, SamArchitecture, build_sam, describe_state, load_sam
-from ovseg_ros.models.torchvision_compat import ensure_nms, ensure_torchvision
+from ovseg_ros.models.sam import FILES, MODELS, build_sam, describe_state, load_sam
 from ovseg_ros.proposals.sam import SamOptions, SamProposals
 
 
@@ -145,27 +144,6 @@ def test_bad_architectures_are_refused(tmp_path, model, message):
     if isinstance(model, str):
         with pytest.raises(ConfigError, match=message):
             load_sam(model, tmp_path / "nothing.pth")
-
-
-def test_architecture_is_frozen():
-    with pytest.raises(AttributeError):
-        SamArchitecture(32, 2, 2, (1,)).depth = 3
-
-
-def test_boxes_are_suppressed_whatever_torchvision_was_built_for():
-    assert ensure_nms() == ensure_torchvision() == ensure_nms()
-    from torchvision.ops import batched_nms, nms
-
-    boxes = torch.tensor([[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]], dtype=torch.float32)
-    scores = torch.tensor([0.5, 0.9, 0.7])
-    assert nms(boxes, scores, 0.5).tolist() == [1, 2]
-    assert batched_nms(boxes, scores, torch.zeros(3), 0.5).tolist() == [1, 2]
-    assert batched_nms(boxes, scores, torch.tensor([0, 1, 0]), 0.5).tolist() == [1, 2, 0]
-    assert batched_nms(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0), 0.5).tolist() == []
-    assert batched_nms(boxes[:1], scores[:1], torch.zeros(1), 0.5).tolist() == [0]
-    many = boxes.repeat(700, 1)  # past 1000 boxes torchvision takes each category apart
-    kept = batched_nms(many, scores.repeat(700), torch.zeros(2100), 0.5)
-    assert (kept % 3).tolist() == [1, 2]
 
 
 @pytest.mark.slow

@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from core_fixtures import tiny_clip, tiny_tokenizer
-from sam_fixtures import LENIENT, TINY_SAM, disc_sam, picture, tiny_options, tiny_sam
+from sam_fixtures import LENIENT, TINY_SAM, library_says, picture, tiny_options, tiny_sam
 
 from ovseg_ros.core.budget import Budget
-from ovseg_ros.core.frame import Frame, Proposals
+from ovseg_ros.core.frame import Frame, Hints, Proposals
 from ovseg_ros.core.mask_clip import MaskPromptedClip
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.core.soft_masks import SoftMasks
@@ -57,15 +57,6 @@ def calls(sam):
         hook.remove()
 
 
-def library_says(sam, image, **settings):
-    """(N,H,W) masks and (N,) predicted IoU of segment-anything's generator."""
-    from segment_anything import SamAutomaticMaskGenerator
-
-    records = SamAutomaticMaskGenerator(sam, **{**LENIENT, **settings}).generate(image)
-    masks = np.array([record["segmentation"] for record in records], bool).reshape(-1, *image.shape[:2])
-    return masks, np.array([record["predicted_iou"] for record in records], np.float32).clip(0, 1)
-
-
 # ---- the grid of one frame ----
 
 
@@ -73,7 +64,7 @@ def test_a_frame_may_have_another_grid(sam, frame, calls):
     proposer = SamProposals(sam, tiny_options())
     masks, scores = library_says(sam, frame.image_rgb, points_per_side=3)
     calls["decoded"].clear()
-    got = proposer.propose(frame, points_per_side=3)
+    got = proposer.propose(frame, Hints(points_per_side=3))
     assert calls["decoded"] == [9]
     assert np.array_equal(got.masks.numpy(), masks)
     assert np.allclose(got.scores, scores)
@@ -88,7 +79,7 @@ def test_crop_layers_without_a_point_are_left_out(calls, sam, frame):
     proposer = SamProposals(sam, tiny_options(**settings))
     masks, _ = library_says(sam, frame.image_rgb, **{**settings, "crop_n_layers": 1, "points_per_side": 3})
     calls["encoded"].clear()
-    got = proposer.propose(frame, points_per_side=3)
+    got = proposer.propose(frame, Hints(points_per_side=3))
     assert len(calls["encoded"]) == 1 + 4
     assert np.array_equal(got.masks.numpy(), masks)
 
@@ -96,7 +87,7 @@ def test_crop_layers_without_a_point_are_left_out(calls, sam, frame):
 @pytest.mark.parametrize("points", [0, -1, 2.0, True, "4"])
 def test_no_such_grid(sam, frame, points):
     with pytest.raises(InvalidInputError, match="want points_per_side as a whole number >= 1"):
-        SamProposals(sam).propose(frame, points_per_side=points)
+        SamProposals(sam).propose(frame, Hints(points_per_side=points))
 
 
 # ---- the input's size ----
@@ -227,16 +218,6 @@ def test_four_frames_ask_a_grid_of_twice_as_many_points(sam, frame):
     assert torch.equal(asked[4], asked[0])
 
 
-def test_grids_interleave():
-    from segment_anything.utils.amg import build_point_grid
-
-    for n in (1, 3, 8):
-        parts = [interleaved_grid(n, phase) for phase in range(4)]
-        assert all(part.shape == (n * n, 2) for part in parts)
-        together = sorted(map(tuple, np.concatenate(parts).round(9).tolist()))
-        assert together == sorted(map(tuple, build_point_grid(2 * n).round(9).tolist()))
-
-
 @pytest.mark.parametrize(
     ("points", "decoded"), [(0, [3]), (2, [3, 4]), (3, [3, 9]), (30, [3, 9]), (None, [3, 9])]
 )
@@ -266,23 +247,6 @@ def test_a_box_whose_thing_is_gone_falls_silent(sam, frame):
         assert len(proposer.propose_video(frame, BOXES, points_per_side=0)) == 0
     lenient = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "video_duplicate_iou": 1.0}
     assert len(SamProposals(sam, tiny_options(**lenient)).propose_video(frame, BOXES, points_per_side=0)) == 3
-
-
-def test_what_is_found_is_found_again_by_its_box(frame):
-    """Of a disc found by the grid, the box alone gives a mask; the same one from the grid is left out."""
-    sam = disc_sam(seed=2)
-    options = SamOptions(points_per_side=8, stability_score_thresh=0.6, video_points_per_side=4)
-    proposer = SamProposals(sam, options)
-    first = proposer.propose(frame)
-    assert len(first) >= 2
-    boxes = torch.tensor([[m.any(0).nonzero()[0], m.any(1).nonzero()[0], m.any(0).nonzero()[-1] + 1,
-                           m.any(1).nonzero()[-1] + 1] for m in first.masks]).float()  # fmt: skip
-    again = proposer.propose_video(frame, boxes)
-    assert again.masks.dtype == torch.bool
-    for i in range(len(again)):
-        for j in range(i):
-            shared = (again.masks[i] & again.masks[j]).sum() / (again.masks[i] | again.masks[j]).sum()
-            assert shared < options.video_duplicate_iou
 
 
 def test_boxes_are_cut_to_the_image():
@@ -386,12 +350,15 @@ class Still:
 def test_a_union_hands_boxes_and_points_on(sam, frame, calls):
     member = SamProposals(sam, tiny_options(video_points_per_side=3))
     union = UnionProposals([Still(), member], UnionOptions(duplicate_iou=1.0))
-    got = union.propose_video(frame, BOXES, points_per_side=2)
+    got = union.propose(frame, Hints(BOXES, points_per_side=2))
     assert calls["decoded"] == [3, 4]
     assert got.masks[0, :5, :5].all()
     assert len(got) >= 2
     calls["decoded"].clear()
-    union.propose(frame, points_per_side=2)
+    union.propose(frame, Hints(points_per_side=2))
     union.propose(frame)
     assert calls["decoded"] == [4, 36]
-    assert len(UnionProposals([Still()]).propose_video(frame, BOXES)) == 1
+    assert len(UnionProposals([Still()]).propose(frame, Hints(BOXES))) == 1
+    assert union.grid_points == 3
+    assert UnionProposals([Still()]).grid_points is None
+    assert SamProposals(sam, tiny_options(video_points_per_side=0)).grid_points is None

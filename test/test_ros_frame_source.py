@@ -17,12 +17,11 @@ def message(seconds: float):
 
 class Rig:
     def __init__(self, **options):
-        self.time, self.shots, self.resets = 100.0, 0, 0
+        self.time, self.filled = 100.0, 0
         self.source = FrameSource(
             sync_tolerance_s=0.02,
             depth_wait_s=0.2,
-            on_shot=lambda: setattr(self, "shots", self.shots + 1),
-            on_reset=lambda: setattr(self, "resets", self.resets + 1),
+            on_images=lambda: setattr(self, "filled", self.filled + 1),
             clock=lambda: self.time,
             **options,
         )
@@ -43,13 +42,13 @@ def test_newest_wins_and_unused_ones_are_drops(rig):
     images = [message(t) for t in (1.0, 1.1, 1.2)]
     for image in images:
         rig.source.add_image(image)
-    shot = rig.source.newest()
-    assert shot.image is images[2]
-    assert shot.seq == 3
-    assert rig.shots == 3
+    newest = rig.source.newest()
+    assert newest.image is images[2]
+    assert newest.seq == 3
+    assert rig.filled == 3
     assert rig.source.counts.images == 3
     assert rig.source.counts.dropped == 2
-    assert rig.source.newest() is shot  # it stays, for the next question
+    assert rig.source.newest() is newest  # it stays, for the next question
     rig.source.add_image(message(1.3))
     assert rig.source.counts.dropped == 2  # the one before was used
 
@@ -68,10 +67,10 @@ def test_depth_of_the_same_time_is_paired(rig, depth_first):
     steps = [lambda: rig.source.add_image(image), lambda: rig.source.add_depth(depth)]
     for step in reversed(steps) if depth_first else steps:
         step()
-    shot = rig.source.newest()
-    assert shot.image is image
-    assert shot.depth is depth
-    assert rig.shots == 1
+    newest = rig.source.newest()
+    assert newest.image is image
+    assert newest.depth is depth
+    assert rig.filled == 1
 
 
 def test_image_waits_for_depth_then_goes_without(rig):
@@ -79,8 +78,8 @@ def test_image_waits_for_depth_then_goes_without(rig):
     rig.source.add_image(message(1.0))
     assert rig.source.newest() is None
     rig.time += 0.25
-    shot = rig.source.newest()
-    assert shot.depth is None
+    newest = rig.source.newest()
+    assert newest.depth is None
     assert rig.source.counts.without_depth == 1
 
 
@@ -116,9 +115,9 @@ def test_needed_depth_is_never_left_out(rig):
     assert rig.source.newest() is None  # intrinsics are needed as well
     info = message(0)
     rig.source.add_camera_info(info)
-    shot = rig.source.newest()
-    assert shot.depth is not None
-    assert shot.camera_info is info
+    newest = rig.source.newest()
+    assert newest.depth is not None
+    assert newest.camera_info is info
     assert not rig.source.waits_for_depth
 
 
@@ -134,13 +133,14 @@ def test_time_jump_back_forgets_all_but_intrinsics(rig):
     rig.source.add_camera_info(info)
     rig.source.add_depth(message(50.0))
     rig.source.add_image(message(50.0))
+    before = rig.source.newest().generation
     rig.source.add_image(message(1.0))
-    shot = rig.source.newest()
-    assert rig.resets == 1
+    newest = rig.source.newest()
+    assert newest.generation == rig.source.generation == before + 1
     assert rig.source.counts.time_jumps == 1
-    assert shot.seq == 2
-    assert shot.depth is None
-    assert shot.camera_info is info
+    assert newest.seq == 2
+    assert newest.depth is None
+    assert newest.camera_info is info
 
 
 def test_stamp_zero_is_no_jump(rig):

@@ -157,7 +157,6 @@ def test_background_and_mask_limits_are_live(make_bench):
     assert options.min_mask_pixels == 70
     bench.show(picture(red=True, blue=True))
     bench.until(lambda: bench.node.engine.source.newest_seq() > bench.node.engine.last_seq)
-    bench.node.engine.forget()
     assert bench.find("blue").code == ResultCode.NOT_FOUND  # its 60 pixels are under the limit
     assert bench.find("red").code == ResultCode.FOUND
     assert bench.set(background_labels=[""]).successful

@@ -66,7 +66,6 @@ def bench(shared):
     shared.first_proposer = getattr(shared, "first_proposer", shared.segmenter.proposer)
     shared.deaf()
     shared.node.engine.source.reset()
-    shared.node.engine.chain.reset()
     shared.words("red", "blue")
     return shared
 

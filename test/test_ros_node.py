@@ -21,7 +21,7 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool
 from visualization_msgs.msg import Marker, MarkerArray
 
-from ovseg_ros.errors import InvalidInputError, OutOfMemoryError
+from ovseg_ros.errors import InvalidInputError
 
 pytestmark = pytest.mark.ros
 
@@ -38,9 +38,7 @@ def bench(shared):
     """The shared node, active, with no image, no words and no listeners."""
     shared.deaf()
     shared.proposer.error = None
-    shared.proposer.needs_depth = shared.node.engine.source.needs_depth = shared.node.engine.needs_depth = (
-        False
-    )
+    shared.proposer.needs_depth = shared.node.engine.source.needs_depth = False
     shared.proposer.gate.set()
     shared.words()
     shared.node.engine.source.reset()
@@ -381,13 +379,6 @@ def test_find_object(bench):
     assert bench.node.vocabulary.names == ("blue",)
 
 
-def test_find_reuses_the_embeddings_of_a_fresh_frame(bench):
-    bench.show()
-    assert bench.find("red").code == ResultCode.FOUND
-    assert bench.find("green").code == ResultCode.NOT_FOUND
-    assert len(bench.proposer.frames) == 1
-
-
 def test_find_waits_for_the_frame_that_shows_it(bench):
     feedback = []
     bench.show(picture(red=False))
@@ -504,7 +495,7 @@ def test_uncalibrated_camera_costs_the_3d_alone(bench):
 
 def test_a_preset_that_needs_depth_says_so(bench):
     engine = bench.node.engine
-    engine.needs_depth = engine.source.needs_depth = True
+    engine.source.needs_depth = True
     bench.show()
     result = bench.find("red", timeout=0.2)
     assert result.code == ResultCode.NO_DEPTH
@@ -565,14 +556,6 @@ def test_exception_costs_that_frame_alone(bench):
     assert bench.find("red").code == ResultCode.FOUND
 
 
-def test_out_of_memory_has_a_code(bench):
-    bench.proposer.error = OutOfMemoryError("the device is full")
-    bench.show()
-    reply = bench.call(bench.segment, SegmentImage.Request(labels=["red"]))
-    assert reply.code == ResultCode.OUT_OF_MEMORY
-    assert bench.find("red", timeout=0.1).code == ResultCode.OUT_OF_MEMORY
-
-
 def test_busy_when_too_many_wait_and_the_executor_stays_free(bench):
     bench.set(max_pending=2)
     bench.proposer.gate.clear()
@@ -606,19 +589,6 @@ def test_query_flood_is_survived(bench):
     bench.until(lambda: bench.node.vocabulary.names == ("blue",))
     bench.show(picture(blue=True))
     assert bench.find("blue").code == ResultCode.FOUND
-
-
-def test_time_jumping_back_starts_anew(bench):
-    received = bench.segmentations()
-    bench.words("red")
-    bench.set(max_frame_age=0.0)
-    jumps = bench.node.engine.source.counts.time_jumps
-    bench.show()
-    bench.until(lambda: received)
-    bench.show(stamp=bench.now(-1000.0))
-    bench.until(lambda: len(received) == 2)
-    bench.set(max_frame_age=60.0)
-    assert bench.node.engine.source.counts.time_jumps == jumps + 1
 
 
 def test_max_rate_limits_the_stream(bench):

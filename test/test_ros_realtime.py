@@ -16,11 +16,10 @@ from ovseg_ros.srv import SegmentImage
 from ros_bench import Bench, ColourClip, colour_segmenter, image_message, picture
 from std_msgs.msg import String
 
-from ovseg_ros.ros.answers import Refused, refusal_of, without_traceback
+from ovseg_ros.ros.answers import RequestError, request_error_of, without_traceback
 from ovseg_ros.ros.diagnostics import facts, verdict
 from ovseg_ros.ros.engine import Engine
 from ovseg_ros.ros.frame_source import FrameSource
-from ovseg_ros.ros.model import full_grid
 from ovseg_ros.ros.parameters import Settings
 from ovseg_ros.ros.statistics import Statistics
 
@@ -136,10 +135,12 @@ def test_time_that_jumps_back_gives_new_numbers(bench):
     received = bench.segmentations()
     bench.words("red")
     bench.set(max_frame_age=0.0)
+    jumps = bench.node.engine.source.counts.time_jumps
     try:
         first = tracks(show_and_wait(bench, received, stamp=bench.now()))
         again = tracks(show_and_wait(bench, received, stamp=bench.now(-1000.0)))
         assert again["red"] > first["red"]
+        assert bench.node.engine.source.counts.time_jumps == jumps + 1
     finally:
         bench.set(max_frame_age=1.0)
 
@@ -202,14 +203,14 @@ def test_a_rate_is_held_and_diagnostics_say_at_what_price(bench):
     bench.set(target_rate=15.0)
     try:
         for _ in range(3):
-            bench.node.engine.chain.reset()  # all that is in view is new
+            bench.node.engine.source.reset()  # all that is in view is new
             show_and_wait(bench, received, picture(red=True, blue=True))
-        bench.until(lambda: bench.node.engine.chain.gave_up)
+        bench.until(lambda: facts(bench.node)["gave_up"])
         _, message = verdict(bench.node)
         assert "target_rate costs: at most 1 new embeddings per frame" in message
         assert "at most 1 new embeddings" in facts(bench.node)["gave_up"]
         before = bench.segmenter.clip.regions
-        bench.node.engine.chain.reset()
+        bench.node.engine.source.reset()
         message = show_and_wait(bench, received, picture(red=True, blue=True))
         assert bench.segmenter.clip.regions - before == 1
         assert len(message.segments) == 1  # the other has no embedding yet, and so no name
@@ -221,35 +222,6 @@ def test_a_rate_is_held_and_diagnostics_say_at_what_price(bench):
     assert "target_rate" not in verdict(bench.node)[1]
 
 
-def test_the_grid_of_prompts_is_found_where_it_can_be_thinned():
-    class Grid:
-        class options:
-            points_per_side = 16
-
-        def propose(self, frame, *, points_per_side=None):
-            """As a generator with a grid."""
-
-    class FixedGrid(Grid):
-        def propose(self, frame):
-            """As one that cannot be told."""
-
-    class VideoGrid(Grid):
-        class options:
-            points_per_side, video_points_per_side = 32, 8
-
-        def propose_video(self, frame, boxes_xyxy, *, points_per_side=None):
-            """As one that is asked at the boxes of tracks."""
-
-    class Union(Grid):
-        options, members = None, (FixedGrid(), VideoGrid())
-
-    assert full_grid(Grid()) == 16
-    assert full_grid(VideoGrid()) == 8
-    assert full_grid(Union()) == 8
-    assert full_grid(FixedGrid()) is None
-    assert full_grid(colour_segmenter().proposer) is None
-
-
 # Memory
 
 
@@ -257,33 +229,22 @@ def test_out_of_memory_is_tried_again_once_and_then_said(bench):
     bench.show()
     bench.segmenter.clip.failures = 1  # half the batch fits
     assert bench.find("red").code == ResultCode.FOUND
+    bench.node.engine.source.reset()
     bench.show()
-    bench.node.engine.forget()
     bench.segmenter.clip.failures = 2
     reply = bench.call(bench.segment, SegmentImage.Request(labels=["red"]))
     assert reply.code == ResultCode.OUT_OF_MEMORY
     assert "ran out of memory twice" in reply.message
     assert bench.call(bench.segment, SegmentImage.Request(labels=["red"])).code == ResultCode.OUT_OF_MEMORY
+    assert bench.find("red", timeout=0.1).code == ResultCode.OUT_OF_MEMORY
     bench.show()  # the next frame
     reply = bench.call(bench.segment, SegmentImage.Request(labels=["red"]))
     assert reply.code == ResultCode.FOUND
 
 
-def test_out_of_memory_costs_the_stream_one_frame(bench):
-    received = bench.segmentations()
-    bench.words("red")
-    failed = bench.node.statistics.counts().get("failed", 0)
-    bench.segmenter.clip.failures = 2
-    bench.show()
-    bench.until(lambda: bench.node.statistics.counts().get("failed", 0) == failed + 1)
-    sent = bench.show()
-    assert bench.until(lambda: received)[0].header == sent.header
-    assert list(tracks(received[0])) == ["red"]
-
-
 def test_what_failed_holds_no_memory():
     segmenter = counting_segmenter()
-    source = FrameSource(sync_tolerance_s=0.1, depth_wait_s=0.0, on_shot=lambda: None)
+    source = FrameSource(sync_tolerance_s=0.1, depth_wait_s=0.0, on_images=lambda: None)
     engine = Engine(segmenter, source, Settings, time.time_ns, Statistics())
     source.add_image(image_message(picture()))
     segmenter.clip.failures = 2
@@ -297,8 +258,8 @@ def test_what_failed_holds_no_memory():
 
 
 def test_an_error_kept_for_later_is_the_same_error():
-    kept = without_traceback(Refused(ResultCode.NO_DEPTH, "want depth"))
-    assert (type(kept), kept.code, kept.message, str(kept)) == (Refused, 7, "want depth", "want depth")
+    kept = without_traceback(RequestError(ResultCode.NO_DEPTH, "want depth"))
+    assert (type(kept), kept.code, kept.message, str(kept)) == (RequestError, 7, "want depth", "want depth")
     assert str(without_traceback(KeyError("x"))) == "'x'"
-    assert refusal_of(torch.OutOfMemoryError("full")).code == ResultCode.OUT_OF_MEMORY
-    assert refusal_of(MemoryError()).code == ResultCode.OUT_OF_MEMORY
+    assert request_error_of(torch.OutOfMemoryError("full")).code == ResultCode.OUT_OF_MEMORY
+    assert request_error_of(MemoryError()).code == ResultCode.OUT_OF_MEMORY

@@ -11,7 +11,7 @@ pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colco
 
 from ovseg_ros.msg import ResultCode
 
-from ovseg_ros.ros.answers import Refused
+from ovseg_ros.ros.answers import RequestError
 from ovseg_ros.ros.worker import Worker
 
 pytestmark = pytest.mark.ros
@@ -66,7 +66,7 @@ def test_the_queue_is_bounded():
     desk = Desk()
     for _ in range(2):
         desk.worker.submit(lambda: None, max_pending=2)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestError) as refused:
         desk.worker.submit(lambda: None, max_pending=2)
     assert refused.value.code == ResultCode.BUSY
     assert desk.worker.pending == 2
@@ -94,10 +94,10 @@ def test_stop_refuses_what_waits_and_does_not_wait_for_ever():
     assert running.wait(5)
     second = desk.worker.submit(lambda: None, max_pending=9)
     assert not desk.worker.stop(0.05)  # in mid-inference
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestError) as refused:
         second.result(5)
     assert refused.value.code == ResultCode.INACTIVE
-    with pytest.raises(Refused):
+    with pytest.raises(RequestError):
         desk.worker.submit(lambda: None, max_pending=9)
     gate.set()
     assert first.result(5)

@@ -12,7 +12,7 @@ from maskformer_layout import TINY_RESNET, TINY_SWIN, synthetic_state
 from sam_fixtures import LENIENT, TINY_SAM, save_tiny_sam
 
 from ovseg_ros.models.convert import convert_checkpoint
-from ovseg_ros.models.ovseg_maskformer import OvsegMaskFormerConfig
+from ovseg_ros.models.ovseg_maskformer_config import OvsegMaskFormerConfig
 
 SWIN = {**TINY_SWIN, "embedding_dim": TINY.embed_dim}
 RESNET = {**TINY_RESNET, "embedding_dim": TINY.embed_dim}

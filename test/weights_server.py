@@ -1,10 +1,9 @@
-"""A web server for the download tests: ranges, redirects as the hub sends them, and every kind of trouble."""
+"""A server of weights files: ranges, redirects as the hub sends them, and every kind of trouble."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,21 +14,20 @@ class Behaviour:
     """What the server does; tests change it between and during requests.
 
     `failures` are taken first, one a request: a status code, or "cut:N" (N bytes, then the line goes dead),
-    "stall" (headers, then silence), "reset" (closes without an answer).
+    "stall" (headers, then silence), "reset" (closes without an answer). No answer has an ETag.
     """
 
     content: bytes = b""
-    etag: str | None = '"v1"'
+    cut_every: int | None = None  # bytes after which each answer ends
     ranges: bool = True
-    honour_if_range: bool = True
     range_shift: int = 0  # answers with a range that begins elsewhere than asked for
-    length: bool = True
-    redirect: bool = False
-    linked_sha256: str | None = None
+    storage: str | None = None  # the host that any path but /file is redirected to, as the hub does
+    linked_sha256: str | None = None  # what the redirect says of it
+    retry_after: int | None = None
     failures: list = field(default_factory=list)
-    stall_s: float = 0.0
     delay_s: float = 0.0
     requests: list = field(default_factory=list)
+    url: str = ""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -41,9 +39,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         state: Behaviour = self.server.behaviour
         state.requests.append((self.path, dict(self.headers)))
-        if state.redirect and self.path == "/hub":
+        if state.storage and self.path != "/file":
             self.send_response(302)
-            self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/storage")
+            self.send_header("Location", f"http://{state.storage}:{self.server.server_port}/file")
             if state.linked_sha256:
                 self.send_header("X-Linked-ETag", f'"{state.linked_sha256}"')
             self.end_headers()
@@ -52,55 +50,44 @@ class _Handler(BaseHTTPRequestHandler):
         if failure == "reset":
             return
         if isinstance(failure, int):
-            self.send_error(failure)
-            return
-        time.sleep(state.delay_s)
-        start = self._start(state)
-        if start is not None and start >= len(state.content):
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(state.content)}")
+            self.send_response(failure)
+            if state.retry_after is not None:
+                self.send_header("Retry-After", str(state.retry_after))
             self.end_headers()
             return
-        self._send(state, start, failure)
+        threading.Event().wait(state.delay_s)
+        self._send(state, failure)
 
-    def _start(self, state):
-        asked = self.headers.get("Range")
-        if not asked or not state.ranges:
-            return None
-        if state.honour_if_range and self.headers.get("If-Range") not in (None, state.etag):
-            return None
-        return int(asked.removeprefix("bytes=").rstrip("-")) + state.range_shift
-
-    def _send(self, state, start, failure):
-        body = state.content[start or 0 :]
-        self.send_response(200 if start is None else 206)
-        if start is not None:
-            last = len(state.content) - 1
-            self.send_header("Content-Range", f"bytes {start}-{last}/{len(state.content)}")
-        if state.length:
-            self.send_header("Content-Length", str(len(body)))
-        if state.etag:
-            self.send_header("ETag", state.etag)
+    def _send(self, state, failure):
+        asked, total = self.headers.get("Range") if state.ranges else None, len(state.content)
+        start = int(asked.removeprefix("bytes=").rstrip("-")) + state.range_shift if asked else 0
+        if start and start >= total:
+            self.send_response(416)
+            self.end_headers()
+            return
+        self.send_response(206 if asked else 200)
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+        self.send_header("Content-Length", str(total - start))
         self.end_headers()
         if failure == "stall":
-            time.sleep(state.stall_s)
+            threading.Event().wait(3)
             return
-        if failure is not None:
-            body = body[: int(failure.removeprefix("cut:"))]
+        length = int(failure.removeprefix("cut:")) if failure else state.cut_every or total
         with suppress(ConnectionError):
-            self.wfile.write(body)
+            self.wfile.write(state.content[start : start + length])
 
 
 @contextmanager
 def serve(**behaviour):
-    """Yields (base URL, Behaviour)."""
+    """Yields the Behaviour, its `url` set."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
-    server.behaviour = Behaviour(**behaviour)
+    server.behaviour = Behaviour(url=f"http://127.0.0.1:{server.server_port}", **behaviour)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", server.behaviour
+        yield server.behaviour
     finally:
         server.shutdown()
         server.server_close()

@@ -1,203 +1,228 @@
-"""The cases of `ovseg bench` on made-up frames: a cold frame, a query on a held one, and three sweeps."""
+"""The cases of `ovseg bench`: a cold frame, a query on a held frame, and a video."""
 
 from __future__ import annotations
 
+import argparse
 import itertools
-from collections.abc import Callable, Mapping
-from functools import partial
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
-from ovseg_ros.app.bench_clock import Stages, Timing, alternate, ratios, spread
-from ovseg_ros.app.bench_naive import NaivePath
-from ovseg_ros.app.bench_paths import (
-    cosines,
-    in_16_bits,
-    naive_of,
-    our_frame,
-    our_frame_of_many_words,
-    vocabulary_of,
-)
-from ovseg_ros.app.bench_plan import Plan
-from ovseg_ros.app.bench_scene import GivenMasks, know_words, made_up_frame, made_up_masks, random_clip, words
-from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.app.bench_baseline import Baseline, in_32_bits
+from ovseg_ros.app.bench_clock import Stages, Variant, interleave, ratios
+from ovseg_ros.app.bench_scene import GivenMasks, made_up_frame, made_up_masks, random_clip
+from ovseg_ros.core.accelerate import AccelerateOptions, accelerate
+from ovseg_ros.core.frame import Frame
+from ovseg_ros.core.mask_overlap import boxed_masks, mask_iou
 from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.vocabulary import MAX_LABELS
-from ovseg_ros.evaluate.class_names import ClassList
+from ovseg_ros.core.tracks import TrackOptions
+from ovseg_ros.core.video import VideoSegmenter
+from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.evaluate.demo import recording_folder
+from ovseg_ros.evaluate.recording import read_recording
+from ovseg_ros.models.presets import load_preset
 
+BASELINE, WORDS_ANEW, OURS = "baseline", "baseline, words anew", "ours"
 HALF = "ours, 16 bits"
-Say = Callable[[str], None]
+UNTRACKED, UNTRACKED_HALF = "ours, every frame anew", "ours, every frame anew, 16 bits"
 
 # Every mask gets a label and is painted: the most work there is.
 OPTIONS = SegmenterOptions(threshold=0.0, max_masks=10_000, min_mask_pixels=1, others="")
 
-
-class Rig:
-    """The networks that all cases share, so that they are built once."""
-
-    def __init__(self, plan: Plan, ros: Callable[[Any], Stages] | None = None) -> None:
-        """Builds them.
-
-        Args:
-            plan: model and device.
-            ros: gives the seconds of "convert" and "publish" for a labelled frame; None without ROS.
-        """
-        self.plan, self.ros = plan, ros
-        self.device = torch.device(plan.device)
-        self.clip: MaskPromptedClip = random_clip(plan.model, self.device)
-        know_words(self.clip, words(max(plan.label_counts)), OPTIONS.templates)
-        self.half = in_16_bits(self.clip, self.device)
-        self.naive = naive_of(self.segmenter(1, (8, 8)))
-        known = self.clip.encode_text(words(max(plan.label_counts)), OPTIONS.templates)
-        self.naive.words = dict(zip(words(max(plan.label_counts)), known, strict=True))
-        self._anew = replace_text(self.naive, "anew")
-
-    def segmenter(self, masks: int, size_hw: tuple[int, int], encoder: Any = None) -> OpenVocabularySegmenter:
-        """Ours, with so many masks on a frame of that size."""
-        given = GivenMasks(made_up_masks(masks, size_hw))
-        return OpenVocabularySegmenter(given, encoder or self.clip, OPTIONS, self.device, name="bench")
-
-    def ways(
-        self, masks: int, size_hw: tuple[int, int], labels: int, *, anew: bool = False
-    ) -> dict[str, Callable[[], Stages]]:
-        """Both ways through one frame, ready to be timed."""
-        segmenter, frame, names = self.segmenter(masks, size_hw), made_up_frame(size_hw), words(labels)
-
-        def plain(path: NaivePath) -> Stages:
-            path.proposer = segmenter.proposer
-            return path.frame(frame, names)[1]
-
-        ways = {"naive": partial(plain, self.naive), "ours": self._ours(segmenter, frame, names)}
-        if self.half is not None:
-            half = self.segmenter(masks, size_hw, self.half)
-            ways[HALF] = self._ours(half, frame, names)
-        if anew:
-            ways["naive, words anew"] = partial(plain, self._anew)
-        return ways
-
-    def _ours(self, segmenter: OpenVocabularySegmenter, frame: Any, names: list[str]) -> Callable[[], Stages]:
-        if len(names) <= MAX_LABELS:
-            vocabulary = vocabulary_of(names)
-            return lambda: our_frame(segmenter, frame, vocabulary)[2]
-        classes = ClassList(tuple((name,) for name in names))
-        return lambda: our_frame_of_many_words(segmenter, frame, classes, OPTIONS)
+Segmenter = OpenVocabularySegmenter | VideoSegmenter
 
 
-def replace_text(path: NaivePath, text: Any) -> NaivePath:
-    """The same networks, words handled in another way."""
-    other = NaivePath.__new__(NaivePath)
-    other.__dict__.update(path.__dict__, text=text, words={})
-    return other
-
-
-def cold(rig: Rig, say: Say) -> dict[str, Any]:
-    """A frame of which nothing is known, both ways, and whether they embed it alike."""
-    plan = rig.plan
-    say(f"cold: {plan.masks} masks, {plan.labels} labels")
-    timings = _timed(rig, rig.ways(plan.masks, plan.size_hw, plan.labels, anew=True))
-    segmenter, frame = rig.segmenter(plan.masks, plan.size_hw), made_up_frame(plan.size_hw)
-    rig.naive.proposer = segmenter.proposer
-    plain = rig.naive.frame(frame, words(plan.labels))[0]
-    segmentation, embedded, _ = our_frame(segmenter, frame, vocabulary_of(words(plan.labels)))
-    found = _compared(timings)
-    found["cosine"] = {"ours": cosines(plain.embeddings, embedded.embeddings)}
-    if rig.half is not None:
-        in_half = rig.segmenter(plan.masks, plan.size_hw, rig.half).embed(frame)
-        found["cosine"][HALF] = cosines(plain.embeddings, in_half.embeddings)
-    if rig.ros is not None:
-        stages: dict[str, list[float]] = {}
-        for _ in range(plan.runs + 1):
-            for name, seconds in rig.ros(segmentation).items():
-                stages.setdefault(name, []).append(seconds)
-        sent = {name: spread(times[1:], 1000.0) for name, times in stages.items()}
-        found["ways"]["ours"]["stages_ms"].update(sent)
-    return found
-
-
-def query(rig: Rig, say: Say) -> dict[str, Any]:
-    """What a query costs on a frame that is embedded already, beside a cold frame."""
-    plan = rig.plan
-    say("query: words known and words new, on a held frame")
-    segmenter, frame = rig.segmenter(plan.masks, plan.size_hw), made_up_frame(plan.size_hw)
-    held = segmenter.embed(frame)
-    known, fresh = words(plan.labels), itertools.count()
-    vocabulary = vocabulary_of(known)
-
-    def asked(new: bool) -> Stages:
-        asked_for = vocabulary_of([*known[:-1], f"novelty {next(fresh)}"]) if new else vocabulary
-        timings = segmenter.label(held, asked_for).timings
-        return {"text": timings["text"], "label": timings["classify"]}
-
-    ways = {
-        "cold frame": lambda: our_frame(segmenter, frame, vocabulary)[2],
-        "words asked before": lambda: asked(False),
-        "one new word": lambda: asked(True),
+def cold(options: argparse.Namespace) -> dict[str, Any]:
+    """A frame of which nothing is known but the words, and whether baseline and ours embed it alike."""
+    segmenter, frame, names = _made_up(options)
+    vocabulary, baseline = vocabulary_of(names), Baseline(segmenter)
+    baseline.encode_words(names)
+    ours = {OURS: segmenter}
+    if (half := in_16_bits(segmenter.clip, segmenter.device)) is not None:
+        ours[HALF] = _with_encoder(segmenter, half)
+    variants: dict[str, Variant] = {
+        BASELINE: lambda frame: baseline.frame(frame, names)[1],
+        **{name: _variant(one, vocabulary) for name, one in ours.items()},
+        WORDS_ANEW: lambda frame: baseline.frame(frame, names, words_anew=True)[1],
     }
-    timings = _timed(rig, ways)
-    whole = timings["cold frame"]
+    expected = baseline.frame(frame, names)[0].embeddings
     return {
-        "ways": {name: timing.figures() for name, timing in timings.items()},
-        "share_of_cold": {
-            name: ratios(timing, whole) for name, timing in timings.items() if name != "cold frame"
+        **_compared(variants, [frame], OURS, options, segmenter.device),
+        "least_cosine": {
+            name: least_cosine(expected, one.embed(frame).embeddings) for name, one in ours.items()
         },
     }
 
 
-def sweep_masks(rig: Rig, say: Say) -> dict[str, Any]:
-    """Cost against the number of masks."""
-    plan = rig.plan
-    points = [(count, (count, plan.size_hw, plan.labels)) for count in plan.mask_counts]
-    return _sweep(rig, "masks", points, say)
+def query(options: argparse.Namespace) -> dict[str, Any]:
+    """Words asked of a frame that is embedded already, beside a cold frame."""
+    segmenter, frame, names = _made_up(options)
+    vocabulary, held, fresh = vocabulary_of(names), segmenter.embed(frame), itertools.count()
 
+    def ask(asked: Vocabulary) -> Stages:
+        timings = segmenter.label(held, asked).timings
+        return {name: timings[name] for name in ("text", "classify")}
 
-def sweep_labels(rig: Rig, say: Say) -> dict[str, Any]:
-    """Cost against the number of labels, all of them asked for before; and what 847 add to one."""
-    plan = rig.plan
-    points = [(count, (plan.masks, plan.size_hw, count)) for count in plan.label_counts]
-    found = _sweep(rig, "labels", points, say)
-    many = 847 if 847 in plan.label_counts else max(plan.label_counts)
-    say(f"labels: 1 and {many} in turn")
-    one = rig.ways(plan.masks, plan.size_hw, 1)["ours"]
-    all_ = rig.ways(plan.masks, plan.size_hw, many)["ours"]
-    timings = _timed(rig, {"1 label": one, f"{many} labels": all_})
-    first, last = timings.values()
-    found["ways"] = {name: timing.figures() for name, timing in timings.items()}
-    found["many_over_one"] = {"labels": many, "ratio": ratios(last, first)}
-    found["added"] = found["many_over_one"]["ratio"]["median"] - 1
-    return found
-
-
-def sweep_size(rig: Rig, say: Say) -> dict[str, Any]:
-    """Cost against the size of the image."""
-    plan = rig.plan
-    points = [(h * w, (plan.masks, (h, w), plan.labels)) for h, w in plan.sizes_hw]
-    found = _sweep(rig, "size", points, say)
-    for point, (height, width) in zip(found["points"], plan.sizes_hw, strict=True):
-        point["size"] = f"{width}x{height}"
-    return found
-
-
-def _sweep(rig: Rig, name: str, points: list[tuple[int, tuple[Any, ...]]], say: Say) -> dict[str, Any]:
-    rows = []
-    for at, arguments in points:
-        say(f"{name}: {at}")
-        rows.append({"at": at, **_compared(_timed(rig, rig.ways(*arguments)))})
-    return {"points": rows}
-
-
-def _timed(rig: Rig, ways: Mapping[str, Callable[[], Stages]]) -> dict[str, Timing]:
-    return alternate(ways, runs=rig.plan.runs, device=rig.device, budget_s=rig.plan.budget_s)
-
-
-def _compared(timings: Mapping[str, Timing]) -> dict[str, Any]:
-    """Figures of each way; how many times ours the others take; and what all but the encoder takes."""
-    return {
-        "ways": {name: timing.figures() for name, timing in timings.items()},
-        "without_encode_ms": {name: 1000 * timing.without("encode") for name, timing in timings.items()},
-        "times_ours": {
-            name: ratios(timing, timings["ours"]) for name, timing in timings.items() if name != "ours"
-        },
-        "times_16_bits": ratios(timings["naive"], timings[HALF]) if HALF in timings else None,
+    variants: dict[str, Variant] = {
+        "cold frame": _variant(segmenter, vocabulary),
+        "words asked before": lambda _: ask(vocabulary),
+        "one new word": lambda _: ask(vocabulary_of([*names[:-1], f"novelty {next(fresh)}"])),
     }
+    return _compared(variants, [frame], "cold frame", options, segmenter.device)
+
+
+def video(options: argparse.Namespace) -> dict[str, Any]:
+    """A recording through the baseline, and through a preset with and without memory of the frames before.
+
+    Without memory the encoder is in float32; otherwise it is as the preset has it.
+
+    Raises:
+        InvalidInputError: no recording, or one without frames.
+    """
+    frames, names = _read(options.recording, options.frames)
+    segmenter = load_preset(options.preset, device=options.device)
+    segmenter.warm_up()
+    baseline, vocabulary = Baseline(segmenter), vocabulary_of(names)
+    follower = VideoSegmenter(segmenter, TrackOptions())
+    untracked = _with_encoder(segmenter, in_32_bits(segmenter.clip))
+    ours: dict[str, Segmenter] = {OURS: follower}
+    if (half := in_16_bits(segmenter.clip, segmenter.device)) is not None:
+        ours[UNTRACKED_HALF] = _with_encoder(segmenter, half)
+    variants: dict[str, Variant] = {
+        BASELINE: lambda frame: baseline.frame(frame, names)[1],
+        WORDS_ANEW: lambda frame: baseline.frame(frame, names, words_anew=True)[1],
+        UNTRACKED: _variant(untracked, vocabulary),
+        **{name: _variant(one, vocabulary) for name, one in ours.items()},
+    }
+    found = _compared(variants, frames, OURS, options, segmenter.device, follower.reset)
+    return {"frames": len(frames), **found, **agreement(untracked, ours, frames, vocabulary)}
+
+
+def agreement(
+    reference: Segmenter, others: Mapping[str, Segmenter], frames: Sequence[Frame], vocabulary: Vocabulary
+) -> dict[str, Any]:
+    """Shares of the reference's masks that the others label alike, and that they put through the encoder."""
+    alike, encoded, masks = dict.fromkeys(others, 0), dict.fromkeys(others, 0), 0
+    for one in others.values():
+        if isinstance(one, VideoSegmenter):
+            one.reset()
+    for frame in frames:
+        expected = reference.label(reference.embed(frame), vocabulary)
+        masks += len(expected)
+        for name, one in others.items():
+            found = one.label(one.embed(frame), vocabulary)
+            alike[name] += labelled_alike(expected, found)
+            encoded[name] += one.last.encoded if isinstance(one, VideoSegmenter) else len(found)
+    return {
+        "masks": masks,
+        "labels_equal": {name: count / max(masks, 1) for name, count in alike.items()},
+        "share_encoded": {name: count / max(masks, 1) for name, count in encoded.items()},
+    }
+
+
+def labelled_alike(expected: Segmentation, found: Segmentation) -> int:
+    """How many of the expected masks have a counterpart, at IoU 0.5 or more, with the same label."""
+    if not len(expected) or not len(found):
+        return 0
+    iou = torch.from_numpy(mask_iou(boxed_masks(expected.masks), boxed_masks(found.masks)))  # (N,M)
+    best, partner = iou.max(dim=1)
+    return int(((expected.label_ids == found.label_ids[partner]) & (best >= 0.5)).sum())
+
+
+def our_frame(segmenter: Segmenter, frame: Frame, vocabulary: Vocabulary) -> tuple[Segmentation, Stages]:
+    """One frame from pixels to label map, and the seconds of each stage; "track" is the rest of embedding."""
+    start = time.perf_counter()
+    embedded = segmenter.embed(frame)
+    embed_s = time.perf_counter() - start
+    segmentation = segmenter.label(embedded, vocabulary)
+    labelled = time.perf_counter()
+    segmentation.semantic()
+    compose_s = time.perf_counter() - labelled
+    timings = segmentation.timings
+    stages = {name: timings.get(name, 0.0) for name in ("propose", "crop", "encode")}
+    stages["track"] = max(embed_s - sum(stages.values()), 0.0)
+    stages |= {name: timings[name] for name in ("text", "classify")}
+    return segmentation, {**stages, "compose": compose_s}
+
+
+def least_cosine(one: torch.Tensor, other: torch.Tensor) -> float:
+    """How alike two variants embed the same N > 0 masks, at worst: (N, D) against (N, D)."""
+    return float(F.cosine_similarity(one.float().cpu(), other.float().cpu(), dim=1).min())
+
+
+def in_16_bits(clip: Any, device: torch.device) -> Any:
+    """The encoder with its image tower in 16 bits; None where the device does not compute in them.
+
+    Whether labels agree is not checked here: with random weights that means nothing, and `video` counts it.
+    """
+    exact = in_32_bits(clip)
+    faster = accelerate(exact, AccelerateOptions(precision="auto", check_regions=0), device)
+    return None if faster is exact else faster
+
+
+def vocabulary_of(names: Sequence[str]) -> Vocabulary:
+    """A vocabulary of at most 255 names.
+
+    Raises:
+        ConfigError: names that a vocabulary does not take.
+    """
+    vocabulary, rejected = Vocabulary.empty().replace(list(names))
+    if rejected:
+        raise ConfigError(f"not taken as a word: {rejected[0]}")
+    return vocabulary
+
+
+def _made_up(options: argparse.Namespace) -> tuple[OpenVocabularySegmenter, Frame, list[str]]:
+    """A segmenter with random weights that has its masks already, a frame, and words that it knows."""
+    device, names = torch.device(options.device), [f"thing {i}" for i in range(options.labels)]
+    proposer = GivenMasks(made_up_masks(options.masks, options.size_hw))
+    clip = random_clip(options.model, device)
+    segmenter = OpenVocabularySegmenter(proposer, clip, OPTIONS, device, name="bench")
+    segmenter.encode_text(names)
+    return segmenter, made_up_frame(options.size_hw), names
+
+
+def _with_encoder(segmenter: OpenVocabularySegmenter, clip: Any) -> OpenVocabularySegmenter:
+    return OpenVocabularySegmenter(segmenter.proposer, clip, segmenter.options, segmenter.device)
+
+
+def _variant(segmenter: Segmenter, vocabulary: Vocabulary) -> Variant:
+    return lambda frame: our_frame(segmenter, frame, vocabulary)[1]
+
+
+def _compared(
+    variants: Mapping[str, Variant],
+    frames: Sequence[Frame],
+    reference: str,
+    options: argparse.Namespace,
+    device: torch.device,
+    reset: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Figures of each variant, and how many times as long as the reference the others take."""
+    timings = interleave(variants, frames, rounds=options.rounds, device=device, reset=reset)
+    return {
+        "variants": {name: timing.figures() for name, timing in timings.items()},
+        "reference": reference,
+        "times_reference": {
+            name: ratios(timing, timings[reference], len(frames)) for name, timing in timings.items()
+        },
+    }
+
+
+def _read(recording: Path, most: int | None) -> tuple[list[Frame], list[str]]:
+    """Its frames, and the names of all things in it."""
+    recorded = list(itertools.islice(read_recording(recording_folder(recording)), most))
+    if not recorded:
+        raise InvalidInputError(f"want a recording with frames, {recording} has none")
+    names = sorted({name for one in recorded for name in one.names.values()})
+    return [one.frame for one in recorded], names or ["thing"]
+
+
+MEASURE = {"cold": cold, "query": query, "video": video}

@@ -1,4 +1,4 @@
-"""Times two ways to do the same thing, turn by turn in one run, and what memory each takes on top."""
+"""Times several ways to do the same thing, interleaved in one run, and what memory each takes on top."""
 
 from __future__ import annotations
 
@@ -13,157 +13,140 @@ from typing import Any
 
 import torch
 
+from ovseg_ros.core.frame import Frame
+
 Stages = Mapping[str, float]
 """Seconds per stage of one frame, in order."""
 
-Way = Callable[[], Stages]
+Variant = Callable[[Frame], Stages]
 """Does one frame and says how long each stage took."""
 
 
 @dataclass
 class Timing:
-    """What was measured of one way.
+    """What was measured of one variant.
 
     Attributes:
         seconds: wall time of each frame.
-        processor_s: processor time of each, all threads together: what others take does not count in it.
-        stages: seconds of each stage, as many as frames.
-        extra_bytes: most memory held above what was held before the frame, over all frames; None where the
-            system does not tell.
-        extra_gpu_bytes: the same on the graphics card; None without one.
+        processor_s: processor time of each, all threads together: what other programs take is not in it.
+        stages: seconds of each stage, one per frame.
+        peak_bytes: the most memory a frame held above what was held before it, on the device the networks
+            run on; None where the system does not tell.
     """
 
     seconds: list[float] = field(default_factory=list)
     processor_s: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=dict)
-    extra_bytes: int | None = None
-    extra_gpu_bytes: int | None = None
-
-    @property
-    def median_s(self) -> float:
-        """Median wall time of a frame in seconds."""
-        return statistics.median(self.seconds)
-
-    def without(self, stage: str) -> float:
-        """Median wall time of a frame in seconds, one stage taken out."""
-        spent = self.stages.get(stage, [0.0] * len(self.seconds))
-        return statistics.median(all_ - one for all_, one in zip(self.seconds, spent, strict=True))
+    peak_bytes: int | None = None
 
     def figures(self) -> dict[str, Any]:
         """For JSON: milliseconds and mebibytes."""
         return {
             "ms": spread(self.seconds, 1000.0),
-            "processor_ms": spread(self.processor_s or self.seconds, 1000.0),
-            "stages_ms": {name: spread(times, 1000.0) for name, times in self.stages.items()},
-            "peak_extra_mib": None if self.extra_bytes is None else round(self.extra_bytes / 2**20, 1),
-            "peak_extra_gpu_mib": (
-                None if self.extra_gpu_bytes is None else round(self.extra_gpu_bytes / 2**20, 1)
-            ),
+            "processor_ms": spread(self.processor_s, 1000.0),
+            "stages_ms": {name: spread(seconds, 1000.0) for name, seconds in self.stages.items()},
+            "peak_mib": None if self.peak_bytes is None else round(self.peak_bytes / 2**20, 1),
         }
 
 
-def spread(values: Sequence[float], scale: float = 1.0) -> dict[str, Any]:
-    """Median, quartiles, extremes and count of at least one value, times `scale`."""
-    ordered = sorted(scale * value for value in values)
-    low, _, high = statistics.quantiles(ordered, n=4, method="inclusive") if len(ordered) > 1 else ordered * 3
-    return {
-        "median": statistics.median(ordered),
-        "low": low,
-        "high": high,
-        "min": ordered[0],
-        "max": ordered[-1],
-        "count": len(ordered),
-    }
-
-
-def alternate(
-    ways: Mapping[str, Way],
+def interleave(
+    variants: Mapping[str, Variant],
+    frames: Sequence[Frame],
     *,
-    runs: int,
+    rounds: int,
     device: torch.device,
-    budget_s: float | None = None,
-    warm_ups: int = 1,
+    reset: Callable[[], None] = lambda: None,
 ) -> dict[str, Timing]:
-    """Runs each way in turn, `runs` rounds, the order turned round from one to the next.
+    """Puts every frame through every variant, then the next frame, their order rotated each time.
 
-    What else the machine does in the meantime so falls on all of them alike; the ratio of two of them is what
-    counts.
+    Whatever else the machine does falls on all variants alike, so their ratio can be trusted where the
+    milliseconds cannot. A round before the first warms up: memory is measured in it and time is not, since
+    watching memory takes time.
 
     Args:
-        ways: name -> one frame.
-        runs: rounds that are counted, at least 1.
+        variants: name -> one frame.
+        frames: at least one, the same for all.
+        rounds: how often the frames are gone through, at least 1.
         device: waited for before the clock is read.
-        budget_s: no further round is begun once the last would end later than this; two are always done
-            (or one, where `runs` is 1).
-        warm_ups: rounds before, in which memory is measured and time is not.
+        reset: called before each round.
     """
-    timings = {name: Timing() for name in ways}
-    for _ in range(warm_ups):
-        for name, way in ways.items():
-            weigh(way, timings[name], device)
-    names, started, round_s = list(ways), time.perf_counter(), 0.0
-    for turn in range(runs):
-        before = time.perf_counter()
-        if turn >= min(2, runs) and budget_s is not None and before - started + round_s > budget_s:
-            break
-        for name in names if turn % 2 == 0 else reversed(names):
-            timed(ways[name], timings[name], device)
-        round_s = time.perf_counter() - before
+    timings, names = {name: Timing() for name in variants}, list(variants)
+    reset()
+    for frame in frames:
+        for name in names:
+            peak = peak_memory(lambda name=name, frame=frame: variants[name](frame), device)  # type: ignore[misc]
+            if peak is not None:
+                timings[name].peak_bytes = max(peak, timings[name].peak_bytes or 0)
+    for done in range(rounds):
+        reset()
+        for number, frame in enumerate(frames):
+            first = (done + number) % len(names)
+            for name in names[first:] + names[:first]:
+                _time(variants[name], frame, timings[name], device)
     return timings
 
 
-def timed(way: Way, timing: Timing, device: torch.device) -> None:
-    """Does one frame and adds the time it took to `timing`."""
-    _wait(device)
+def _time(variant: Variant, frame: Frame, timing: Timing, device: torch.device) -> None:
+    wait_for(device)
     start, processor = time.perf_counter(), time.process_time()
-    stages = way()
-    _wait(device)
+    stages = variant(frame)
+    wait_for(device)
     timing.seconds.append(time.perf_counter() - start)
     timing.processor_s.append(time.process_time() - processor)
     for name, seconds in stages.items():
         timing.stages.setdefault(name, []).append(seconds)
 
 
-def weigh(way: Way, timing: Timing, device: torch.device) -> None:
-    """Does one frame and adds the memory it took to `timing`; not its time, as looking on costs time too."""
-    peak = PeakMemory(device)
-    way()
-    host, card = peak.extra()
-    timing.extra_bytes = _larger(timing.extra_bytes, host)
-    timing.extra_gpu_bytes = _larger(timing.extra_gpu_bytes, card)
+def ratios(timing: Timing, reference: Timing, frames: int = 1) -> dict[str, Any]:
+    """How many times as long as the reference, by rounds of so many frames; "processor" likewise, the median.
+
+    A round is compared as a whole: a frame on which everything is new counts with all it costs.
+    """
+    found = spread(_of_rounds(timing.seconds, reference.seconds, frames))
+    spent = _of_rounds(timing.processor_s, reference.processor_s, frames)
+    return {**found, "processor": statistics.median(spent)}
 
 
-def ratios(slow: Timing, fast: Timing) -> dict[str, Any]:
-    """How many times longer `slow` takes, round by round; and as "processor" the median of processor time."""
-    pairs = zip(slow.seconds, fast.seconds, strict=True)
-    found = spread([one / max(other, 1e-9) for one, other in pairs])
-    if slow.processor_s and fast.processor_s:
-        spent = zip(slow.processor_s, fast.processor_s, strict=True)
-        found["processor"] = statistics.median(one / max(other, 1e-9) for one, other in spent)
-    return found
+def _of_rounds(one: Sequence[float], other: Sequence[float], frames: int) -> list[float]:
+    rounds = [slice(at, at + frames) for at in range(0, len(one), frames)]
+    return [sum(one[part]) / max(sum(other[part]), 1e-9) for part in rounds]
 
 
-class PeakMemory:
-    """The most memory this process holds from now on, above what it holds now."""
+def spread(values: Sequence[float], scale: float = 1.0) -> dict[str, Any]:
+    """Median, quartiles and count of at least one value, times `scale`."""
+    ordered = sorted(scale * value for value in values)
+    low, _, high = statistics.quantiles(ordered, n=4, method="inclusive") if len(ordered) > 1 else ordered * 3
+    return {"median": statistics.median(ordered), "low": low, "high": high, "count": len(ordered)}
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-            torch.cuda.reset_peak_memory_stats(device)
-            self._card = torch.cuda.memory_allocated(device)
-        _give_back()
-        self._known = _restart_high_water()
-        self._held = memory_bytes("VmRSS")
 
-    def extra(self) -> tuple[int | None, int | None]:
-        """Bytes on the host and on the card; None where that is not known."""
-        top = memory_bytes("VmHWM") if self._known else None
-        host = None if top is None or self._held is None else max(top - self._held, 0)
-        card = None
-        if self._device.type == "cuda":
-            card = torch.cuda.max_memory_allocated(self._device) - self._card
-        return host, card
+def wait_for(device: torch.device) -> None:
+    """Until a graphics card has done what it was asked to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(work: Callable[[], Any], device: torch.device) -> int | None:
+    """Does the work; returns the most bytes it held above what was held before.
+
+    Of the graphics card where `device` is one, else of this process, by the system's high-water mark; None
+    where that cannot be read.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        held = torch.cuda.memory_allocated(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - held
+    try:  # what one variant freed must not serve the next one unseen
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    except (OSError, AttributeError):
+        work()
+        return None
+    before = memory_bytes("VmRSS")
+    work()
+    highest = memory_bytes("VmHWM")
+    return None if before is None or highest is None else max(highest - before, 0)
 
 
 def memory_bytes(what: str) -> int | None:
@@ -173,45 +156,3 @@ def memory_bytes(what: str) -> int | None:
     except OSError:
         return None
     return None if found is None else 1024 * int(found[1])
-
-
-def _restart_high_water() -> bool:
-    """Makes VmHWM start anew; False where the system does not let us."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return False
-    return True
-
-
-def _give_back() -> None:
-    """Returns freed memory to the system, so that one way's leavings do not serve the next unseen."""
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        return
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _larger(known: int | None, new: int | None) -> int | None:
-    return known if new is None else max(known or 0, new)
-
-
-class Watch:
-    """Splits a frame into stages: `watch("crop")` ends the stage of that name."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self.stages: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def __call__(self, stage: str) -> None:
-        """Ends a stage; several of one name add up."""
-        _wait(self._device)
-        now = time.perf_counter()
-        self.stages[stage] = self.stages.get(stage, 0.0) + now - self._last
-        self._last = now

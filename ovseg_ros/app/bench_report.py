@@ -1,205 +1,75 @@
-"""What `ovseg bench` found, as tables for a terminal and a Markdown file; and beside it what was wanted."""
+"""What `ovseg bench` found, as Markdown for a terminal and a file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from ovseg_ros.app.bench_paths import STAGES
-from ovseg_ros.app.bench_targets import Result, digits
 from ovseg_ros.evaluate.tables import markdown_table
 
-_TITLES = {
-    "cold": "Cold frame",
-    "query": "A query on a held frame",
-    "video": "Video",
-    "masks": "Number of masks",
-    "labels": "Number of labels",
-    "size": "Size of the image",
-    "cuda": "Graphics card",
-    "overhead": "Node overhead",
-    "soak": "Soak",
-}
+_STAGES = ("propose", "track", "crop", "encode", "text", "classify", "compose")
+_TITLES = {"cold": "Cold frame", "query": "A query on a held frame", "video": "Video"}
 
 
-def report(result: Result) -> str:
+def report(result: Mapping[str, Any]) -> str:
     """Everything in Markdown."""
     parts = [_provenance(result)]
     if result["settings"]["quick"]:
         parts.append("**A quick run on tiny networks: everything runs; the figures mean nothing.**")
-    parts += ["### Targets", target_table(result["targets"])]
     for name, case in result["cases"].items():
-        body = _SECTIONS[name](case) if name in _SECTIONS else ""
-        if body:
-            parts += [f"### {_TITLES[name]}", body]
+        parts += [f"### {_TITLES[name]}", _table(case), *_remarks(case)]
     return "\n\n".join(parts) + "\n"
 
 
-def target_table(found: Sequence[Mapping[str, Any]]) -> str:
-    """What was wanted and what was measured; a target that was not measured says so."""
-    words = {True: "reached", False: "MISSED", None: "not measured"}
-    rows = [(one["text"], one["wanted"], one["measured"] or "-", words[one["met"]]) for one in found]
-    return markdown_table(("target", "wanted", "measured", ""), rows)
-
-
-def way_table(ways: Mapping[str, Any]) -> str:
-    """A line per way: a frame with its spread, each stage, and memory above what was held before."""
-    stages = [
-        name for name in (*STAGES[:1], "track", *STAGES[1:]) if any(_stage(w, name) for w in ways.values())
-    ]
-    card = any(way.get("peak_extra_gpu_mib") is not None for way in ways.values())
-    memories = ("peak MiB", "card MiB") if card else ("peak MiB",)
-    head = ("ms, median", "frame", "quartiles", "processor", *stages, *memories)
+def _table(case: Mapping[str, Any]) -> str:
+    """A line per variant: a frame, how many times as long as the reference, each stage, and memory."""
+    variants = case["variants"]
+    stages = [name for name in _STAGES if any(name in one["stages_ms"] for one in variants.values())]
+    head = ("ms, median", "frame", "processor", f"times {case['reference']}", "quartiles", "by processor")
     rows = []
-    for name, way in ways.items():
-        ms = way["ms"]
-        memory = [way["peak_extra_mib"], *([way["peak_extra_gpu_mib"]] if card else [])]
-        spent = [_stage(way, stage) or "-" for stage in stages]
-        quartiles, processor = f"{_ms(ms['low'])} to {_ms(ms['high'])}", _ms(way["processor_ms"]["median"])
-        rows.append((name, _ms(ms["median"]), quartiles, processor, *spent, *map(_mib, memory)))
-    return markdown_table(head, rows)
+    for name, one in variants.items():
+        times, spent, peak = case["times_reference"][name], one["stages_ms"], one["peak_mib"]
+        row = [name, _number(one["ms"]["median"]), _number(one["processor_ms"]["median"])]
+        row += [_number(times["median"]), f"{_number(times['low'])} to {_number(times['high'])}"]
+        row += [_number(times["processor"])]
+        row += [_number(spent[stage]["median"]) if stage in spent else "-" for stage in stages]
+        rows.append((*row, "-" if peak is None else f"{peak:.0f}"))
+    return markdown_table((*head, *stages, "peak MiB"), rows)
 
 
-def _cold(case: Result) -> str:
-    alike = [f"`{name}` {one['mean']:.5f}, {one['min']:.5f}" for name, one in case["cosine"].items()]
-    return "\n\n".join(
-        [
-            way_table(case["ways"]),
-            _times(case["times_ours"], "ours"),
-            "The same masks as the plain way embeds them, cosine in the mean and at worst: "
-            + "; ".join(alike)
-            + ".",
-        ]
-    )
+def _number(value: float) -> str:
+    """Three significant figures or so, without an exponent."""
+    places = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 4
+    return f"{value:.{places}f}"
 
 
-def _query(case: Result) -> str:
-    shares = [
-        f"{name}: {100 * one['median']:.2f} % of a cold frame "
-        f"({100 * one['low']:.2f} to {100 * one['high']:.2f}; by processor time {100 * one['processor']:.2f})"
-        for name, one in case["share_of_cold"].items()
-    ]
-    return way_table(case["ways"]) + "\n\n" + "; ".join(shares) + "."
-
-
-def _video(case: Result) -> str:
-    alike = ", ".join(f"{name} {100 * one:.2f} %" for name, one in case["labels_equal_to_cold"].items())
-    encoded = ", ".join(f"{name} {100 * one:.0f} %" for name, one in case["share_encoded"].items())
-    return "\n\n".join(
-        [
-            f"`{case['recording']}`, preset `{case['preset']}`: {case['frames']} frames, "
-            f"{case['rounds']} rounds, {case['labels']} labels.",
-            way_table(case["ways"]),
-            _times(case["times_ours"], "ours"),
-            _times(case["times_skipping"], "ours, skip_unmoved"),
-            f"Labels equal to those of every frame anew, of {case['masks']} masks: {alike}. Masks encoded: "
-            f"{encoded}.",
-        ]
-    )
-
-
-def _sweep(case: Result) -> str:
-    rows = []
-    for point in case["points"]:
-        row = [str(point.get("size", point["at"]))]
-        for name in ("naive", "ours"):
-            way = point["ways"][name]
-            row += [_ms(way["ms"]["median"]), _ms(point["without_encode_ms"][name])]
-        times = point["times_ours"]["naive"]
-        peaks = [point["ways"][name]["peak_extra_mib"] for name in ("naive", "ours")]
-        row += [f"{times['median']:.2f}", f"{times['low']:.2f} to {times['high']:.2f}"]
-        row.append(f"{times['processor']:.2f}")
-        half = point["times_16_bits"]
-        row.append("-" if half is None else f"{half['median']:.2f}")
-        rows.append((*row, *map(_mib, peaks)))
-    head = (
-        "at",
-        "naive ms",
-        "less encode",
-        "ours ms",
-        "less encode",
-        "times ours",
-        "quartiles",
-        "by processor",
-        "times 16 bits",
-    )
-    return markdown_table((*head, "naive peak MiB", "ours peak MiB"), rows)
-
-
-def _labels(case: Result) -> str:
-    one = case["many_over_one"]
-    return (
-        f"{_sweep(case)}\n\n{one['labels']} labels in turn with one: {one['ratio']['median']:.3f} times the "
-        f"frame ({one['ratio']['low']:.3f} to {one['ratio']['high']:.3f}; by processor time "
-        f"{one['ratio']['processor']:.3f})."
-    )
-
-
-def _cuda(case: Result) -> str:
-    return str(case["none"]) if "none" in case else markdown_table(("measured", ""), _flat(case))
-
-
-_SECTIONS = {
-    "cold": _cold,
-    "query": _query,
-    "video": _video,
-    "masks": _sweep,
-    "labels": _labels,
-    "size": _sweep,
-    "cuda": _cuda,
-}
-
-
-def _provenance(result: Result) -> str:
-    made, settings = result["made_with"], result["settings"]
-    hardware, load = made["hardware"], made["load"]
-    lines = [
-        f"`{made['command']}`, {made['date']}, commit {made['commit'] or 'not known'}.",
-        f"{hardware['processor']}, {hardware['cores']} cores, {settings['threads']} threads, device "
-        f"{settings['device']}; torch {made['versions']['torch']}, Python {made['versions']['python']}.",
-        f"Encoder {settings['model']} with random weights, {settings['masks']} masks, {settings['labels']} "
-        f"labels at {settings['size_hw'][1]}x{settings['size_hw'][0]} where that is not what varies; at most "
-        f"{settings['runs']} rounds a point. {made['ros']}",
-        f"Waiting for a core when it began and when it ended: {load['begin']:.1f} and {load['end']:.1f} "
-        "(load average over a minute; more than the cores means that others were at work, and milliseconds "
-        "are too long: read the ratios).",
-    ]
-    for run in made.get("earlier", ()):
-        lines.append(
-            f"{', '.join(run['cases'])}: `{run['command']}`, {run['date']}, commit "
-            f"{run['commit'] or 'not known'}, load average {run['load']['begin']:.1f} and "
-            f"{run['load']['end']:.1f}."
+def _remarks(case: Mapping[str, Any]) -> list[str]:
+    remarks = []
+    if "least_cosine" in case:
+        alike = ", ".join(f"{name} {cosine:.5f}" for name, cosine in case["least_cosine"].items())
+        remarks.append(f"Least cosine with the baseline's embedding of the same mask: {alike}.")
+    if "labels_equal" in case:
+        equal = ", ".join(f"{name} {100 * share:.2f} %" for name, share in case["labels_equal"].items())
+        encoded = ", ".join(f"{name} {100 * share:.0f} %" for name, share in case["share_encoded"].items())
+        remarks.append(
+            f"{case['frames']} frames, {case['masks']} masks. Labels equal to those of every frame anew in "
+            f"float32: {equal}. Masks encoded: {encoded}."
         )
-    return "\n".join(line.rstrip() for line in lines)
+    return remarks
 
 
-def _times(times: Mapping[str, Any], ours: str) -> str:
-    found = [
-        f"{name}: {one['median']:.2f} ({one['low']:.2f} to {one['high']:.2f}, n = {one['count']}; "
-        f"{one['processor']:.2f})"
-        for name, one in times.items()
-    ]
-    return f"Times as long as `{ours}`, median (quartiles; by processor time): " + ", ".join(found) + "."
-
-
-def _flat(case: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for name, value in case.items():
-        if isinstance(value, Mapping):
-            rows += _flat(value, f"{prefix}{name}: ")
-        else:
-            rows.append((f"{prefix}{name}", f"{value:.4g}" if isinstance(value, float) else str(value)))
-    return rows
-
-
-def _stage(way: Mapping[str, Any], stage: str) -> str:
-    one = way["stages_ms"].get(stage)
-    return "" if one is None else _ms(one["median"])
-
-
-def _ms(value: float) -> str:
-    return f"{value:.{digits(value)}f}"
-
-
-def _mib(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"
+def _provenance(result: Mapping[str, Any]) -> str:
+    made, settings, load = result["made_with"], result["settings"], result["load"]
+    hardware, versions = made["hardware"], made["versions"]
+    height, width = settings["size_hw"]
+    lines = (
+        f"`{made['command']}`, {made['date']}.",
+        f"{hardware['processor']}, {hardware['cores']} cores, {settings['threads']} threads, device "
+        f"{settings['device']}; torch {versions['torch']}, Python {versions['python']}.",
+        f"cold and query: {settings['model']} with random weights, {settings['masks']} masks, "
+        f"{settings['labels']} labels at {width}x{height}; video: `{settings['recording']}`, preset "
+        f"`{settings['preset']}`. Rounds: {settings['rounds']}.",
+        f"Load average when it began and when it ended: {load[0]:.1f} and {load[1]:.1f} (more than the "
+        "cores means that others were at work, and milliseconds are too long: read the ratios).",
+    )
+    return "\n".join(lines)

@@ -33,22 +33,21 @@ class GivenMasks:
     needs_depth = False
 
     def __init__(self, masks: torch.Tensor) -> None:
-        scores = torch.linspace(1.0, 0.5, len(masks)) if len(masks) else torch.zeros(0)
-        self.proposals = Proposals(masks, scores)
+        self.proposals = Proposals(masks, torch.linspace(1.0, 0.5, len(masks)))
 
     def propose(self, frame: Frame) -> Proposals:
         """The masks, whatever the frame."""
         return self.proposals
 
 
-def made_up_frame(size_hw: tuple[int, int], seed: int = 0, stamp_ns: int = 0) -> Frame:
+def made_up_frame(size_hw: tuple[int, int], seed: int = 0) -> Frame:
     """A frame of smooth colours with noise on them."""
     rng = np.random.default_rng(seed)
     height, width = size_hw
     coarse = rng.integers(0, 255, (9, 16, 3)).astype(np.uint8)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
     noisy = smooth + rng.integers(-8, 9, smooth.shape, dtype=np.int16)
-    return Frame(np.clip(noisy, 0, 255).astype(np.uint8), stamp_ns=stamp_ns, frame_id="camera")
+    return Frame(np.clip(noisy, 0, 255).astype(np.uint8), frame_id="camera")
 
 
 def made_up_masks(count: int, size_hw: tuple[int, int], seed: int = 0) -> torch.Tensor:
@@ -69,11 +68,6 @@ def made_up_masks(count: int, size_hw: tuple[int, int], seed: int = 0) -> torch.
     return torch.from_numpy(masks.view(bool))
 
 
-def words(count: int) -> list[str]:
-    """So many different short labels."""
-    return [f"thing {i}" for i in range(count)]
-
-
 def random_clip(
     model: str | Mapping[str, Any], device: torch.device | str = "cpu", seed: int = 0
 ) -> MaskPromptedClip:
@@ -91,13 +85,3 @@ def random_clip(
     network = build_network(config, name).to(device).eval().requires_grad_(False)
     tokenizer = SimpleTokenizer(context_length=network.context_length)
     return MaskPromptedClip(network, tokenizer, logit_scale=100.0).eval().requires_grad_(False)
-
-
-def know_words(clip: MaskPromptedClip, labels: list[str], templates: tuple[str, ...], seed: int = 0) -> None:
-    """Puts words into the encoder's cache with random rows, as if each had been asked for before."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def rows(sentences: list[str]) -> torch.Tensor:
-        return torch.randn(len(sentences), clip.embedding_dim, generator=generator)
-
-    clip.text_cache.encode(labels, templates, rows)

@@ -18,11 +18,14 @@ MAX_ANIMATION_BYTES = 3_000_000
 
 @dataclass(frozen=True)
 class Answer:
-    """One row of the table. `iou` and `score` are None where there is nothing to give."""
+    """One row of the table.
+
+    `iou` and `score` are None where there is nothing to give, `correct` where the truth cannot tell.
+    """
 
     query: str
     word: str
-    door: str
+    interface: str
     recording: str
     preset: str
     code: str
@@ -30,7 +33,7 @@ class Answer:
     score: float | None
     iou: float | None
     latency_ms: float | None
-    correct: bool
+    correct: bool | None
     note: str = ""
 
 
@@ -42,15 +45,15 @@ def write_result(path: Path, answers: Sequence[Answer], ok: bool, about: Mapping
 
 def table(answers: Sequence[Answer]) -> str:
     """The answers as aligned columns."""
-    head = ("", "query", "word", "door", "recording", "code", "score", "IoU", "ms", "")
+    head = ("", "query", "word", "interface", "recording", "code", "score", "IoU", "ms", "")
     rows = [head]
     for answer in answers:
         rows.append(
             (
-                "ok" if answer.correct else "WRONG",
+                {True: "ok", False: "WRONG", None: "-"}[answer.correct],
                 answer.query,
                 answer.word,
-                answer.door,
+                answer.interface,
                 f"{answer.recording} ({answer.preset})",
                 answer.code,
                 _number(answer.score, 2),
@@ -61,6 +64,16 @@ def table(answers: Sequence[Answer]) -> str:
         )
     widths = [max(_columns(row[i]) for row in rows) for i in range(len(head))]
     return "\n".join("  ".join(_padded(cell, w) for cell, w in zip(row, widths)).rstrip() for row in rows)
+
+
+def verdict(answers: Sequence[Answer]) -> tuple[bool, str]:
+    """Whether nothing that is judged is wrong (and anything was answered at all), and that in words."""
+    judged = [answer for answer in answers if answer.correct is not None]
+    right = sum(bool(answer.correct) for answer in judged)
+    text = f"{right} of {len(judged)} answers are right"
+    if len(judged) < len(answers):
+        text += f", {len(answers) - len(judged)} not judged"
+    return bool(answers) and right == len(judged), text
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -85,9 +98,8 @@ def write_image(path: Path, image_rgb: np.ndarray) -> None:
 
 
 def file_name(text: str) -> str:
-    """A text as part of a file name: "find the red mug" -> "find_the_red_mug"."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "_", plain.casefold()).strip("_")[:40] or "query"
+    """A text as part of a file name, in any script: "find the red mug" -> "find_the_red_mug"."""
+    return re.sub(r"\W+", "_", unicodedata.normalize("NFC", text).casefold()).strip("_")[:40] or "query"
 
 
 def overlay(
@@ -103,28 +115,42 @@ def overlay(
     import torch
 
     from ovseg_ros.core.frame import Frame
+    from ovseg_ros.core.options import SegmenterOptions
     from ovseg_ros.core.overlay import draw_overlay
-    from ovseg_ros.core.segmentation import Segmentation
+    from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
     from ovseg_ros.core.vocabulary import Vocabulary
 
     vocabulary, _ = Vocabulary.empty().replace(list(words))
     places = [vocabulary.index(word) for word, _, _ in found]
     known = [(place, score, mask) for place, (_, score, mask) in zip(places, found) if place is not None]
     masks = np.stack([mask for _, _, mask in known]) if known else np.zeros((0, *image_rgb.shape[:2]), bool)
-    index = torch.tensor([place for place, _, _ in known], dtype=torch.int64)
-    scores = torch.tensor([score for _, score, _ in known], dtype=torch.float32)
-    segmentation = Segmentation(
-        frame=Frame(image_rgb),
-        vocabulary=vocabulary,
-        masks=torch.from_numpy(masks),
-        mask_scores=torch.ones(len(known)),
-        embeddings=torch.zeros(len(known), 1),
-        probs=torch.nn.functional.one_hot(index, len(vocabulary)) * scores[:, None],
-        label_index=index,
-        label_ids=torch.tensor(vocabulary.ids, dtype=torch.uint8)[index],
-        scores=scores,
+    probs = torch.zeros(len(known), len(vocabulary))
+    for row, (place, score, _) in zip(probs, known):
+        row[place] = score
+    embedded = EmbeddedFrame(
+        Frame(image_rgb), torch.from_numpy(masks), torch.ones(len(known)), torch.zeros(len(known), 1)
     )
-    return draw_overlay(image_rgb, segmentation)
+    found_before = SegmenterOptions(threshold=0.0)
+    return draw_overlay(image_rgb, Segmentation(embedded, vocabulary, probs, found_before))
+
+
+def captioned(picture_rgb: np.ndarray, caption: str) -> np.ndarray:
+    """A picture (H, W, 3) uint8 RGB under a line that says what was asked and answered."""
+    from ovseg_ros.core.letters import letters
+
+    height, width = max(round(picture_rgb.shape[0] / 22), 14), picture_rgb.shape[1]
+    line = letters(caption, height)[:, : width - 12]
+    strip = np.zeros((height + 8, width), np.uint8)
+    strip[4:-4, 6 : 6 + line.shape[1]] = line
+    return np.vstack([np.repeat(strip[:, :, None], 3, axis=2), picture_rgb])
+
+
+def answers_in_words(ask: str, answers: Sequence[Answer]) -> str:
+    """The line above a picture: `find teapot, giraffe: teapot FOUND 0.93, giraffe NOT_FOUND`."""
+    told = (
+        f"{a.word} {a.code}" + (f" {a.score:.2f}" if a.code == "FOUND" and a.score else "") for a in answers
+    )
+    return f"{ask}:  {',  '.join(told)}"
 
 
 def write_animation(path: Path, frames: Sequence[np.ndarray], rate_hz: float) -> int:

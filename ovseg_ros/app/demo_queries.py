@@ -1,22 +1,28 @@
-"""What the demo asks: its own list, or the user's words spread over the three doors."""
+"""What the demo asks: its own list, or the user's words spread over the three interfaces."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ovseg_ros.core.query import parse_query
 
 TOPIC, SERVICES, ACTION = "~/query", "~/segment", "~/find_object"
-DOORS = (ACTION, TOPIC, SERVICES)
+INTERFACES = (ACTION, TOPIC, SERVICES)
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One question: its text and the door it goes through."""
+    """One question.
+
+    Attributes:
+        text: as a planner or a person types it.
+        interface: what it goes through.
+        scene: the one of its recording to ask it in, from 0; None: whichever shows what it asks for.
+    """
 
     text: str
-    door: str
+    interface: str
+    scene: int | None = None
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -38,8 +44,7 @@ TABLETOP_ASKS = (
     Ask("teapot", SERVICES),
     Ask("a laptop", TOPIC),
 )
-"""Over the doors and the three scenes: own words, a word no training caption held ("skillet"), things that
-are not there."""
+"""Over interfaces and scenes: own words, one that no training caption held ("skillet"), absent things."""
 
 GARAGE_ASKS = (
     Ask("find motorcycle", ACTION),
@@ -48,19 +53,20 @@ GARAGE_ASKS = (
 )
 
 
-def users_asks(text: str, in_garage_only: Callable[[str], bool]) -> tuple[tuple[Ask, ...], tuple[Ask, ...]]:
-    """One question per word of the user's query, for the tabletop and for the garage.
+def users_asks(text: str, scenes: int) -> tuple[Ask, ...]:
+    """Each word of the user's query, in every scene of a recording.
 
     Args:
         text: as the user typed it, "find moka pot, giraffe".
-        in_garage_only: whether a word names a thing that the garage shows and the tabletop does not.
+        scenes: how many the recording has.
 
     Raises:
         InvalidInputError: it cannot be read as a query.
     """
-    tabletop: list[Ask] = []
-    garage: list[Ask] = []
-    for number, word in enumerate(parse_query(text)):
-        ask = Ask(f'find "{word}"', DOORS[number % len(DOORS)])  # quoted: "macaroni and cheese" is one thing
-        (garage if in_garage_only(word) else tabletop).append(ask)
-    return tuple(tabletop), tuple(garage)
+    # Quoted, as "macaroni and cheese" is one thing.
+    quoted = [f'find "{word}"' if '"' not in word else f"find {word}" for word in parse_query(text)]
+    return tuple(
+        Ask(question, INTERFACES[(number + scene) % len(INTERFACES)], scene)
+        for scene in range(scenes)
+        for number, question in enumerate(quoted)
+    )

@@ -6,13 +6,13 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ovseg_ros.app.demo_output import Answer, file_name, overlay, write_image
+from ovseg_ros.app.demo_output import Answer, answers_in_words, captioned, file_name, overlay, write_image
 from ovseg_ros.app.demo_queries import ACTION, SERVICES, TOPIC, Ask
 from ovseg_ros.app.demo_truth import Truth
 from ovseg_ros.app.processes import Child, end_all
@@ -153,7 +153,7 @@ class Stage:
         while pending:
             self.check()
             stamp, image = self.client.newest(INSTANCES, after=after)
-            ask = next((ask for ask in pending if self.truth.fits(ask.words, image)), None)
+            ask = next((ask for ask in pending if self.truth.fits(ask.words, image, ask.scene)), None)
             if ask is None:
                 after = stamp
                 if time.monotonic() - idle_since > LOOPS * self._frames / self._rate_hz + 10:
@@ -168,9 +168,9 @@ class Stage:
                 continue
             answers[ask] = rows
             pending.remove(ask)
-            verdict = "right" if all(row.correct for row in rows) else "WRONG"
+            verdict = {True: "right", False: "WRONG", None: "not judged"}[_all(row.correct for row in rows)]
             codes = ", ".join(f"{row.word}: {row.code}" for row in rows)
-            self._say(f"{ask.door:<13} {ask.text!r} -> {codes} ({verdict})")
+            self._say(f"{ask.interface:<13} {ask.text!r} -> {codes} ({verdict})")
         for ask in pending:
             answers[ask] = [
                 self._failure(ask, w, "NO_ANSWER", "never in good view together") for w in ask.words
@@ -180,40 +180,45 @@ class Stage:
     def _ask(self, ask: Ask, number: int, *, last_attempt: bool) -> list[Answer] | None:
         """One question; None where its answer cannot be judged and another attempt is left."""
         try:
-            reply = self._through_door(ask)
-        except OvsegError as error:  # NoAnswer: a door that stays shut is an answer too, a wrong one
+            reply = self._reply_to(ask)
+        except (
+            OvsegError
+        ) as error:  # NoAnswer: an interface that does not answer is an answer too, a wrong one
             return [self._failure(ask, word, "NO_ANSWER", str(error)) for word in ask.words]
         image = self.client.frame(INSTANCES, reply.stamp_ns) if reply.stamp_ns else None
+        if image is not None and ask.scene not in (None, self.truth.scene_of(image)) and not last_attempt:
+            return None
         rows = [self._judged(ask, word, reply, image) for word in ask.words] if image is not None else [None]
         if any(row is None for row in rows):
             if not last_attempt:
                 return None
             note = reply.message or "what was asked for is not in good view in the frame that was searched"
             return [self._failure(ask, word, reply.code_name, note) for word in ask.words]
-        self._draw(ask, number, reply)
-        return [row for row in rows if row is not None]
+        given = [row for row in rows if row is not None]
+        self._draw(ask, number, reply, given)
+        return given
 
-    def _through_door(self, ask: Ask) -> Reply:
-        if ask.door == TOPIC:
+    def _reply_to(self, ask: Ask) -> Reply:
+        if ask.interface == TOPIC:
             return self.client.ask_by_topic(ask.text)
-        if ask.door == SERVICES:
+        if ask.interface == SERVICES:
             return self.client.ask_by_services(ask.words)
-        assert ask.door == ACTION
-        present = any(self.truth.knows(word) for word in ask.words)
+        assert ask.interface == ACTION
+        present = any(self.truth.instances(word, ask.scene) for word in ask.words)
         return self.client.ask_by_action(ask.text, search_s=SEARCH_S[present])
 
     def _judged(self, ask: Ask, word: str, reply: Reply, image: np.ndarray) -> Answer | None:
         found = [s for s in reply.segments if s.label.casefold() == word.casefold()]
-        judgement = self.truth.judge(word, (s.mask(image.shape) for s in found), image)
+        judgement = self.truth.judge(word, (s.mask(image.shape) for s in found), image, ask.scene)
         if judgement is None:
             return None
         code = "FOUND" if found else "NOT_FOUND"
         if len(ask.words) == 1 or reply.code_name not in ("FOUND", "NOT_FOUND"):
-            code = reply.code_name  # the door's own word for it
+            code = reply.code_name  # the interface's own word for it
         return Answer(
             query=ask.text,
             word=word,
-            door=ask.door,
+            interface=ask.interface,
             recording=self.name,
             preset=self.preset,
             code=code,
@@ -222,23 +227,24 @@ class Stage:
             iou=judgement.iou,
             latency_ms=1000 * reply.latency_s,
             correct=judgement.correct and code == judgement.expected,
-            note="" if self.truth.knows(word) else "absent in this recording",
+            note=self.truth.note(word),
         )
 
     def _failure(self, ask: Ask, word: str, code: str, note: str) -> Answer:
-        expected = "FOUND" if self.truth.knows(word) else "NOT_FOUND"
-        door = ask.door
+        expected = "FOUND" if self.truth.instances(word, ask.scene) else "NOT_FOUND"
+        interface = ask.interface
         return Answer(
-            ask.text, word, door, self.name, self.preset, code, expected, None, None, None, False, note
+            ask.text, word, interface, self.name, self.preset, code, expected, None, None, None, False, note
         )
 
-    def _draw(self, ask: Ask, number: int, reply: Reply) -> None:
+    def _draw(self, ask: Ask, number: int, reply: Reply, answers: Sequence[Answer]) -> None:
         image = self.client.frame(COLOUR, reply.stamp_ns)
         if image is None:
             return
         found = [(s.label, s.score, s.mask(image.shape[:2])) for s in reply.segments]
         path = self._output / f"overlay_{self.name}_{number:02d}_{file_name(ask.text)}.png"
-        write_image(path, overlay(image, ask.words, found))
+        picture = overlay(image, ask.words, found)
+        write_image(path, captioned(picture, answers_in_words(ask.text, answers)))
 
     def film(self, words: Sequence[str]) -> list[np.ndarray]:
         """One round of the recording as the node's overlay shows it, labelled with `words`."""
@@ -253,6 +259,12 @@ class Stage:
             self.check()
             time.sleep(0.1)
         return [image for _, image in self.client.frames(OVERLAY)]
+
+
+def _all(verdicts: Iterable[bool | None]) -> bool | None:
+    """False where one is, else None where nothing can be said of one, else True."""
+    given = list(verdicts)
+    return False if False in given else None if None in given else True
 
 
 def own_domain() -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from ovseg_ros.core.mask_overlap import mask_iou
 from ovseg_ros.core.vocabulary import tidy_text
 from ovseg_ros.evaluate.demo import GOOD_IOU
-from ovseg_ros.evaluate.measures import MIN_PIXELS
+from ovseg_ros.evaluate.measures import ABSENT_WORDS, MIN_PIXELS
 from ovseg_ros.evaluate.recording import RecordedFrame
 from ovseg_ros.evaluate.scores import instance_masks
 
@@ -20,84 +20,128 @@ GARAGE_IOU = {"motorcycle": 0.8, "shelf": 0.5, "door": 0.5, "bench": 0.5}
 
 @dataclass(frozen=True)
 class Judgement:
-    """Whether an answer for one word is right.
+    """What the truth says to an answer for one word.
 
     Attributes:
-        correct: it is.
+        correct: whether the answer is right; None where the truth has no word for what was asked.
         iou: of the answered mask with the instance of the word it fits best; None where the word names
-            nothing in the recording or nothing was answered.
-        expected: FOUND or NOT_FOUND.
+            nothing in the scene or nothing was answered.
+        expected: FOUND or NOT_FOUND; "" where the truth has no word for it.
     """
 
-    correct: bool
+    correct: bool | None
     iou: float | None
     expected: str
 
 
 class Truth:
-    """The things of one recording by name, and the judge of answers."""
+    """The things of one recording by name, and the judge of answers.
+
+    A word the recording has no name for may still name something in it ("can of soup", "Teekanne"): only
+    those of `absent` are known to be nowhere.
+    """
 
     def __init__(
-        self, words_by_instance: Mapping[int, tuple[str, ...]], needed_iou: Mapping[str, float] | None = None
+        self,
+        scenes: Sequence[Mapping[int, tuple[str, ...]]],
+        needed_iou: Mapping[str, float] | None = None,
+        absent: Iterable[str] = ABSENT_WORDS,
     ) -> None:
         """Takes what is known of the recording.
 
         Args:
-            words_by_instance: instance id -> its name, then its synonyms.
+            scenes: per scene, instance id -> its name, then its synonyms. No two things share an id.
             needed_iou: name -> IoU from which its mask is right, where that is not `GOOD_IOU`.
+            absent: words for what no scene shows, unless one of the names says otherwise.
         """
-        self._words_by_instance = words_by_instance
+        self._scenes = tuple(dict(scene) for scene in scenes)
+        self._words_by_instance = {i: words for scene in self._scenes for i, words in scene.items()}
         self._needed_iou = needed_iou or {}
+        self._absent = {word.casefold() for word in absent}
 
     @classmethod
     def of_frames(
         cls, frames: Iterable[RecordedFrame], needed_iou: Mapping[str, float] | None = None
     ) -> Truth:
-        """Takes the names of all scenes."""
-        words: dict[int, tuple[str, ...]] = {}
+        """Takes the names of all scenes: frames that tell of the same things are of one scene."""
+        scenes: dict[frozenset[int], dict[int, tuple[str, ...]]] = {}
         for one in frames:
-            words |= {i: (name, *one.synonyms.get(i, ())) for i, name in one.names.items()}
-        return cls(words, needed_iou)
+            if one.names:
+                words = {i: (name, *one.synonyms.get(i, ())) for i, name in one.names.items()}
+                scenes[frozenset(one.names)] = words
+        return cls(list(scenes.values()), needed_iou)
+
+    @property
+    def scenes(self) -> int:
+        """How many scenes there are."""
+        return len(self._scenes)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all things, each once."""
         return tuple(dict.fromkeys(words[0] for words in self._words_by_instance.values()))
 
-    def instances(self, word: str) -> list[int]:
-        """The things with this name or synonym, or whose name ends with it ("mug": the red mug)."""
+    def instances(self, word: str, scene: int | None = None) -> list[int]:
+        """The things with this name or synonym, or whose name ends with it ("mug": the red mug).
+
+        One or many is the same question ("mugs"). `scene` counts from 0; None: those of all scenes.
+        """
         asked = tidy_text(word).casefold()
+        things = self._words_by_instance if scene is None else self._scenes[scene]
         return [
             instance
-            for instance, words in self._words_by_instance.items()
-            if any(asked == w.casefold() for w in words) or words[0].casefold().endswith(" " + asked)
+            for instance, words in things.items()
+            if any(asked in forms(w) for w in words) or any(f.endswith(" " + asked) for f in forms(words[0]))
         ]
 
     def knows(self, word: str) -> bool:
         """Whether anything in the recording has this name."""
         return bool(self.instances(word))
 
+    def judges(self, word: str) -> bool:
+        """Whether it can be said of an answer to this word that it is right or wrong."""
+        asked = tidy_text(word).casefold()
+        return self.knows(word) or any(asked in forms(one) for one in self._absent)
+
+    def scene_of(self, image: np.ndarray) -> int | None:
+        """Which scene an instance image (H, W) shows; None where it shows none of the things."""
+        shown = set(np.unique(image).tolist())
+        return next((n for n, scene in enumerate(self._scenes) if shown & set(scene)), None)
+
     def is_shown(self, word: str, image: np.ndarray) -> bool:
         """Whether one of the things shows at least `MIN_PIXELS` in an instance image (H, W)."""
         return any(np.count_nonzero(image == i) >= MIN_PIXELS for i in self.instances(word))
 
-    def fits(self, words: Sequence[str], image: np.ndarray) -> bool:
-        """Whether it is a moment to ask: each word is in good view, or nowhere in the recording."""
-        return all(self.is_shown(word, image) or not self.knows(word) for word in words)
+    def fits(self, words: Sequence[str], image: np.ndarray, scene: int | None = None) -> bool:
+        """Whether it is a moment to ask: each word is in good view, or nowhere in the scene.
 
-    def judge(self, word: str, answered: Iterable[np.ndarray], image: np.ndarray) -> Judgement | None:
+        Args:
+            words: what is asked.
+            image: the instance image (H, W).
+            scene: the one to ask in; None: any, and then each thing must be seen that the recording has.
+        """
+        if scene is not None and self.scene_of(image) != scene:
+            return False
+        return all(self.is_shown(word, image) or not self.instances(word, scene) for word in words)
+
+    def judge(
+        self, word: str, answered: Iterable[np.ndarray], image: np.ndarray, scene: int | None = None
+    ) -> Judgement | None:
         """Holds an answer against the truth of its own frame.
 
         Args:
             word: what was asked.
             answered: the masks (H, W) bool that were given this word, best first; only the best counts.
             image: the instance image (H, W) of the frame that was searched.
+            scene: the one of that frame where it was asked in that one; None: asked wherever the thing is.
 
         Returns:
-            None where it cannot be said: the thing is in the recording, but hardly or not in this frame.
+            None where the frame does not tell: the thing is in its scene, but hardly or not in view.
         """
         best = next(iter(answered), None)
-        instances = self.instances(word)
+        if not self.judges(word):
+            return Judgement(None, None, "")
+        instances = self.instances(word, scene)
         if not instances:
             return Judgement(best is None, None, "NOT_FOUND")
         if not self.is_shown(word, image):
@@ -108,3 +152,23 @@ class Truth:
         instance = max(ious, key=ious.__getitem__)
         needed = self._needed_iou.get(self._words_by_instance[instance][0], GOOD_IOU)
         return Judgement(bool(ious[instance] >= needed), float(ious[instance]), "FOUND")
+
+    def note(self, word: str) -> str:
+        """What the table says of a word beside its row."""
+        if not self.judges(word):
+            return "not judged: the ground truth has no such word"
+        return "" if self.knows(word) else "absent in this recording"
+
+
+def forms(name: str) -> tuple[str, ...]:
+    """A name in lower case for one and for many: "Mug" -> ("mug", "mugs"); English rules, no exceptions."""
+    one = name.casefold()
+    if one.endswith(("s", "x", "z", "ch", "sh")):
+        many = one + "es"
+    elif one.endswith("y") and not one.endswith(("ay", "ey", "oy", "uy")):
+        many = one[:-1] + "ies"
+    elif one.endswith(("lf", "fe")):
+        many = one[: -len("f" if one.endswith("lf") else "fe")] + "ves"
+    else:
+        many = one + "s"
+    return one, many

@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 
-from ovseg_ros.app.demo_output import Answer, file_name, overlay, table, write_image, write_result
+from ovseg_ros.app.demo_output import (
+    Answer,
+    answers_in_words,
+    captioned,
+    file_name,
+    overlay,
+    table,
+    verdict,
+    write_image,
+    write_result,
+)
 from ovseg_ros.app.demo_queries import GARAGE_ASKS, TABLETOP_ASKS, Ask, users_asks
 from ovseg_ros.app.demo_truth import GARAGE_IOU, Truth
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
@@ -17,7 +27,7 @@ from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.demo import machine, recording_folder
 from ovseg_ros.evaluate.recording import RecordedFrame, read_recording
 
-_DOOR = "in process"
+_INTERFACE = "in process"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -41,12 +51,12 @@ def run(options: argparse.Namespace) -> int:
         if asks:
             say(f"loading the preset {preset}; asking demo/{name}")
             answers += _play(name, _load(preset, options.device), frames, asks, options.out, say)
-    right = sum(answer.correct for answer in answers)
+    ok, in_words = verdict(answers)
     about = {"seconds": round(time.monotonic() - start, 1), "machine": machine()}
-    write_result(options.out / "result.json", answers, right == len(answers), about)
+    write_result(options.out / "result.json", answers, ok, about)
     print("\n" + table(answers) + "\n")
-    say(f"{right} of {len(answers)} answers are right; see {options.out}")
-    return 0 if right == len(answers) else 1
+    say(f"{in_words}; see {options.out}")
+    return 0 if ok else 1
 
 
 _Act = tuple[str, str, Sequence[RecordedFrame], Sequence[Ask]]
@@ -56,8 +66,8 @@ def _acts(queries: str, presets: tuple[str, str]) -> tuple[_Act, _Act]:
     frames = {name: list(read_recording(recording_folder(f"demo/{name}"))) for name in ("tabletop", "garage")}
     asks: tuple[Sequence[Ask], Sequence[Ask]] = (TABLETOP_ASKS, GARAGE_ASKS)
     if queries:
-        table_truth, garage_truth = (Truth.of_frames(frames[name]) for name in ("tabletop", "garage"))
-        asks = users_asks(queries, lambda word: garage_truth.knows(word) and not table_truth.knows(word))
+        first, second = (users_asks(queries, Truth.of_frames(one).scenes) for one in frames.values())
+        asks = first, second
         if not any(asks):
             raise InvalidInputError(f"want words to look for, got {queries!r}")
     tabletop, garage = frames["tabletop"], frames["garage"]
@@ -85,12 +95,12 @@ def _play(
     answers, at = [], 0
     for number, ask in enumerate(asks):
         order = chain(range(at, len(frames)), range(at))
-        found = next((i for i in order if truth.fits(ask.words, frames[i].instances)), at)
+        found = next((i for i in order if truth.fits(ask.words, frames[i].instances, ask.scene)), at)
         at = (found + max(len(frames) // len(asks), 1)) % len(frames)  # walks through all of the recording
         new = _ask(name, segmenter, truth, frames[found], ask, output / f"overlay_{name}_{number:02d}")
         answers += new
         for answer in new:
-            say(f"{ask.text!r}: {answer.code}{'' if answer.correct else ' (WRONG)'}")
+            say(f"{ask.text!r}: {answer.code}{' (WRONG)' if answer.correct is False else ''}")
     return answers
 
 
@@ -105,7 +115,7 @@ def _ask(
     for word in vocabulary.names:
         masks = [result.masks[i].numpy() for i in result.found(word)]
         best, score = result.best(word)
-        verdict = truth.judge(word, masks, one.instances)
+        judgement = truth.judge(word, masks, one.instances, ask.scene)
         code = "FOUND" if best is not None else "NOT_FOUND"
         if best is not None:
             drawn.append((word, score, masks[0]))
@@ -113,18 +123,19 @@ def _ask(
             Answer(
                 query=ask.text,
                 word=word,
-                door=_DOOR,
+                interface=_INTERFACE,
                 recording=name,
                 preset=segmenter.name,
                 code=code,
-                expected=verdict.expected if verdict else "",
+                expected=judgement.expected if judgement else "",
                 score=score,
-                iou=verdict.iou if verdict else None,
+                iou=judgement.iou if judgement else None,
                 latency_ms=latency_ms,
-                correct=verdict is not None and verdict.correct,
-                note="" if truth.knows(word) else "absent in this recording",
+                correct=judgement.correct if judgement else False,
+                note=truth.note(word),
             )
         )
     picture = overlay(one.frame.image_rgb, vocabulary.names, drawn)
+    picture = captioned(picture, answers_in_words(ask.text, answers))
     write_image(path.with_name(f"{path.name}_{file_name(ask.text)}.png"), picture)
     return answers

@@ -17,9 +17,9 @@ from ovseg_ros.models.files import (
     find_file,
     known_file,
     known_files,
+    size_text,
     verify,
 )
-from ovseg_ros.models.files_docs import size_text
 from ovseg_ros.models.presets import list_presets, preset_path, preset_weights
 
 _RULE = "!" * 78

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,8 @@ from ovseg_ros import __version__
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from ovseg_ros.learn.captions import CaptionSource
     from ovseg_ros.learn.pair_store import PairWriter
     from ovseg_ros.learn.pairs import PairTally
@@ -125,7 +130,7 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
     from ovseg_ros.app.segment_setup import loaded
     from ovseg_ros.learn.nouns import NounFinder
     from ovseg_ros.learn.pair_store import PairWriter
-    from ovseg_ros.learn.pairs import collect, describe_options
+    from ovseg_ros.learn.pairs import collect
 
     noun_options = setup.noun_options_of(options)
     finder = NounFinder(noun_options)
@@ -133,12 +138,12 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
     _say(f"loading {options.preset}")
     segmenter = loaded(options, load, {})
     pair_options = setup.pair_options_of(options, segmenter)
-    source = open_source(options, needs_depth=getattr(segmenter.proposer, "needs_depth", False))
+    source = open_source(options, needs_depth=segmenter.needs_depth)
     for remark in getattr(source, "remarks", ()):
         _say(remark)
     settings = {
         "model": setup.model_of(options, segmenter),
-        "options": describe_options(pair_options),
+        "options": asdict(pair_options),
         "nouns": setup.describe_nouns(noun_options),
         "source": source.describe(),
         "ovseg_ros": __version__,
@@ -150,25 +155,25 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
         resume=options.resume,
         overwrite=options.overwrite,
     )
-    with writer, _Bar(source, options.limit) as bar:
-        status = "complete"
-        tally = None
-        try:
-            images = bar.limited(source)
+    tally = None
+    with writer:
+        with _bar(source, options.limit) as bar, contextlib.suppress(KeyboardInterrupt):
+
+            def show(tally: PairTally) -> None:
+                bar.set_postfix({"pairs": tally.pairs, "failed": tally.failed}, refresh=False)
+                bar.update()
+
             tally = collect(
-                images,
+                itertools.islice(source, options.limit),
                 segmenter.proposer,
                 segmenter.clip,
                 finder,
                 pair_options,
                 writer,
                 device=segmenter.device,
-                progress=bar.show,
+                progress=show,
             )
-        except KeyboardInterrupt:
-            status = "interrupted"
-        bar.close()
-        return _finish(writer, settings, options, status, tally)
+        return _finish(writer, settings, options, tally)
 
 
 def _check(folder: Path) -> int:
@@ -196,25 +201,17 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 def _finish(
-    writer: PairWriter,
-    settings: dict[str, Any],
-    options: argparse.Namespace,
-    status: str,
-    tally: PairTally | None,
+    writer: PairWriter, settings: dict[str, Any], options: argparse.Namespace, tally: PairTally | None
 ) -> int:
-    """Writes manifest and contact sheet, says what came of it and how the command ends."""
+    """Writes manifest and contact sheet, says what came of it (no tally: interrupted) and how it ends."""
     from ovseg_ros.app.segment_inputs import readable
     from ovseg_ros.evaluate.provenance import versions
     from ovseg_ros.learn.contact_sheet import write_contact_sheet
-    from ovseg_ros.learn.pair_store import SHEET
-    from ovseg_ros.learn.pair_summary import count_entries
+    from ovseg_ros.learn.pair_store import FAILED, SHEET
 
-    counts, nouns = count_entries(writer.entries())
     model = settings["model"]
     about = {
         "crop_size": options.crop_size,
-        "counts": counts,
-        "nouns": nouns,
         "source": settings["source"],
         "clip": {
             "name": model["preset"],
@@ -227,55 +224,29 @@ def _finish(
         "command": readable(shlex.join(["ovseg", *sys.argv[1:]])),
         "versions": versions(),
     }
-    writer.finish(about, complete=status == "complete" and counts["pairs"] > 0)
+    counts = writer.finish(about, complete=tally is not None)["counts"]
     for reason, count in counts["skipped"].items():
         _say(f"left out: {count} x {reason}")
-    _say(
-        f"{status}: {counts['pairs']} pairs of {counts['nouns']} nouns from {counts['images']} images; see "
-        f"{options.out}"
-    )
-    if status == "interrupted":
+    found = f"{counts['pairs']} pairs of {counts['nouns']} nouns from {counts['images']} images"
+    if tally is None:
+        _say(f"interrupted: {found} are in whole shards; --resume goes on from there; see {options.out}")
         return 130
+    _say(f"complete: {found}; see {options.out}")
     if not counts["pairs"]:
-        first = f", first {tally.failed[0][0]}: {tally.failed[0][1]}" if tally and tally.failed else ""
+        first = "".join(f", first {name}: {reason}" for name, reason in tally.failures[:1])
         _say(f"no pair came of it: everything was left out{first}")
         return 2
     write_contact_sheet(options.out, options.out / SHEET, pairs=options.sheet_pairs)
-    return 1 if "image that cannot be used" in counts["skipped"] else 0
+    return 1 if FAILED in counts["skipped"] else 0
 
 
-class _Bar:
-    """tqdm's bar over the images."""
+def _bar(source: CaptionSource, limit: int | None) -> tqdm:
+    """A bar over the images."""
+    from tqdm import tqdm
 
-    def __init__(self, source: CaptionSource, limit: int | None) -> None:
-        from tqdm import tqdm
-
-        self._limit = limit
-        total = len(source) if limit is None else min(limit, len(source))
-        every_s = 0.2 if sys.stderr.isatty() else 10.0
-        self._bar = tqdm(total=total, unit="image", desc="pairs", mininterval=every_s, file=sys.stderr)
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def limited(self, source: CaptionSource) -> Any:
-        """The images of the source, up to the limit."""
-        import itertools
-
-        return source if self._limit is None else itertools.islice(source, self._limit)
-
-    def show(self, tally: PairTally) -> None:
-        """One image more."""
-        failed = tally.skipped["image that cannot be used"]
-        self._bar.set_postfix({"pairs": tally.pairs, "failed": failed}, refresh=False)
-        self._bar.update()
-
-    def close(self) -> None:
-        """Ends the line."""
-        self._bar.close()
+    total = len(source) if limit is None else min(limit, len(source))
+    every_s = 0.2 if sys.stderr.isatty() else 10.0
+    return tqdm(total=total, unit="image", desc="pairs", mininterval=every_s, file=sys.stderr)
 
 
 def _say(text: str) -> None:

@@ -98,7 +98,7 @@ class Run:
         self._vocabulary = vocabulary
         self._folder = folder
         self._progress = progress
-        self._needs_depth = bool(getattr(segmenter.proposer, "needs_depth", False))
+        self._needs_depth = segmenter.needs_depth
         self._films: list[tuple[Source, list[int]]] = []
 
     def over(self, sources: Iterable[Source]) -> None:

@@ -127,7 +127,7 @@ def check_depth(preset: str, segmenter: OpenVocabularySegmenter, sources: Sequen
     Raises:
         InvalidInputError: the proposals need depth, and no input has any.
     """
-    if not getattr(segmenter.proposer, "needs_depth", False) or any(s.gives_depth for s in sources):
+    if not segmenter.needs_depth or any(s.gives_depth for s in sources):
         return
     others = presets_without_depth()
     cure = f"; or take a preset that needs no depth: {', '.join(others)}" if others else ""

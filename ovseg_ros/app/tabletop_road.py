@@ -76,7 +76,8 @@ def add_parser(subjects: Any) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="weights of learn.plain; seed N takes the N-th, or again the first ones where there are fewer",
+        help="weights of plain mini CLIPs, see docs/learning.md; seed N takes the N-th, or again the first "
+        "ones where there are fewer",
     )
     parser.add_argument("--seeds", type=int, metavar="N", help="roads to walk (default: one per FILE)")
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder for everything")
@@ -110,7 +111,7 @@ def run(options: argparse.Namespace, steps: Steps | None = None) -> int:
     for file in options.plain:
         if not file.is_file():
             raise InvalidInputError(
-                f"want a plain CLIP, {file} is not there; run: python -m ovseg_ros.learn.plain"
+                f"want a plain CLIP, {file} is not there; docs/learning.md says how to train one"
             )
     if options.seeds is not None and options.seeds < 1:
         raise InvalidInputError(f"want --seeds of at least 1, got {options.seeds}")
@@ -138,7 +139,10 @@ def walk(folder: Path, weights: Path, steps: Steps, seed: int = 0) -> dict[str, 
     """
     presets = {name: folder / name / "preset.yaml" for name in MODELS}
     if not presets["plain"].is_file():
-        write_plain_preset(presets["plain"], weights)
+        from ovseg_ros.learn.mini import write_mini_preset
+
+        what = "A plain mini CLIP that has never seen a blanked background"
+        write_mini_preset(presets["plain"], weights, what)
     found: dict[str, dict[str, Any]] = {}
 
     def measure(name: str) -> None:
@@ -163,19 +167,6 @@ def walk(folder: Path, weights: Path, steps: Steps, seed: int = 0) -> dict[str, 
     train("both", "prompts", "finetuned")
     train("control", "finetune", "plain", CONTROL)
     return {name: found[name] for name in MODELS}
-
-
-def write_plain_preset(path: Path, weights: Path) -> None:
-    """The bundled `mini` preset around the plain weights, without prompts and background words."""
-    import yaml
-
-    from ovseg_ros.models.presets import preset_path, read_preset
-
-    preset = dict(read_preset(preset_path("mini")))
-    preset["description"] = "A plain mini CLIP that has never seen a blanked background"
-    preset["encoder"] = {"kind": "mini", "weights": str(weights.resolve())}
-    preset["options"] = {**preset["options"], "background": [], "threshold": 0.0}
-    _write(path, yaml.safe_dump(preset, sort_keys=False))
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
@@ -264,8 +255,7 @@ class RealSteps:
         """Mean IoU and the bottleneck's variants under the benchmarks' rules, and top-1 of the true masks."""
         from ovseg_ros.evaluate.bottleneck import CLIP, CLIP_CONTEXT, bottleneck
         from ovseg_ros.evaluate.datasets import open_dataset
-        from ovseg_ros.learn.plain import top1
-        from ovseg_ros.learn.plain_pictures import Scenes
+        from ovseg_ros.learn.tabletop_benchmark import Scenes, top1
         from ovseg_ros.models.presets import load_preset
 
         folder = self.options.benchmark

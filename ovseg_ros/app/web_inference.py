@@ -194,7 +194,7 @@ def content_hash(frame: Frame) -> str:
 
 
 def _check_depth(segmenter: OpenVocabularySegmenter, frame: Frame, preset: str) -> None:
-    if frame.depth_m is None and getattr(segmenter.proposer, "needs_depth", False):
+    if frame.depth_m is None and segmenter.needs_depth:
         raise InvalidInputError(
             f"the preset {Path(preset).stem} cuts its masks from depth: add a depth image (16-bit PNG in "
             "millimetres, registered to the image), choose a preset that needs none, or press an example"

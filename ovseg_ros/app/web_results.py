@@ -114,11 +114,8 @@ def painted_masks(result: Segmentation) -> torch.Tensor:
 
 def without_labels(result: Segmentation, masks: torch.Tensor) -> Segmentation:
     """The same with these masks, (N,) bool, unlabelled."""
-    return replace(
-        result,
-        label_index=result.label_index.masked_fill(masks, -1),
-        label_ids=result.label_ids.masked_fill(masks, UNLABELLED_ID),
-    )
+    filled = result.embedded.filled & ~masks  # what holds nothing gets no label
+    return replace(result, embedded=replace(result.embedded, filled=filled))
 
 
 def legend(result: Segmentation, label_ids: Image, painted: torch.Tensor) -> tuple[LegendRow, ...]:

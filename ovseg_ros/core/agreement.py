@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from ovseg_ros.core.frame import RegionEncoder
+from ovseg_ros.core.precision import Network, is_finite
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.templates import BARE_TEMPLATE
 
-Encode = Callable[[torch.Tensor, "torch.Tensor | None"], torch.Tensor]
-
+# fmt: off
 CHECK_WORDS = (
-    "cup",
-    "bottle",
-    "book",
-    "chair",
-    "table",
-    "apple",
-    "box",
-    "plant",
-    "lamp",
-    "shoe",
-    "ball",
-    "plate",
-    "red",
-    "green",
-    "blue",
-    "sky",
+    "cup", "bottle", "book", "chair", "table", "apple", "box", "plant",
+    "lamp", "shoe", "ball", "plate", "red", "green", "blue", "sky",
 )
+# fmt: on
 VOCABULARIES, WORDS_IN_EACH = 64, 5
 TIE = 0.02
 """Probabilities this close are a tie: no precision can be held to its order."""
@@ -72,7 +58,7 @@ class AgreementReport:
 
 
 def check_agreement(
-    encoder: RegionEncoder, exact: Encode, short: Encode, *, precision: str, regions: int, least: float
+    encoder: RegionEncoder, exact: Network, short: Network, *, precision: str, regions: int, least: float
 ) -> AgreementReport:
     """Labels made-up regions twice, with words drawn from a list into many small vocabularies.
 
@@ -93,7 +79,7 @@ def check_agreement(
     with torch.no_grad():
         rows = exact(pixels, masks).float()  # (R,D)
         others = short(pixels, masks).float()
-    finite = bool(torch.isfinite(others).all())
+    finite = is_finite(others)
     others = others.nan_to_num(0.0, 0.0, 0.0)
     generator = torch.Generator().manual_seed(0)
     chosen = torch.stack(

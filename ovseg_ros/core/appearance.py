@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ovseg_ros.core.mask_overlap import BoxedMask
 from ovseg_ros.errors import ConfigError
 
-SIDE = 16  # pixels of a look's side
+SIDE = 16  # pixels of a thumbnail's side
 _ENOUGH = 4 * SIDE  # pixels of a side that are averaged; a larger box is thinned out first
 _DARK = 4.0  # grey levels of mean brightness below which no gain is fitted
 
@@ -48,7 +48,7 @@ class ChangeLimits:
 
 
 @dataclass(frozen=True)
-class Looks:
+class Thumbnails:
     """N masks of one frame as an encoder sees them: their boxes squashed to squares.
 
     Attributes:
@@ -65,18 +65,20 @@ class Looks:
     def __len__(self) -> int:
         return self.cover.shape[0]
 
-    def take(self, index: npt.NDArray[np.int64]) -> Looks:
+    def take(self, index: npt.NDArray[np.int64]) -> Thumbnails:
         """Some of them, by (M,) index."""
-        return Looks(self.colours[index], self.cover[index], self.sides[index])
+        return Thumbnails(self.colours[index], self.cover[index], self.sides[index])
 
     @staticmethod
-    def join(parts: Sequence[Looks]) -> Looks:
-        """All looks of at least one part, one after another."""
-        return Looks(*(np.concatenate([getattr(p, k) for p in parts]) for k in ("colours", "cover", "sides")))
+    def join(parts: Sequence[Thumbnails]) -> Thumbnails:
+        """All thumbnails of at least one part, one after another."""
+        return Thumbnails(
+            *(np.concatenate([getattr(p, k) for p in parts]) for k in ("colours", "cover", "sides"))
+        )
 
 
-def look_at(image_rgb: npt.NDArray[np.uint8], masks: Sequence[BoxedMask]) -> Looks:
-    """Looks at the masks of an image (H, W, 3); an empty mask gives zeros."""
+def thumbnails_of(image_rgb: npt.NDArray[np.uint8], masks: Sequence[BoxedMask]) -> Thumbnails:
+    """Thumbnails of the masks of an image (H, W, 3); an empty mask gives zeros."""
     count = len(masks)
     colours = np.zeros((count, SIDE, SIDE, 3), np.float32)
     cover = np.zeros((count, SIDE, SIDE), np.float32)
@@ -91,7 +93,7 @@ def look_at(image_rgb: npt.NDArray[np.uint8], masks: Sequence[BoxedMask]) -> Loo
         colours[i] = _small(crop)
         cover[i] = _small(inside)
         sides[i] = mask.crop.shape
-    return Looks(colours, cover / np.float32(255), sides)
+    return Thumbnails(colours, cover / np.float32(255), sides)
 
 
 def _small(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -99,15 +101,15 @@ def _small(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.blur(cells, (3, 3)), dtype=np.uint8)
 
 
-def changes(before: Looks, now: Looks, limits: ChangeLimits) -> FloatArray:
+def changes(before: Thumbnails, now: Thumbnails, limits: ChangeLimits) -> FloatArray:
     """How far each of N regions has changed.
 
     Robust against noise, which the cells average out, and against changes of light, of which one gain for
     all colours is taken out. Where in the image a region is does not matter, nor does it to the encoder.
 
     Args:
-        before: N looks when the regions were encoded.
-        now: N looks at the same things.
+        before: N thumbnails when the regions were encoded.
+        now: N thumbnails of the same things.
         limits: what a change is.
 
     Returns:

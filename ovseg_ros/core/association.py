@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from ovseg_ros.core.appearance import ChangeLimits, Looks, changes
+from ovseg_ros.core.appearance import ChangeLimits, Thumbnails, changes
 from ovseg_ros.core.mask_overlap import BoxedMask, mask_iou
 
 _LEAST_IOU = 0.1  # of a mask and where a track is expected; below it only embeddings can join them
-_COMPARED = 4  # tracks per mask, those of the highest IoU, whose looks are compared
+_COMPARED = 4  # tracks per mask, those of the highest IoU, whose thumbnails are compared
 
 FloatArray = npt.NDArray[np.float32]
 Pairs = list[tuple[int, int]]
@@ -43,9 +43,9 @@ def assign(scores: FloatArray, least: float) -> Pairs:
 
 def overlap_scores(
     expected: Sequence[BoxedMask],
-    looks: Looks,
+    thumbnails: Thumbnails,
     masks: Sequence[BoxedMask],
-    mask_looks: Looks,
+    mask_thumbnails: Thumbnails,
     *,
     weights: tuple[float, float, float],
     limits: ChangeLimits,
@@ -53,14 +53,14 @@ def overlap_scores(
     """How well T tracks fit N masks, before any mask is encoded.
 
     score = (w_iou · IoU + w_embedding · likeness + w_motion · nearness) / (w_iou + w_embedding + w_motion).
-    The likeness of looks, 1 − change / 2, stands in for the cosine of embeddings, which would have to be
+    The likeness of thumbnails, 1 − change / 2, stands in for the cosine of embeddings, which would have to be
     computed first.
 
     Args:
         expected: T masks of the tracks, moved to where they should be now.
-        looks: T looks, as the tracks were last found.
+        thumbnails: T thumbnails, as the tracks were last found.
         masks: N masks.
-        mask_looks: N looks.
+        mask_thumbnails: N thumbnails.
         weights: of IoU, embedding and motion, not all 0.
         limits: what a change is.
 
@@ -74,7 +74,9 @@ def overlap_scores(
     scores = np.full(iou.shape, -np.inf, np.float32)
     tracks, found = np.nonzero(near)
     if len(tracks):
-        likeness = 1 - np.minimum(changes(looks.take(tracks), mask_looks.take(found), limits), 2) / 2
+        likeness = (
+            1 - np.minimum(changes(thumbnails.take(tracks), mask_thumbnails.take(found), limits), 2) / 2
+        )
         nearness = centre_nearness(expected, masks)[tracks, found]
         parts = weights[0] * iou[tracks, found] + weights[1] * likeness + weights[2] * nearness
         scores[tracks, found] = parts / sum(weights)

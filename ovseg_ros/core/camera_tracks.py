@@ -2,64 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.core.appearance import Looks, changes, look_at
+from ovseg_ros.core.appearance import Thumbnails, changes, thumbnails_of
 from ovseg_ros.core.association import Pairs, assign, embedding_scores, overlap_scores
 from ovseg_ros.core.candidates import Candidates
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.mask_overlap import BoxedMask, boxed_masks
-from ovseg_ros.core.motion import Motion, MotionEstimator, SmallImage, small_grey, unmoved
+from ovseg_ros.core.motion import Motion, MotionEstimator, SmallImage, small_grey
 from ovseg_ros.core.tracks import Track, TrackOptions, due, smoothed
-
-Encode = Callable[[Sequence[int]], torch.Tensor]
-"""Indices of masks -> (M, D) unit rows."""
 
 
 @dataclass
-class Found:
+class Association:
     """The masks of one frame and the tracks they belong to.
 
     Attributes:
         masks: N masks.
-        looks: of them.
-        index: indices of the masks that can be tracked: those that are not empty.
-        track_of: mask index -> its track.
+        thumbnails: of them.
+        track_of: index of each mask that is not empty -> its track.
         births: ids that are new.
-        encoded: indices of the masks that were encoded.
-        passed_s: seconds since the frame before.
-        half_life_s: of the smoothing.
     """
 
     masks: list[BoxedMask]
-    looks: Looks
-    index: list[int]
-    track_of: dict[int, Track]
-    births: list[int]
-    encoded: list[int]
-    passed_s: float = 0.0
-    half_life_s: float = 0.0
+    thumbnails: Thumbnails
+    track_of: dict[int, Track] = field(default_factory=dict)
+    births: list[int] = field(default_factory=list)
 
-    def own(self, class_embeddings: torch.Tensor) -> torch.Tensor:
-        """(N, C) the generator's class embeddings as unit rows, those of tracks smoothed over time."""
-        rows = F.normalize(class_embeddings.float(), dim=-1)
-        for n, track in self.track_of.items():
-            if track.own is not None and track.own.shape == rows[n].shape:
-                old = track.own.to(rows.device)[None]
-                passed = torch.tensor([self.passed_s], device=rows.device)
-                rows[n] = smoothed(old, rows[n][None], passed, self.half_life_s)[0]
-            track.own = rows[n].clone()
-        return rows
+    def thumbnail(self, n: int) -> Thumbnails:
+        """(1) of mask n."""
+        return self.thumbnails.take(np.array([n]))
+
+    def begin_track(self, n: int, now_s: float) -> None:
+        """Gives mask n a track that has no id yet: it may turn out to be a lost one."""
+        self.track_of[n] = Track(0, self.masks[n], self.thumbnail(n), now_s)
 
 
 class CameraTracks:
-    """Follows the things one camera sees. Used by one thread."""
+    """Follows the things one camera sees: `advance`, `associate`, `due`, `update`, frame after frame.
+
+    It neither proposes nor encodes nor labels. Used by one thread.
+    """
 
     def __init__(self, options: TrackOptions, next_id: Callable[[], int]) -> None:
         """Without any track.
@@ -71,25 +60,23 @@ class CameraTracks:
         self.options = options
         self.tracks: list[Track] = []
         self.now_s = 0.0
-        self.key: object = None
         self._next_id = next_id
         self._estimate = MotionEstimator()
+        self._embedding_key: object = None
         self._stamp_ns: int | None = None
         self._size_hw = (0, 0)
         self._grey: SmallImage | None = None
-        self._proposed: tuple[SmallImage, float, Candidates] | None = None
         self._passed_s = 0.0
 
-    def clear(self) -> None:
-        """Forgets the tracks and the frame before."""
-        self.tracks = []
-        self._grey = self._proposed = None
-
-    def advance(self, frame: Frame) -> str:
+    def advance(self, frame: Frame, embedding_key: object) -> str:
         """Moves time and the tracks on to a frame.
 
+        Args:
+            frame: the next one.
+            embedding_key: see `SegmenterOptions`; embeddings of another one are forgotten.
+
         Returns:
-            Why everything was forgotten, "" where it was not.
+            Why all tracks were forgotten, "" where they were not.
         """
         grey = small_grey(frame)
         reason = self._interrupted(frame)
@@ -99,10 +86,14 @@ class CameraTracks:
             if motion.likeness < self.options.scene_cut:
                 reason = "the scene cut"
         if reason:
-            self.clear()
+            self.tracks = []
         elif motion is not None and self.tracks:
             self._move(motion, frame.size_hw)
         self._grey, self._size_hw, self._stamp_ns = grey, frame.size_hw, frame.stamp_ns
+        if self._embedding_key != embedding_key:
+            self._embedding_key = embedding_key
+            for track in self.tracks:
+                track.forget_embedding()
         return reason
 
     def _interrupted(self, frame: Frame) -> str:
@@ -127,178 +118,153 @@ class CameraTracks:
             if (dx, dy) != (0, 0):
                 track.mask = track.mask.shifted(dx, dy, *size_hw)
 
-    def unmoved(self, key: object) -> Candidates | None:
-        """The masks proposed before, if nothing has moved since; None where they must be proposed anew."""
-        if self._proposed is None or self._grey is None:
-            return None
-        grey, when_s, candidates = self._proposed
-        still = (
-            candidates.options.embedding_key == key
-            and self.now_s - when_s < self.options.max_skip_s
-            and unmoved(grey, self._grey, levels=self.options.unmoved_levels)
-        )
-        return candidates if still else None
-
-    def proposed(self, candidates: Candidates) -> None:
-        """Remembers what was proposed on the frame of the last `advance`."""
-        if self._grey is not None:
-            self._proposed = (self._grey, self.now_s, candidates)
-
     def boxes(self) -> torch.Tensor:
         """(M, 4) float32 x0, y0, x1, y1 in pixels: where the tracks should be now, inside the image."""
         boxes = [track.mask.box_xyxy for track in self.tracks if track.mask.area]
         return torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
 
-    def follow(
-        self,
-        frame: Frame,
-        candidates: Candidates,
-        certainty: Mapping[int, float],
-        encode: Encode,
-        most: int | None,
-    ) -> Found:
-        """Gives every mask its track, and encodes what is due.
+    def associate(self, frame: Frame, candidates: Candidates) -> Association:
+        """Gives every mask that is not empty a track, one that is known or a new one without an id.
 
         Args:
             frame: of the last `advance`.
             candidates: its masks.
-            certainty: of the label of each track, by id, in [0, 1]; 1 where none is given.
-            encode: called at most twice.
-            most: limit of masks to encode, None for none.
         """
         masks = boxed_masks(candidates.proposals.masks.cpu())
-        index = [i for i, mask in enumerate(masks) if mask.area]
-        found = Found(masks, look_at(frame.image_rgb, masks), index, {}, [], [])
-        found.passed_s, found.half_life_s = self._passed_s, self.options.half_life_s
-        weights = self.options.iou_weight, self.options.embedding_weight, self.options.motion_weight
-        known = self.tracks
+        association = Association(masks, thumbnails_of(frame.image_rgb, masks))
+        index = [n for n, mask in enumerate(masks) if mask.area]
         scores = overlap_scores(
-            [track.mask for track in known],
-            _joined([track.look for track in known], found.looks),
-            [masks[i] for i in index],
-            found.looks.take(np.array(index, np.int64)),
-            weights=weights,
+            [track.mask for track in self.tracks],
+            Thumbnails.join([association.thumbnails.take(np.arange(0)), *(t.thumbnail for t in self.tracks)]),
+            [masks[n] for n in index],
+            association.thumbnails.take(np.array(index, np.int64)),
+            weights=(self.options.iou_weight, self.options.embedding_weight, self.options.motion_weight),
             limits=self.options.change,
         )
-        pairs = [(t, index[n]) for t, n in assign(scores, self.options.min_match)]
-        self._note_changes(pairs, found)
-        for t, n in pairs:
-            found.track_of[n] = known[t]
-        for i in index:
-            if i not in found.track_of:
-                found.track_of[i] = self._new(found, i)
-        self._encode(candidates, certainty, found, encode, most)
-        self._settle(found)
-        return found
+        pairs = [(t, index[k]) for t, k in assign(scores, self.options.min_match)]
+        self._note_changes(pairs, association)
+        known = {n: self.tracks[t] for t, n in pairs}
+        for n in index:
+            if n in known:
+                association.track_of[n] = known[n]
+            else:
+                association.begin_track(n, self.now_s)
+        return association
 
-    def _new(self, found: Found, i: int) -> Track:
-        """A track that has no id yet: the mask may turn out to be a lost one."""
-        return Track(0, found.masks[i], found.looks.take(np.array([i])), self.now_s)
-
-    def _note_changes(self, pairs: Pairs, found: Found) -> None:
+    def _note_changes(self, pairs: Pairs, association: Association) -> None:
         """How far the tracks of pairs (track, mask) have changed at once, and since they were encoded."""
-        pairs = [(t, n) for t, n in pairs if self.tracks[t].encoded_look is not None]
-        if not pairs:
+        found = [(self.tracks[t], n) for t, n in pairs if self.tracks[t].encoded_thumbnail is not None]
+        if not found:
             return
-        now = found.looks.take(np.array([n for _, n in pairs]))
-        before = Looks.join([self.tracks[t].look for t, _ in pairs])
-        encoded = Looks.join([look for t, _ in pairs if (look := self.tracks[t].encoded_look) is not None])
-        at_once, drift = (changes(looks, now, self.options.change) for looks in (before, encoded))
-        for (t, _), sudden, since in zip(pairs, at_once.tolist(), drift.tolist(), strict=True):
-            track = self.tracks[t]
-            track.drift = since
-            track.must = since >= 1 and (track.must or sudden >= 1)  # what returned to how it was may stay
+        now = association.thumbnails.take(np.array([n for _, n in found]))
+        before = Thumbnails.join([track.thumbnail for track, _ in found])
+        encoded = Thumbnails.join([t.encoded_thumbnail for t, _ in found if t.encoded_thumbnail is not None])
+        at_once, since_encoded = (changes(then, now, self.options.change) for then in (before, encoded))
+        for (track, _), sudden, since in zip(found, at_once.tolist(), since_encoded.tolist(), strict=True):
+            track.appearance_change = since
+            # What returned to how it was may stay.
+            track.needs_reencode = since >= 1 and (track.needs_reencode or sudden >= 1)
 
-    def _encode(
-        self,
-        candidates: Candidates,
-        certainty: Mapping[int, float],
-        found: Found,
-        encode: Encode,
-        most: int | None,
-    ) -> None:
-        able = [i for i in found.index if candidates.seen[i]] if candidates.options.uses_clip else []
-        tracks = [found.track_of[i] for i in able]
+    def due(self, association: Association, candidates: Candidates, most: int | None) -> list[int]:
+        """Indices of the masks to encode now, ascending.
+
+        Args:
+            association: of this frame.
+            candidates: of this frame.
+            most: limit of masks to encode, None for none.
+        """
+        if not candidates.options.uses_clip:
+            return []
+        able = [n for n in sorted(association.track_of) if candidates.seen[n]]
         scores = candidates.proposals.scores.cpu().float().numpy()[able]
-        sure = np.array([certainty.get(track.id, 1.0) for track in tracks], np.float32)
-        chosen = due(tracks, scores, sure, self.now_s, self.options, most)
-        if chosen and str(candidates.options.classifier) == "pooled":
-            chosen = list(range(len(able)))  # one pass, however many
-        found.encoded = sorted(able[i] for i in chosen)
-        if not found.encoded:
-            return self._rematch(found, [], {})
-        rows = F.normalize(encode(found.encoded).float(), dim=-1)
-        other = []  # masks whose track has become another thing
-        for n, row in zip(found.encoded, rows, strict=True):
-            track = found.track_of[n]
-            old = track.row
-            if track.must and old is not None and float(old @ row) < self.options.other_embedding:
-                other.append(n)
-        return self._rematch(found, other, dict(zip(found.encoded, rows, strict=True)))
+        chosen = due([association.track_of[n] for n in able], scores, self.now_s, self.options, most)
+        if chosen and candidates.options.uses_pooling:
+            return able  # one pass, however many
+        return sorted(able[i] for i in chosen)
 
-    def _rematch(self, found: Found, other: list[int], rows: dict[int, torch.Tensor]) -> None:
-        """Joins new masks with lost tracks by their embeddings; then numbers what is new."""
-        kept = {id(track) for n, track in found.track_of.items() if n not in other}
-        lost = [track for track in self.tracks if id(track) not in kept and track.row is not None]
-        loose = [n for n in found.encoded if n in other or found.track_of[n].id == 0]
-        for n in other:
-            found.track_of[n] = self._new(found, n)
-        if lost and loose:
-            scores = embedding_scores(
-                [track.mask for track in lost],
-                _numpy(torch.stack([track.row for track in lost if track.row is not None])),
-                [found.masks[n] for n in loose],
-                _numpy(torch.stack([rows[n] for n in loose])),
-                weights=(self.options.embedding_weight + 1e-6, self.options.motion_weight),
-                least_cosine=self.options.same_embedding,
-                reach=self.options.reach,
-            )
-            for t, k in assign(scores, 0.0):
-                found.track_of[loose[k]] = lost[t]
-        for track in found.track_of.values():
+    def update(self, association: Association, encoded: Sequence[int], embeddings: torch.Tensor) -> None:
+        """Ends a frame: takes what was encoded, finds lost things again, numbers new ones, smooths.
+
+        Args:
+            association: of this frame; gains the births.
+            encoded: indices of the masks that were encoded, those of `due`.
+            embeddings: (M, D) of them.
+        """
+        fresh = dict(zip(encoded, F.normalize(embeddings.float(), dim=-1), strict=True))
+        self._rematch(association, fresh)
+        for track in association.track_of.values():
             if track.id == 0:
                 track.id = self._next_id()
-                found.births.append(track.id)
+                association.births.append(track.id)
                 self.tracks.append(track)
-        self._store(found, rows)
+        for n, embedding in fresh.items():
+            association.track_of[n].encode_as(embedding, association.thumbnail(n), self.now_s)
+        self._settle(association)
 
-    def _store(self, found: Found, rows: dict[int, torch.Tensor]) -> None:
-        """Notes the new embeddings, not smoothed yet."""
-        for n, row in rows.items():
-            found.track_of[n].encode_as(row, found.looks.take(np.array([n])), self.now_s)
+    def _rematch(self, association: Association, fresh: dict[int, torch.Tensor]) -> None:
+        """Joins new masks, and those of tracks that became another thing, with lost tracks by embeddings."""
+        loose = []
+        for n, embedding in fresh.items():
+            if self._is_another(association.track_of[n], embedding):
+                association.begin_track(n, self.now_s)
+            if association.track_of[n].id == 0:
+                loose.append(n)
+        kept = {id(track) for track in association.track_of.values()}
+        lost = [track for track in self.tracks if id(track) not in kept and track.embedding is not None]
+        if not lost or not loose:
+            return
+        scores = embedding_scores(
+            [track.mask for track in lost],
+            _numpy([track.embedding for track in lost if track.embedding is not None]),
+            [association.masks[n] for n in loose],
+            _numpy([fresh[n] for n in loose]),
+            weights=(self.options.embedding_weight + 1e-6, self.options.motion_weight),
+            least_cosine=self.options.same_embedding,
+            reach=self.options.reach,
+        )
+        for t, k in assign(scores, 0.0):
+            association.track_of[loose[k]] = lost[t]
 
-    def _settle(self, found: Found) -> None:
+    def _is_another(self, track: Track, embedding: torch.Tensor) -> bool:
+        """Whether a track that suddenly looks different has become another thing."""
+        if not track.needs_reencode or track.embedding is None:
+            return False
+        return float(track.embedding @ embedding) < self.options.other_embedding
+
+    def _settle(self, association: Association) -> None:
         """Where things are now, and their embeddings over time; gives up what is lost for long."""
-        moving = []
-        for n, track in found.track_of.items():
-            passed_s = self.now_s - track.found_s
-            track.mask, track.look, track.found_s = (
-                found.masks[n],
-                found.looks.take(np.array([n])),
-                self.now_s,
-            )
-            if track.row is None:
-                continue
-            if track.smooth is None:
-                track.smooth = track.row
-            elif track.smooth is not track.row:
-                moving.append((track, max(passed_s, self._passed_s)))
+        moving, passed_s = [], []
+        for n, track in association.track_of.items():
+            if track.embedding_ema is None:
+                track.embedding_ema = track.embedding
+            elif track.embedding_ema is not track.embedding:
+                moving.append(track)
+                passed_s.append(max(self.now_s - track.found_s, self._passed_s))
+            track.mask, track.found_s = association.masks[n], self.now_s
+            track.thumbnail = association.thumbnail(n)
         if moving:
-            self._smooth([track for track, _ in moving], [passed for _, passed in moving])
+            old = torch.stack([track.embedding_ema for track in moving if track.embedding_ema is not None])
+            new = torch.stack([track.embedding for track in moving if track.embedding is not None])
+            passed = torch.tensor(passed_s, device=new.device)
+            for track, row in zip(moving, smoothed(old, new, passed, self.options.half_life_s), strict=True):
+                track.embedding_ema = row
         limit = self.now_s - self.options.max_gap_s
         self.tracks = [track for track in self.tracks if track.found_s >= limit - 1e-9]
 
-    def _smooth(self, tracks: list[Track], passed_s: list[float]) -> None:
-        old = torch.stack([track.smooth for track in tracks if track.smooth is not None])
-        new = torch.stack([track.row for track in tracks if track.row is not None])
-        rows = smoothed(old, new, torch.tensor(passed_s, device=new.device), self.options.half_life_s)
-        for track, row in zip(tracks, rows, strict=True):
-            track.smooth = row
+    def smooth_class_embeddings(
+        self, association: Association, class_embeddings: torch.Tensor
+    ) -> torch.Tensor:
+        """(N, C) the generator's class embeddings as unit rows, those of tracks smoothed over time."""
+        rows = F.normalize(class_embeddings.float(), dim=-1)
+        passed = torch.tensor([self._passed_s], device=rows.device)
+        for n, track in association.track_of.items():
+            old = track.mask_class_embedding
+            if old is not None and old.shape == rows[n].shape:
+                old = old.to(rows.device)
+                rows[n] = smoothed(old[None], rows[n][None], passed, self.options.half_life_s)[0]
+            track.mask_class_embedding = rows[n].clone()
+        return rows
 
 
-def _joined(looks: list[Looks], like: Looks) -> Looks:
-    return Looks.join(looks) if looks else like.take(np.zeros(0, np.int64))
-
-
-def _numpy(rows: torch.Tensor) -> npt.NDArray[np.float32]:
-    return np.asarray(rows.cpu().numpy(), dtype=np.float32)
+def _numpy(rows: Sequence[torch.Tensor]) -> npt.NDArray[np.float32]:
+    return np.asarray(torch.stack(list(rows)).cpu().numpy(), dtype=np.float32)

@@ -58,7 +58,7 @@ class Candidates:
             mask_scores=kept.scores.cpu().float(),
             embeddings=embeddings,
             timings=timings,
-            seen=shown.cpu() & self.options.uses_clip,
+            has_clip_embedding=shown.cpu() & self.options.uses_clip,
             soft=None if kept.soft is None else kept.soft.cpu(),
             class_embeddings=kept.class_embeddings,
             non_object=kept.non_object,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.segmentation import EmbeddedFrame
 from ovseg_ros.errors import ConfigError, InvalidInputError
+
+if TYPE_CHECKING:
+    from ovseg_ros.core.segmentation import EmbeddedFrame
 
 
 def mask_probabilities(
@@ -202,7 +205,7 @@ def class_probabilities(
     rows = embedded.embeddings.to(text.device)
     p_clip = mask_probabilities(rows, text, logit_scale=logit_scale, non_object=background)
     if not options.uses_generator:
-        return p_clip * embedded.seen.to(p_clip)[:, None]
+        return p_clip * embedded.is_classifiable(options).to(p_clip)[:, None]
     own = embedded.class_embeddings
     if own is None:
         raise ConfigError(
@@ -220,7 +223,7 @@ def class_probabilities(
     p_maskformer = mask_probabilities(F.normalize(own.to(text), dim=-1), text, non_object=rivals)
     if not options.uses_clip:
         return p_maskformer
-    return ensemble(p_maskformer, p_clip, options.clip_weight, embedded.seen.to(text.device))
+    return ensemble(p_maskformer, p_clip, options.clip_weight, embedded.has_clip_embedding.to(text.device))
 
 
 def name_masks(
@@ -235,5 +238,4 @@ def name_masks(
         options: where CLIP alone names masks, those it has not seen stay without a label.
     """
     index, scores = assign_labels(probs, thresholds)
-    named = embedded.filled & (embedded.seen | options.uses_generator)
-    return torch.where(named, index, -1), scores
+    return torch.where(embedded.filled & embedded.is_classifiable(options), index, -1), scores

@@ -26,7 +26,6 @@ class FrameCost:
         other_s: seconds of all the rest: decoding, labelling, messages.
         encoded: masks that were encoded.
         waiting: masks that have no embedding yet because the budget left them out.
-        proposed: False where proposing was skipped; then `propose_s` says nothing of its price.
     """
 
     propose_s: float
@@ -34,16 +33,15 @@ class FrameCost:
     other_s: float
     encoded: int
     waiting: int = 0
-    proposed: bool = True
 
 
 class Deadline:
     """Holds a period by limiting new embeddings first and the grid of prompts second.
 
     New embeddings per frame follow at once from their price and the time there is; at least one is granted.
-    Only where that is not enough does the grid go down, level by level, and it comes back first. To know a
-    grid's price before it is tried, a + b * points^2 is fitted to the levels seen so far. No clock and no
-    thread: feed it with `observe` after each frame and ask for the next frame's `budget`.
+    Only where that is not enough, five frames in a row, does the grid go down a step, and it comes back
+    first. What the step up would cost is known from the step down: how many times less a frame took after it.
+    No clock and no thread: feed it with `observe` after each frame and ask for the next frame's `budget`.
     """
 
     def __init__(self, period_s: float, points_per_side: int | None = None) -> None:
@@ -63,7 +61,9 @@ class Deadline:
         self.period_s = period_s
         self._levels = _levels(points_per_side)
         self._level = 0
-        self._propose_s: dict[int, float] = {}  # by level, as last seen
+        self._propose_s: float | None = None  # at this level
+        self._left_s: float | None = None  # at the level that was just left
+        self._savings: list[float] = []  # by level: how many times less the next one costs
         self._each_s: float | None = None  # price of one embedding
         self._other_s: float | None = None
         self._limit: int | None = None  # of new embeddings
@@ -77,8 +77,12 @@ class Deadline:
     def observe(self, cost: FrameCost) -> None:
         """Takes what the last frame cost under the last `budget`."""
         self._last = cost
-        if cost.proposed:
-            self._propose_s[self._level] = _mixed(self._propose_s.get(self._level), cost.propose_s)
+        if self._left_s is None:
+            self._propose_s = _mixed(self._propose_s, cost.propose_s)
+        else:  # the first frame at another level
+            if len(self._savings) < self._level:
+                self._savings.append(self._saving(self._left_s / max(cost.propose_s, 1e-9)))
+            self._propose_s, self._left_s = cost.propose_s, None
         if cost.encoded:
             self._each_s = _mixed(self._each_s, cost.encode_s / cost.encoded)
         self._other_s = _mixed(self._other_s, cost.other_s)
@@ -96,7 +100,7 @@ class Deadline:
         if self._level:
             said.append(f"{self._points} instead of {self._levels[0]} points per side")
         if not self.holds:
-            least_s = self._expected_s(self._level, 1)
+            least_s = self._expected_s(1)
             said.append(f"{1 / self.period_s:.1f} Hz itself: a frame takes at least {least_s:.3f} s")
         return said
 
@@ -104,52 +108,44 @@ class Deadline:
     def holds(self) -> bool:
         """False where all that can be given up is, and a frame takes longer than the period all the same."""
         at_the_end = self._level == len(self._levels) - 1
-        return not (at_the_end and self._expected_s(self._level, 1) > self.period_s)
+        return not (at_the_end and self._expected_s(1) > self.period_s)
 
     @property
     def _points(self) -> int | None:
         return self._levels[self._level]
 
-    def _expected_s(self, level: int, embeddings: int) -> float:
-        """Seconds a frame would take at a level of the grid."""
-        return self._expected_propose_s(level) + (self._other_s or 0) + embeddings * (self._each_s or 0)
+    def _expected_s(self, embeddings: int, dearer: float = 1.0) -> float:
+        """Seconds a frame would take, at a level of the grid that is so many times dearer than this one."""
+        return (self._propose_s or 0) * dearer + (self._other_s or 0) + embeddings * (self._each_s or 0)
 
-    def _expected_propose_s(self, level: int) -> float:
-        here = self._propose_s.get(self._level)
-        if here is None or level == self._level:
-            return here or 0.0
-        fixed, per_point = self._fit()
-        squares = [float(self._levels[i] or 1) ** 2 for i in (level, self._level)]
-        present = fixed + per_point * squares[1]
-        return here * (fixed + per_point * squares[0]) / present if present > 0 else here
-
-    def _fit(self) -> tuple[float, float]:
-        """The a and b of a + b * points^2, by least squares over the levels seen; a = 0 with one alone."""
-        seen = [(float(self._levels[i] or 1) ** 2, price) for i, price in self._propose_s.items()]
-        if len(seen) == 1:
-            return 0.0, seen[0][1] / seen[0][0]
-        mean_x, mean_y = (sum(values) / len(seen) for values in zip(*seen, strict=True))
-        slope = sum((x - mean_x) * (y - mean_y) for x, y in seen) / sum((x - mean_x) ** 2 for x, _ in seen)
-        slope = min(max(slope, 0.0), mean_y / mean_x)  # neither part of the price is below 0
-        return mean_y - slope * mean_x, slope
+    def _saving(self, measured: float) -> float:
+        """How many times less this level costs than the one above: no more than it has fewer points."""
+        above, here = self._levels[self._level - 1], self._points
+        return min(max(measured, 1.0), (above / here) ** 2) if above and here else 1.0
 
     def _choose_level(self) -> None:
         """One level down where not even one embedding fits, one up where there is ample room."""
-        pressed = self._expected_s(self._level, 1) > (1 - SPARE) * self.period_s
-        up = self._level - 1
-        relaxed = up >= 0 and self._expected_s(up, 1) < (1 - ROOM_TO_RETURN) * self.period_s
+        pressed = self._expected_s(1) > (1 - SPARE) * self.period_s
+        relaxed = self._level > 0 and (
+            self._expected_s(1, self._savings[-1]) < (1 - ROOM_TO_RETURN) * self.period_s
+        )
         self._pressed = self._pressed + 1 if pressed else 0
         self._relaxed = self._relaxed + 1 if relaxed else 0
         if self._pressed >= PATIENCE and self._level + 1 < len(self._levels):
-            self._level, self._pressed, self._relaxed = self._level + 1, 0, 0
+            self._change_level(self._level + 1)
         elif self._relaxed >= PATIENCE:
-            self._level, self._pressed, self._relaxed = up, 0, 0
+            self._change_level(self._level - 1, self._savings.pop())
+
+    def _change_level(self, level: int, dearer: float = 1.0) -> None:
+        self._left_s = self._propose_s or 0.0
+        self._level, self._propose_s = level, self._left_s * dearer
+        self._pressed = self._relaxed = 0
 
     def _choose_limit(self) -> None:
         """As many embeddings as fit: fewer at once, more bit by bit."""
         if not self._each_s:
             return
-        room_s = (1 - SPARE) * self.period_s - self._expected_s(self._level, 0)
+        room_s = (1 - SPARE) * self.period_s - self._expected_s(0)
         fitting = max(int(room_s / self._each_s), 1)
         if self._limit is not None and fitting > self._limit:
             fitting = self._limit + max((fitting - self._limit) // 4, 1)

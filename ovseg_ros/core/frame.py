@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -113,13 +113,70 @@ class Proposals:
         return cls(torch.zeros((0, height, width), dtype=torch.bool), torch.zeros(0))
 
 
+@dataclass(frozen=True)
+class Hints:
+    """What a generator may use on one frame; it need not.
+
+    Attributes:
+        boxes_xyxy: (M, 4) float32 left, top, right, bottom in pixels, on the image: where things that are
+            followed should be now. None where nothing is followed.
+        points_per_side: most points along each side of a grid of prompts, None for the generator's own.
+    """
+
+    boxes_xyxy: torch.Tensor | None = None
+    points_per_side: int | None = None
+
+
+NO_HINTS = Hints()
+
+
 @runtime_checkable
 class Proposer(Protocol):
-    """A mask proposal generator."""
+    """A mask proposal generator, and what it declares of itself.
 
-    def propose(self, frame: Frame) -> Proposals:
+    One that has `propose(frame)` alone is as welcome: see `as_proposer`.
+    """
+
+    @property
+    def needs_depth(self) -> bool:
+        """Whether it can do nothing with a frame without depth and intrinsics."""
+        ...
+
+    @property
+    def classifies(self) -> bool:
+        """Whether its masks come with class embeddings."""
+        ...
+
+    @property
+    def grid_points(self) -> int | None:
+        """Points per side of the grid of prompts that it asks on video; None without one to be lowered."""
+        ...
+
+    def propose(self, frame: Frame, hints: Hints = NO_HINTS) -> Proposals:
         """Returns the masks of things in `frame`; zero masks when nothing stands out."""
         ...
+
+
+class PlainGenerator:
+    """A generator that has `propose(frame)` alone, as a `Proposer`."""
+
+    grid_points = None
+
+    def __init__(self, generator: Any) -> None:
+        """`generator` may say `needs_depth` and `classifies`; both are False where it does not."""
+        self._generator = generator
+        self.needs_depth = bool(getattr(generator, "needs_depth", False))
+        self.classifies = bool(getattr(generator, "classifies", False))
+
+    def propose(self, frame: Frame, hints: Hints = NO_HINTS) -> Proposals:
+        """The generator's masks; it gets no hints."""
+        proposals: Proposals = self._generator.propose(frame)
+        return proposals
+
+
+def as_proposer(generator: Any) -> Proposer:
+    """A generator of any kind with all that a `Proposer` declares; the one place that looks what it has."""
+    return generator if isinstance(generator, Proposer) else PlainGenerator(generator)
 
 
 @runtime_checkable

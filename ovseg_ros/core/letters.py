@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from functools import lru_cache
-from pathlib import Path
+from importlib import resources
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-FONTS = tuple(Path(__file__).parent / "fonts" / name for name in ("DejaVuSans.ttf", "unifont.otf"))
-"""In order of preference; the last has a sign for nearly every character there is."""
+FONTS = ("DejaVuSans.ttf", "unifont.otf")
+"""Those in the folder `fonts`, in order of preference; the last has a sign for nearly every character."""
 
 _NO_CHARACTER = "\U0010ffff"  # a font draws its sign for what it lacks
 
@@ -38,9 +38,9 @@ def letters(text: str, height: int) -> npt.NDArray[np.uint8]:
     return np.asarray(line)
 
 
-def _runs(text: str) -> list[tuple[str, Path]]:
+def _runs(text: str) -> list[tuple[str, str]]:
     """The text in pieces, each with the first font that has all of it."""
-    runs: list[tuple[str, Path]] = []
+    runs: list[tuple[str, str]] = []
     for character in text:
         name = next((one for one in FONTS if _has(one, character)), FONTS[-1])
         joins = character == " " or unicodedata.category(character).startswith(
@@ -54,7 +54,7 @@ def _runs(text: str) -> list[tuple[str, Path]]:
 
 
 @lru_cache(maxsize=4096)
-def _has(name: Path, character: str) -> bool:
+def _has(name: str, character: str) -> bool:
     """Whether a font has a sign of its own for a character."""
     font = _font(name, 16)
     sign, none = (font.getmask(one) for one in (character, _NO_CHARACTER))
@@ -62,5 +62,5 @@ def _has(name: Path, character: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _font(name: Path, em: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(name), em)
+def _font(name: str, em: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(resources.files(__package__) / "fonts" / name), em)

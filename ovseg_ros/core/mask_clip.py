@@ -9,12 +9,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from ovseg_ros.core.templates import VILD_TEMPLATES
 from ovseg_ros.core.text_cache import TextCache
 from ovseg_ros.core.text_tower import encode_sentences
-from ovseg_ros.core.vit_tower import is_plain_vit, patches_inside, vit_features
+from ovseg_ros.core.vit_tower import is_vit, vit_features
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
@@ -110,38 +109,14 @@ class MaskPromptedClip(nn.Module):
         weight = _first_parameter(self.clip_model.visual)
         if pixels.shape[0] == 0:
             return torch.zeros((0, self.embedding_dim), device=weight.device)
-        told = None
+        pixels, visual = pixels.to(weight.device, weight.dtype), self.clip_model.visual
         if self.mask_prompts is not None and region_masks is not None:
-            told = (region_masks.to(weight.device), self.mask_prompts)
-        visual = self.clip_model.visual
-        if not torch.is_grad_enabled() and is_plain_vit(visual):
-            features = vit_features(visual, pixels.to(weight.device), *(told or ()))
-        elif told is None:
-            features = self.clip_model.encode_image(pixels.to(weight.device, weight.dtype))
+            features = vit_features(visual, pixels, region_masks.to(weight.device), self.mask_prompts)
+        elif is_vit(visual) and not torch.is_grad_enabled():
+            features = vit_features(visual, pixels)
         else:
-            features = self._encode_prompted(pixels.to(weight.device, weight.dtype), *told)
+            features = self.clip_model.encode_image(pixels)
         return F.normalize(features.float(), dim=-1)
-
-    def _encode_prompted(
-        self, pixels: torch.Tensor, region_masks: torch.Tensor, prompts: torch.Tensor
-    ) -> torch.Tensor:
-        """The image tower's forward pass with background tokens replaced; (N, D), not normalised."""
-        visual = self.clip_model.visual
-        inside = patches_inside(region_masks, visual.conv1.kernel_size)
-        tokens = visual.conv1(pixels).flatten(2).transpose(1, 2)  # (N,W,g,g) -> (N,P,W)
-        tokens = torch.where(inside, tokens, prompts[0].to(tokens.dtype))
-        class_token = visual.class_embedding.to(tokens.dtype).expand(tokens.shape[0], 1, -1)
-        tokens = torch.cat([class_token, tokens], dim=1)  # (N,1+P,W)
-        tokens = visual.ln_pre(tokens + visual.positional_embedding.to(tokens.dtype))
-        first_layers = prompts.shape[0] - 1
-        for layer, block in enumerate(visual.transformer.resblocks, start=1):
-            tokens = _run_block(visual.transformer, block, tokens)
-            if layer <= first_layers:
-                patches = torch.where(inside, tokens[:, 1:], prompts[layer].to(tokens.dtype))
-                tokens = torch.cat([tokens[:, :1], patches], dim=1)
-        pooled, _ = visual._pool(tokens)  # class token, mean or attention, as the model was built
-        features: torch.Tensor = pooled if visual.proj is None else pooled @ visual.proj
-        return features
 
     def encode_text(self, labels: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
         """Embeds labels; each (label, templates) pair is encoded once and then comes from a cache.
@@ -160,7 +135,7 @@ class MaskPromptedClip(nn.Module):
         @torch.no_grad()
         def encode(sentences: list[str]) -> torch.Tensor:
             ids = self.tokenizer(sentences).to(self.device)
-            return encode_sentences(self.clip_model, ids, len(chosen))
+            return encode_sentences(self.clip_model, ids)
 
         return self.text_cache.encode(labels, chosen, encode).to(self.device)
 
@@ -187,22 +162,10 @@ def new_mask_prompts(
     return PROMPT_STD * torch.randn(depth, patches, width, generator=generator)
 
 
-def _run_block(transformer: Any, block: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
-    """One transformer block on (N, 1+P, W) tokens, whichever order of axes the transformer works in."""
-    batch_first = getattr(transformer, "batch_first", False)
-    ordered = tokens if batch_first else tokens.transpose(0, 1)
-    if getattr(transformer, "grad_checkpointing", False) and torch.is_grad_enabled():
-        result: torch.Tensor = checkpoint(block, ordered, use_reentrant=False)
-    else:
-        result = block(ordered)
-    return result if batch_first else result.transpose(0, 1)
-
-
 def _prompt_shape(clip_model: nn.Module) -> tuple[int, int, int]:
     """(transformer blocks, patches, width) of a tower that can take prompts."""
     visual: Any = getattr(clip_model, "visual", None)
-    needed = ("conv1", "class_embedding", "positional_embedding", "ln_pre", "transformer", "_pool", "proj")
-    if not all(hasattr(visual, name) for name in needed):
+    if not is_vit(visual):
         raise ConfigError(
             f"mask prompts need open_clip's VisionTransformer as image tower, got {type(visual).__name__}; "
             "use a ViT, or no prompts"

@@ -1,4 +1,4 @@
-"""What moved between two frames of one camera: everywhere, nowhere, or all of it at once (a cut)."""
+"""What moved between two frames of one camera: parts of it, or all of it at once (a cut)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from ovseg_ros.core.mask_overlap import BoxedMask
 _LONG_SIDE = 160  # pixels of the small image
 _SHORTEST = 32  # the flow's pyramid needs so many
 _FLAT = 2.0  # grey levels of deviation below which an image shows nothing
-_GAIN = (0.5, 2.0)  # change of brightness of the whole image that counts as light
 
 SmallImage = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
@@ -89,45 +88,6 @@ class MotionEstimator:
         moved: Any = cv2.remap(current, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
         likeness = max(_correlation(previous, current), _correlation(previous, moved))
         return Motion(flow, scale, likeness)
-
-
-def unmoved(previous: SmallImage, current: SmallImage, *, levels: float) -> bool:
-    """Whether two small images show the same: no pixel of them differs, apart from the light.
-
-    One gain and one offset for the whole image are taken out first, so slow changes of light pass; a small
-    image's pixel averages many of a camera's, so noise passes too. Compare with the frame the masks were
-    proposed on, not with the last one: then what creeps is found as well.
-
-    Args:
-        previous: (h, w) uint8, from `small_grey`.
-        current: of the same shape, else False.
-        levels: grey levels by which the 3 x 3 mean around a pixel may differ.
-    """
-    if previous.shape != current.shape:
-        return False
-    before, now = _smooth(previous), _smooth(current)
-    gain, offset = _light(before, now)
-    if not _GAIN[0] <= gain <= _GAIN[1]:
-        return False
-    return float(np.abs(gain * before + offset - now).max()) <= levels
-
-
-def _smooth(image: SmallImage) -> FloatArray:
-    return np.asarray(cv2.blur(image.astype(np.float32), (3, 3)), dtype=np.float32)
-
-
-def _light(before: FloatArray, now: FloatArray) -> tuple[float, float]:
-    """Gain and offset that turn most of `before` into `now`: least squares, then again without outliers."""
-    keep = np.ones(before.shape, bool)
-    gain, offset = 1.0, 0.0
-    for _ in range(2):
-        a, b = before[keep], now[keep]
-        spread = float(a.var())
-        gain = float(((a - a.mean()) * (b - b.mean())).mean()) / spread if spread > _FLAT else 1.0
-        offset = float(b.mean()) - gain * float(a.mean())
-        wrong = np.abs(gain * before + offset - now)
-        keep = wrong <= 3 * max(float(np.median(wrong)), 0.5)
-    return gain, offset
 
 
 def _correlation(first: SmallImage, second: SmallImage) -> float:

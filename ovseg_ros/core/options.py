@@ -110,6 +110,11 @@ class SegmenterOptions:
         return self.classifier in ("maskformer", "ensemble")
 
     @property
+    def uses_pooling(self) -> bool:
+        """Whether one pass over the whole image serves all masks, instead of a crop for each."""
+        return self.classifier == "pooled"
+
+    @property
     def embedding_key(self) -> tuple[Hashable, ...]:
         """Equal for options under which a frame is embedded alike, so that it need not be done again.
 

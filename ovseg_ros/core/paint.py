@@ -11,14 +11,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.core.message_memory import message_array
 from ovseg_ros.core.pixel_groups import pixel_groups
 
 Bytes = npt.NDArray[np.uint8]
 Box = tuple[slice, slice]
 LabelIds = npt.NDArray[np.uint8] | npt.NDArray[np.int32]
 
-_NONE = 255  # in every byte: no label, which is 255 in 8 bits and -1 in 32
+_NONE = np.int64(-1)  # no label: 255 in 8 bits without a sign, -1 in 32
 
 _CHUNK_ELEMENTS = 1 << 24  # overlapping pixels times masks, or sets of masks times labels, held at once
 
@@ -39,9 +38,9 @@ def paint_instances(
         boxes: N, nothing of a mask is outside its box.
 
     Returns:
-        (H, W): 0 for none, i + 1 for mask i. In a message's memory.
+        (H, W): 0 for none, i + 1 for mask i.
     """
-    canvas = message_array(masks.shape[1:], np.uint16)
+    canvas = np.zeros(masks.shape[1:], np.uint16)
     worst_first = np.argsort(-priority, kind="stable")[::-1].tolist()
     _paint(canvas, masks, boxes, [(i, i + 1) for i in worst_first])
     return canvas
@@ -52,7 +51,7 @@ class LabelPainting:
     """What `paint_labels` made.
 
     Attributes:
-        labels: (H, W) label ids, 255 (or -1 in 32 bits) where no mask is; in a message's memory.
+        labels: (H, W) label ids, 255 (or -1 in 32 bits) where no mask is.
         overlap: (P,) flat index of the pixels under several masks.
         overlap_confidence: (P,) float32.
         best_score: one float32 for each mask that is painted, its highest probability.
@@ -71,11 +70,11 @@ class LabelPainting:
         return self._painted(self.best_score, self.overlap_confidence)
 
     def confidence_bytes(self) -> Bytes:
-        """`confidence` in bytes, without the floats in between; in a message's memory."""
+        """`confidence` in bytes, without the floats in between."""
         return self._painted(confidence_bytes(self.best_score), confidence_bytes(self.overlap_confidence))
 
     def _painted(self, values: npt.NDArray[Any], overlap: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        canvas = message_array(self.labels.shape, values.dtype)
+        canvas = np.zeros(self.labels.shape, values.dtype)
         self.paint(canvas, values)
         canvas.reshape(-1)[self.overlap] = overlap
         return canvas
@@ -100,7 +99,7 @@ def paint_labels(
     Returns:
         Label ids, the first label on ties.
     """
-    labels = message_array(masks.shape[1:], label_ids.dtype, _NONE)
+    labels = np.full(masks.shape[1:], _NONE.astype(label_ids.dtype))
     if not len(label_ids) or not len(chosen):
         nothing = np.zeros(0, np.float32)
         return LabelPainting(labels, np.zeros(0, np.int64), nothing, nothing, lambda canvas, values: None)

@@ -63,7 +63,7 @@ def crop_regions(
     off the mask replaced by `fill`; then bicubic without antialias or clamping, the aspect not kept (mask:
     nearest). Normalising comes first: cubic weights sum to 1, so it may be done once on the picture instead
     of on every crop. On a CPU OpenCV takes one mask after the other, which is faster there
-    (`benchmark/regions.py`); elsewhere all masks are gathered at once and nothing waits for the device.
+    (`benchmark/encoders.py`); elsewhere all masks are gathered at once and nothing waits for the device.
 
     Args:
         image: (3, H, W) RGB in [0, 255], float or uint8.

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ovseg_ros.core.classify import name_masks
 from ovseg_ros.core.compose import LabelMap, label_map
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.paint import box_slices, paint_instances
 from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.soft_masks import SoftMasks
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.vocabulary import UNLABELLED_ID, Vocabulary
 from ovseg_ros.errors import InvalidInputError
 
 
@@ -30,7 +31,7 @@ class EmbeddedFrame:
         mask_scores: (N,) float32 in [0, 1], how sure the proposer is.
         embeddings: (N, D) float32 unit rows, on the encoder's device; zeros for masks CLIP has not seen.
         timings: seconds per stage.
-        seen: (N,) bool, which masks CLIP has seen; all of them by default.
+        has_clip_embedding: (N,) bool, which masks CLIP has seen; all of them by default.
         filled: (N,) bool, which masks have a pixel; found out once, as every query needs it.
         soft: the N masks before the threshold, None from generators that have none.
         class_embeddings: (N, C) float32, the generator's own, None from generators that do not classify.
@@ -47,7 +48,7 @@ class EmbeddedFrame:
     mask_scores: torch.Tensor
     embeddings: torch.Tensor
     timings: Mapping[str, float] = field(default_factory=dict)
-    seen: torch.Tensor = None  # type: ignore[assignment]  # set below, as are the next and the last
+    has_clip_embedding: torch.Tensor = None  # type: ignore[assignment]  # set below, as are three more
     filled: torch.Tensor = None  # type: ignore[assignment]
     soft: SoftMasks | None = None
     class_embeddings: torch.Tensor | None = None
@@ -57,8 +58,8 @@ class EmbeddedFrame:
     boxes_xyxy: torch.Tensor = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        if self.seen is None:
-            object.__setattr__(self, "seen", torch.ones(self.masks.shape[0], dtype=torch.bool))
+        if self.has_clip_embedding is None:
+            object.__setattr__(self, "has_clip_embedding", torch.ones(len(self), dtype=torch.bool))
         if self.filled is None or self.boxes_xyxy is None:
             boxes_xyxy, filled = mask_boxes(self.masks)
             object.__setattr__(self, "boxes_xyxy", boxes_xyxy)
@@ -69,56 +70,91 @@ class EmbeddedFrame:
     def __len__(self) -> int:
         return self.masks.shape[0]
 
+    def is_classifiable(self, options: SegmenterOptions) -> torch.Tensor:
+        """(N,) bool: which masks somebody has an opinion on; where CLIP alone has, those it has seen."""
+        return self.has_clip_embedding | options.uses_generator
+
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Everything about one frame under one vocabulary. All tensors are on the CPU.
+    """An embedded frame under one vocabulary. All tensors that it gives are on the CPU.
 
     Attributes:
-        frame: the input.
+        embedded: the frame, its N masks, which may overlap, and their embeddings.
         vocabulary: the words, with the version that produced this.
-        masks: (N, H, W) bool, N >= 0; may overlap.
-        mask_scores: (N,) float32 in [0, 1], how sure the proposer is.
-        embeddings: (N, D) float32 unit rows; zeros for masks CLIP has not seen.
         probs: (N, K) float32 in [0, 1]; rows sum to 1 less what went to background words, and to less still
             in an ensemble.
-        label_index: (N,) int64 into `vocabulary.labels`, -1 for none.
-        label_ids: (N,) uint8, the labels' ids, 255 for none.
-        scores: (N,) float32, probability of each mask's best label, labelled or not.
-        timings: seconds per stage.
-        similarities: (N, K) float32 cosines of masks and labels, None where they were not kept.
-        soft: the N masks before the threshold, None from generators that have none.
         options: how it was labelled.
-        track_ids: (N,) int64, the same for the same thing from frame to frame, 0 for a mask that is not
-            tracked; all 0 by default.
-        boxes_xyxy: (N, 4) int64, the tight box of each mask, the last two exclusive, zeros for an empty mask;
-            found out here where it is not given.
+        similarities: (N, K) float32 cosines of masks and labels, None where they were not kept.
+        timings: seconds per stage, those of embedding and those of labelling.
     """
 
-    frame: Frame
+    embedded: EmbeddedFrame
     vocabulary: Vocabulary
-    masks: torch.Tensor
-    mask_scores: torch.Tensor
-    embeddings: torch.Tensor
     probs: torch.Tensor
-    label_index: torch.Tensor
-    label_ids: torch.Tensor
-    scores: torch.Tensor
-    timings: Mapping[str, float] = field(default_factory=dict)
-    similarities: torch.Tensor | None = None
-    soft: SoftMasks | None = None
     options: SegmenterOptions = field(default_factory=SegmenterOptions)
-    track_ids: torch.Tensor = None  # type: ignore[assignment]  # set below
-    boxes_xyxy: torch.Tensor = None  # type: ignore[assignment]  # set below
-
-    def __post_init__(self) -> None:
-        if self.boxes_xyxy is None:
-            object.__setattr__(self, "boxes_xyxy", mask_boxes(self.masks)[0])
-        if self.track_ids is None:
-            object.__setattr__(self, "track_ids", torch.zeros(self.masks.shape[0], dtype=torch.int64))
+    similarities: torch.Tensor | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return self.masks.shape[0]
+        return len(self.embedded)
+
+    @property
+    def frame(self) -> Frame:
+        """The input."""
+        return self.embedded.frame
+
+    @property
+    def masks(self) -> torch.Tensor:
+        """(N, H, W) bool, N >= 0; may overlap."""
+        return self.embedded.masks
+
+    @property
+    def mask_scores(self) -> torch.Tensor:
+        """(N,) float32 in [0, 1], how sure the proposer is."""
+        return self.embedded.mask_scores
+
+    @property
+    def soft(self) -> SoftMasks | None:
+        """The N masks before the threshold, None from generators that have none."""
+        return self.embedded.soft
+
+    @property
+    def track_ids(self) -> torch.Tensor:
+        """(N,) int64, the same for the same thing from frame to frame, 0 for a mask that is not tracked."""
+        return self.embedded.track_ids
+
+    @property
+    def boxes_xyxy(self) -> torch.Tensor:
+        """(N, 4) int64, the tight box of each mask, the last two exclusive, zeros for an empty mask."""
+        return self.embedded.boxes_xyxy
+
+    @cached_property
+    def embeddings(self) -> torch.Tensor:
+        """(N, D) float32 unit rows; zeros for masks CLIP has not seen."""
+        return self.embedded.embeddings.cpu()
+
+    @cached_property
+    def label_index(self) -> torch.Tensor:
+        """(N,) int64 into `vocabulary.labels`, -1 for none."""
+        return self._named[0]
+
+    @cached_property
+    def label_ids(self) -> torch.Tensor:
+        """(N,) uint8, the labels' ids, 255 for none."""
+        return torch.tensor([*self.vocabulary.ids, UNLABELLED_ID], dtype=torch.uint8)[self.label_index]
+
+    @cached_property
+    def scores(self) -> torch.Tensor:
+        """(N,) float32, probability of each mask's best label, labelled or not."""
+        return self._named[1]
+
+    @cached_property
+    def _named(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `name_masks`."""
+        default = self.options.threshold
+        own = [default if label.threshold is None else label.threshold for label in self.vocabulary.labels]
+        return name_masks(self.embedded, self.probs, torch.tensor(own, dtype=torch.float32), self.options)
 
     @property
     def ranking(self) -> torch.Tensor:

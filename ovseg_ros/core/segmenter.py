@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from ovseg_ros.core.candidates import Candidates, choose
-from ovseg_ros.core.classify import background_rows, class_probabilities, name_masks
-from ovseg_ros.core.frame import Frame, Proposals, Proposer, RegionEncoder
-from ovseg_ros.core.memory import with_memory
+from ovseg_ros.core.classify import background_rows, class_probabilities
+from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, RegionEncoder, as_proposer
+from ovseg_ros.core.memory import PROPOSE_LESS, crop, encode, encode_pooled, encode_words, retry_on_oom
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
-from ovseg_ros.core.vocabulary import UNLABELLED_ID, Vocabulary
-from ovseg_ros.core.within_memory import LESS_PROPOSED, crop, encode, encode_pooled, encode_words
+from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 __all__ = ["EmbeddedFrame", "OpenVocabularySegmenter", "Segmentation", "SegmenterOptions"]
@@ -30,7 +30,7 @@ class OpenVocabularySegmenter:
 
     def __init__(
         self,
-        proposer: Proposer,
+        proposer: Any,
         clip: RegionEncoder,
         options: SegmenterOptions | None = None,
         device: str | torch.device = "cpu",
@@ -39,7 +39,7 @@ class OpenVocabularySegmenter:
         """Puts a chain together.
 
         Args:
-            proposer: gives class-agnostic masks.
+            proposer: gives class-agnostic masks: a `Proposer`, or anything with `propose(frame)`.
             clip: embeds regions and words; already on `device` and in evaluation mode.
             options: see `SegmenterOptions`.
             device: where crops are made and encoded.
@@ -55,6 +55,11 @@ class OpenVocabularySegmenter:
         self.name = name
         self.check(self.options)
 
+    @property
+    def needs_depth(self) -> bool:
+        """Whether frames without depth and intrinsics are of no use."""
+        return as_proposer(self.proposer).needs_depth
+
     def check(self, options: SegmenterOptions) -> None:
         """Refuses options that this chain cannot follow.
 
@@ -62,13 +67,13 @@ class OpenVocabularySegmenter:
             ConfigError: a classifier that needs the generator's own class embeddings, which it has not, or
                 an encoder that pools over masks, which this one cannot.
         """
-        if str(options.classifier) == "pooled" and not hasattr(self.clip, "encode_pooled"):
+        if options.uses_pooling and not hasattr(self.clip, "encode_pooled"):
             raise ConfigError(
                 "classifier 'pooled' needs a convolutional network, whose features can be pooled over masks; "
                 f"that of {self.name or type(self.clip).__name__!r} is none: take the classifier clip, or "
                 "lite, or a preset with a ConvNeXt"
             )
-        if options.uses_generator and not getattr(self.proposer, "classifies", False):
+        if options.uses_generator and not as_proposer(self.proposer).classifies:
             raise ConfigError(
                 f"classifier {options.classifier!r} needs masks that come with a class embedding; those of "
                 f"{type(self.proposer).__name__} have none: take the classifier clip, or proposals of kind "
@@ -109,29 +114,27 @@ class OpenVocabularySegmenter:
         return candidates.embedded(frame, embeddings, timings)
 
     def propose(
-        self,
-        frame: Frame,
-        options: SegmenterOptions | None = None,
-        work: Callable[[], Proposals] | None = None,
+        self, frame: Frame, options: SegmenterOptions | None = None, hints: Hints = NO_HINTS
     ) -> Candidates:
         """The first part of `embed`: masks, and which of them are worth embedding.
 
         Args:
             frame: see `embed`.
             options: for this frame; `self.options` when None.
-            work: proposes masks on the frame; `proposer.propose(frame)` when None.
+            hints: for the proposer.
 
         Raises:
             ConfigError, InvalidInputError: see `embed`.
         """
         options = self.options if options is None else options
         self.check(options)
-        proposals = with_memory(
-            self.device,
-            lambda _: self.proposer.propose(frame) if work is None else work(),
+        proposer = as_proposer(self.proposer)
+        proposals = retry_on_oom(
+            lambda _: proposer.propose(frame, hints),
             1,  # a generator that holds many prompts at once halves them itself when it is asked again
-            doing="proposing masks",
-            cure=LESS_PROPOSED,
+            self.device,
+            stage="proposing masks",
+            hint=PROPOSE_LESS,
         )
         if proposals.masks.shape[1:] != frame.size_hw:
             raise InvalidInputError(
@@ -167,7 +170,7 @@ class OpenVocabularySegmenter:
             given |= {"crop": 0.0, "encode": 0.0}
             return torch.zeros((0, self.clip.embedding_dim), device=self.device)
         start = time.perf_counter()
-        if str(options.classifier) == "pooled":
+        if options.uses_pooling:
             cropped = start
             rows = encode_pooled(self.clip, frame, masks, self.device)
         else:
@@ -204,16 +207,14 @@ class OpenVocabularySegmenter:
             vocabulary.names, text, options, lambda words: self.encode_text(words, options)
         )
         encoded = time.perf_counter()
-        probs = with_memory(
-            self.device,
+        probs = retry_on_oom(
             lambda _: class_probabilities(
                 embedded, text, background, options, logit_scale=self.clip.logit_scale
             ).cpu(),
             1,
-            doing="labelling",
+            self.device,
+            stage="labelling",
         )
-        index, scores = name_masks(embedded, probs, _thresholds(vocabulary, options.threshold), options)
-        ids = torch.tensor([*vocabulary.ids, UNLABELLED_ID], dtype=torch.uint8)[index]  # -1 is the last
         similarities = None
         if not options.uses_generator:
             similarities = (embedded.embeddings.float().to(text.device) @ text.float().T).cpu()  # (N,K)
@@ -222,23 +223,7 @@ class OpenVocabularySegmenter:
             "text": encoded - start,
             "classify": time.perf_counter() - encoded,
         }
-        return Segmentation(
-            frame=embedded.frame,
-            vocabulary=vocabulary,
-            masks=embedded.masks,
-            mask_scores=embedded.mask_scores,
-            embeddings=embedded.embeddings.cpu(),
-            probs=probs,
-            label_index=index,
-            label_ids=ids,
-            scores=scores,
-            timings=timings,
-            similarities=similarities,
-            soft=embedded.soft,
-            options=options,
-            track_ids=embedded.track_ids,
-            boxes_xyxy=embedded.boxes_xyxy,
-        )
+        return Segmentation(embedded, vocabulary, probs, options, similarities, timings)
 
     def encode_text(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> torch.Tensor:
         """(K, D) unit rows of words, in the options' templates, cached by the encoder."""
@@ -253,11 +238,3 @@ class OpenVocabularySegmenter:
         encode(self.clip, [(blank, all_of_it)], 1, self.device)
         words = ("thing", self.options.others, *self.options.background)
         self.encode_text([word for word in words if word])
-
-
-def _thresholds(vocabulary: Vocabulary, default: float) -> torch.Tensor:
-    """(K,) the labels' own thresholds, or the default."""
-    return torch.tensor(
-        [default if label.threshold is None else label.threshold for label in vocabulary.labels],
-        dtype=torch.float32,
-    )

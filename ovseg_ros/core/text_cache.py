@@ -17,13 +17,9 @@ SENTENCES_AT_ONCE = 256
 
 TextEncoder = Callable[[list[str]], torch.Tensor]
 
-_LISTS_KEPT = 16  # a camera's words, its background words, and those of some queries
-
 
 class TextCache:
     """Remembers the embedding of each (label, templates) pair, the least recently used going first.
-
-    The lists asked for last are remembered whole: a camera asks for the same words every frame.
 
     Rows are kept in float32 on the CPU, so the cache survives a change of device and holds no GPU memory.
     Safe to use from several threads; two threads that miss the same word both encode it, and agree.
@@ -32,7 +28,6 @@ class TextCache:
     def __init__(self, capacity: int = 4096) -> None:
         self._capacity = capacity
         self._rows: OrderedDict[tuple[str, tuple[str, ...]], torch.Tensor] = OrderedDict()
-        self._lists: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], torch.Tensor] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -57,8 +52,7 @@ class TextCache:
             batch_size: most sentences per call of `encode`, which is given all those around a word at once.
 
         Returns:
-            (K, D) float32 unit rows on the CPU, not to be written to; (0, 0) for no labels. A list of labels
-            that was asked for lately gives the same tensor again.
+            (K, D) float32 unit rows on the CPU; (0, 0) for no labels.
 
         Raises:
             InvalidInputError: no template, one without `{}`, or a list given as one string.
@@ -70,12 +64,6 @@ class TextCache:
         if not labels:
             return torch.zeros((0, 0))
         sentences = tuple(templates)
-        asked = tuple(labels), sentences
-        with self._lock:
-            known = self._lists.get(asked)
-            if known is not None:
-                self._lists.move_to_end(asked)
-                return known
         found = self._lookup(labels, sentences)
         missing = [label for label in dict.fromkeys(labels) if label not in found]
         if missing:
@@ -86,18 +74,12 @@ class TextCache:
             rows = rows.reshape(len(missing), len(sentences), -1).mean(dim=1)  # (M,T,D) -> (M,D)
             found.update(zip(missing, F.normalize(rows, dim=-1), strict=True))
             self._store({label: found[label] for label in missing}, sentences)
-        result = torch.stack([found[label] for label in labels])
-        with self._lock:
-            self._lists[asked] = result
-            while len(self._lists) > _LISTS_KEPT:
-                self._lists.popitem(last=False)
-        return result
+        return torch.stack([found[label] for label in labels])
 
     def clear(self) -> None:
         """Forgets everything; call it after the text tower's weights have changed."""
         with self._lock:
             self._rows.clear()
-            self._lists.clear()
 
     def _lookup(self, labels: Sequence[str], templates: tuple[str, ...]) -> dict[str, torch.Tensor]:
         found = {}

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.core.appearance import ChangeLimits, Looks
+from ovseg_ros.core.appearance import ChangeLimits, Thumbnails
 from ovseg_ros.core.mask_overlap import BoxedMask
 from ovseg_ros.errors import ConfigError
 
 _LEAST_CERTAIN = 0.1  # an uncertain label makes its track due at most ten times as soon
-_POSITIVE = ("max_gap_s", "refresh_after_s", "max_jump_s", "max_skip_s", "nominal_period_s", "reach")
-_NOT_NEGATIVE = ("iou_weight", "embedding_weight", "motion_weight", "half_life_s", "unmoved_levels")
+_POSITIVE = ("max_gap_s", "refresh_after_s", "max_jump_s", "nominal_period_s", "reach")
+_NOT_NEGATIVE = ("iou_weight", "embedding_weight", "motion_weight", "half_life_s")
 _UNIT = ("min_match", "same_embedding", "other_embedding")
 
 
@@ -40,9 +40,6 @@ class TrackOptions:
         change: from where on a region has changed.
         max_jump_s: a longer gap between frames forgets the tracks, seconds.
         scene_cut: likeness of two frames below which they show different scenes, in [-1, 1]; -1 for never.
-        skip_unmoved: keep the masks of the frame before while nothing moves.
-        unmoved_levels: grey levels by which a small image may differ for that, at least 0.
-        max_skip_s: longest time without new proposals, seconds.
         nominal_period_s: time between frames where stamps are 0, seconds.
         max_cameras: frame ids that are followed at a time, each by itself; the one unused longest goes.
     """
@@ -61,9 +58,6 @@ class TrackOptions:
     change: ChangeLimits = field(default_factory=ChangeLimits)
     max_jump_s: float = 2.0
     scene_cut: float = 0.3
-    skip_unmoved: bool = False
-    unmoved_levels: float = 6.0
-    max_skip_s: float = 1.0
     nominal_period_s: float = 1 / 15
     max_cameras: int = 4
 
@@ -92,58 +86,61 @@ class Track:
     """One thing, and what is known of it.
 
     Attributes:
-        id: 1 and up, never used again.
+        id: 1 and up, never used again; 0 while it is not known to be a new thing.
         mask: where it was last found, since moved with the image.
-        look: (1) as it was last found.
+        thumbnail: (1) as it was last found.
         found_s: when that was, on the clock of its camera.
-        encoded_look: (1) as it was last encoded, None before the first time.
+        encoded_thumbnail: (1) as it was last encoded, None before the first time.
         encoded_s: when that was.
-        row: (D,) unit embedding of that time, None before.
-        smooth: (D,) unit, the embeddings over time.
-        own: (C,) unit, the generator's class embeddings over time, None from those that do not classify.
-        drift: change since it was encoded, in limits.
-        must: it changed at once, and has not been encoded since.
+        embedding: (D,) unit, of that time, None before.
+        embedding_ema: (D,) unit, the embeddings smoothed over time.
+        mask_class_embedding: (C,) unit, the generator's class embeddings over time, None from those that do
+            not classify.
+        appearance_change: since it was encoded, in limits.
+        needs_reencode: it changed at once, and has not been encoded since.
+        certainty: of its last label that was noted, in [0, 1].
     """
 
     id: int
     mask: BoxedMask
-    look: Looks
+    thumbnail: Thumbnails
     found_s: float
-    encoded_look: Looks | None = None
+    encoded_thumbnail: Thumbnails | None = None
     encoded_s: float = 0.0
-    row: torch.Tensor | None = None
-    smooth: torch.Tensor | None = None
-    own: torch.Tensor | None = None
-    drift: float = 0.0
-    must: bool = False
+    embedding: torch.Tensor | None = None
+    embedding_ema: torch.Tensor | None = None
+    mask_class_embedding: torch.Tensor | None = None
+    appearance_change: float = 0.0
+    needs_reencode: bool = False
+    certainty: float = 1.0
 
     def forget_embedding(self) -> None:
         """As before the first time it was encoded."""
-        self.encoded_look = self.row = self.smooth = None
-        self.drift, self.must = 0.0, False
+        self.encoded_thumbnail = self.embedding = self.embedding_ema = None
+        self.appearance_change, self.needs_reencode = 0.0, False
 
-    def encode_as(self, row: torch.Tensor, look: Looks, now_s: float) -> None:
+    def encode_as(self, embedding: torch.Tensor, thumbnail: Thumbnails, now_s: float) -> None:
         """Takes a new embedding.
 
         What it looked like before says the less about it the more it has changed since: of the smoothed
-        embedding the share 1 − drift stays, and nothing of it where it changed by a limit or at once.
+        embedding the share 1 − change stays, and nothing of it where it changed by a limit or at once.
 
         Args:
-            row: (D,) unit.
-            look: (1) that was encoded.
+            embedding: (D,) unit.
+            thumbnail: (1) that was encoded.
             now_s: on the clock of its camera.
         """
-        if self.smooth is not None:
-            same = 0.0 if self.must else max(0.0, 1.0 - self.drift)
-            self.smooth = row if same == 0 else F.normalize(same * self.smooth + (1 - same) * row, dim=0)
-        self.row, self.encoded_look, self.encoded_s = row, look, now_s
-        self.drift, self.must = 0.0, False
+        if self.embedding_ema is not None:
+            same = 0.0 if self.needs_reencode else max(0.0, 1.0 - self.appearance_change)
+            mixed = F.normalize(same * self.embedding_ema + (1 - same) * embedding, dim=0)
+            self.embedding_ema = mixed if same else embedding
+        self.embedding, self.encoded_thumbnail, self.encoded_s = embedding, thumbnail, now_s
+        self.appearance_change, self.needs_reencode = 0.0, False
 
 
 def due(
     tracks: Sequence[Track],
     scores: npt.NDArray[np.float32],
-    certainty: npt.NDArray[np.float32],
     now_s: float,
     options: TrackOptions,
     most: int | None,
@@ -152,12 +149,11 @@ def due(
 
     First those without an embedding, the surest masks first; then those that changed at once or have drifted
     twice as far as the limit, most changed first; then at most `refresh` of those whose turn it is:
-    (age / refresh_after_s + drift) / certainty of 1 or more, largest first; certainty at least 0.1.
+    (age / refresh_after_s + change) / certainty of 1 or more, largest first; certainty at least 0.1.
 
     Args:
         tracks: T tracks that were found in this frame.
         scores: (T,) of their masks.
-        certainty: (T,) in [0, 1], of their labels.
         now_s: on the clock of their camera.
         options: `refresh`, `refresh_after_s`.
         most: limit for all of them together, None for none.
@@ -165,21 +161,22 @@ def due(
     Returns:
         Indices into tracks.
     """
-    fresh, must, turn = [], [], []
+    new, changed, in_turn = [], [], []
     for i, track in enumerate(tracks):
-        if track.row is None:
-            fresh.append((float(scores[i]), i))
-        elif track.must or track.drift >= 2:
-            must.append((track.drift, i))
+        if track.embedding is None:
+            new.append((float(scores[i]), i))
+        elif track.needs_reencode or track.appearance_change >= 2:
+            changed.append((track.appearance_change, i))
         else:
             age = (now_s - track.encoded_s) / options.refresh_after_s
-            urgency = (age + track.drift) / max(float(certainty[i]), _LEAST_CERTAIN)
+            urgency = (age + track.appearance_change) / max(track.certainty, _LEAST_CERTAIN)
             if urgency >= 1:
-                turn.append((urgency, i))
-    order = [i for group in (fresh, must) for _, i in sorted(group, key=lambda pair: (-pair[0], pair[1]))] + [
-        i for _, i in sorted(turn, key=lambda pair: (-pair[0], pair[1]))
-    ][: options.refresh]
-    return order if most is None else order[:most]
+                in_turn.append((urgency, i))
+    ranked = [
+        [i for _, i in sorted(group, key=lambda pair: (-pair[0], pair[1]))]
+        for group in (new, changed, in_turn)
+    ]
+    return [*ranked[0], *ranked[1], *ranked[2][: options.refresh]][:most]
 
 
 def smoothed(

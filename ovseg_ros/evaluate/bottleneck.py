@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ovseg_ros.core.frame import Frame, Proposals, Proposer
+from ovseg_ros.core.frame import Frame, Proposals, Proposer, as_proposer
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import EmbeddedFrame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
@@ -170,7 +170,7 @@ class _Once:
     def __init__(self, proposer: Proposer) -> None:
         self._proposer = proposer
         self._last: tuple[Frame, Proposals] | None = None
-        self.classifies = bool(getattr(proposer, "classifies", False))
+        self.classifies = as_proposer(proposer).classifies
 
     def propose(self, frame: Frame) -> Proposals:
         """The wrapped generator's masks."""

@@ -142,9 +142,7 @@ def opened(
             with _without_pillows_limit(), Image.open(path, formats=formats) as image:
                 _check_size(shown, image.size, max_pixels, cure)
                 image.load()
-                _check_size(
-                    shown, image.size, max_pixels, cure
-                )  # a TIFF may say another size once it is unpacked
+                _check_size(shown, image.size, max_pixels, cure)  # unpacked, a TIFF may say another size
                 yield image
         except UnidentifiedImageError as error:
             raise InvalidInputError(

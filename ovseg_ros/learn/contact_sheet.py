@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import random
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.learn.pair_shards import Pair, decode_pair, read_manifest
+from ovseg_ros.learn.pair_index import PairIndex, open_pairs
+from ovseg_ros.learn.pair_shards import Pair
 
 TILE = 176
 _CAPTION, _GAP, _COLUMNS = 40, 8, 8
@@ -27,22 +26,21 @@ def write_contact_sheet(folder: Path, out: Path, *, pairs: int = 64, seed: int =
     """Draws pairs of as many different nouns as there is room for.
 
     Args:
-        folder: of the pairs, with a manifest.
+        folder: of the pairs, with a manifest and at least one pair.
         out: a PNG file.
         pairs: most pairs on the sheet.
         seed: of the choice.
 
     Returns:
-        How many were drawn; with none, nothing is written.
+        How many were drawn.
 
     Raises:
-        InvalidInputError: the pairs cannot be read.
+        InvalidInputError: the pairs cannot be read, or there are none.
     """
-    chosen = _read(_choose(folder, pairs, random.Random(seed)))
-    if not chosen:
-        return 0
+    index = open_pairs(folder, most_shards=_MOST_SHARDS)
+    chosen = _choose(index, pairs, random.Random(seed))
     temporary = out.with_name(f".{out.name}.part")
-    draw_sheet(chosen).save(temporary, format="PNG")
+    draw_sheet([index.read(i) for i in chosen]).save(temporary, format="PNG")
     temporary.replace(out)
     return len(chosen)
 
@@ -85,56 +83,19 @@ def draw_pair(pair: Pair) -> npt.NDArray[np.uint8]:
     return tile
 
 
-def _choose(folder: Path, count: int, chance: random.Random) -> list[tuple[Path, dict[str, Any]]]:
-    """(shard, {kind: (offset, size)}) of the pairs to draw: round after round one of each noun."""
-    listed = read_manifest(folder)["shards"]
-    step = max(len(listed) / _MOST_SHARDS, 1)  # of a large collection some shards, evenly spread
-    files = [folder / listed[int(i * step)]["file"] for i in range(min(len(listed), _MOST_SHARDS))]
-    by_noun: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
-    for file in files:
-        for noun, places in _places(file):
-            by_noun.setdefault(noun, []).append((file, places))
+def _choose(index: PairIndex, count: int, chance: random.Random) -> list[int]:
+    """The pairs to draw: round after round one of each noun, put together by nouns in the end."""
+    noun_of = [index.noun(i) for i in range(len(index))]
+    by_noun: dict[str, list[int]] = {}
+    for i, noun in enumerate(noun_of):
+        by_noun.setdefault(noun, []).append(i)
     nouns = sorted(by_noun)
     chance.shuffle(nouns)
     for noun in nouns:
         chance.shuffle(by_noun[noun])
-    chosen: dict[str, list[tuple[Path, dict[str, Any]]]] = {noun: [] for noun in sorted(by_noun)}
-    left = min(count, sum(map(len, by_noun.values())))
-    while left:
-        for noun in nouns:
-            if left and by_noun[noun]:
-                chosen[noun].append(by_noun[noun].pop())
-                left -= 1
-    return [pair for noun in sorted(chosen) for pair in chosen[noun]]
-
-
-def _places(file: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Noun and where the three files lie, of each pair of a shard; no pixels are read."""
-    found = []
-    places: dict[str, Any] = {}
-    try:
-        with tarfile.open(file, "r:") as tar:
-            for info in tar:
-                places[info.name.partition(".")[2]] = (info.offset_data, info.size)
-                if info.name.endswith(".json"):
-                    content = tar.extractfile(info)
-                    found.append((str(json.loads(content.read())["noun"]) if content else "", places))
-                    places = {}
-    except (OSError, ValueError, KeyError, tarfile.TarError) as error:
-        raise InvalidInputError(f"the shard {file} cannot be read: {error!r}") from error
-    return found
-
-
-def _read(chosen: Sequence[tuple[Path, dict[str, Any]]]) -> list[Pair]:
-    pairs = []
-    for file, places in chosen:
-        with file.open("rb") as data:
-            members = {}
-            for kind, (offset, size) in places.items():
-                data.seek(offset)
-                members[kind] = data.read(size)
-        pairs.append(decode_pair(members, str(file)))
-    return pairs
+    rounds = itertools.zip_longest(*(reversed(by_noun[noun]) for noun in nouns))
+    chosen = itertools.islice((i for one_each in rounds for i in one_each if i is not None), count)
+    return sorted(chosen, key=noun_of.__getitem__)  # stable: those of one noun stay in their order
 
 
 def _fitting(draw: ImageDraw.ImageDraw, text: str, font: Any) -> str:

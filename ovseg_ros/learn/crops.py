@@ -1,30 +1,31 @@
-"""Masked crops of household objects, rendered with physics, as training data for the bundled `mini` model.
+"""Masked crops of household objects, rendered with physics, as a data set of pairs to train `mini` on.
 
-    python -m ovseg_ros.learn.crops OUT_DIR --crops 60000 --seed 1
+    python -m ovseg_ros.learn.crops OUT_DIR --scenes 240 --seed 1 --cutouts EMOJI_DIR
 
-Every shard is a pair `crops_<seed>_<n>.npy` (M, S, S, 4) uint8, laid out as `stored_crop` says, and
-`labels_<seed>_<n>.npy` (M,) int16, an index into `household.OBJECTS` or BACKGROUND. Shards
-are written whole (to a temporary name, then renamed): a run that was stopped continues with the next shard,
-from that shard's own seed.
+What it writes is what `ovseg learn pairs` writes, so `ovseg learn finetune` and `prompts` take it. A scene is
+one random set of objects and gives about 240 pairs, named with the objects' captions' words; pieces of table,
+floor and wall go by `BACKGROUND_WORDS`, and cut-outs (`cutouts`) give breadth. A run that was stopped goes on
+where it was; each scene has a seed of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
-from ovseg_ros.learn.household import BY_KEY, OBJECTS
-from ovseg_ros.learn.stored_crop import BACKGROUND, cut
+from ovseg_ros.learn.cutouts import load_pictures
+from ovseg_ros.learn.household import BY_KEY, OBJECTS, HouseholdObject
+from ovseg_ros.learn.made_pairs import MakePairs, copies_of, made_pair, write_pairs
+from ovseg_ros.learn.pair_shards import Pair
 from ovseg_ros.learn.tabletop import CameraPose, Surroundings, Tabletop, View
+from ovseg_ros.learn.tabletop_words import BACKGROUND_WORDS, caption_name
 
-SHARD = 2000
 MIN_PIXELS = 350  # of a 480x360 view
-_INDEX = {thing.key: i for i, thing in enumerate(OBJECTS)}
 _TABLES = (
     "martin_novak_wood_table.png", "table_light_wood.png", "marble_floor.png", "dark_floor_texture.png",
     "seamless_wood_planks_floor.png", "rustic_floor.png", "cream-plaster.png", "kona_gotham.png",
@@ -54,7 +55,7 @@ def random_surroundings(rng: np.random.Generator) -> Surroundings:
 
 
 def _background(view: View, rng: np.random.Generator) -> np.ndarray | None:
-    """A crop of table, floor or wall under a random ellipse; None when an object is in the way."""
+    """A random ellipse on table, floor or wall, (H, W) bool; None when an object is in the way."""
     h, w = view.instances.shape
     mask = np.zeros((h, w), np.uint8)
     axes = (int(rng.uniform(15, 90)), int(rng.uniform(15, 60)))
@@ -62,23 +63,23 @@ def _background(view: View, rng: np.random.Generator) -> np.ndarray | None:
         mask, (int(rng.uniform(0, w)), int(rng.uniform(0, h))), axes, rng.uniform(0, 180), 0, 360, 1, -1
     )
     region = (mask > 0) & (view.instances == 0)
-    return cut(view.image_rgb, region) if region.sum() > MIN_PIXELS else None
+    return region if region.sum() > MIN_PIXELS else None
 
 
-def _crops_of_view(
-    view: View, labels: list[int], rng: np.random.Generator
-) -> Iterator[tuple[np.ndarray, int]]:
-    counts = np.bincount(view.instances.ravel(), minlength=len(labels) + 1)
-    for i, label in enumerate(labels):
+def _pairs_of_view(
+    view: View, things: list[HouseholdObject], image: str, rng: np.random.Generator
+) -> Iterator[Pair]:
+    counts = np.bincount(view.instances.ravel(), minlength=len(things) + 1)
+    for i, thing in enumerate(things):
         if counts[i + 1] < MIN_PIXELS:
             continue
         mask = view.instances == i + 1
         at_edge = mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum()
         if at_edge > 0.25 * np.sqrt(counts[i + 1]):  # cut off by the image's border
             continue
-        yield cut(view.image_rgb, mask), label
-    if rng.random() < 0.35 and (crop := _background(view, rng)) is not None:
-        yield crop, BACKGROUND
+        yield made_pair(view.image_rgb, mask, caption_name(thing, rng), image)
+    if rng.random() < 0.35 and (region := _background(view, rng)) is not None:
+        yield made_pair(view.image_rgb, region, str(rng.choice(BACKGROUND_WORDS)), image)
 
 
 def _glaze(rng: np.random.Generator) -> tuple[float, float, float, float]:
@@ -91,11 +92,17 @@ def _glaze(rng: np.random.Generator) -> tuple[float, float, float, float]:
     return float(rgb[0]), float(rgb[1]), float(rgb[2]), 1.0
 
 
-def render(rng: np.random.Generator, scatters: int = 7, views: int = 5) -> Iterator[tuple[np.ndarray, int]]:
-    """Yields crops of one random set of objects: every scatter seen from several cameras and lamps."""
-    chosen = list(rng.choice(len(OBJECTS), 11, replace=False))
-    chosen += [_INDEX["teapot"]] * int(rng.integers(0, 5))
-    things = [OBJECTS[i] for i in chosen]
+def render(image: str, rng: np.random.Generator, scatters: int = 7, views: int = 5) -> Iterator[Pair]:
+    """Yields pairs of one random set of objects: every scatter seen from several cameras and lamps.
+
+    Args:
+        image: what the pairs name as their image.
+        rng: source of randomness.
+        scatters: how often the objects are thrown on the table.
+        views: cameras of each.
+    """
+    things = [OBJECTS[i] for i in rng.choice(len(OBJECTS), 11, replace=False)]
+    things += [BY_KEY["teapot"]] * int(rng.integers(0, 5))
     tints = [_glaze(rng) if t is BY_KEY["teapot"] else None for t in things]
     samples = 4 if rng.random() < 0.3 else 0
     scene = Tabletop(things, random_surroundings(rng), (360, 480), tints, samples)
@@ -108,29 +115,30 @@ def render(rng: np.random.Generator, scatters: int = 7, views: int = 5) -> Itera
                 pose = CameraPose(
                     (x, y, 0.04), rng.uniform(0.4, 0.95), rng.uniform(0, 360), -rng.uniform(12, 75)
                 )
-                yield from _crops_of_view(scene.view(pose, depth=False), [int(i) for i in chosen], rng)
+                yield from _pairs_of_view(scene.view(pose, depth=False), things, image, rng)
     finally:
         scene.close()
 
 
-def write_shards(folder: Path, crops: int, seed: int) -> None:
-    """Renders until `crops` crops of this seed are on disk; whole shards already there are kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for n in tqdm(range(-(-crops // SHARD)), desc=f"shards of seed {seed}"):
-        target = folder / f"crops_{seed}_{n:03d}.npy"
-        if target.exists():
-            continue
-        rng = np.random.default_rng([seed, n])
-        pixels: list[np.ndarray] = []
-        labels: list[int] = []
-        while len(labels) < SHARD:
-            for crop, label in render(rng):
-                pixels.append(crop)
-                labels.append(label)
-        np.save(folder / f"labels_{seed}_{n:03d}.npy", np.array(labels[:SHARD], np.int16))
-        partial = folder / f".crops_{seed}_{n:03d}.tmp.npy"
-        np.save(partial, np.stack(pixels[:SHARD]))
-        partial.rename(target)
+def write_crops(folder: Path, scenes: int, seed: int, cutouts: Path | None = None, copies: int = 11) -> None:
+    """Renders a data set of pairs; what an earlier run of the same arguments left is kept.
+
+    Args:
+        folder: of the data set.
+        scenes: random sets of objects.
+        seed: of all randomness.
+        cutouts: folder of emoji; None for no cut-outs.
+        copies: pairs of each cut-out, turned otherwise in each.
+
+    Raises:
+        ConfigError: a folder that holds something else, or no cut-outs.
+    """
+    # words kept for measuring are in no name
+    banned = {word for thing in OBJECTS for word in thing.synonyms}
+    pictures = [] if cutouts is None else load_pictures(cutouts, banned=banned)
+    made: dict[str, MakePairs] = {f"scene_{seed}_{n:04d}": render for n in range(scenes)}
+    made |= {f"cutout_{n:04d}": partial(copies_of, picture, copies) for n, picture in enumerate(pictures)}
+    write_pairs(folder, made, seed, source="renders and cut-outs" if pictures else "renders")
 
 
 def main() -> None:
@@ -139,10 +147,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--crops", type=int, default=60000)
+    parser.add_argument("--scenes", type=int, default=240)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--cutouts", type=Path, help="emoji, see ovseg_ros/learn/cutouts.py")
     args = parser.parse_args()
-    write_shards(args.folder, args.crops, args.seed)
+    write_crops(args.folder, args.scenes, args.seed, args.cutouts)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     tar xzf lobehub-fluent-emoji-3d-*.tgz     # gives package/assets/*.webp
 
 Only single-character emoji that show a thing, an animal or a plain face are taken: no hands, symbols, flags
-or clocks. Names that hold a word kept for measuring (`household` synonyms) are left out.
+or clocks.
 """
 
 from __future__ import annotations
@@ -12,13 +12,22 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.stored_crop import GROWTH, STORED_SIZE
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A cut-out: its noun and the tight picture (h, w, 4) uint8 RGBA."""
+
+    noun: str
+    rgba: np.ndarray
+
 
 _NOT_A_THING = re.compile(
     r"\b(face|faces|hand|hands|person|people|symbol|sign|arrow|arrows|square|circle|squared|circled|heart|hearts|"
@@ -72,46 +81,80 @@ def emoji_name(file_stem: str) -> str | None:
     return None if not name or _NOT_A_THING.search(name) else name
 
 
-def load_cutouts(folder: Path, banned: Iterable[str]) -> tuple[list[str], np.ndarray]:
-    """Reads all usable cut-outs of a folder.
+def load_pictures(
+    folder: Path,
+    nouns: Iterable[str] | None = None,
+    *,
+    banned: Iterable[str] = (),
+    size: int = 128,
+) -> list[Picture]:
+    """The pictures of single things in a folder of emoji.
 
     Args:
         folder: holds `<codepoint>.webp` with transparency.
+        nouns: which to take; None for every one that is not a face with a mood.
         banned: words that no name may hold.
-
-    Returns:
-        names, one per cut-out; crops (M, S, S, 4) uint8 laid out as the rendered ones.
+        size: longer side in pixels.
 
     Raises:
-        ConfigError: the folder holds none; the message says where they come from.
+        ConfigError: no picture, or none for one of `nouns`; the message says where they come from.
     """
-    words = list(banned)
-    names, crops = [], []
+    wanted, words = None if nouns is None else set(nouns), tuple(banned)
+    out = []
     for file in sorted(folder.glob("*.webp")):
         name = emoji_name(file.stem)
         if name is None or any(holds_word(name, word) for word in words):
             continue
+        if _is_mood(file.stem) if wanted is None else name not in wanted:
+            continue
         image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
         if image is None or image.ndim != 3 or image.shape[2] != 4 or not (image[..., 3] > 127).any():
             continue
-        names.append(name)
-        crops.append(_as_crop(image))
-    if not names:
+        ys, xs = np.flatnonzero((image[..., 3] > 127).any(1)), np.flatnonzero((image[..., 3] > 127).any(0))
+        tight = image[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1][..., [2, 1, 0, 3]]
+        scale = size / max(tight.shape[:2])
+        size_wh = max(1, round(tight.shape[1] * scale)), max(1, round(tight.shape[0] * scale))
+        out.append(Picture(name, cv2.resize(tight, size_wh, interpolation=cv2.INTER_AREA)))
+    missing = (wanted or set()) - {picture.noun for picture in out}
+    if not out or missing:
+        lacking = ", ".join(sorted(missing)) or "anything"
         raise ConfigError(
-            f"no cut-outs in {folder}; run: npm pack @lobehub/fluent-emoji-3d, unpack, give package/assets"
+            f"no cut-outs for {lacking} in {folder}; run: npm pack @lobehub/fluent-emoji-3d, unpack, give "
+            "package/assets"
         )
-    return names, np.stack(crops)
-
-
-def _as_crop(bgra: np.ndarray) -> np.ndarray:
-    mask = bgra[..., 3] > 127
-    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    tight = bgra[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
-    inner = round(STORED_SIZE / GROWTH)
-    small = cv2.resize(tight, (inner, inner), interpolation=cv2.INTER_AREA)
-    out = np.zeros((STORED_SIZE, STORED_SIZE, 4), np.uint8)
-    out[..., :3] = (122, 116, 104)
-    at = (STORED_SIZE - inner) // 2
-    out[at : at + inner, at : at + inner, :3] = small[..., 2::-1]
-    out[at : at + inner, at : at + inner, 3] = np.where(small[..., 3] > 127, 255, 0)
     return out
+
+
+def paste(
+    picture: Picture, background_rgb: np.ndarray, rng: np.random.Generator, turn_deg: float = 25.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The picture, turned a little, before a background that is stretched to a square around it.
+
+    Args:
+        picture: what is pasted.
+        background_rgb: (h, w, 3) uint8.
+        rng: source of randomness.
+        turn_deg: largest rotation either way.
+
+    Returns:
+        (S, S, 3) uint8 and where the picture is, (S, S) bool.
+    """
+    height, width = picture.rgba.shape[:2]
+    side = round(1.25 * max(height, width))
+    matrix = cv2.getRotationMatrix2D(
+        (width / 2, height / 2), rng.uniform(-turn_deg, turn_deg), rng.uniform(0.7, 1.05)
+    )
+    matrix[:, 2] += (np.array([side - width, side - height])) / 2 + rng.uniform(-0.06, 0.06, 2) * side
+    turned = cv2.warpAffine(picture.rgba, matrix, (side, side), flags=cv2.INTER_LINEAR)
+    back = cv2.resize(background_rgb, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
+    alpha = cv2.GaussianBlur(turned[..., 3], (0, 0), 0.8)[..., None].astype(np.float32) / 255
+    mixed = back + (turned[..., :3].astype(np.float32) - back) * alpha
+    return mixed.astype(np.uint8), turned[..., 3] > 127
+
+
+def _is_mood(file_stem: str) -> bool:
+    """True for yellow faces: their names are adjectives."""
+    code = int(file_stem.split("-")[0], 16)
+    named_face = unicodedata.name(chr(code), "").endswith("FACE")
+    animal = 0x1F400 <= code <= 0x1F43F or 0x1F980 <= code <= 0x1F9AF
+    return (named_face and not animal) or 0x1F600 <= code <= 0x1F64F

@@ -6,27 +6,15 @@ depth is that of its foot; what is nearer hides it, and it hides what is farther
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.cutouts import emoji_name
+from ovseg_ros.learn.cutouts import Picture
 
 _ON_TABLE_M = 0.012
 _SHADOW = 0.55
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A cut-out: its noun and the tight picture (h, w, 4) uint8 RGBA."""
-
-    noun: str
-    rgba: np.ndarray
 
 
 @dataclass
@@ -46,41 +34,6 @@ class Canvas:
     instances: np.ndarray
     height_m: np.ndarray
     focal_px: float
-
-
-def load_pictures(folder: Path, nouns: Iterable[str] | None, size: int = 128) -> list[Picture]:
-    """The pictures of single things in a folder of emoji.
-
-    Args:
-        folder: as `cutouts` describes it.
-        nouns: which to take; None takes every one that is not a face with a mood.
-        size: longer side in pixels.
-
-    Raises:
-        ConfigError: no picture, or none for one of `nouns`.
-    """
-    wanted = None if nouns is None else set(nouns)
-    out = []
-    for file in sorted(folder.glob("*.webp")):
-        name = emoji_name(file.stem)
-        if name is None or (_is_mood(file.stem) if wanted is None else name not in wanted):
-            continue
-        image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-        if image is None or image.ndim != 3 or image.shape[2] != 4 or not (image[..., 3] > 127).any():
-            continue
-        ys, xs = np.flatnonzero((image[..., 3] > 127).any(1)), np.flatnonzero((image[..., 3] > 127).any(0))
-        tight = image[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1][..., [2, 1, 0, 3]]
-        scale = size / max(tight.shape[:2])
-        hw = max(1, round(tight.shape[1] * scale)), max(1, round(tight.shape[0] * scale))
-        out.append(Picture(name, cv2.resize(tight, hw, interpolation=cv2.INTER_AREA)))
-    missing = (wanted or set()) - {picture.noun for picture in out}
-    if not out or missing:
-        lacking = ", ".join(sorted(missing)) or "anything"
-        raise ConfigError(
-            f"no cut-outs for {lacking} in {folder}; run: npm pack @lobehub/fluent-emoji-3d, unpack, give "
-            "package/assets"
-        )
-    return out
 
 
 def heights(depth_m: np.ndarray, focal_px: float, lookat_z_m: float, distance_m: float, elevation_deg: float
@@ -147,11 +100,3 @@ def _shade(canvas: Canvas, y: int, x: int, width: int) -> None:
     cv2.ellipse(dark, (x, y), (max(2, width // 2), max(2, width // 6)), 0, 0, 360, _SHADOW, -1)
     dark = cv2.blur(dark, (9, 9)) * (np.abs(canvas.height_m) < _ON_TABLE_M)
     canvas.image_rgb[:] = (canvas.image_rgb * (1 - dark[..., None])).astype(np.uint8)
-
-
-def _is_mood(file_stem: str) -> bool:
-    """True for yellow faces: their names are adjectives."""
-    code = int(file_stem.split("-")[0], 16)
-    named_face = unicodedata.name(chr(code), "").endswith("FACE")
-    animal = 0x1F400 <= code <= 0x1F43F or 0x1F980 <= code <= 0x1F9AF
-    return (named_face and not animal) or 0x1F600 <= code <= 0x1F64F

@@ -8,62 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.learned_preset import Start, read_start, save_tower, write_preset
-from ovseg_ros.learn.recipes import FinetuneRecipe, save_recipe
-from ovseg_ros.learn.training import Report, Trainer
+from ovseg_ros.learn.learned_preset import Start, save_tower, write_preset
+from ovseg_ros.learn.recipes import FinetuneRecipe
+from ovseg_ros.learn.stages import Stage, run_stage
 from ovseg_ros.learn.training_task import Task
-
-
-def finetune(
-    pairs: Path,
-    preset: str | Path,
-    recipe: FinetuneRecipe,
-    out: Path,
-    *,
-    held_out: Path | None = None,
-    device: str = "cpu",
-    weights_dir: str | Path | None = None,
-    offline: bool = True,
-    resume: bool = False,
-    report: Report | None = None,
-) -> dict[str, Any]:
-    """Trains on a data set of mask-category pairs and writes a preset with the result.
-
-    The image tower sees crops whose background is filled, not the masks themselves. Mask prompts of the
-    preset belong to its old tower and are left out: tune new ones on the result.
-
-    Args:
-        pairs: data set, see docs/pairs.md.
-        preset: what to start from, name or path; its encoder is `mini` or `clip`.
-        recipe: see `load_recipe`.
-        out: folder for model.safetensors, preset.yaml, recipe.yaml, history, checkpoints.
-        held_out: data set to measure on; None takes a share of the images of `pairs`.
-        device: "cpu" or "cuda".
-        weights_dir: where weights are looked for first.
-        offline: False lets the preset's weights be downloaded.
-        resume: go on from the newest checkpoint in `out`, if there is one.
-        report: gets each record of the history as it is made.
-
-    Returns:
-        The figures of `Trainer.run` and the "preset" that was written; {} in all processes but the first.
-
-    Raises:
-        InvalidInputError, ConfigError, WeightsError, TrainingError: see `Trainer` and `read_start`.
-    """
-    start = read_start(preset, weights_dir=weights_dir, offline=offline)
-    task = tower_task(start, recipe)
-    trainer = Trainer(
-        task, pairs, recipe, out, held_out=held_out, device=device, resume=resume, report=report
-    )
-    if trainer.processes.is_first:
-        save_recipe(Path(out) / "recipe.yaml", "finetune", recipe)
-    figures = trainer.run()
-    start.clip.logit_scale = math.exp(float(start.clip.clip_model.logit_scale.detach()))
-    written = None
-    if trainer.processes.is_first:
-        written = _write(Path(out), start, recipe, figures)
-    trainer.close()
-    return {} if written is None else {**figures, "preset": str(written)}
 
 
 def tower_task(start: Start, recipe: FinetuneRecipe) -> Task:
@@ -106,9 +54,9 @@ def checkpoint_blocks(model: Any, on: bool) -> None:
         )
 
 
-def _write(out: Path, start: Start, recipe: FinetuneRecipe, figures: Mapping[str, Any]) -> Path:
-    name = start.place.preset.stem
-    notes = {"trained": "finetune", "from_preset": name, **figures}
+def write_tower(out: Path, start: Start, recipe: FinetuneRecipe, notes: Mapping[str, Any]) -> Path:
+    """Writes the trained tower and a preset with it; returns the preset."""
+    start.clip.logit_scale = math.exp(float(start.clip.clip_model.logit_scale.detach()))
     encoder = save_tower(out, start, notes)
     options: dict[str, Any] = {
         "fill": recipe.augment.fill,
@@ -117,3 +65,18 @@ def _write(out: Path, start: Start, recipe: FinetuneRecipe, figures: Mapping[str
     if recipe.train_logit_scale or recipe.logit_scale is not None:
         options["logit_scale"] = None  # the model's own, which was trained
     return write_preset(out, start, encoder, "image tower finetuned on masked crops", **options)
+
+
+FINETUNE = Stage("finetune", tower_task, write_tower)
+
+
+def finetune(
+    pairs: Path, preset: str | Path, recipe: FinetuneRecipe, out: Path, **options: Any
+) -> dict[str, Any]:
+    """Finetunes the image tower; arguments, results and errors as `run_stage`.
+
+    The image tower sees crops whose background is filled, not the masks themselves. Mask prompts of the
+    preset belong to its old tower and are left out: tune new ones on the result. `out` gets
+    model.safetensors.
+    """
+    return run_stage(FINETUNE, pairs, preset, recipe, out, **options)

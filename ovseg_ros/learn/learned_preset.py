@@ -17,7 +17,7 @@ from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.convert import read_metadata
 from ovseg_ros.models.files import find_file
 from ovseg_ros.models.mini import mini_config, save_mini
-from ovseg_ros.models.preset_parts import ENCODERS, PROPOSERS, Place, build
+from ovseg_ros.models.preset_parts import ENCODERS, PROPOSERS, LoadContext, build
 from ovseg_ros.models.presets import build_options, preset_path, read_preset
 from ovseg_ros.models.template_sets import template_set
 
@@ -32,12 +32,12 @@ class Start:
     Attributes:
         clip: the preset's encoder, on the CPU, locked.
         preset: the preset's content.
-        place: where its files are.
+        context: where its files are.
     """
 
     clip: MaskPromptedClip
     preset: dict[str, Any]
-    place: Place
+    context: LoadContext
 
     @property
     def kind(self) -> str:
@@ -48,7 +48,7 @@ class Start:
         """The sentences nouns are put into: a set by name, or "preset" for the preset's own."""
         if name != "preset":
             return template_set(name)
-        return build_options(self.place.preset, self.preset.get("options") or {}).templates
+        return build_options(self.context.preset, self.preset.get("options") or {}).templates
 
 
 def read_start(preset: str | Path, *, weights_dir: str | Path | None = None, offline: bool = True) -> Start:
@@ -67,8 +67,8 @@ def read_start(preset: str | Path, *, weights_dir: str | Path | None = None, off
             "has no image tower to train"
         )
     folder = None if weights_dir is None else Path(weights_dir).expanduser()
-    place = Place(path, torch.device("cpu"), folder, offline)
-    return Start(build(place, content["encoder"], ENCODERS), content, place)
+    context = LoadContext(path, torch.device("cpu"), folder, offline)
+    return Start(build(context, content["encoder"], ENCODERS), content, context)
 
 
 def save_tower(out: Path, start: Start, notes: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def save_prompts(out: Path, start: Start, notes: Mapping[str, Any]) -> dict[str,
     partial = path.with_suffix(".tmp")
     save_file({"mask_prompts": prompts.detach().cpu().half().contiguous()}, partial, metadata)
     partial.replace(path)
-    encoder = _found(start.preset["encoder"], start.place, ENCODERS)
+    encoder = _found(start.preset["encoder"], start.context, ENCODERS)
     return {**encoder, "prompts": path.name}
 
 
@@ -141,9 +141,9 @@ def write_preset(out: Path, start: Start, encoder: Mapping[str, Any], trained: s
     preset = copy.deepcopy(start.preset)
     if "logit_scale" in options and options.pop("logit_scale") is None:
         preset.pop("logit_scale", None)
-    before = str(preset.get("description") or start.place.preset.stem).rstrip(". ")
+    before = str(preset.get("description") or start.context.preset.stem).rstrip(". ")
     preset["description"] = f"{before}; {trained}"
-    preset["proposer"] = _found(preset["proposer"], start.place, PROPOSERS)
+    preset["proposer"] = _found(preset["proposer"], start.context, PROPOSERS)
     preset["encoder"] = dict(encoder)
     preset["options"] = {**(preset.get("options") or {}), **options}
     path = out / "preset.yaml"
@@ -158,28 +158,28 @@ def write_preset(out: Path, start: Start, encoder: Mapping[str, Any], trained: s
 
 def activation(model: torch.nn.Module) -> str:
     """The activation a CLIP is built with."""
-    from open_clip.transformer import QuickGELU  # after ovseg_ros.models, which mends what it imports
+    from open_clip.transformer import QuickGELU
 
     return "quick_gelu" if any(isinstance(part, QuickGELU) for part in model.modules()) else "gelu"
 
 
-def _found(part: Mapping[str, Any], place: Place, kinds: Mapping[str, Any]) -> dict[str, Any]:
+def _found(part: Mapping[str, Any], context: LoadContext, kinds: Mapping[str, Any]) -> dict[str, Any]:
     """The part with full paths for files that lie beside the preset it is from."""
     out = copy.deepcopy(dict(part))
     for key in kinds[out["kind"]].files:
         name = out.get(key)
-        beside = place.preset.parent / str(name)
+        beside = context.preset.parent / str(name)
         if name is not None and not Path(name).is_absolute() and beside.is_file():
             out[key] = str(beside.resolve())
     if "members" in out:
-        out["members"] = [_found(member, place, kinds) for member in out["members"]]
+        out["members"] = [_found(member, context, kinds) for member in out["members"]]
     return out
 
 
 def _inherited(start: Start) -> dict[str, str]:
     """What the weights trained from say of themselves that holds for their children: above all a licence."""
     name = start.preset["encoder"].get("weights")
-    path = None if name is None else find_file(name, start.place.weights_dir, start.place.preset.parent)
+    path = None if name is None else find_file(name, start.context.weights_dir, start.context.preset.parent)
     if path is None:
         return {}
     metadata = read_metadata(path)

@@ -7,6 +7,10 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(", "))
+
+
 STOP_WORDS: frozenset[str] = _words(
     # the picture itself
     "photo photograph picture image snapshot selfie shot close-up closeup close view scene portrait drawing "
@@ -33,47 +37,14 @@ INVARIANT: frozenset[str] = _words(
 )
 """Not folded to a singular: they have none, or only look like plurals."""
 
-PHRASES: tuple[str, ...] = (
-    "salt and pepper shaker",
-    "salt and pepper mill",
-    "macaroni and cheese",
-    "mac and cheese",
-    "peanut butter and jelly sandwich",
-    "bacon and egg",
-    "fish and chips",
-    "black and white cat",
-    "stop sign",
-    "skate board",
-    "fire hydrant",
-    "hot dog",
-    "teddy bear",
-    "traffic light",
-    "remote control",
-    "cutting board",
-    "frying pan",
-    "washing machine",
-    "parking meter",
-    "rolling pin",
-    "living room",
-    "dining table",
-    "dining room",
-    "swimming pool",
-    "bowling ball",
-    "wine glass",
-    "baked bean",
-    "french fry",
-    "ice cream",
-    "cream cheese",
-    "orange juice",
-    "drying rack",
-    "mixing bowl",
-    "measuring cup",
-    "baking sheet",
-    "serving platter",
-    "serving spoon",
-    "umbrella stand",
-    "cake stand",
-    "music stand",
+PHRASES: tuple[str, ...] = _names(
+    "salt and pepper shaker, salt and pepper mill, macaroni and cheese, mac and cheese, "
+    "peanut butter and jelly sandwich, bacon and egg, fish and chips, black and white cat, stop sign, "
+    "skate board, fire hydrant, hot dog, teddy bear, traffic light, remote control, cutting board, "
+    "frying pan, washing machine, parking meter, rolling pin, living room, dining table, dining room, "
+    "swimming pool, bowling ball, wine glass, baked bean, french fry, ice cream, cream cheese, "
+    "orange juice, drying rack, mixing bowl, measuring cup, baking sheet, serving platter, "
+    "serving spoon, umbrella stand, cake stand, music stand"
 )
 """Names of several words that a tagger takes apart; looked for before anything is tagged."""
 

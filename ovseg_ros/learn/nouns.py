@@ -12,10 +12,10 @@ import functools
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import yaml
 
@@ -33,12 +33,8 @@ Tagged = list[tuple[str, str]]
 """(word, BNC tag) of each token."""
 
 
-class Tagger(Protocol):
-    """A part-of-speech tagger."""
-
-    def __call__(self, words: Sequence[str]) -> list[str]:
-        """One tag of the BNC's basic tag set (C5) per word: NN1 singular, NN2 plural, AJ0, VVG."""
-        ...
+Tagger = Callable[[Sequence[str]], list[str]]
+"""Gives one tag of the BNC's basic tag set (C5) per word: NN1 singular, NN2 plural, AJ0, VVG."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import numpy as np
 
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD, FILLS
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.augment import roughen
 
 MEAN_RGB = (255.0 * np.array(CLIP_MEAN)).astype(np.float32)
 STD_RGB = (255.0 * np.array(CLIP_STD)).astype(np.float32)
@@ -85,7 +84,7 @@ def plain_view(
     Returns:
         Pixels (3, S, S) float32, CLIP-normalised; mask (1, S, S) uint8 in {0, 1}.
     """
-    x0, y0, x1, y1 = _box(mask, expand_ratio)
+    x0, y0, x1, y1 = mask_box(mask, expand_ratio)
     return _squash(image_rgb[y0:y1, x0:x1], mask[y0:y1, x0:x1], size, fill)
 
 
@@ -94,7 +93,7 @@ def training_view(
 ) -> tuple[np.ndarray, np.ndarray]:
     """One random view of a pair; arguments and results as `plain_view`. Never loses the mask."""
     if rng.random() < augment.edges:
-        mask = roughen(mask.astype(np.uint8) * 255, rng) > 127
+        mask = _roughen(mask.astype(np.uint8) * 255, rng) > 127
     if rng.random() < augment.coarse:
         mask = _coarsen(mask, rng)
     image: np.ndarray = image_rgb
@@ -102,7 +101,7 @@ def training_view(
         image = _shrink(image, rng.uniform(augment.smallest, 1.0))
     if rng.random() < augment.colour:
         image = _recolour(image, augment.colour_strength, rng)
-    x0, y0, x1, y1 = _crop(mask, _box(mask, augment.expand_ratio), augment.crop, rng)
+    x0, y0, x1, y1 = _crop(mask, mask_box(mask, augment.expand_ratio), augment.crop, rng)
     names = list(augment.fills)
     weights = np.array([augment.fills[name] for name in names], float)
     fill = names[int(rng.choice(len(names), p=weights / weights.sum()))]
@@ -112,8 +111,8 @@ def training_view(
     return pixels, inside
 
 
-def _box(mask: np.ndarray, expand_ratio: float) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 of the tight box, grown and clipped as `crop_regions` does it."""
+def mask_box(mask: np.ndarray, expand_ratio: float = 1.0) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1, end exclusive: the tight box, grown and clipped as `crop_regions` does it."""
     ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     x0, x1, y0, y1 = int(xs[0]), int(xs[-1]) + 1, int(ys[0]), int(ys[-1]) + 1
     grow_x = round((x1 - x0) * (expand_ratio - 1.0) / 2.0)
@@ -152,6 +151,21 @@ def _squash(crop: np.ndarray, mask: np.ndarray, size: int, fill: str) -> tuple[n
         for n in mask.shape
     )
     return np.ascontiguousarray(pixels), mask[rows[:, None], columns][None].astype(np.uint8)
+
+
+def _roughen(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Grows, shrinks or cuts a mask (uint8 {0, 255}) as a real proposal might; never empties it."""
+    out = mask
+    if rng.random() < 0.6:
+        k = int(rng.integers(1, 6))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (k, k))
+        out = cv2.erode(out, kernel) if rng.random() < 0.5 else cv2.dilate(out, kernel)
+    if rng.random() < 0.2:
+        out = out.copy()
+        side, share = int(rng.integers(4)), rng.uniform(0.08, 0.3)
+        n = int(share * mask.shape[0])
+        out[(np.s_[:n], np.s_[-n:], np.s_[:, :n], np.s_[:, -n:])[side]] = 0
+    return out if np.count_nonzero(out) > 80 else mask
 
 
 def _coarsen(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,57 +1,51 @@
-"""Mask-category pairs on disk: tar shards in the webdataset layout, a journal and a manifest.
+"""Writing mask-category pairs: tar shards in the webdataset layout, a journal and a manifest.
 
     manifest.json     counts, nouns, sources, hashes; written last, and again by every resumed run
-    journal.jsonl     a line per image as soon as its pairs are in a shard; what a resumed run goes by
+    journal.jsonl     the settings, then a line per image; what a resumed run goes by
     shard-00000.tar   per pair STEM.png (the crop), STEM.mask.png (0/255), STEM.json, STEM = IMAGE-NUMBER
 
-An image's pairs are appended to the open shard in one piece, then its line, with the shard's length, to the
-journal. After a kill the shard is cut back to the last length in the journal, so no pair is lost or doubled;
-a shard that is full gets the archive's end and, last of all, its name.
+The shard is the atom. As long as it is open it is called .shard-00000.tar.part, and its images' lines wait.
+Once it is full, the lines go to the journal and then, last of all, the shard gets its name. So an image is
+done when its line is in the journal and its shard has its name; what else a kill leaves is made again.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.learn.pair_files import (
-    SHARD_END,
-    json_line,
-    locked,
-    read_journal,
-    stored_bytes,
-    write_all,
-    write_whole,
-    writing,
-)
+from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError
+from ovseg_ros.learn.pair_index import iter_shard, verify
 from ovseg_ros.learn.pair_shards import (
     FORMAT,
     JOURNAL,
     MANIFEST,
+    SHARD_END,
     VERSION,
     Pair,
-    decode_pair,
     encode_pair,
-    iter_members,
-    iter_shard,
     read_manifest,
     shard_name,
-    verify,
 )
 from ovseg_ros.models.verify import sha256_of
 
-__all__ = ["Pair", "PairWriter", "decode_pair", "iter_members", "iter_shard", "read_manifest", "verify"]
+__all__ = ["Pair", "PairWriter", "iter_shard", "read_manifest", "verify"]
 
 PAIRS_PER_SHARD = 1000
 SHEET = "contact_sheet.png"
+FAILED = "image that cannot be used"
+"""The reason under which failed images are counted."""
 
 
 class PairWriter:
-    """Writes pairs image by image. Use it as a context manager; an image is stored whole or not at all."""
+    """Writes pairs image by image. Use it as a context manager; a shard is stored whole or not at all."""
 
     def __init__(
         self,
@@ -68,7 +62,7 @@ class PairWriter:
             path: made if it is not there.
             settings: what the pairs follow from beside the images; JSON. A resumed run must have the same.
             pairs_per_shard: a shard is closed by the first image that brings it there.
-            resume: keep what an earlier run left here.
+            resume: keep the shards that an earlier run finished here.
             overwrite: remove what an earlier run left here, and nothing else.
 
         Raises:
@@ -83,16 +77,16 @@ class PairWriter:
         self._settings = json.loads(json.dumps({**settings, "pairs_per_shard": pairs_per_shard}))
         self._per_shard = pairs_per_shard
         self._done: set[str] = set()
-        self._shard = self._pairs = self._bytes = 0  # number, pairs and length of the open shard
-        self._tar: BinaryIO | None = None
-        with writing(path):
+        self._shard = self._pairs = 0  # number and pairs of the open shard
+        self._tar: BinaryIO | None = None  # the open shard, as soon as it has a pair
+        self._waiting: list[dict[str, Any]] = []  # the journal's lines about its images
+        with _writing(path):
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = locked(path)
+            self._lock: int | None = _locked(path)
             try:
                 self._prepare(resume=resume, overwrite=overwrite)
-                self._journal = (path / JOURNAL).open("ab", buffering=0)
             except BaseException:
-                os.close(self._lock)
+                self.close()
                 raise
 
     def __enter__(self) -> PairWriter:
@@ -104,10 +98,6 @@ class PairWriter:
     def __contains__(self, image: str) -> bool:
         """Whether an image has been dealt with, by this run or an earlier one."""
         return image in self._done
-
-    def __len__(self) -> int:
-        """How many images have been dealt with."""
-        return len(self._done)
 
     def add(self, image: str, pairs: Sequence[Pair], notes: Mapping[str, Any] | None = None) -> None:
         """Stores the pairs of one image, possibly none, and that it is done.
@@ -125,168 +115,209 @@ class PairWriter:
             raise InvalidInputError(f"want each image once, got {image!r} again")
         if not image or any(c in image for c in "./\\\0\n"):
             raise InvalidInputError(f"want an image id without dots and slashes, got {image!r}")
-        data = b"".join(encode_pair(f"{image}-{number}", pair) for number, pair in enumerate(pairs))
-        with writing(self.path):
-            if data:
+        with _writing(self.path):
+            for number, pair in enumerate(pairs):
                 if self._tar is None:
-                    self._tar = self._part(self._shard).open("ab", buffering=0)
-                write_all(self._tar, data)
-            self._bytes += len(data)
-            self._pairs += len(pairs)
+                    self._tar = self._part().open("wb")
+                self._tar.write(encode_pair(f"{image}-{number}", pair))
             entry = {
                 "image": image,
                 "pairs": len(pairs),
                 "shard": self._shard,
-                "end": self._bytes,
+                "end": 0 if self._tar is None else self._tar.tell(),
                 "nouns": [pair.noun for pair in pairs],
-                **(notes or {}),
             }
-            write_all(self._journal, json_line(entry))
+            self._waiting.append({**entry, **(notes or {})})
             self._done.add(image)
+            self._pairs += len(pairs)
             if self._pairs >= self._per_shard:
                 self._finish_shard()
 
     def fail(self, image: str, reason: str) -> None:
-        """Notes an image that could not be used; a resumed run tries it again.
-
-        Raises:
-            OvsegError: the disk is full or the like.
-        """
-        with writing(self.path):
-            write_all(self._journal, json_line({"image": image, "failed": reason}))
-
-    def entries(self) -> Iterator[dict[str, Any]]:
-        """The journal's lines about images, in order."""
-        return (entry for entry in read_journal(self.path / JOURNAL) if "image" in entry)
+        """Notes an image that could not be used; a resumed run tries it again."""
+        self._waiting.append({"image": image, "failed": reason})
 
     def finish(self, about: Mapping[str, Any], *, complete: bool = True) -> dict[str, Any]:
         """Closes the last shard and writes the manifest.
 
         Args:
-            about: goes into the manifest: crop_size, counts, nouns, source, clip, proposals, command …
-            complete: whether all images were gone through. If not, the last shard stays open for a resumed
-                run, and its pairs are not listed.
+            about: goes into the manifest: crop_size, source, clip, proposals, command …
+            complete: whether all images were gone through. If not, the open shard is left to a resumed run,
+                and neither listed nor counted.
 
         Returns:
-            The manifest.
+            The manifest: `about`, with `counts` {"pairs", "images", "nouns", "skipped": {reason: count}},
+            `nouns` {noun: pairs}, the commonest first, `shards`, and `complete`, which it is not without a
+            pair.
 
         Raises:
             OvsegError: the disk is full or the like.
         """
-        with writing(self.path):
-            if complete and self._pairs:
+        with _writing(self.path):
+            if complete:
                 self._finish_shard()
-            manifest = {"format": FORMAT, "version": VERSION, **about}
-            manifest |= {"shards": list(self._listed()), "complete": complete}
-            text = json.dumps(manifest, indent=2) + "\n"
-            write_whole(self.path / MANIFEST, text.encode())
+            manifest = {"format": FORMAT, "version": VERSION, **about, **self._summary()}
+            manifest["complete"] = complete and manifest["counts"]["pairs"] > 0
+            _write_whole(self.path / MANIFEST, [json.dumps(manifest, indent=2).encode(), b"\n"])
         return manifest
 
     def close(self) -> None:
-        """Closes the files; what is in the folder stays good for `resume`."""
+        """Drops the open shard; what is in the folder stays good for `resume`."""
         if self._tar is not None:
-            self._tar.close()
+            with contextlib.suppress(OSError):  # a full disk: it is not wanted any more
+                self._tar.close()
             self._tar = None
-        if not self._journal.closed:
-            self._journal.close()
+            self._part().unlink(missing_ok=True)
+        if self._lock is not None:
             os.close(self._lock)
+            self._lock = None
 
     def _prepare(self, *, resume: bool, overwrite: bool) -> None:
         used = any(not file.name.startswith(".") for file in self.path.iterdir())
-        if used and overwrite:
-            self._remove_earlier()
-        elif used and resume:
-            self._keep_earlier()
-        elif used:
+        option = "--overwrite" if overwrite else "--resume"
+        if used and not (resume or overwrite):
             raise ConfigError(
                 f"want an empty folder, {self.path} holds files; --resume goes on where an earlier run "
                 "stopped, --overwrite starts again"
             )
-        journal = self.path / JOURNAL
-        if not journal.exists():
-            write_whole(journal, json_line({"settings": self._settings}))
+        if used and not (self.path / JOURNAL).is_file():
+            raise ConfigError(f"{option}: {self.path} holds files, but no {JOURNAL} of an earlier run")
+        lines: Iterable[dict[str, Any]] = [{"settings": self._settings}]
+        if used and overwrite:
+            self._remove("shard-*.tar", MANIFEST, SHEET, JOURNAL)
+        elif used:
+            self._take_over()
+            lines = itertools.chain(lines, (entry for entry in self._entries() if "failed" not in entry))
+        self._remove(".shard-*.tar.part")
+        _write_whole(self.path / JOURNAL, map(_json_line, lines))
 
-    def _part(self, number: int) -> Path:
-        return self.path / f".{shard_name(number)}.part"
-
-    def _finish_shard(self) -> None:
-        part = self._part(self._shard)
-        tar = self._tar or part.open("ab", buffering=0)
-        write_all(tar, SHARD_END)
-        os.fsync(tar.fileno())
-        tar.close()
-        self._tar = None
-        os.replace(part, self.path / shard_name(self._shard))
-        self._shard += 1
-        self._pairs = self._bytes = 0
-
-    def _listed(self) -> Iterator[dict[str, Any]]:
-        """The whole shards, as the manifest lists them."""
-        pairs: dict[int, int] = {}
-        for entry in self.entries():
-            if "shard" in entry:
-                pairs[entry["shard"]] = pairs.get(entry["shard"], 0) + entry["pairs"]
-        for number in sorted(pairs):
-            path = self.path / shard_name(number)
-            if path.is_file():
-                yield {"file": path.name, "pairs": pairs[number], "sha256": sha256_of(path)}
-
-    def _remove_earlier(self) -> None:
-        if not (self.path / JOURNAL).is_file():
-            raise ConfigError(f"--overwrite: {self.path} holds files, but no {JOURNAL} of an earlier run")
-        for pattern in ("shard-*.tar", ".shard-*.tar.part", MANIFEST, SHEET, JOURNAL):
-            for file in self.path.glob(pattern):
-                file.unlink()
-
-    def _check_whole_shards(self) -> None:
-        """Refuses shards that are not as long as the journal says."""
-        ends: dict[int, int] = {}
-        for entry in self.entries():
-            if "shard" in entry:
-                ends[entry["shard"]] = entry["end"]
-        for number, end in ends.items():
-            file = self.path / shard_name(number)
-            if file.exists() and file.stat().st_size != end + len(SHARD_END):
-                raise InvalidInputError(
-                    f"--resume: {file} is truncated or altered; remove it, and its images will be done again"
-                )
-
-    def _keep_earlier(self) -> None:
-        """Takes over an earlier run's images, as far as their pairs are there."""
-        journal = self.path / JOURNAL
-        if not journal.is_file():
-            raise ConfigError(f"--resume: {self.path} holds files, but no {JOURNAL} of an earlier run")
-        earlier = next(read_journal(journal), {}).get("settings", {})
+    def _take_over(self) -> None:
+        """What an earlier run finished is done."""
+        settings = next(self._journal(), {}).get("settings", {})
         changed = [
-            f"{key}: {earlier.get(key)!r} then, {self._settings.get(key)!r} now"
-            for key in sorted({*earlier, *self._settings})
-            if earlier.get(key) != self._settings.get(key)
+            f"{key}: {settings.get(key)!r} then, {self._settings.get(key)!r} now"
+            for key in sorted({*settings, *self._settings})
+            if settings.get(key) != self._settings.get(key)
         ]
         if changed:
             raise ConfigError(
                 f"--resume: {self.path} was made with other settings ({'; '.join(changed)[:300]}); "
                 "--overwrite starts again"
             )
-        self._check_whole_shards()
-        stored = stored_bytes(self.path)
-        temporary = journal.with_name(f".{JOURNAL}.part")
-        with temporary.open("wb") as out:
-            out.write(json_line({"settings": self._settings}))
-            for entry in self.entries():
-                if "shard" not in entry or entry["end"] > stored.get(entry["shard"], 0):
-                    continue  # it failed, or its pairs are gone
-                if entry["shard"] != self._shard:
-                    self._shard, self._pairs, self._bytes = entry["shard"], 0, 0
-                self._pairs += entry["pairs"]
-                self._bytes = entry["end"]
+        ends: dict[int, int] = {}  # shard -> its length, as its last line says
+        for entry in self._entries():
+            if "failed" not in entry:
                 self._done.add(entry["image"])
-                out.write(json_line(entry))
-        os.replace(temporary, journal)
-        if (self.path / shard_name(self._shard)).exists():
+                ends[entry["shard"]] = entry["end"]
+        for number, end in ends.items():
+            file = self.path / shard_name(number)
+            if file.exists():
+                if file.stat().st_size != end + len(SHARD_END):
+                    raise InvalidInputError(
+                        f"--resume: {file} is truncated or altered; remove it, and its images will be done "
+                        "again"
+                    )
+                self._shard = max(self._shard, number + 1)
+
+    def _journal(self) -> Iterator[dict[str, Any]]:
+        """The journal's lines that are whole, in order."""
+        with (self.path / JOURNAL).open("rb") as lines:
+            for line in lines:
+                with contextlib.suppress(ValueError):  # a line that broke off
+                    entry = json.loads(line)
+                    if isinstance(entry, dict):
+                        yield entry
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        """The journal's lines about images that failed, had no pair, or are in a shard that has its name."""
+        there = {file.name for file in self.path.glob("shard-*.tar")}
+        for entry in self._journal():
+            if "image" in entry and (not entry.get("pairs") or shard_name(entry["shard"]) in there):
+                yield entry
+
+    def _finish_shard(self) -> None:
+        """The lines of the open shard's images first, then its name: with both they are done."""
+        if self._tar is not None:
+            self._tar.write(SHARD_END)
+            self._tar.flush()
+            os.fsync(self._tar.fileno())
+            self._tar.close()
+        with (self.path / JOURNAL).open("ab") as journal:
+            journal.writelines(map(_json_line, self._waiting))
+        self._waiting.clear()
+        if self._tar is not None:
+            os.replace(self._part(), self.path / shard_name(self._shard))
+            self._tar = None
             self._shard += 1
-            self._pairs = self._bytes = 0
-        part = self._part(self._shard)
-        if part.exists():
-            os.truncate(part, self._bytes)
-        if self._pairs >= self._per_shard:  # killed before the shard got its name
-            self._finish_shard()
+            self._pairs = 0
+
+    def _summary(self) -> dict[str, Any]:
+        """What the journal amounts to, of this run and earlier ones: counts, nouns, shards."""
+        images = 0
+        per_shard: Counter[int] = Counter()
+        nouns: Counter[str] = Counter()
+        skipped: Counter[str] = Counter()
+        for entry in self._entries():
+            images += 1
+            if "failed" in entry:
+                skipped[FAILED] += 1
+                continue
+            per_shard[entry["shard"]] += entry["pairs"]
+            nouns.update(entry["nouns"])
+            for note in entry.get("skipped", ()):
+                skipped[note["reason"]] += note.get("count", 1)
+        shards = [
+            {"file": shard_name(number), "pairs": pairs, "sha256": sha256_of(self.path / shard_name(number))}
+            for number, pairs in sorted(per_shard.items())
+            if pairs
+        ]
+        counts = {"pairs": nouns.total(), "images": images, "nouns": len(nouns)}
+        return {
+            "counts": {**counts, "skipped": _commonest_first(skipped)},
+            "nouns": _commonest_first(nouns),
+            "shards": shards,
+        }
+
+    def _part(self) -> Path:
+        return self.path / f".{shard_name(self._shard)}.part"
+
+    def _remove(self, *patterns: str) -> None:
+        for pattern in patterns:
+            for file in self.path.glob(pattern):
+                file.unlink()
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns the system's errors into one that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise OvsegError(f"cannot write to {path}: {error.strerror or error}") from error
+
+
+def _locked(path: Path) -> int:
+    """A descriptor of the folder that keeps other writers out until it is closed, or its process killed."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ConfigError(f"another run is writing to {path}; wait for it, or end it") from error
+    return descriptor
+
+
+def _json_line(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry).encode() + b"\n"
+
+
+def _write_whole(path: Path, parts: Iterable[bytes]) -> None:
+    """Writes a file that has its name only once it is whole."""
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("wb") as file:
+        file.writelines(parts)
+    os.replace(temporary, path)
+
+
+def _commonest_first(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -8,9 +8,8 @@ all of them; the filters here are off unless asked for.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -89,22 +88,21 @@ class PairOptions:
 
 @dataclass
 class PairTally:
-    """What became of the images and nouns of one call of `collect`.
+    """How far one call of `collect` has come; what became of each image is in the writer's manifest.
 
     Attributes:
         images: gone through, those of an earlier run left out.
         kept: images of an earlier run.
-        pairs: stored.
-        failed: (image id, reason) of the first hundred that could not be used.
-        skipped: reason -> how often: images that failed, captions without nouns, nouns without a pair,
-            masks of zero area.
+        pairs: found.
+        failed: images that could not be used.
+        failures: (image id, reason) of the first hundred of them.
     """
 
     images: int = 0
     kept: int = 0
     pairs: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
 
 
 def collect(
@@ -154,7 +152,9 @@ def collect(
             else:
                 if counted.empty:
                     skipped.append({"reason": "mask of zero area", "count": counted.empty})
-                _note(image, pairs, skipped, tally, writer)
+                writer.add(image.id, pairs, {"skipped": skipped} if skipped else None)
+                tally.images += 1
+                tally.pairs += len(pairs)
         if progress is not None:
             progress(tally)
     return tally
@@ -205,11 +205,6 @@ def pairs_of(
         else:
             skipped.append({"noun": noun, "reason": reason})
     return pairs, skipped
-
-
-def describe_options(options: PairOptions) -> dict[str, Any]:
-    """The options as JSON, for the manifest and for what a resumed run must share."""
-    return {**asdict(options), "templates": list(options.templates)}
 
 
 class _CountEmpty:
@@ -264,22 +259,6 @@ def _fail(image: str, reason: str, tally: PairTally, writer: PairWriter) -> None
     _LOG.warning("%s left out: %s", image, reason)
     writer.fail(image, reason)
     tally.images += 1
-    tally.skipped["image that cannot be used"] += 1
-    if len(tally.failed) < 100:
-        tally.failed.append((image, reason))
-
-
-def _note(
-    image: CaptionedImage,
-    pairs: Sequence[Pair],
-    skipped: Sequence[dict[str, Any]],
-    tally: PairTally,
-    writer: PairWriter,
-) -> None:
-    writer.add(image.id, pairs, {"skipped": list(skipped)} if skipped else None)
-    tally.images += 1
-    tally.pairs += len(pairs)
-    for entry in skipped:
-        tally.skipped[entry["reason"]] += entry.get("count", 1)
-        if not pairs and "noun" not in entry:
-            _LOG.info("%s: %s", image.id, entry["reason"])
+    tally.failed += 1
+    if len(tally.failures) < 100:
+        tally.failures.append((image, reason))

@@ -1,4 +1,4 @@
-"""Makes the tabletop benchmark: rendered scenes with captions to learn from, annotated ones to measure on.
+"""The tabletop benchmark: rendered scenes with captions to learn from, annotated ones to measure on.
 
     python -m ovseg_ros.learn.tabletop_benchmark OUT --cutouts EMOJI_DIR --scenes 1200 --validation 160
 
@@ -15,15 +15,20 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import torch
 from tqdm import tqdm
 
+from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.core.regions import crop_regions
+from ovseg_ros.core.templates import BARE_TEMPLATE
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.figures import Picture, load_pictures
+from ovseg_ros.learn.cutouts import Picture, load_pictures
 from ovseg_ros.learn.tabletop_words import caption, class_names, household_nouns, is_figure_name, unseen_names
 
 if TYPE_CHECKING:
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("training", "validation")
 BLOCK = 8
+LEAST_PIXELS = 200  # of a thing that is read
 JPEG_QUALITY = 95
 _SPLIT_SEED = {"training": 1, "validation": 2}
 
@@ -132,6 +138,75 @@ def finish(folder: Path) -> None:
     if not camera:
         raise ConfigError(f"no scene in {folder}; want --scenes or --validation above 0")
     write_lists(folder, camera)
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """One split in memory: images (M, H, W, 3) uint8, instances (M, H, W) uint16, nouns per instance."""
+
+    images: np.ndarray
+    instances: np.ndarray
+    things: tuple[dict[int, str], ...]
+
+    @classmethod
+    def load(cls, folder: Path, split: str) -> Scenes:
+        """Reads a split of the benchmark.
+
+        Raises:
+            ConfigError: there is no such benchmark, or a file of it cannot be read.
+        """
+        file = folder / f"things_{split}.json"
+        if not file.is_file():
+            raise ConfigError(
+                f"want the tabletop benchmark in {folder}, {file.name} is not there; run: "
+                "python -m ovseg_ros.learn.tabletop_benchmark"
+            )
+        records = json.loads(file.read_text(encoding="utf-8"))
+        images, instances, things = [], [], []
+        for name in sorted(records):
+            bgr = cv2.imread(str(folder / "images" / split / f"{name}.jpg"))
+            ids = cv2.imread(str(folder / "instances" / split / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+            if bgr is None or ids is None:
+                raise ConfigError(f"{folder}: image or instances of {name} cannot be read; render it again")
+            areas = np.bincount(ids.ravel(), minlength=1)
+            shown = {int(i): noun for i, noun in records[name].items() if int(i) < len(areas)}
+            images.append(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+            instances.append(ids)
+            things.append({i: noun for i, noun in shown.items() if areas[i] >= LEAST_PIXELS})
+        return cls(np.stack(images), np.stack(instances), tuple(things))
+
+    @property
+    def nouns(self) -> tuple[str, ...]:
+        """All nouns, sorted."""
+        return tuple(sorted({noun for scene in self.things for noun in scene.values()}))
+
+
+@torch.no_grad()
+def top1(
+    clip: MaskPromptedClip, scenes: Scenes, names: tuple[str, ...], unseen: set[str]
+) -> dict[str, float]:
+    """Share of true masks whose class is the nearest of `names`, with the surroundings kept and blanked.
+
+    Returns:
+        "context" and "masked", each with "_seen" and "_unseen" beside the whole, in [0, 1].
+    """
+    text = clip.encode_text(names, BARE_TEMPLATE)
+    hits: dict[str, list[bool]] = {}
+    for image, instances, things in zip(scenes.images, scenes.instances, scenes.things, strict=True):
+        known = [(i, noun) for i, noun in things.items() if noun in names]
+        if not known:
+            continue
+        masks = torch.from_numpy(np.stack([instances == i for i, _ in known]))
+        pixels = torch.from_numpy(image).permute(2, 0, 1)
+        for view, fill in (("context", "none"), ("masked", "mean")):
+            regions = crop_regions(pixels, masks, size=clip.size, fill=fill)  # type: ignore[arg-type]
+            told = None if clip.mask_prompts is None or view == "context" else regions.masks
+            best = (clip.encode_regions(regions.pixels, told) @ text.T).argmax(dim=1)
+            for (_, noun), answer in zip(known, best.tolist(), strict=True):
+                right = names[answer] == noun
+                hits.setdefault(view, []).append(right)
+                hits.setdefault(f"{view}_{'unseen' if noun in unseen else 'seen'}", []).append(right)
+    return {key: sum(value) / len(value) for key, value in sorted(hits.items())}
 
 
 def _write_json(path: Path, value: object) -> None:

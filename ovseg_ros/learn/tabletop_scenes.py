@@ -13,7 +13,8 @@ import numpy as np
 
 from ovseg_ros.core.frame import CameraIntrinsics
 from ovseg_ros.learn.crops import MIN_PIXELS, random_surroundings
-from ovseg_ros.learn.figures import Canvas, Picture, heights, stand
+from ovseg_ros.learn.cutouts import Picture
+from ovseg_ros.learn.figures import Canvas, heights, stand
 from ovseg_ros.learn.household import BY_KEY, OBJECTS, HouseholdObject
 from ovseg_ros.learn.sensor_depth import as_a_sensor_sees
 from ovseg_ros.learn.tabletop import CameraPose, Surroundings, Tabletop

@@ -1,5 +1,9 @@
-"""Building and loading networks: presets, checkpoints, bundled weights."""
+"""Building and loading networks: presets, checkpoints, bundled weights.
 
-from ovseg_ros.models.torchvision_compat import ensure_torchvision
+Raises:
+    ConfigError: on import, where torchvision was not built for the torch beside it.
+"""
 
-ensure_torchvision()
+from ovseg_ros.models.torchvision_check import check_torchvision
+
+check_torchvision()

@@ -2,8 +2,7 @@
 
 Names as OpenAI gives them, and as open_clip does (for ViTs and ResNets they are the same, its ConvNeXts are
 timm's under `visual.trunk.`, and its models with a text tower of their own only put `text.` before it), load
-alike. `visual.mask_embedding`, as OVSeg's files
-have it, becomes the mask prompts.
+alike. `visual.mask_embedding`, as OVSeg's files have it, becomes the mask prompts.
 
 Which activation the weights were trained with is not in their shapes: OpenAI's and everything finetuned from
 them want QuickGELU, x·sigmoid(1.702 x), most of open_clip's own want GELU, and the wrong one costs accuracy
@@ -58,8 +57,6 @@ def load_clip(
     *,
     prompts: Path | None = None,
     activation: Activation = "auto",
-    sha256: str | None = None,
-    cure: str = "",
 ) -> MaskPromptedClip:
     """Builds CLIP and fills it, on the CPU, in float32, in evaluation mode, locked.
 
@@ -72,32 +69,30 @@ def load_clip(
         prompts: file with mask prompts, under `mask_prompts` or `visual.mask_embedding`; by default those in
             `weights`, if there are any.
         activation: "auto" takes it from where the weights come from.
-        sha256: what `weights` must hash to, or None.
-        cure: ends the error messages.
 
     Raises:
         ConfigError: an architecture that is not known or cannot be used, with the reason.
         WeightsError: see `read_weights` and `load_exactly`; or an activation that is not known, or
             contradicts what is known of the weights.
     """
-    weights, cure = Path(weights), cure or DEFAULT_CURE
+    weights = Path(weights)
     config, name, stated = architecture(model)
-    tensors, metadata = read_weights(weights, cure=cure, sha256=sha256)
+    tensors, metadata = read_weights(weights)
     known = activation_of(weights, tensors, metadata)
     config["quick_gelu"] = _decide(activation, stated, known, weights, name) == "quick_gelu"
-    _check_architecture(metadata, model, weights, cure)
+    _check_architecture(metadata, model, weights)
     state = clip_tensors(tensors)
     own_prompts = state.pop("visual.mask_embedding", None)
-    _check_extras(state, config, weights, name, cure)
+    _check_extras(state, config, weights, name)
     network = build_network(config, name)
     state = _with_text_prefix(state, isinstance(network, CustomTextCLIP))
-    _check_grid(network, state, weights, name, cure)
+    _check_grid(network, state, weights, name)
     ignore = ("attn_mask", "*.attn_mask", "*.position_ids")  # constants that some programs save
-    load_exactly(network, state, path=weights, what=f"CLIP {name}", cure=cure, ignore=ignore)
+    load_exactly(network, state, path=weights, what=f"CLIP {name}", ignore=ignore)
     network.eval().requires_grad_(False)
     rows = own_prompts if prompts is None else read_prompts(Path(prompts))
     if rows is not None:
-        check_finite({"mask prompts": rows}, path=prompts or weights, cure=cure)
+        check_finite({"mask prompts": rows}, path=prompts or weights)
         rows = rows.float() if rows.numel() else None  # OVSeg saves depth 0 as (0, patches, width)
     tokenizer = SimpleTokenizer(
         context_length=network.context_length, **config["text_cfg"].get("tokenizer_kwargs") or {}
@@ -105,7 +100,8 @@ def load_clip(
     try:
         clip = (PooledClip if can_pool(network) else MaskPromptedClip)(network, tokenizer, rows)
     except ConfigError as error:
-        raise WeightsError(f"{prompts or weights} does not fit CLIP {name}: {error}; {cure}") from error
+        bad = prompts or weights
+        raise WeightsError(f"{bad} does not fit CLIP {name}: {error}; {DEFAULT_CURE}") from error
     return clip.eval().requires_grad_(False)
 
 
@@ -175,19 +171,19 @@ def clip_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]
     return inner or dict(tensors)
 
 
-def read_prompts(path: Path, *, cure: str = "") -> torch.Tensor:
+def read_prompts(path: Path) -> torch.Tensor:
     """Mask prompts (depth, patches, width) out of a file of their own, or out of a whole checkpoint.
 
     Raises:
         WeightsError: see `read_weights`; or none in the file.
     """
-    tensors, _ = read_weights(path, cure=cure)
+    tensors, _ = read_weights(path)
     for key in PROMPT_KEYS:
         if key in tensors:
             return tensors[key]
     raise WeightsError(
         f"want mask prompts in {path} as {PROMPT_KEYS[0]!r} or {PROMPT_KEYS[1]!r}, got "
-        f"{sorted(tensors)[:5]}; {cure or 'name the prompts.safetensors of a converted checkpoint'}"
+        f"{sorted(tensors)[:5]}; name the prompts.safetensors of a converted checkpoint"
     )
 
 
@@ -214,13 +210,11 @@ def _decide(asked: str, stated: str | None, known: tuple[str, str] | None, weigh
     return wanted
 
 
-def _check_architecture(
-    metadata: Mapping[str, str], model: str | Mapping[str, Any], weights: Path, cure: str
-) -> None:
+def _check_architecture(metadata: Mapping[str, str], model: str | Mapping[str, Any], weights: Path) -> None:
     """What a converted file says of itself, against what it is asked to be."""
     held = metadata.get("architecture", "").removesuffix(_SUFFIX)
     if held and isinstance(model, str) and held != model.replace("/", "-").removesuffix(_SUFFIX):
-        raise WeightsError(f"want CLIP {model} in {weights}, it holds CLIP {held}; {cure}")
+        raise WeightsError(f"want CLIP {model} in {weights}, it holds CLIP {held}; {DEFAULT_CURE}")
 
 
 def _check_config(config: Mapping[str, Any], name: str) -> None:
@@ -262,7 +256,7 @@ def build_network(config: Mapping[str, Any], name: str) -> CLIP | CustomTextCLIP
 
 
 def _check_extras(
-    state: dict[str, torch.Tensor], config: Mapping[str, Any], weights: Path, name: str, cure: str
+    state: dict[str, torch.Tensor], config: Mapping[str, Any], weights: Path, name: str
 ) -> None:
     """Takes OpenAI's three numbers out of `state`; they must say what the architecture says."""
     wanted = {
@@ -274,7 +268,8 @@ def _check_extras(
         value = state.pop(key, None)
         if value is not None and (value.numel() != 1 or int(value) != wanted[key]):
             raise WeightsError(
-                f"{weights} does not hold CLIP {name}: want {key} {wanted[key]}, got {value.tolist()}; {cure}"
+                f"{weights} does not hold CLIP {name}: want {key} {wanted[key]}, got {value.tolist()}; "
+                f"{DEFAULT_CURE}"
             )
 
 
@@ -288,7 +283,7 @@ def _with_text_prefix(state: Mapping[str, torch.Tensor], wanted: bool) -> dict[s
 
 
 def _check_grid(
-    network: CLIP | CustomTextCLIP, state: Mapping[str, torch.Tensor], weights: Path, name: str, cure: str
+    network: CLIP | CustomTextCLIP, state: Mapping[str, torch.Tensor], weights: Path, name: str
 ) -> None:
     """Weights for another input size have another grid of patches; that deserves its own message."""
     key = "visual.positional_embedding"
@@ -301,5 +296,5 @@ def _check_grid(
         raise WeightsError(
             f"{weights} does not hold CLIP {name}: want positional embeddings of {want_side}x{want_side} "
             f"patches ({want_side * patch} pixels), got {got_side}x{got_side} ({got_side * patch} pixels); "
-            f"name the architecture of that input size, or: {cure}"
+            f"name the architecture of that input size, or: {DEFAULT_CURE}"
         )

@@ -11,7 +11,6 @@ warnings only.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -26,6 +25,7 @@ from ovseg_ros.errors import WeightsError
 from ovseg_ros.models.checkpoint import check_finite, read_weights
 from ovseg_ros.models.files import cache_dir, known_files
 from ovseg_ros.models.ovseg_parts import CURE, Checkpoint, take_apart
+from ovseg_ros.models.verify import digest_of, sha256_of
 
 LICENCE = "CC-BY-NC-4.0"
 WITHOUT = {
@@ -36,7 +36,6 @@ WITHOUT = {
 }
 
 _ENDINGS = (".pth", ".pt", ".bin", ".pkl", ".safetensors")
-_CHUNK_BYTES = 1 << 22
 _SPARE_BYTES = 1 << 20
 _LOG = logging.getLogger(__name__)
 
@@ -79,8 +78,8 @@ def convert_checkpoint(
         report(f"checking {part}: {checkpoint.architectures[part]}, {len(values)} tensors")
         check_finite(values, path=source, cure=CURE)
     report(f"hashing {source.stat().st_size / 1e6:.1f} MB")
-    sha256, md5 = _digests(source)
-    _compare_md5(source, md5, report, warn)
+    sha256 = sha256_of(source)
+    _compare_md5(source, digest_of(source, "md5"), report, warn)
     for part in checkpoint.missing:
         warn(f"{source.name} holds no {part}: {WITHOUT[part]}")
     folder = default_folder(source) if out_dir is None else Path(out_dir)
@@ -115,16 +114,6 @@ def read_metadata(path: Path) -> dict[str, str]:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a safetensors file, or not all of one: {error}; {CURE}") from error
-
-
-def _digests(path: Path) -> tuple[str, str]:
-    """SHA-256 and MD5 in one reading."""
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            sha256.update(chunk)
-            md5.update(chunk)
-    return sha256.hexdigest(), md5.hexdigest()
 
 
 def _compare_md5(source: Path, md5: str, report: Callable[[str], None], warn: Callable[[str], None]) -> None:
@@ -236,4 +225,4 @@ def _check_space(folder: Path, needed: int) -> None:
 
 
 def _bytes(tensors: Mapping[str, torch.Tensor]) -> int:
-    return sum(value.numel() * value.element_size() for value in tensors.values())
+    return sum(value.nbytes for value in tensors.values())

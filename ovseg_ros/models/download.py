@@ -1,63 +1,87 @@
-"""Fetching one weights file: resumed where it stopped, verified before it gets its name, never half there.
+"""Fetching weights files: resumed where they stopped, verified before they get their name.
 
-While a download runs, `.<file>.part` holds what has come, `.<file>.part.json` says of which version of the
-file it is part, and `.<file>.lock` keeps a second process from writing to it. Only what has the expected
-content gets the file's name.
+The connection is huggingface_hub's, which knows tokens, mirrors, proxies and rate limits. `hf_hub_download`
+itself is not used: interrupted, it deletes what has come; where the line is cut, it forgets up to 10 MB each
+time. While a download runs, `.<file>.<hash>.part` holds what has come and `.<file>.lock` keeps a second
+process from writing to it. The hash is that of the whole file, so the part can be continued without an ETag:
+if the server sends another version by then, the check at the end finds out.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
-import http.client
-import json
 import logging
 import os
+import re
 import shutil
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from ovseg_ros import __version__
 from ovseg_ros.errors import WeightsError
-from ovseg_ros.models.files import KnownFile, check_digest, cure, sha256_record, verify
-from ovseg_ros.models.http import Answer, Refused, request
+from ovseg_ros.models.files import (
+    KnownFile,
+    check_content,
+    cure,
+    find_file,
+    known_file,
+    sha256_record,
+    verify,
+    weights_folders,
+)
 
-_CHUNK_BYTES = 1 << 20
+if TYPE_CHECKING:
+    import httpx2
+
+_HUB = "https://huggingface.co"  # as the table has it; HF_ENDPOINT may name a mirror
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _SPARE_BYTES = 64 << 20  # left free on the disk
-_TRANSIENT = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+_ATTEMPTS = 4  # broken connections in a row, none of which brought anything new, after which it gives up
+_PAUSE_S = 1.0  # before the second attempt; doubled after each further one
 
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long a download bears with a bad connection.
-
-    Attributes:
-        timeout_s: longest silence of the server.
-        attempts: failures in a row, none of which brought anything new, after which it gives up.
-        pause_s: before the second attempt; doubled after each further one.
-    """
-
-    timeout_s: float = 30.0
-    attempts: int = 4
-    pause_s: float = 1.0
-
-
-def download(
-    file: KnownFile,
-    folder: Path,
+def resolve_file(
+    name: str,
     *,
-    offline: bool = False,
-    progress: bool = True,
-    patience: Patience | None = None,
+    weights_dir: str | Path | None = None,
+    beside: Path | None = None,
+    offline: bool = True,
 ) -> Path:
+    """The verified file of that name; fetched first where it is missing, can be, and `offline` is False.
+
+    Args:
+        name: see `find_file`.
+        weights_dir: looked into, and where a download goes; the cache otherwise.
+        beside: see `find_file`.
+        offline: True never touches the network.
+
+    Raises:
+        WeightsError: not there (says where to get it and where to put it), or not the expected content.
+    """
+    path = find_file(name, weights_dir, beside)
+    file = known_file(name)
+    if path is not None:
+        return verify(path, file)
+    if file is None:
+        looked = ", ".join(str(folder) for folder in weights_folders(weights_dir, beside))
+        raise WeightsError(
+            f"want the weights file {name}, it is in none of {looked}; put it into one of them"
+        )
+    folder = weights_folders(weights_dir)[0]
+    if offline or file.url is None:
+        raise WeightsError(f"want the weights file {name}, it is not on this machine; {cure(file, folder)}")
+    return download(file, folder)
+
+
+def download(file: KnownFile, folder: Path, *, offline: bool = False, progress: bool = True) -> Path:
     """The verified file in `folder`, fetched unless it is already there.
 
     Args:
@@ -65,7 +89,6 @@ def download(
         folder: a weights folder; made if missing.
         offline: True never opens a connection.
         progress: shows a bar on stderr.
-        patience: see there.
 
     Raises:
         WeightsError: cannot be fetched, other content than expected, no room or no permission. Each names the
@@ -81,16 +104,35 @@ def download(
         )
     if file.url is None:
         raise WeightsError(f"{file.name} cannot be fetched by a program; {cure(file, folder)}")
+    import httpx2
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _lock(target):
             if target.is_file():  # another process fetched it while this one waited
                 return verify(target, file)
-            return _Download(file, folder, progress, patience or Patience()).run()
+            return _fetch(file, file.url, folder, progress)
+    except (httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled, ImportError) as error:
+        raise WeightsError(
+            f"cannot fetch {file.name} from {file.url}: {_reason(error)}; {cure(file, folder)}"
+        ) from error
     except OSError as error:
         raise WeightsError(
             f"cannot write {target}: {error.strerror or error}; {cure(file, folder)}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set and forbids it (unset it)"
+    if isinstance(error, HfHubHTTPError):
+        code = error.response.status_code
+        token = " (where the page asks you to log in, set HF_TOKEN)" if code in (401, 403) else ""
+        return f"the server answered {code} {error.response.reason_phrase}{token}"
+    return f"no connection ({str(error) or type(error).__name__})"  # or none through a SOCKS proxy
 
 
 @contextlib.contextmanager
@@ -104,187 +146,131 @@ def _lock(target: Path) -> Iterator[None]:
         yield
 
 
-class _Restart(Exception):
-    """What has come belongs to another version of the file: begin anew."""
+def _fetch(file: KnownFile, url: str, folder: Path, progress: bool) -> Path:
+    """Fetches the rest of the file, checks it and gives it its name; the lock is held."""
+    target, record = folder / file.name, sha256_record(folder / file.name)
+    sha256 = file.sha256 or _stated_sha256(url)
+    if sha256 is None:
+        raise WeightsError(f"{url} does not state the SHA-256 of {file.name}; {cure(file, folder)}")
+    part = target.with_name(f".{target.name}.{sha256[:12]}.part")
+    for other in target.parent.glob(f".{target.name}.*.part"):
+        if other != part:  # of another version
+            other.unlink()
+    with part.open("ab") as stream:
+        _receive(file, url, stream, progress)
+        stream.flush()
+        os.fsync(stream.fileno())
+    try:
+        advice = f"what came was deleted; try again, or {cure(file, folder)}"
+        check_content(part, file, sha256, advice, called=target)
+    except WeightsError:
+        part.unlink()
+        raise
+    record.unlink(missing_ok=True)
+    if file.sha256 is None:
+        record.write_text(f"{sha256}  {target.name}\n", encoding="utf-8")
+    os.replace(part, target)
+    return target
 
 
-class _Download:
-    """One file on its way to its folder; the lock is held."""
+def _receive(file: KnownFile, url: str, stream: IO[bytes], progress: bool) -> None:
+    """Appends what is missing to the part; attempts go on as long as they bring something new."""
+    import httpx2
 
-    def __init__(self, file: KnownFile, folder: Path, progress: bool, patience: Patience) -> None:
-        self.file = file
-        self.folder = folder
-        self.target = folder / file.name
-        self.part = self.target.with_name(f".{self.target.name}.part")
-        self.state = self.target.with_name(f".{self.target.name}.part.json")
-        self.progress = progress
-        self.patience = patience
-
-    def run(self) -> Path:
-        """Attempts until the file is whole, then verifies and renames it."""
-        failures, most = 0, self._have()
+    failures, most = 0, stream.tell()
+    with tqdm(desc=file.name, initial=most, unit="B", unit_scale=True, disable=not progress) as bar:
         while True:
             try:
-                stated = self._attempt()
-                break
-            except Refused as error:
-                raise self._give_up(str(error)) from error
-            except (*_TRANSIENT, _Restart) as error:
-                failures = 1 if self._have() > most else failures + 1
-                most = max(most, self._have())
-                if failures >= self.patience.attempts:
-                    raise self._give_up(_reason(error)) from error
-                pause = self.patience.pause_s * 2 ** (failures - 1)
-                _LOG.warning("%s: %s; next attempt in %.0f s", self.file.name, _reason(error), pause)
+                with _open(url, stream.tell(), retry_on_exceptions=()) as response:
+                    _copy(response, file, stream, bar)
+                return
+            except httpx2.TransportError as error:
+                failures = 1 if stream.tell() > most else failures + 1
+                most = max(most, stream.tell())
+                if failures >= _ATTEMPTS:
+                    raise
+                pause = _PAUSE_S * 2 ** (failures - 1)
+                _LOG.warning("%s: %s; next attempt in %.0f s", file.name, error, pause)
                 time.sleep(pause)
-        self._finish(stated)
-        return self.target
 
-    def _give_up(self, reason: str) -> WeightsError:
-        return WeightsError(
-            f"cannot fetch {self.file.name} from {self.file.url}: {reason}; {cure(self.file, self.folder)}"
+
+@contextlib.contextmanager
+def _open(url: str, start: int = 0, **retries: Any) -> Iterator[httpx2.Response]:
+    """The server's answer, its body still to be read from byte `start` on; redirects are followed.
+
+    Overloaded servers are asked again a few times, after the time they say in Retry-After. What a broken
+    connection does is in `retries`, see `http_stream_backoff`.
+    """
+    from huggingface_hub import constants, hf_raise_for_status
+    from huggingface_hub.utils import get_token_to_send, http_stream_backoff
+
+    headers = {"User-Agent": f"ovseg_ros/{__version__}", "Accept-Encoding": "identity"}
+    if url.startswith(f"{_HUB}/"):
+        url = constants.ENDPOINT + url.removeprefix(_HUB)
+        if token := get_token_to_send(None):  # not handed on where a redirect leads to another host
+            headers["Authorization"] = f"Bearer {token}"
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    _check_address(url)
+    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    with http_stream_backoff("GET", url, headers=headers, timeout=timeout, **retries) as response:
+        for hop in (*response.history, response):
+            _check_address(str(hop.url))
+        if response.status_code != 416:
+            hf_raise_for_status(response)
+        yield response
+
+
+def _check_address(url: str) -> None:
+    import httpx2
+
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _THIS_MACHINE):
+        raise httpx2.InvalidURL(f"want an https address, got {url}")
+
+
+def _stated_sha256(url: str) -> str | None:
+    """What the hub says the file's SHA-256 is, on its own answer or its redirect to the storage."""
+    with _open(url, max_retries=_ATTEMPTS - 1) as response:
+        for hop in (*response.history, response):
+            if match := re.fullmatch('"?([0-9a-f]{64})"?', hop.headers.get("X-Linked-ETag", "")):
+                return str(match[1])
+    return None
+
+
+def _copy(response: httpx2.Response, file: KnownFile, stream: IO[bytes], bar: tqdm) -> None:
+    """Appends the body to the part, which begins anew unless the answer continues it."""
+    import httpx2
+
+    if response.status_code == 416:  # nothing is left to send: the check decides whether this is the file
+        return
+    continued = response.headers.get("Content-Range", "").startswith(f"bytes {stream.tell()}-")
+    if response.status_code != 206 or not continued:
+        stream.seek(0)
+        stream.truncate()
+    if response.status_code == 206 and not continued:
+        raise httpx2.RemoteProtocolError("the server sent another range than asked for")
+    length = response.headers.get("Content-Length", "")
+    if length.isdigit():
+        _check_length(file, stream.tell(), int(length), Path(stream.name))
+        bar.total = stream.tell() + int(length)
+    bar.n = stream.tell()
+    for chunk in response.iter_bytes():
+        stream.write(chunk)
+        bar.update(len(chunk))
+
+
+def _check_length(file: KnownFile, have: int, to_come: int, part: Path) -> None:
+    """Refuses what cannot be the file, or finds no room, before it is fetched."""
+    if file.size not in (None, have + to_come):
+        part.unlink()
+        raise WeightsError(
+            f"want {file.name} with {file.size} bytes, {file.url} offers {have + to_come}: another file; "
+            f"{cure(file, part.parents[file.name.count('/')])}"
         )
-
-    def _have(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
-
-    def _attempt(self) -> str | None:
-        """One request. Returns the SHA-256 the server states, or None, once the part is whole."""
-        headers = {}
-        known = self._read_state()
-        if self._have() and known.get("validator"):
-            # A server that has another version now answers If-Range with the whole new file.
-            headers = {"Range": f"bytes={self._have()}-", "If-Range": known["validator"]}
-        url = self.file.url
-        if url is None:  # `download` has seen to it
-            raise WeightsError(f"{self.file.name} has no URL")
-        with request(url, headers, self.patience.timeout_s) as answer:
-            if answer.status == 416:
-                return self._whole_already(answer, known)
-            resumed = answer.status == 206
-            if resumed and (
-                answer.range_start != self._have()
-                or answer.stated_sha256 != known.get("sha256")
-                or answer.validator not in (None, known["validator"])
-            ):
-                self._discard()
-                raise _Restart("the file has changed on the server")
-            if not resumed:
-                self._discard()
-            stated = self.file.sha256 or answer.stated_sha256 or self.file.size
-            if answer.total is None and not stated:
-                raise Refused("the server says neither how long the file is nor its SHA-256")
-            self._check_size(answer)
-            self.state.write_text(
-                json.dumps({"validator": answer.validator, "sha256": answer.stated_sha256}), encoding="utf-8"
-            )
-            self._copy(answer)
-        if answer.total is not None and self._have() != answer.total:
-            raise http.client.HTTPException(
-                f"the connection ended after {self._have()} of {answer.total} bytes"
-            )
-        return answer.stated_sha256
-
-    def _read_state(self) -> dict[str, str | None]:
-        try:
-            state = json.loads(self.state.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return state if isinstance(state, dict) else {}
-
-    def _whole_already(self, answer: Answer, known: dict[str, str | None]) -> str | None:
-        """Nothing is left to send: whole if the sizes agree, else not a part of this file."""
-        if answer.total == self._have():
-            return known.get("sha256")
-        self._discard()
-        raise _Restart("the file has changed on the server")
-
-    def _check_size(self, answer: Answer) -> None:
-        if answer.total is None:
-            return
-        if self.file.size is not None and answer.total != self.file.size:
-            self._discard()
-            raise WeightsError(
-                f"want {self.file.name} with {self.file.size} bytes, {self.file.url} offers {answer.total}: "
-                f"another file; {cure(self.file, self.folder)}"
-            )
-        needed = answer.total - self._have() + _SPARE_BYTES
-        free = shutil.disk_usage(self.part.parent).free
-        if free < needed:
-            raise WeightsError(
-                f"want {needed / 1e6:.0f} MB free in {self.part.parent} for {self.file.name}, "
-                f"got {free / 1e6:.0f} MB; make room, or choose another folder with --weights-dir"
-            )
-
-    def _copy(self, answer: Answer) -> None:
-        with (
-            self.part.open("ab") as stream,
-            tqdm(
-                total=answer.total,
-                initial=self._have(),
-                desc=self.file.name,
-                unit="B",
-                unit_scale=True,
-                disable=not self.progress,
-            ) as bar,
-        ):
-            while chunk := answer.read(_CHUNK_BYTES):
-                stream.write(chunk)
-                bar.update(len(chunk))
-            stream.flush()
-            os.fsync(stream.fileno())
-
-    def _finish(self, stated: str | None) -> None:
-        """Verifies the part, records a hash the table does not have, and gives the file its name."""
-        got, md5 = self._digests()
-        advice = f"what came was deleted; try again, or {cure(self.file, self.folder)}"
-        try:
-            if self.file.size is not None and self._have() != self.file.size:
-                raise WeightsError(
-                    f"want {self.file.name} with {self.file.size} bytes, got {self._have()}; {advice}"
-                )
-            if self.file.sha256 or stated:
-                check_digest(self.target, "SHA-256", self.file.sha256 or stated or "", got, advice)
-            if self.file.md5_prefix:
-                check_digest(self.target, "MD5", self.file.md5_prefix, md5, advice)
-        except WeightsError:
-            self._discard()
-            raise
-        record = sha256_record(self.target)
-        if self.file.sha256 is None:
-            record.write_text(f"{got}  {self.target.name}\n", encoding="utf-8")
-        else:
-            record.unlink(missing_ok=True)
-        os.replace(self.part, self.target)
-        self.state.unlink(missing_ok=True)
-        _sync_folder(self.target.parent)
-
-    def _digests(self) -> tuple[str, str]:
-        sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-        with self.part.open("rb") as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                sha256.update(chunk)
-                if self.file.md5_prefix:
-                    md5.update(chunk)
-        return sha256.hexdigest(), md5.hexdigest()
-
-    def _discard(self) -> None:
-        self.part.unlink(missing_ok=True)
-        self.state.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """So that the new name, too, survives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        return f"the server answered {error.code} {error.reason}"
-    if isinstance(error, urllib.error.URLError):
-        return f"no connection ({error.reason})"
-    return str(error) or type(error).__name__
+    needed, free = to_come + _SPARE_BYTES, shutil.disk_usage(part.parent).free
+    if free < needed:
+        raise WeightsError(
+            f"want {needed / 1e6:.0f} MB free in {part.parent} for {file.name}, got {free / 1e6:.0f} MB; "
+            "make room, or choose another folder with --weights-dir"
+        )

@@ -6,11 +6,10 @@ then in the cache; it is verified each time before it is handed out.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,24 +17,9 @@ from typing import Any
 import yaml
 
 from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.models.verify import sha256_of
+from ovseg_ros.models.verify import check_digest, digest_of, sha256_of
 
 FILES_TABLE = Path(__file__).with_name("files.yaml")
-
-_KEYS = {
-    "name",
-    "url",
-    "sha256",
-    "md5_prefix",
-    "size",
-    "licence",
-    "source_page",
-    "activation",
-    "presets",
-    "converted_from",
-    "note",
-}
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -109,7 +93,7 @@ def _row(path: Path, row: Mapping[str, Any], by_name: Mapping[str, Mapping[str, 
     values = dict(row)
     name = str(values.get("name") or "")
     where = f"{path}: {name or row!r}"
-    unknown = sorted(set(values) - _KEYS)
+    unknown = sorted(set(values) - ({field.name for field in fields(KnownFile)} - {"non_commercial"}))
     if unknown:
         raise ConfigError(f"{where} does not know {', '.join(unknown)}")
     parts = PurePosixPath(name).parts
@@ -162,39 +146,15 @@ def find_file(name: str, weights_dir: str | Path | None = None, beside: Path | N
     return None
 
 
-def resolve_file(
-    name: str,
-    *,
-    weights_dir: str | Path | None = None,
-    beside: Path | None = None,
-    offline: bool = True,
-) -> Path:
-    """The verified file of that name; fetched first where it is missing, can be, and `offline` is False.
+def size_text(size: int | None) -> str:
+    """Bytes for people; "?" where unknown.
 
-    Args:
-        name: see `find_file`.
-        weights_dir: looked into, and where a download goes; the cache otherwise.
-        beside: see `find_file`.
-        offline: True never touches the network.
-
-    Raises:
-        WeightsError: not there (says where to get it and where to put it), or not the expected content.
+    >>> size_text(375042383), size_text(2564550879), size_text(0), size_text(None)
+    ('375 MB', '2.56 GB', '0 MB', '?')
     """
-    path = find_file(name, weights_dir, beside)
-    file = known_file(name)
-    if path is not None:
-        return verify(path, file)
-    if file is None:
-        looked = ", ".join(str(folder) for folder in weights_folders(weights_dir, beside))
-        raise WeightsError(
-            f"want the weights file {name}, it is in none of {looked}; put it into one of them"
-        )
-    folder = weights_folders(weights_dir)[0]
-    if offline or file.url is None:
-        raise WeightsError(f"want the weights file {name}, it is not on this machine; {cure(file, folder)}")
-    from ovseg_ros.models.download import download
-
-    return download(file, folder, offline=False)
+    if size is None:
+        return "?"
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def cure(file: KnownFile, folder: Path) -> str:
@@ -238,28 +198,31 @@ def verify(path: Path, file: KnownFile | None = None) -> Path:
     Raises:
         WeightsError: other content; names the file, both values and the cure.
     """
-    recorded = recorded_sha256(path)
-    folder = path.parents[len(PurePosixPath(file.name).parts) - 1] if file is not None else path.parent
-    advice = "get it again"
-    if file is not None:
-        advice = f"delete it, then {cure(file, folder)}"
-    if file is not None and file.size is not None and path.stat().st_size != file.size:
-        raise WeightsError(f"want {path} with {file.size} bytes, got {path.stat().st_size}; {advice}")
-    expected = file.sha256 if file is not None and file.sha256 is not None else recorded
-    if expected is not None:
-        check_digest(path, "SHA-256", expected, sha256_of(path), advice)
-    if file is not None and file.md5_prefix is not None:
-        check_digest(path, "MD5", file.md5_prefix, _md5_of(path), advice)
+    recorded, advice = recorded_sha256(path), "get it again"
+    if file is None:
+        file = KnownFile(path.name)
+    else:
+        advice = f"delete it, then {cure(file, path.parents[file.name.count('/')])}"
+    check_content(path, file, file.sha256 or recorded, advice)
     return path
 
 
-def check_digest(path: Path, kind: str, expected: str, got: str, advice: str) -> None:
-    """Raises a WeightsError with both digests unless `got` begins with `expected`."""
-    if not got.startswith(expected):
-        begins = "beginning " if len(expected) < len(got) else ""
-        raise WeightsError(
-            f"want {path} with {kind} {begins}{expected}, got {got}: damaged or another file; {advice}"
-        )
+def check_content(
+    path: Path, file: KnownFile, sha256: str | None, advice: str, called: Path | None = None
+) -> None:
+    """Compares a file with what is known of it; errors name it `called` where `path` is a passing name.
+
+    Raises:
+        WeightsError: another size, SHA-256 or MD5; both values, then the advice.
+    """
+    called = called or path
+    size = path.stat().st_size
+    if file.size is not None and size != file.size:
+        raise WeightsError(f"want {called} with {file.size} bytes, got {size}; {advice}")
+    if sha256 is not None:
+        check_digest(called, "SHA-256", sha256, sha256_of(path), advice)
+    if file.md5_prefix is not None:
+        check_digest(called, "MD5", file.md5_prefix, digest_of(path, "md5"), advice)
 
 
 def sha256_record(path: Path) -> Path:
@@ -280,16 +243,3 @@ def recorded_sha256(path: Path) -> str | None:
     if not words or not re.fullmatch("[0-9a-fA-F]{64}", words[0]):
         raise WeightsError(f"want a SHA-256 in {record}, got {words[:1]}; delete it if you trust {path.name}")
     return words[0].lower()
-
-
-def unique(files: Collection[KnownFile]) -> tuple[KnownFile, ...]:
-    """Each file once, in order."""
-    return tuple(dict.fromkeys(files))
-
-
-def _md5_of(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -7,9 +7,7 @@ the predictions of earlier decoder layers and dropout, is left out.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,120 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ovseg_ros.errors import ConfigError, InvalidInputError, WeightsError
+from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoint import load_exactly, read_weights
+from ovseg_ros.models.ovseg_maskformer_config import CONFIGS, OvsegMaskFormerConfig, SwinConfig
 from ovseg_ros.models.ovseg_maskformer_head import PixelDecoder, Predictor
 from ovseg_ros.models.ovseg_maskformer_resnet import ResNetBackbone
 from ovseg_ros.models.ovseg_maskformer_swin import SwinBackbone
-from ovseg_ros.proposals.maskformer import MaskFormerOutput
+from ovseg_ros.proposals.maskformer import MaskFormerOutput, check_pixels
 
 CURE = "name a released OVSeg file split by `ovseg convert-checkpoint`, and the backbone it was trained with"
 NON_OBJECT_KEY = "non_object_embedding"
-
-
-@dataclass(frozen=True)
-class SwinConfig:
-    """A Swin backbone; the fields are those of `SwinBackbone`. The defaults are Swin-B at window 12."""
-
-    embed_dim: int = 128
-    depths: tuple[int, ...] = (2, 2, 18, 2)
-    num_heads: tuple[int, ...] = (4, 8, 16, 32)
-    window: int = 12
-    mlp_ratio: float = 4.0
-
-
-@dataclass(frozen=True)
-class ResNetConfig:
-    """A ResNet backbone; the fields are those of `ResNetBackbone`. The defaults are R101c."""
-
-    depths: tuple[int, ...] = (3, 4, 23, 3)
-    stem: int = 128
-    width: int = 64
-    outputs: int = 256
-    multi_grid: tuple[int, ...] = (1, 2, 4)
-
-
-@dataclass(frozen=True)
-class OvsegMaskFormerConfig:
-    """Sizes of the network; the defaults are the paper's.
-
-    Attributes:
-        backbone: Swin or ResNet.
-        embedding_dim: channels C of the class embeddings, those of the CLIP it was trained with.
-        short_side, long_side: to what images were scaled in the evaluation, in pixels.
-        embed_hidden_dim: hidden channels of the class head.
-        queries: masks per image.
-        hidden_dim, heads, feedforward_dim, decoder_layers: of the transformer decoder.
-        conv_dim: channels of the pixel decoder, a multiple of 32.
-        mask_dim: channels of the mask embedding.
-        pixel_mean, pixel_std: of R, G, B in [0, 255].
-        size_divisor: the input's sides are multiples of it, in pixels.
-
-    Source: facebookresearch/ov-seg: ovseg_swinB_vitL_bs32_120k.yaml and ovseg_R101c_vitB_bs32_120k.yaml in
-    configs/, and the defaults of open_vocab_seg/config.py, where alone the class head's 1024 hidden channels
-    stand.
-    """
-
-    backbone: SwinConfig | ResNetConfig
-    embedding_dim: int
-    short_side: int = 640
-    long_side: int = 2560
-    embed_hidden_dim: int = 1024
-    queries: int = 100
-    hidden_dim: int = 256
-    heads: int = 8
-    feedforward_dim: int = 2048
-    decoder_layers: int = 6
-    conv_dim: int = 256
-    mask_dim: int = 256
-    pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
-    pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
-    size_divisor: int = 32
-
-    def __post_init__(self) -> None:
-        if self.hidden_dim % 4 or self.hidden_dim % self.heads or self.conv_dim % 32:
-            raise ConfigError(
-                "want hidden_dim a multiple of 4 and of heads, and conv_dim a multiple of 32, got "
-                f"hidden_dim {self.hidden_dim}, heads {self.heads}, conv_dim {self.conv_dim}"
-            )
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> OvsegMaskFormerConfig:
-        """From plain values, as a preset has them.
-
-        `backbone` is a mapping whose `kind` is "swin" or "resnet" beside that backbone's own fields; what is
-        not given keeps its default.
-
-        Raises:
-            ConfigError: a field that is unknown or missing.
-        """
-        fields = dict(values)
-        backbone = dict(fields.pop("backbone", {}))
-        kinds = {"swin": SwinConfig, "resnet": ResNetConfig}
-        kind = backbone.pop("kind", None)
-        if kind not in kinds:
-            raise ConfigError(f"want backbone with kind of {sorted(kinds)}, got {kind!r}")
-        return _fill(cls, {**fields, "backbone": _fill(kinds[kind], backbone)})
-
-
-def _fill(cls: type, values: Mapping[str, Any]) -> Any:
-    """A configuration of class `cls`; lists become tuples."""
-    known = {field.name for field in dataclasses.fields(cls)}
-    if unknown := sorted(set(values) - known):
-        raise ConfigError(f"want fields of {cls.__name__} ({sorted(known)}), got {unknown}")
-    try:
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
-    except TypeError as error:
-        raise ConfigError(f"want every field of {cls.__name__} without a default: {error}") from error
-
-
-SWIN_BASE = OvsegMaskFormerConfig(SwinConfig(), embedding_dim=768)
-"""Trained with CLIP ViT-L/14."""
-
-R101C = OvsegMaskFormerConfig(ResNetConfig(), embedding_dim=512, short_side=512, long_side=2048)
-"""Trained with CLIP ViT-B/16."""
-
-CONFIGS = {"swin_base": SWIN_BASE, "r101c": R101C}
 
 
 class OvsegMaskFormer(nn.Module):
@@ -154,22 +48,11 @@ class OvsegMaskFormer(nn.Module):
         self.pixel_mean, self.pixel_std = config.pixel_mean, config.pixel_std
         self.size_divisor = config.size_divisor
         self.short_side, self.long_side = config.short_side, config.long_side
-        body: type[nn.Module] = SwinBackbone if isinstance(config.backbone, SwinConfig) else ResNetBackbone
-        self.backbone = body(**vars(config.backbone))
-        channels = self.backbone.channels
-        predictor = Predictor(
-            inputs=channels[-1],
-            hidden_dim=config.hidden_dim,
-            queries=config.queries,
-            heads=config.heads,
-            feedforward_dim=config.feedforward_dim,
-            layers=config.decoder_layers,
-            mask_dim=config.mask_dim,
-            embed_hidden_dim=config.embed_hidden_dim,
-            embedding_dim=config.embedding_dim,
+        sizes = config.backbone
+        self.backbone = SwinBackbone(sizes) if isinstance(sizes, SwinConfig) else ResNetBackbone(sizes)
+        self.sem_seg_head = nn.ModuleDict(
+            {"pixel_decoder": PixelDecoder(config), "predictor": Predictor(config)}
         )
-        pixel_decoder = PixelDecoder(channels, config.conv_dim, config.mask_dim)
-        self.sem_seg_head = nn.ModuleDict({"pixel_decoder": pixel_decoder, "predictor": predictor})
         unset = torch.full((1, config.embedding_dim), float("nan"))
         self.register_buffer("non_object", unset, persistent=False)
 
@@ -184,11 +67,7 @@ class OvsegMaskFormer(nn.Module):
         Raises:
             InvalidInputError: another shape.
         """
-        if pixels.shape[:2] != (1, 3) or any(side % self.size_divisor for side in pixels.shape[2:]):
-            raise InvalidInputError(
-                f"want pixels (1,3,h,w) with sides that are multiples of {self.size_divisor}, "
-                f"got {tuple(pixels.shape)}"
-            )
+        check_pixels(pixels, self.size_divisor)
         features = self.backbone(pixels)
         mask_features = self.sem_seg_head["pixel_decoder"](features)
         embeddings, masks = self.sem_seg_head["predictor"](features[-1], mask_features)
@@ -200,11 +79,7 @@ class OvsegMaskFormer(nn.Module):
 
 
 def build_ovseg_maskformer(config: OvsegMaskFormerConfig) -> OvsegMaskFormer:
-    """The network with random weights, on the current default device, in evaluation mode.
-
-    Raises:
-        ConfigError: sizes that do not fit each other.
-    """
+    """The network with random weights, on the current default device, in evaluation mode."""
     return OvsegMaskFormer(config).eval().requires_grad_(False)
 
 

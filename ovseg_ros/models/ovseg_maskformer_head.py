@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ovseg_ros.models.ovseg_maskformer_config import OvsegMaskFormerConfig
 from ovseg_ros.models.ovseg_maskformer_layers import NormedConv, Perceptron
 
 _GROUPS = 32  # of every GroupNorm
@@ -27,26 +28,20 @@ class PixelDecoder(nn.Module):
     y_n = layer_n(x_n);  y_i = layer_i(adapter_i(x_i) + nearest(y_{i+1}));  mask_features(y_1)
 
     where layer is conv 3 x 3, GroupNorm, ReLU, and adapter is conv 1 x 1, GroupNorm.
-
-    Args:
-        channels: of the backbone's maps, fine to coarse.
-        conv_dim: channels of the pyramid, a multiple of 32.
-        mask_dim: channels of the result.
     """
 
-    def __init__(self, channels: Sequence[int], conv_dim: int, mask_dim: int) -> None:
+    def __init__(self, config: OvsegMaskFormerConfig) -> None:
         super().__init__()
+        channels, width = config.backbone.channels, config.conv_dim
         self.levels = len(channels)
         for level, inputs in enumerate(channels, 1):
             if level < self.levels:
                 self.add_module(
-                    f"adapter_{level}", NormedConv(inputs, conv_dim, 1, nn.GroupNorm(_GROUPS, conv_dim))
+                    f"adapter_{level}", NormedConv(inputs, width, 1, nn.GroupNorm(_GROUPS, width))
                 )
-                inputs = conv_dim
-            self.add_module(
-                f"layer_{level}", NormedConv(inputs, conv_dim, 3, nn.GroupNorm(_GROUPS, conv_dim))
-            )
-        self.mask_features = nn.Conv2d(conv_dim, mask_dim, 3, padding=1)
+                inputs = width
+            self.add_module(f"layer_{level}", NormedConv(inputs, width, 3, nn.GroupNorm(_GROUPS, width)))
+        self.mask_features = nn.Conv2d(width, config.mask_dim, 3, padding=1)
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Maps (1, channels[i], h_i, w_i), fine to coarse -> (1, mask_dim, h_0, w_0)."""
@@ -59,41 +54,17 @@ class PixelDecoder(nn.Module):
 
 
 class Predictor(nn.Module):
-    """Queries look at the coarsest map and become a class embedding and a mask each.
+    """Queries look at the coarsest map and become a class embedding and a mask each."""
 
-    Args:
-        inputs: channels of the coarsest map.
-        hidden_dim: channels of the queries, a multiple of 4 and of `heads`.
-        queries: how many masks.
-        heads: of every attention.
-        feedforward_dim: hidden channels of the decoder's perceptrons.
-        layers: of the decoder.
-        mask_dim: channels of the per-pixel embedding.
-        embed_hidden_dim: hidden channels of the class head.
-        embedding_dim: channels C of the class embedding.
-    """
-
-    def __init__(
-        self,
-        *,
-        inputs: int,
-        hidden_dim: int,
-        queries: int,
-        heads: int,
-        feedforward_dim: int,
-        layers: int,
-        mask_dim: int,
-        embed_hidden_dim: int,
-        embedding_dim: int,
-    ) -> None:
+    def __init__(self, config: OvsegMaskFormerConfig) -> None:
         super().__init__()
-        decoder = Decoder(hidden_dim, heads, feedforward_dim, layers)
+        inputs, width = config.backbone.channels[-1], config.hidden_dim
+        decoder = Decoder(width, config.heads, config.feedforward_dim, config.decoder_layers)
         self.transformer = nn.ModuleDict({"decoder": decoder})
-        self.query_embed = nn.Embedding(queries, hidden_dim)
-        same = inputs == hidden_dim
-        self.input_proj = nn.Identity() if same else nn.Conv2d(inputs, hidden_dim, kernel_size=1)
-        self.class_embed = Perceptron(hidden_dim, embed_hidden_dim, embedding_dim)
-        self.mask_embed = Perceptron(hidden_dim, hidden_dim, hidden_dim, mask_dim)
+        self.query_embed = nn.Embedding(config.queries, width)
+        self.input_proj = nn.Identity() if inputs == width else nn.Conv2d(inputs, width, kernel_size=1)
+        self.class_embed = Perceptron(width, config.embed_hidden_dim, config.embedding_dim)
+        self.mask_embed = Perceptron(width, width, width, config.mask_dim)
 
     def forward(self, coarse: torch.Tensor, mask_features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeddings and masks of the last decoder layer; those of earlier layers only serve training.
@@ -119,7 +90,9 @@ class Decoder(nn.Module):
 
     def __init__(self, width: int, heads: int, feedforward_dim: int, layers: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(DecoderLayer(width, heads, feedforward_dim) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            DecoderLayer(width, heads, feedforward_dim, batch_first=True) for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, memory: torch.Tensor, position: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
@@ -139,16 +112,11 @@ class Decoder(nn.Module):
         return self.norm(state)
 
 
-class DecoderLayer(nn.Module):
-    """Self-attention, attention to the memory, perceptron; each is added to its input, then normalised."""
+class DecoderLayer(nn.TransformerDecoderLayer):
+    """Self-attention, attention to the memory, perceptron; each is added to its input, then normalised.
 
-    def __init__(self, width: int, heads: int, feedforward_dim: int) -> None:
-        super().__init__()
-        self.self_attn = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.multihead_attn = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.linear1 = nn.Linear(width, feedforward_dim)
-        self.linear2 = nn.Linear(feedforward_dim, width)
-        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
+    torch's own layer, whose names are the released ones, but with positions added to what is compared.
+    """
 
     def forward(
         self, state: torch.Tensor, memory: torch.Tensor, placed: torch.Tensor, query: torch.Tensor

@@ -6,56 +6,33 @@ as in Chen et al., arXiv 1706.05587, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from ovseg_ros.errors import ConfigError
+from ovseg_ros.models.ovseg_maskformer_config import ResNetConfig
 from ovseg_ros.models.ovseg_maskformer_layers import NormedConv
 
 
 class ResNetBackbone(nn.Module):
-    """Stem and four (or other) stages of bottleneck blocks; batch normalisation uses the stored statistics.
+    """Stem and four (or other) stages of bottlenecks; batch normalisation uses the stored statistics."""
 
-    Args:
-        depths: blocks per stage.
-        stem: channels the stem gives, even; half of them inside it.
-        width: channels inside the first stage's bottlenecks; they double from stage to stage.
-        outputs: channels the first stage gives; they double from stage to stage.
-        multi_grid: dilation of the 3 x 3 convolution in each block of the last stage.
-
-    Raises:
-        ConfigError: an odd stem, or a multi-grid that does not name one dilation per block.
-    """
-
-    def __init__(
-        self, *, depths: Sequence[int], stem: int, width: int, outputs: int, multi_grid: Sequence[int]
-    ) -> None:
+    def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
-        if stem % 2 or not depths or len(multi_grid) != depths[-1]:
-            raise ConfigError(
-                f"want an even stem and one multi_grid dilation for each block of the last stage, got stem "
-                f"{stem}, multi_grid {tuple(multi_grid)}, depths {tuple(depths)}"
-            )
-        self.channels = [outputs * 2**stage for stage in range(len(depths))]
-        self.stem = DeepLabStem(stem)
-        inputs = [stem, *self.channels]
-        for stage, depth in enumerate(depths):
-            last = stage == len(depths) - 1
-            blocks = [
-                Bottleneck(
-                    inputs[stage] if index == 0 else self.channels[stage],
-                    width * 2**stage,
-                    self.channels[stage],
-                    stride=2 if stage and index == 0 else 1,
-                    dilation=multi_grid[index] if last else 1,
+        self.stem = DeepLabStem(config.stem)
+        self.stages = len(config.depths)
+        inputs = config.stem
+        for stage, (depth, outputs) in enumerate(zip(config.depths, config.channels)):
+            blocks = nn.Sequential()
+            for index in range(depth):
+                stride = 2 if stage and index == 0 else 1
+                dilation = config.multi_grid[index] if stage == self.stages - 1 else 1
+                blocks.append(
+                    Bottleneck(inputs, config.width * 2**stage, outputs, stride=stride, dilation=dilation)
                 )
-                for index in range(depth)
-            ]
-            self.add_module(f"res{stage + 2}", nn.Sequential(*blocks))
+                inputs = outputs
+            self.add_module(f"res{stage + 2}", blocks)
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Feature maps of every stage.
@@ -68,7 +45,7 @@ class ResNetBackbone(nn.Module):
         """
         x = self.stem(pixels)  # (1, stem, h/4, w/4)
         features = []
-        for stage in range(len(self.channels)):
+        for stage in range(self.stages):
             x = self.get_submodule(f"res{stage + 2}")(x)
             features.append(x)
         return features

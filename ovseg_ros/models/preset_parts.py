@@ -18,11 +18,12 @@ import torch
 from ovseg_ros.core.accelerate import AccelerateOptions
 from ovseg_ros.core.frame import Proposer, RegionEncoder
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.models.files import find_file, resolve_file
+from ovseg_ros.models.download import resolve_file
+from ovseg_ros.models.files import find_file
 
 
 @dataclass(frozen=True)
-class Place:
+class LoadContext:
     """Where a preset is read from, where its files may be, and where its networks shall run.
 
     Attributes:
@@ -38,7 +39,7 @@ class Place:
     offline: bool
 
     def file(self, name: str) -> Path:
-        """The verified file of that name; see `models.files.resolve_file`.
+        """The verified file of that name; see `models.download.resolve_file`.
 
         Raises:
             WeightsError: missing or not the expected one; names the cure.
@@ -55,7 +56,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ComponentSpec:
     """One kind of part.
 
     Attributes:
@@ -66,14 +67,14 @@ class Kind:
         files: keys that name weights files.
     """
 
-    build: Callable[[Place, Mapping[str, Any]], Any]
+    build: Callable[[LoadContext, Mapping[str, Any]], Any]
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     options: str = ""
     files: tuple[str, ...] = ("weights",)
 
 
-def check_part(path: Path, what: str, part: object, kinds: Mapping[str, Kind]) -> None:
+def check_part(path: Path, what: str, part: object, kinds: Mapping[str, ComponentSpec]) -> None:
     """Checks a part's keys, kind and options, without loading anything.
 
     Raises:
@@ -84,17 +85,17 @@ def check_part(path: Path, what: str, part: object, kinds: Mapping[str, Kind]) -
     name = part.get("kind")
     if not isinstance(name, str) or name not in kinds:
         raise ConfigError(f"{path}: want {what} kind one of {', '.join(sorted(kinds))}, got {name!r}")
-    kind = kinds[name]
-    known = {"kind", *kind.needs, *kind.takes, *(["options"] if kind.options else [])}
+    spec = kinds[name]
+    known = {"kind", *spec.needs, *spec.takes, *(["options"] if spec.options else [])}
     check_keys(path, f"{what} {name}", part, known)
-    missing = [key for key in kind.needs if part.get(key) is None]
+    missing = [key for key in spec.needs if part.get(key) is None]
     if missing:
         raise ConfigError(f"{path}: {what} {name} needs {', '.join(missing)}")
-    for key in kind.files:
+    for key in spec.files:
         if part.get(key) is not None and not isinstance(part[key], str):
             raise ConfigError(f"{path}: want {key} as a file name, got {part[key]!r}")
-    if kind.options:
-        _options(path, part, kind)
+    if spec.options:
+        _options(path, part, spec)
     if name == "union":
         members = part["members"]
         if not isinstance(members, Sequence) or isinstance(members, str) or not members:
@@ -103,7 +104,7 @@ def check_part(path: Path, what: str, part: object, kinds: Mapping[str, Kind]) -
             check_part(path, "union member", member, kinds)
 
 
-def weights_named(part: Mapping[str, Any], kinds: Mapping[str, Kind]) -> tuple[str, ...]:
+def weights_named(part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -> tuple[str, ...]:
     """The names of the weights files a checked part needs, without those of bundled models."""
     names = [part[key] for key in kinds[part["kind"]].files if part.get(key) is not None]
     for member in part.get("members", ()):
@@ -130,8 +131,13 @@ def from_mapping(path: Path, kind: type, values: Mapping[str, Any]) -> Any:
     """An options dataclass from YAML values; lists become tuples, and no other kind of value is bent.
 
     Raises:
-        ConfigError: an unknown name, another kind of value than the default's, or one out of range.
+        ConfigError: an unknown name, one that was removed, another kind of value than the default's, or one
+            out of range.
     """
+    removed: Mapping[str, str] = getattr(kind, "removed", {})
+    for name in values:
+        if name in removed:
+            raise ConfigError(f"{path}: there is no option {name} any more; {removed[name]}")
     check_keys(path, "options", values, {f.name for f in dataclasses.fields(kind)})
     defaults = kind()
     for name, value in values.items():
@@ -158,14 +164,14 @@ def _may_be_none(kind: type) -> set[str]:
     return {f.name for f in dataclasses.fields(kind) if "None" in str(f.type)}
 
 
-def build(place: Place, part: Mapping[str, Any], kinds: Mapping[str, Kind]) -> Any:
+def build(context: LoadContext, part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -> Any:
     """Builds a checked part, its weights loaded and verified.
 
     Raises:
         ConfigError: an architecture that cannot be.
         WeightsError: weights missing or not the expected ones; names the cure.
     """
-    return kinds[part["kind"]].build(place, part)
+    return kinds[part["kind"]].build(context, part)
 
 
 def encoder_options(path: Path, part: Mapping[str, Any]) -> AccelerateOptions | None:
@@ -174,115 +180,118 @@ def encoder_options(path: Path, part: Mapping[str, Any]) -> AccelerateOptions | 
     return options if part.get("options") else None
 
 
-def _options(path: Path, part: Mapping[str, Any], kind: Kind) -> Any:
-    module, _, name = kind.options.rpartition(".")
-    values = part.get("options") or {}
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{path}: want options as key: value pairs, got {values!r}")
-    return from_mapping(path, getattr(importlib.import_module(module), name), values)
+def _options(path: Path, part: Mapping[str, Any], spec: ComponentSpec) -> Any:
+    module, _, name = spec.options.rpartition(".")
+    return from_mapping(path, getattr(importlib.import_module(module), name), part.get("options") or {})
 
 
-def _depth_clusters(place: Place, part: Mapping[str, Any]) -> Proposer:
+def _depth_clusters(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     from ovseg_ros.proposals.depth_clusters import DepthClusters
 
-    return DepthClusters(_options(place.preset, part, PROPOSERS["depth_clusters"]))
+    return DepthClusters(_options(context.preset, part, PROPOSERS["depth_clusters"]))
 
 
-def _sam(place: Place, part: Mapping[str, Any]) -> Proposer:
+def _sam(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     from ovseg_ros.models.sam import load_sam
     from ovseg_ros.proposals.sam import SamProposals
 
-    options = _options(place.preset, part, PROPOSERS["sam"])
-    return SamProposals(load_sam(part["model"], place.file(part["weights"])), options, place.device)
+    options = _options(context.preset, part, PROPOSERS["sam"])
+    return SamProposals(load_sam(part["model"], context.file(part["weights"])), options, context.device)
 
 
-def _maskformer(place: Place, part: Mapping[str, Any]) -> Proposer:
+def _maskformer(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     from ovseg_ros.models.public_maskformer import load_public_maskformer
     from ovseg_ros.proposals.maskformer import MaskFormerProposals
 
-    options = _options(place.preset, part, PROPOSERS["maskformer"])
-    weights = place.file(part["weights"])
-    return MaskFormerProposals(load_public_maskformer(weights.parent, weights), options, place.device)
+    options = _options(context.preset, part, PROPOSERS["maskformer"])
+    weights = context.file(part["weights"])
+    return MaskFormerProposals(load_public_maskformer(weights.parent, weights), options, context.device)
 
 
-def _ovseg_maskformer(place: Place, part: Mapping[str, Any]) -> Proposer:
+def _ovseg_maskformer(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     from ovseg_ros.models.ovseg_maskformer import load_ovseg_maskformer
     from ovseg_ros.proposals.maskformer import MaskFormerProposals
 
-    options = _options(place.preset, part, PROPOSERS["ovseg_maskformer"])
+    options = _options(context.preset, part, PROPOSERS["ovseg_maskformer"])
     network = load_ovseg_maskformer(
-        part["model"], place.file(part["weights"]), place.file(part["non_object"])
+        part["model"], context.file(part["weights"]), context.file(part["non_object"])
     )
-    return MaskFormerProposals(network, options, place.device)
+    return MaskFormerProposals(network, options, context.device)
 
 
-def _union(place: Place, part: Mapping[str, Any]) -> Proposer:
+def _union(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     from ovseg_ros.proposals.union import UnionProposals
 
-    members = [build(place, member, PROPOSERS) for member in part["members"]]
-    return UnionProposals(members, _options(place.preset, part, PROPOSERS["union"]))
+    members = [build(context, member, PROPOSERS) for member in part["members"]]
+    return UnionProposals(members, _options(context.preset, part, PROPOSERS["union"]))
 
 
-def _mini(place: Place, part: Mapping[str, Any]) -> RegionEncoder:
+def _mini(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
     from ovseg_ros.models.mini import WEIGHTS_FOLDER, load_mini
 
     prompts = part.get("prompts")
     return load_mini(
-        place.own(part, "mini.safetensors") or WEIGHTS_FOLDER / "mini.safetensors",
-        prompts=None if prompts is None else place.file(prompts),
+        context.own(part, "mini.safetensors") or WEIGHTS_FOLDER / "mini.safetensors",
+        prompts=None if prompts is None else context.file(prompts),
     )
 
 
-def _lite(place: Place, part: Mapping[str, Any]) -> RegionEncoder:
+def _lite(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
     from ovseg_ros.models.lite import FILE, load_lite
 
-    lite = load_lite(place.own(part, Path(FILE).name))
+    lite = load_lite(context.own(part, Path(FILE).name))
     if part.get("pooled_side") is not None:
         lite.pooled_side = part["pooled_side"]
     return lite
 
 
-def _clip(place: Place, part: Mapping[str, Any]) -> RegionEncoder:
+def _clip(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
     from ovseg_ros.core.pooled_clip import PooledClip
     from ovseg_ros.models.clip import load_clip
 
     prompts, side = part.get("prompts"), part.get("pooled_side")
     clip = load_clip(
         part["model"],
-        place.file(part["weights"]),
-        prompts=None if prompts is None else place.file(prompts),
+        context.file(part["weights"]),
+        prompts=None if prompts is None else context.file(prompts),
         activation=part.get("activation", "auto"),
     )
     if isinstance(clip, PooledClip):
         clip.pooled_side = clip.pooled_side if side is None else side
     elif side is not None:
         raise ConfigError(
-            f"{place.preset}: pooled_side is for a CLIP with a ConvNeXt, such as convnext_base_w, got "
+            f"{context.preset}: pooled_side is for a CLIP with a ConvNeXt, such as convnext_base_w, got "
             f"{part['model']!r}; leave it out"
         )
     return clip
 
 
 _MASKFORMER_OPTIONS = "ovseg_ros.proposals.maskformer.MaskFormerOptions"
-PROPOSERS: Mapping[str, Kind] = {
-    "depth_clusters": Kind(
+PROPOSERS: Mapping[str, ComponentSpec] = {
+    "depth_clusters": ComponentSpec(
         _depth_clusters, options="ovseg_ros.proposals.depth_clusters.DepthClustersOptions"
     ),
-    "sam": Kind(_sam, needs=("model", "weights"), options="ovseg_ros.proposals.sam_options.SamOptions"),
-    "maskformer": Kind(_maskformer, needs=("weights",), options=_MASKFORMER_OPTIONS),
-    "ovseg_maskformer": Kind(
+    "sam": ComponentSpec(
+        _sam, needs=("model", "weights"), options="ovseg_ros.proposals.sam_options.SamOptions"
+    ),
+    "maskformer": ComponentSpec(_maskformer, needs=("weights",), options=_MASKFORMER_OPTIONS),
+    "ovseg_maskformer": ComponentSpec(
         _ovseg_maskformer,
         needs=("model", "weights", "non_object"),
         options=_MASKFORMER_OPTIONS,
         files=("weights", "non_object"),
     ),
-    "union": Kind(_union, needs=("members",), options="ovseg_ros.proposals.union.UnionOptions", files=()),
+    "union": ComponentSpec(
+        _union, needs=("members",), options="ovseg_ros.proposals.union.UnionOptions", files=()
+    ),
 }
 _ENCODER_OPTIONS = "ovseg_ros.core.accelerate.AccelerateOptions"
-ENCODERS: Mapping[str, Kind] = {
-    "mini": Kind(_mini, takes=("weights", "prompts"), options=_ENCODER_OPTIONS, files=("weights", "prompts")),
-    "lite": Kind(_lite, takes=("weights", "pooled_side"), options=_ENCODER_OPTIONS),
-    "clip": Kind(
+ENCODERS: Mapping[str, ComponentSpec] = {
+    "mini": ComponentSpec(
+        _mini, takes=("weights", "prompts"), options=_ENCODER_OPTIONS, files=("weights", "prompts")
+    ),
+    "lite": ComponentSpec(_lite, takes=("weights", "pooled_side"), options=_ENCODER_OPTIONS),
+    "clip": ComponentSpec(
         _clip,
         needs=("model", "weights"),
         takes=("prompts", "activation", "pooled_side"),

@@ -40,12 +40,13 @@ import torch
 import yaml
 
 from ovseg_ros.core.accelerate import accelerate
+from ovseg_ros.core.frame import as_proposer
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.preset_parts import (
     ENCODERS,
     PROPOSERS,
-    Place,
+    LoadContext,
     build,
     check_keys,
     check_part,
@@ -115,27 +116,29 @@ def load_preset(
     path = preset_path(name_or_path)
     preset = read_preset(path)
     folder = None if weights_dir is None else Path(weights_dir).expanduser()
-    place = Place(path, _device(device), folder, offline)
+    context = LoadContext(path, _device(device), folder, offline)
     options = build_options(path, preset.get("options") or {})
     if proposals_from is None:
-        proposer = build(place, preset["proposer"], PROPOSERS)
+        proposer = build(context, preset["proposer"], PROPOSERS)
     else:
         other = preset_path(proposals_from)
-        proposer = build(dataclasses.replace(place, preset=other), read_preset(other)["proposer"], PROPOSERS)
+        proposer = build(
+            dataclasses.replace(context, preset=other), read_preset(other)["proposer"], PROPOSERS
+        )
         options = _served_by(proposer, options, path)
-    encoder = build(place, preset["encoder"], ENCODERS)
+    encoder = build(context, preset["encoder"], ENCODERS)
     if preset.get("logit_scale") is not None:
         encoder.logit_scale = float(preset["logit_scale"])
     if isinstance(encoder, torch.nn.Module):
-        encoder.to(place.device).eval()
-    encoder = accelerate(encoder, encoder_options(path, preset["encoder"]), place.device)
-    _LOG.info("preset %s loaded on %s", path.stem, place.device)
-    return OpenVocabularySegmenter(proposer, encoder, options, place.device, name=path.stem)
+        encoder.to(context.device).eval()
+    encoder = accelerate(encoder, encoder_options(path, preset["encoder"]), context.device)
+    _LOG.info("preset %s loaded on %s", path.stem, context.device)
+    return OpenVocabularySegmenter(proposer, encoder, options, context.device, name=path.stem)
 
 
 def _served_by(proposer: Any, options: SegmenterOptions, path: Path) -> SegmenterOptions:
     """The options, without the classifier that this generator cannot serve."""
-    if not options.uses_generator or getattr(proposer, "classifies", False):
+    if not options.uses_generator or as_proposer(proposer).classifies:
         return options
     _LOG.warning(
         "%s: the proposals taken from elsewhere do not classify; CLIP alone names masks instead of %s",

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ovseg_ros.errors import InvalidInputError, WeightsError
+from ovseg_ros.errors import WeightsError
 from ovseg_ros.models.checkpoint import check_finite, listed, read_weights
-from ovseg_ros.proposals.maskformer import MaskFormerOutput
+from ovseg_ros.proposals.maskformer import MaskFormerOutput, check_pixels
 
 CURE = (
     "put config.json, preprocessor_config.json and model.safetensors of a MaskFormer or Mask2Former with a "
@@ -71,11 +71,7 @@ class PublicMaskFormer(nn.Module):
         Raises:
             InvalidInputError: another shape.
         """
-        if pixels.shape[:2] != (1, 3) or any(side % self.size_divisor for side in pixels.shape[2:]):
-            raise InvalidInputError(
-                f"want pixels (1,3,h,w) with sides that are multiples of {self.size_divisor}, "
-                f"got {tuple(pixels.shape)}"
-            )
+        check_pixels(pixels, self.size_divisor)
         output = self.model(pixel_values=pixels)
         nothing = output.class_queries_logits[0].float().softmax(-1)[:, -1]  # (Q,)
         return MaskFormerOutput(output.masks_queries_logits[0], objectness=1 - nothing)

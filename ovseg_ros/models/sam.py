@@ -16,7 +16,6 @@ import torch
 
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.checkpoint import load_exactly, read_weights
-from ovseg_ros.models.torchvision_compat import ensure_nms
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -102,7 +101,6 @@ def build_sam(model: str | Mapping[str, Any]) -> Sam:
     if isinstance(model, str):
         if model not in MODELS:
             raise ConfigError(f"want a SAM model of {', '.join(MODELS)} or a mapping, got {model!r}")
-        ensure_nms()  # segment-anything suppresses duplicates with it
         from segment_anything import sam_model_registry
 
         return sam_model_registry[model]()
@@ -192,7 +190,6 @@ def _architecture(model: Mapping[str, Any]) -> SamArchitecture:
 
 
 def _build(architecture: SamArchitecture) -> Sam:
-    ensure_nms()
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
     width, size = architecture.prompt_embed_dim, architecture.image_size

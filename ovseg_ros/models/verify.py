@@ -33,12 +33,26 @@ def sha256_of(path: Path) -> str:
     stat = path.stat()
     key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
     if key not in _verified:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-        _verified[key] = digest.hexdigest()
+        _verified[key] = digest_of(path, "sha256")
     return _verified[key]
+
+
+def digest_of(path: Path, algorithm: str) -> str:
+    """Lower-case hex digits of a file's digest; `algorithm` as `hashlib.new` has it."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def check_digest(path: Path, kind: str, expected: str, got: str, advice: str) -> None:
+    """Raises a WeightsError with both digests unless `got` begins with `expected`."""
+    if not got.startswith(expected):
+        begins = "beginning " if len(expected) < len(got) else ""
+        raise WeightsError(
+            f"want {path} with {kind} {begins}{expected}, got {got}: damaged or another file; {advice}"
+        )
 
 
 def verified_file(path: Path, sha256: str, cure: str) -> Path:
@@ -50,9 +64,5 @@ def verified_file(path: Path, sha256: str, cure: str) -> Path:
     """
     if not path.is_file():
         raise WeightsError(f"want the weights file {path}, it does not exist; {cure}")
-    got = sha256_of(path)
-    if got != sha256:
-        raise WeightsError(
-            f"want {path} with SHA-256 {sha256}, got {got}: damaged or another version; {cure}"
-        )
+    check_digest(path, "SHA-256", sha256, sha256_of(path), cure)
     return path

@@ -214,6 +214,19 @@ def scaled_hw(size_hw: tuple[int, int], short_side: int, long_side: int) -> tupl
     return height, width
 
 
+def check_pixels(pixels: torch.Tensor, size_divisor: int) -> None:
+    """That a network's input is one image (1, 3, h, w) with sides that are multiples of `size_divisor`.
+
+    Raises:
+        InvalidInputError: another shape.
+    """
+    if pixels.shape[:2] != (1, 3) or any(side % size_divisor for side in pixels.shape[2:]):
+        raise InvalidInputError(
+            f"want pixels (1,3,h,w) with sides that are multiples of {size_divisor}, "
+            f"got {tuple(pixels.shape)}"
+        )
+
+
 def binarise(
     soft: SoftMasks, size_hw: tuple[int, int], threshold: float
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,21 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovseg_ros.core.frame import Frame, Proposals
+from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals
 from ovseg_ros.core.memory import ran_out
+from ovseg_ros.core.precision import Precision, check_device
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.proposals.sam_image_size import at_image_size
 from ovseg_ros.proposals.sam_images import resized, unpacked, working_size
 from ovseg_ros.proposals.sam_options import SamOptions
-from ovseg_ros.proposals.sam_precision import (
-    Precision,
-    PrecisionReport,
-    SamInPrecision,
-    as_it_is,
-    check_device,
-    check_precision,
-)
+from ovseg_ros.proposals.sam_precision import PrecisionReport, SamInPrecision, as_it_is, check_precision
 from ovseg_ros.proposals.sam_prompts import ArrayLike, Prompts, read_prompts
 from ovseg_ros.proposals.sam_video import boxes_on_image, interleaved_grid, stability, without_duplicates
 
@@ -75,6 +69,7 @@ class SamProposals:
     """
 
     needs_depth: ClassVar[bool] = False
+    classifies: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -121,13 +116,18 @@ class SamProposals:
             _LOG.warning("Segment Anything on %s stays with fp32: %s", self.device, report)
             self.precision = "fp32"
 
-    def propose(self, frame: Frame, *, points_per_side: int | None = None) -> Proposals:
-        """Masks of everything the grid of points finds.
+    @property
+    def grid_points(self) -> int | None:
+        """Points per side of the grid beside the tracks' boxes."""
+        return self.options.video_points_per_side or None
+
+    def propose(self, frame: Frame, hints: Hints = NO_HINTS) -> Proposals:
+        """Masks of everything the grid of points finds; where the hints have boxes, see `propose_video`.
 
         Args:
             frame: depth is not looked at.
-            points_per_side: of the grid on this frame, >= 1; those of the options when None. Crop layers that
-                would then have less than one point are left out.
+            hints: `points_per_side` of the grid on this frame, >= 1; those of the options when None. Crop
+                layers that would then have less than one point are left out.
 
         Returns:
             N >= 0 masks on the CPU, none of them empty, in the library's order; scores are the predicted IoU
@@ -137,7 +137,9 @@ class SamProposals:
             InvalidInputError: `points_per_side` is no whole number >= 1.
             torch.OutOfMemoryError: as it comes.
         """
-        points = self.options.points_per_side if points_per_side is None else points_per_side
+        if hints.boxes_xyxy is not None:
+            return self.propose_video(frame, hints.boxes_xyxy, points_per_side=hints.points_per_side)
+        points = self.options.points_per_side if hints.points_per_side is None else hints.points_per_side
         _check_points(points, 1)
         working = self._working_size(frame)
         with self._halved_after_running_out(), as_it_is(self.device):
@@ -261,7 +263,7 @@ class SamProposals:
         with as_it_is(self.device):
             embedded = self._embed(frame)
             parts = [
-                self._prompted(embedded, frame.size_hw, _slice(prompts, start, batch), multimask)
+                self._prompted(embedded, frame.size_hw, prompts.part(start, batch), multimask)
                 for start in range(0, len(prompts), batch)
             ]
         masks, scores, logits = (torch.cat(column) for column in zip(*parts))
@@ -368,13 +370,3 @@ def _check_points(points_per_side: int, least: int) -> None:
 def _batch_size(most: int, size_hw: tuple[int, int]) -> int:
     """As many prompts as have room for their masks, at least one."""
     return max(1, min(most, _BATCH_PIXELS // (_MASKS_PER_POINT * size_hw[0] * size_hw[1])))
-
-
-def _slice(prompts: Prompts, start: int, count: int) -> Prompts:
-    part = slice(start, start + count)
-    return Prompts(
-        *(
-            None if values is None else values[part]
-            for values in (prompts.boxes_xyxy, prompts.points_xy, prompts.labels)
-        )
-    )

@@ -1,7 +1,6 @@
 """segment-anything's mask generator, made safe for crops without masks and for crops too small.
 
-Imported only where a network is at hand: segment-anything needs torchvision, which `ovseg_ros.models` makes
-importable.
+Imported only where a network is at hand: segment-anything imports torchvision, which takes a second.
 """
 
 from __future__ import annotations

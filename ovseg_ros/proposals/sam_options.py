@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ovseg_ros.core.precision import PRECISIONS, Precision
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.proposals.sam_precision import PRECISIONS, Precision
 
 _LEAST = {  # of the whole numbers
     "points_per_side": 1,

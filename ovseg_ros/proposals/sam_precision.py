@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from ovseg_ros.core.precision import Precision, check_device, is_finite, repaired, under_autocast
 from ovseg_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
-
-_LOG = logging.getLogger(__name__)
-
-Precision = Literal["fp32", "bf16", "fp16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 CHECK_SIDE = 1024
 CHECK_POINTS = 8  # per side: 64 prompts, and the best mask of each
@@ -46,68 +40,38 @@ class SamInPrecision:
         Raises:
             ConfigError: another word, or fp16 on a CPU.
         """
-        check_device(precision, sam.device)
+        precision = check_device(precision, sam.device)
         self.sam = sam
         self.precision = precision
-        self.image_encoder = _Cast(sam.image_encoder, precision, sam.device, repair)
-        self.mask_decoder = _Cast(sam.mask_decoder, precision, sam.device, repair)
+        self.image_encoder = _Part(sam.image_encoder, precision, sam.device, repair)
+        self.mask_decoder = _Part(sam.mask_decoder, precision, sam.device, repair)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.sam, name)
 
 
-class _Cast:
-    """One part of the network; calls run under autocast, everything else is the part's own."""
+class _Part:
+    """One part of the network; calls run in a precision, everything else is the part's own."""
 
     def __init__(
         self, part: torch.nn.Module, precision: Precision, device: torch.device, repair: bool
     ) -> None:
         self._part = part
-        self._device_type = device.type
-        self._precision = precision
-        self._repair = repair and precision != "fp32"
-        self._warned = False
+        self._call = under_autocast(part, precision, device)
+        if repair and precision != "fp32":
+            exact = under_autocast(part, "fp32", device)
+            self._call = repaired(self._call, exact, name=type(part).__name__, precision=precision)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._part, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        result = self._run(_DTYPES.get(self._precision), args, kwargs)
-        if self._repair and not all(bool(torch.isfinite(part).all()) for part in _parts(result)):
-            if not self._warned:
-                name = type(self._part).__name__
-                _LOG.warning("%s overflowed in %s; such images are done in fp32", name, self._precision)
-                self._warned = True
-            result = self._run(None, args, kwargs)
-        return result
-
-    def _run(self, dtype: torch.dtype | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with torch.no_grad(), torch.autocast(self._device_type, dtype=dtype, enabled=dtype is not None):
-            result = self._part(*args, **kwargs)
-        return tuple(part.float() for part in result) if isinstance(result, tuple) else result.float()
-
-
-def _parts(result: Any) -> tuple[torch.Tensor, ...]:
-    return result if isinstance(result, tuple) else (result,)
+        return self._call(*args, **kwargs)
 
 
 def as_it_is(device: torch.device) -> torch.autocast:
     """Switches a caller's own autocast off, which would change what "fp32" means."""
     return torch.autocast(device.type, enabled=False)
-
-
-def check_device(precision: str, device: torch.device) -> None:
-    """Refuses what the device cannot do.
-
-    Raises:
-        ConfigError: an unknown precision, or fp16 on a CPU.
-    """
-    if precision not in PRECISIONS:
-        raise ConfigError(f"want precision one of {', '.join(PRECISIONS)}, got {precision!r}")
-    if precision == "fp16" and device.type == "cpu":
-        raise ConfigError("want precision fp32 or bf16 on a CPU, got fp16; say precision: bf16, or use a GPU")
-    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise ConfigError(f"{torch.cuda.get_device_name(device)} cannot do bf16; say precision: fp16 or fp32")
 
 
 @dataclass(frozen=True)
@@ -178,7 +142,7 @@ def check_precision(
     best = exact_scores.argmax(dim=1)
     rows = torch.arange(len(best), device=best.device)
     exact, short = exact[rows, best], short[rows, best]  # (P,h,w)
-    finite = bool(torch.isfinite(short).all() and torch.isfinite(short_scores).all())
+    finite = is_finite((short, short_scores))
     a, b = exact > sam.mask_threshold, short > sam.mask_threshold
     union = (a | b).flatten(1).sum(dim=1)  # (P,)
     overlap = (a & b).flatten(1).sum(dim=1)

@@ -33,6 +33,11 @@ class Prompts:
         given = self.points_xy if self.boxes_xyxy is None else self.boxes_xyxy
         return 0 if given is None else len(given)
 
+    def part(self, start: int, count: int) -> Prompts:
+        """At most `count` of them from `start` on."""
+        values = (self.boxes_xyxy, self.points_xy, self.labels)
+        return Prompts(*(None if v is None else v[start : start + count] for v in values))
+
 
 def read_prompts(
     size_hw: tuple[int, int],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovseg_ros.core.frame import Frame, Proposals, Proposer
+from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, as_proposer
 from ovseg_ros.core.mask_overlap import boxed_masks, mask_iou
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
@@ -48,7 +47,7 @@ class UnionProposals:
     `depth_clusters` is not a predicted IoU. That decides which of two duplicates stays, and nothing else.
     """
 
-    def __init__(self, members: Sequence[Proposer], options: UnionOptions | None = None) -> None:
+    def __init__(self, members: Sequence[Any], options: UnionOptions | None = None) -> None:
         """Joins generators.
 
         Args:
@@ -67,15 +66,20 @@ class UnionProposals:
     @property
     def needs_depth(self) -> bool:
         """Any member needs it; where such members may be left out, all of them do."""
-        needs = [_needs_depth(member) for member in self.members]
+        needs = [as_proposer(member).needs_depth for member in self.members]
         return all(needs) if self.options.skip_without_depth else any(needs)
 
     @property
     def classifies(self) -> bool:
         """Every member gives class embeddings; they must be of one network's text space to be kept."""
-        return all(getattr(member, "classifies", False) for member in self.members)
+        return all(as_proposer(member).classifies for member in self.members)
 
-    def propose(self, frame: Frame, *, points_per_side: int | None = None) -> Proposals:
+    @property
+    def grid_points(self) -> int | None:
+        """Of the member that asks most."""
+        return max(filter(None, (as_proposer(member).grid_points for member in self.members)), default=None)
+
+    def propose(self, frame: Frame, hints: Hints = NO_HINTS) -> Proposals:
         """The members' masks in their order, those of the first member first, duplicates taken out.
 
         Soft masks are kept where every member that gave masks has them on one grid, and class embeddings
@@ -84,7 +88,7 @@ class UnionProposals:
 
         Args:
             frame: see the members.
-            points_per_side: handed to members that lay a grid of points over the image.
+            hints: handed to the members.
 
         Returns:
             N >= 0 masks on the CPU.
@@ -92,36 +96,9 @@ class UnionProposals:
         Raises:
             InvalidInputError: a member cannot use the frame, or gave masks of another size.
         """
-        return self._joined(frame, lambda member: _propose(member, frame, points_per_side))
-
-    def propose_video(
-        self, frame: Frame, boxes_xyxy: torch.Tensor, *, points_per_side: int | None = None
-    ) -> Proposals:
-        """As `propose`; members that can be asked at boxes are.
-
-        Args:
-            frame: see the members.
-            boxes_xyxy: (M, 4) boxes of what is followed, see `SamProposals.propose_video`.
-            points_per_side: see there, and `propose`.
-
-        Returns:
-            As `propose`.
-
-        Raises:
-            InvalidInputError: see `propose` and `SamProposals.propose_video`.
-        """
-
-        def ask(member: Any) -> Proposals:
-            if not hasattr(member, "propose_video"):
-                return _propose(member, frame, points_per_side)
-            proposals: Proposals = member.propose_video(frame, boxes_xyxy, points_per_side=points_per_side)
-            return proposals
-
-        return self._joined(frame, ask)
-
-    def _joined(self, frame: Frame, ask: Callable[[Proposer], Proposals]) -> Proposals:
-        """What those members give that can use the frame, without duplicates."""
-        parts = [_of_size(ask(member), frame, member) for member in self._able(frame)]
+        parts = [
+            _of_size(as_proposer(member).propose(frame, hints), frame, member) for member in self._able(frame)
+        ]
         given = [part for part in parts if len(part)]
         if not given:
             return Proposals.empty(*frame.size_hw)
@@ -132,16 +109,16 @@ class UnionProposals:
             keep = keep[masks[keep].any(axis=(1, 2))]
         return joined.take(torch.from_numpy(keep))
 
-    def _able(self, frame: Frame) -> Sequence[Proposer]:
+    def _able(self, frame: Frame) -> Sequence[Any]:
         """The members that are asked about this frame."""
         if frame.depth_m is not None and frame.intrinsics is not None:
             self._warned = False  # depth may be lost again, which is news again
             return self.members
-        able = [member for member in self.members if not _needs_depth(member)]
+        able = [member for member in self.members if not as_proposer(member).needs_depth]
         if not self.options.skip_without_depth or not able or len(able) == len(self.members):
             return self.members
         if not self._warned:
-            left_out = [type(member).__name__ for member in self.members if _needs_depth(member)]
+            left_out = [type(member).__name__ for member in self.members if as_proposer(member).needs_depth]
             _LOG.warning(
                 "frames come without depth or intrinsics: %s left out of the union", ", ".join(left_out)
             )
@@ -149,25 +126,13 @@ class UnionProposals:
         return able
 
 
-def _propose(member: Any, frame: Frame, points_per_side: int | None) -> Proposals:
-    """Asks a member, with a grid of so many points where it has one."""
-    takes = "points_per_side" in inspect.signature(member.propose).parameters
-    chosen = {"points_per_side": points_per_side} if takes and points_per_side is not None else {}
-    proposals: Proposals = member.propose(frame, **chosen)
-    return proposals
-
-
-def _of_size(proposals: Proposals, frame: Frame, member: Proposer) -> Proposals:
+def _of_size(proposals: Proposals, frame: Frame, member: Any) -> Proposals:
     if tuple(proposals.masks.shape[1:]) != frame.size_hw:
         raise InvalidInputError(
             f"want proposals of size {frame.size_hw}, got {tuple(proposals.masks.shape[1:])} from "
             f"{type(member).__name__}"
         )
     return proposals
-
-
-def _needs_depth(member: Proposer) -> bool:
-    return bool(getattr(member, "needs_depth", False))
 
 
 def concatenate(parts: Sequence[Proposals]) -> Proposals:

@@ -6,7 +6,7 @@ from ovseg_ros.errors import InvalidInputError, OutOfMemoryError, OvsegError
 from ovseg_ros.msg import ResultCode
 
 
-class Refused(Exception):
+class RequestError(Exception):
     """A request that cannot be answered, with the code and the sentence that its reply will carry."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -15,18 +15,18 @@ class Refused(Exception):
         self.message = message
 
 
-def refusal_of(error: BaseException) -> Refused:
-    """The refusal that tells of any error raised while a request was worked on."""
-    if isinstance(error, Refused):
+def request_error_of(error: BaseException) -> RequestError:
+    """What tells of any error raised while a request was worked on."""
+    if isinstance(error, RequestError):
         return error
     if isinstance(error, InvalidInputError):
-        return Refused(ResultCode.INVALID_QUERY, str(error))
+        return RequestError(ResultCode.INVALID_QUERY, str(error))
     if isinstance(error, (OutOfMemoryError, MemoryError)) or type(error).__name__ == "OutOfMemoryError":
         # The last is PyTorch's, from where nobody tries a second time with less.
-        return Refused(ResultCode.OUT_OF_MEMORY, str(error))
+        return RequestError(ResultCode.OUT_OF_MEMORY, str(error))
     if isinstance(error, OvsegError):
-        return Refused(ResultCode.INTERNAL, str(error))
-    return Refused(ResultCode.INTERNAL, f"{type(error).__name__}: {error}")
+        return RequestError(ResultCode.INTERNAL, str(error))
+    return RequestError(ResultCode.INTERNAL, f"{type(error).__name__}: {error}")
 
 
 def without_traceback(error: Exception) -> Exception:
@@ -40,10 +40,7 @@ def without_traceback(error: Exception) -> Exception:
 
 def name_of(code: int) -> str:
     """'FOUND' for 0 and so on; the number itself where it has no name."""
-    for name in CODE_NAMES:
-        if getattr(ResultCode, name) == code:
-            return name
-    return str(code)
+    return next((name for name in CODE_NAMES if getattr(ResultCode, name) == code), str(code))
 
 
 CODE_NAMES = (

@@ -14,8 +14,8 @@ from sensor_msgs.msg import Image, PointCloud2, PointField
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.geometry import Box3d, mask_boxes_3d, write_cloud
 from ovseg_ros.core.image_messages import decode_camera_info, decode_depth
-from ovseg_ros.core.message_memory import message_array
 from ovseg_ros.core.paint import box_slices
+from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import Segment
 from ovseg_ros.msg import Segmentation as SegmentationMsg
@@ -100,13 +100,13 @@ def intrinsics_from_message(camera_info: Any, size_hw: tuple[int, int]) -> Camer
 
 
 @dataclass
-class Scene:
-    """One labelled frame under its message header; what outputs share is computed once, when asked for."""
+class MessageContext:
+    """A labelled image under its message header; what outputs share is computed once, when asked for."""
 
     header: Any
-    segmentation: Any  # core.segmenter.Segmentation
+    segmentation: Segmentation
 
-    @cached_property
+    @property
     def size_hw(self) -> tuple[int, int]:
         """(H, W) of the image."""
         return self.segmentation.frame.size_hw
@@ -114,27 +114,33 @@ class Scene:
     @cached_property
     def masks(self) -> np.ndarray:
         """(N, H, W) bool."""
-        return _array(self.segmentation.masks)
+        return self.segmentation.masks.numpy()
 
     @cached_property
     def label_ids(self) -> np.ndarray:
         """(N,) label id, 255 unlabelled."""
-        return _array(self.segmentation.label_ids)
+        return self.segmentation.label_ids.numpy()
 
     @cached_property
     def scores(self) -> np.ndarray:
         """(N,) probability of the best label."""
-        return _array(self.segmentation.scores).astype(np.float64)
+        return self.segmentation.scores.double().numpy()
 
     @cached_property
     def mask_scores(self) -> list[float]:
         """N numbers, how sure the proposer is of each mask."""
-        return [float(score) for score in _array(self.segmentation.mask_scores).tolist()]
+        return self.segmentation.mask_scores.tolist()
 
     @cached_property
     def track_ids(self) -> list[int]:
         """N numbers, the same for the same thing from frame to frame, 0: not tracked."""
-        return [int(number) for number in _array(self.segmentation.track_ids).tolist()]
+        return self.segmentation.track_ids.tolist()
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The label of each mask, empty where it has none."""
+        labels = self.segmentation.vocabulary.labels
+        return [labels[i].name if i >= 0 else "" for i in self.segmentation.label_index.tolist()]
 
     @cached_property
     def boxes(self) -> list[tuple[slice, slice]]:
@@ -145,7 +151,7 @@ class Scene:
     def order(self) -> list[int]:
         """Masks that have pixels, labelled before unlabelled, the best by `Segmentation.ranking` first."""
         filled = [i for i, (rows, _) in enumerate(self.boxes) if rows.stop > rows.start]
-        ranking = _array(self.segmentation.ranking).astype(np.float64)
+        ranking = self.segmentation.ranking.tolist()
         return sorted(filled, key=lambda i: (self.label_ids[i] == UNLABELLED, -ranking[i], i))
 
     @cached_property
@@ -156,22 +162,12 @@ class Scene:
     @cached_property
     def label_image(self) -> np.ndarray:
         """(H, W) uint8 label ids."""
-        return _array(self.segmentation.label_image())
-
-    @cached_property
-    def confidence(self) -> np.ndarray:
-        """(H, W) float32 in [0, 1]."""
-        return _array(self.segmentation.semantic()[1])
-
-    @property
-    def label_map(self) -> tuple[np.ndarray, np.ndarray]:
-        """`label_image` and `confidence`."""
-        return self.label_image, self.confidence
+        return self.segmentation.label_image()
 
     @cached_property
     def instance_map(self) -> np.ndarray:
         """(H, W) uint16, 0 none, i + 1 for mask i."""
-        return _array(self.segmentation.instances())
+        return self.segmentation.instances()
 
     @cached_property
     def label_message(self) -> Image:
@@ -198,12 +194,6 @@ class Scene:
         return frame.depth_m is not None and frame.intrinsics is not None
 
     @cached_property
-    def names(self) -> list[str]:
-        """The label of each mask, empty where it has none."""
-        labels = self.segmentation.vocabulary.labels
-        return [labels[i].name if i >= 0 else "" for i in _array(self.segmentation.label_index).tolist()]
-
-    @cached_property
     def _known_boxes(self) -> dict[int, Box3d | None]:
         return {}
 
@@ -228,24 +218,24 @@ class Scene:
         return {i: box for i, box in found if box is not None}
 
 
-def segment_message(scene: Scene, index: int, *, with_mask: bool = True) -> Segment:
-    """Mask `index` of a scene as a message."""
-    part = rows, columns = scene.boxes[index]
-    mask = np.ascontiguousarray(scene.masks[index][part]).view(np.uint8)
+def segment_message(context: MessageContext, index: int, *, with_mask: bool = True) -> Segment:
+    """Mask `index` of a labelled image as a message."""
+    part = rows, columns = context.boxes[index]
+    mask = np.ascontiguousarray(context.masks[index][part]).view(np.uint8)
     message = Segment()  # filled in place: its parts are there already, and to make them takes time
-    message.label = scene.names[index]
-    message.label_id = int(scene.label_ids[index])
-    message.score = float(scene.scores[index])
-    message.mask_score = scene.mask_scores[index]
-    message.instance_id = index + 1 if scene.is_visible(index) else 0
-    message.track_id = scene.track_ids[index]
+    message.label = context.names[index]
+    message.label_id = int(context.label_ids[index])
+    message.score = float(context.scores[index])
+    message.mask_score = context.mask_scores[index]
+    message.instance_id = index + 1 if context.is_visible(index) else 0
+    message.track_id = context.track_ids[index]
     message.area_px = int(np.count_nonzero(mask))
     box = message.box
     box.x_offset, box.y_offset = columns.start, rows.start
     box.width, box.height = columns.stop - columns.start, rows.stop - rows.start
     if with_mask:
-        fill_image(message.mask, scene.header, np.negative(mask, out=message_array(mask.shape, np.uint8)))
-    box_3d = scene.box_3d(index)
+        fill_image(message.mask, context.header, np.negative(mask))
+    box_3d = context.box_3d(index)
     if box_3d is not None:
         message.has_3d = True
         for vector, values in ((message.centroid, box_3d[0]), (message.size, box_3d[1])):
@@ -254,25 +244,25 @@ def segment_message(scene: Scene, index: int, *, with_mask: bool = True) -> Segm
 
 
 def segmentation_message(
-    scene: Scene, *, model: str, with_masks: bool, with_unlabelled: bool
+    context: MessageContext, *, model: str, with_masks: bool, with_unlabelled: bool
 ) -> SegmentationMsg:
-    """A scene as the one atomic message (its latency is for the publisher to fill)."""
-    height, width = scene.size_hw
-    vocabulary = scene.segmentation.vocabulary
-    kept = [i for i in scene.order if with_unlabelled or scene.label_ids[i] != UNLABELLED]
-    scene.find_boxes_3d(kept)
+    """A labelled image as the one atomic message (its latency is for the publisher to fill)."""
+    height, width = context.size_hw
+    vocabulary = context.segmentation.vocabulary
+    kept = [i for i in context.order if with_unlabelled or context.label_ids[i] != UNLABELLED]
+    context.find_boxes_3d(kept)
     return SegmentationMsg(
-        header=scene.header,
+        header=context.header,
         height=height,
         width=width,
         vocabulary_version=vocabulary.version,
         labels=list(vocabulary.names),
         label_ids=array.array("B", vocabulary.ids),
-        segments=[segment_message(scene, i, with_mask=with_masks) for i in kept],
-        label_image=scene.label_message,
-        instance_image=scene.instance_message,
-        has_depth=scene.has_depth,
-        inference_time_s=float(sum(scene.segmentation.timings.values())),
+        segments=[segment_message(context, i, with_mask=with_masks) for i in kept],
+        label_image=context.label_message,
+        instance_image=context.instance_message,
+        has_depth=context.has_depth,
+        inference_time_s=float(sum(context.segmentation.timings.values())),
         latency_s=-1.0,
         model=model,
     )
@@ -301,32 +291,22 @@ class CloudMaker:
     def __init__(self) -> None:
         self._data = array.array("B")
 
-    def message(self, scene: Scene) -> PointCloud2:
-        """The cloud of a scene with depth."""
-        height, width = scene.size_hw
-        frame, size = scene.segmentation.frame, height * width * CLOUD_POINT_BYTES
+    def message(self, context: MessageContext) -> PointCloud2:
+        """The cloud of a labelled image with depth."""
+        height, width = context.size_hw
+        frame, size = context.segmentation.frame, height * width * CLOUD_POINT_BYTES
         if len(self._data) != size:
             self._data = array.array("B", bytes(size))
         cloud = np.frombuffer(self._data, np.float32).reshape(height, width, -1)
         write_cloud(
-            cloud, frame.depth_m, frame.intrinsics, frame.image_rgb, scene.label_image, scene.instance_map
+            cloud, frame.depth_m, frame.intrinsics, frame.image_rgb, context.label_image, context.instance_map
         )
         fields = [
             PointField(name=name, offset=offset, datatype=kind, count=1)
             for name, offset, kind in CLOUD_FIELDS
         ]
-        message = PointCloud2(header=scene.header, height=height, width=width, fields=fields)
+        message = PointCloud2(header=context.header, height=height, width=width, fields=fields)
         message.point_step, message.row_step = CLOUD_POINT_BYTES, CLOUD_POINT_BYTES * width
         message.is_bigendian, message.is_dense = False, False
         give_data(message, self._data)
         return message
-
-
-def cloud_message(scene: Scene) -> PointCloud2:
-    """The cloud of a scene with depth, in memory of its own."""
-    return CloudMaker().message(scene)
-
-
-def _array(values: Any) -> np.ndarray:
-    """A numpy array of what may be a torch tensor on any device."""
-    return values.cpu().numpy() if hasattr(values, "cpu") else np.asarray(values)

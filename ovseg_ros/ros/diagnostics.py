@@ -34,19 +34,19 @@ def verdict(node: Any) -> tuple[str, str]:
         return "OK", "disabled by ~/enable"
     if statistics.recent_bad_image():
         return "WARN", f"image refused: {statistics.recent_bad_image()}"
-    shot = engine.source.peek()
-    if shot is None:
+    images = engine.source.peek()
+    if images is None:
         waiting = engine.source.waits_for_depth
         return "WARN", "waiting for depth and camera_info" if waiting else "no image has arrived"
-    age, limit = engine.age_s(shot.image.header), node.settings.max_frame_age
+    age, limit = engine.age_s(images.image.header), node.settings.max_frame_age
     if age is not None and limit > 0 and age > limit:
         return "WARN", f"the newest image is {age:.1f} s old, max_frame_age is {limit:g} s"
-    said, chain = [], engine.chain
+    said, deadline = [], engine.deadline
     if statistics.missing_3d():
         said.append("no 3D: " + "; ".join(statistics.missing_3d()))
-    if chain.gave_up:
-        said.append("target_rate costs: " + "; ".join(chain.gave_up))
-    if statistics.missing_3d() or not chain.holds_rate:
+    if deadline and deadline.gave_up:
+        said.append("target_rate costs: " + "; ".join(deadline.gave_up))
+    if statistics.missing_3d() or (deadline and not deadline.holds):
         return "WARN", "; ".join(said)
     state = "running" if len(node.vocabulary) else "idle: the vocabulary is empty"
     return "OK", "; ".join([state, *said])
@@ -59,13 +59,14 @@ def facts(node: Any) -> dict[str, Any]:
     values["vocabulary_version"], values["vocabulary"] = vocabulary.version, ", ".join(vocabulary.names)
     values["memory_mb"] = round(resident_bytes() / 1e6)
     if engine is not None:
-        shot = engine.source.peek()
+        images = engine.source.peek()
         values["model"], values["device"] = engine.model, engine.segmenter.device
-        values["frame_age_s"] = _round(engine.age_s(shot.image.header) if shot else None)
+        values["frame_age_s"] = _round(engine.age_s(images.image.header) if images else None)
         values.update(asdict(engine.source.counts))
         values["pending_requests"] = node.pending
-        values["gave_up"] = "; ".join(engine.chain.gave_up)
-        values.update(_track_facts(engine.chain.report))
+        deadline = engine.deadline
+        values["gave_up"] = "; ".join(deadline.gave_up) if deadline else ""
+        values.update(_track_facts(engine.report))
     values["rate_hz"] = _round(statistics.rate_hz())
     values["inference_s"], values["latency_s"] = (
         _round(statistics.inference_s()),
@@ -86,7 +87,6 @@ def _track_facts(report: Any) -> dict[str, Any]:
         "embeddings_reused": report.reused,
         "masks_without_embedding": report.unseen,
         "tracks_reset": report.reset_reason,
-        "proposals_skipped": report.skipped_proposals,
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,38 +9,54 @@ from typing import Any
 
 import torch
 
-from ovseg_ros.core.frame import Frame, Proposals
-from ovseg_ros.core.segmenter import EmbeddedFrame
+from ovseg_ros.core.budget import Budget
+from ovseg_ros.core.deadline import Deadline, FrameCost
+from ovseg_ros.core.frame import Frame, Proposals, as_proposer
+from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.templates import BARE_TEMPLATE
+from ovseg_ros.core.video import VideoReport, VideoSegmenter
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.answers import Refused, without_traceback
-from ovseg_ros.ros.conversions import Scene, frame_from_messages
-from ovseg_ros.ros.frame_source import FrameSource, Shot
-from ovseg_ros.ros.model import Model
-from ovseg_ros.ros.options import options_from
+from ovseg_ros.ros.answers import RequestError, without_traceback
+from ovseg_ros.ros.conversions import MessageContext, frame_from_messages
+from ovseg_ros.ros.frame_source import FrameSource, SyncedImages
+from ovseg_ros.ros.options import options_from, track_options_from
 from ovseg_ros.ros.parameters import Settings
 from ovseg_ros.ros.statistics import Statistics
 
 
 @dataclass(frozen=True)
-class Ready:
-    """One frame that is embedded and waits to be labelled."""
+class EmbeddedImage:
+    """An image that is embedded and waits to be labelled.
 
-    seq: int  # of its shot; 0 for an image that came with a request
+    Attributes:
+        header: of its message.
+        embedded: its masks.
+        seq: of the camera's images; 0 for an image that came with a request.
+        generation: of the camera's images.
+        seconds: it took from its messages to here.
+        report: what tracking did with it; None where it was not tracked.
+    """
+
     header: Any
-    embedded: Any  # core.segmenter.EmbeddedFrame
+    embedded: EmbeddedFrame
+    seq: int = 0
+    generation: int = 0
+    seconds: float = 0.0
+    report: VideoReport | None = None
 
 
 class Engine:
     """The model, the camera's newest frame, and what is remembered of it.
 
-    The methods `newest`, `given`, `label` and `encode` are called on the inference thread alone.
+    The methods `newest`, `given`, `blank`, `label`, `note` and `encode` are called on the inference thread
+    alone.
     """
 
     def __init__(
         self,
-        segmenter: Any,
+        segmenter: OpenVocabularySegmenter,
         source: FrameSource,
         settings: Callable[[], Settings],
         now_ns: Callable[[], int],
@@ -50,7 +65,7 @@ class Engine:
         """An engine for one model and one camera.
 
         Args:
-            segmenter: A core.segmenter.OpenVocabularySegmenter.
+            segmenter: The model.
             source: Where the frames come from.
             settings: Returns the settings of the moment.
             now_ns: The node's clock in nanoseconds, the clock of the stamps.
@@ -58,30 +73,22 @@ class Engine:
         """
         self.segmenter = segmenter
         self.source = source
-        self.chain = Model(segmenter, settings)
-        self.needs_depth = bool(getattr(segmenter.proposer, "needs_depth", False))
-        source.needs_depth = self.needs_depth
+        self.deadline: Deadline | None = None  # where `target_rate` is to be held
+        self._video = VideoSegmenter(segmenter)
+        self._tracked_generation = 0
+        source.needs_depth = segmenter.needs_depth
         self._settings = settings
         self._now_ns = now_ns
         self._statistics = statistics
-        self._lock = threading.Lock()  # over the two below: a reset comes from the executor's thread
-        self._ready: Ready | None = None
+        self._last: EmbeddedImage | None = None
         self._failed: tuple[int, Exception] | None = None
-        self._epoch = 0  # counts the resets
         self._known_options: tuple[Any, Settings, Any] | None = None
-
-    def forget(self) -> None:
-        """Forgets the frame that was embedded last (time jumped, or the node is deactivated)."""
-        with self._lock:
-            self._ready = self._failed = None
-            self._epoch += 1
-        self.chain.reset()
 
     @property
     def last_seq(self) -> int:
         """The number of the frame that was embedded last, 0: none is remembered."""
-        ready = self._ready
-        return ready.seq if ready else 0
+        image = self._remembered()
+        return image.seq if image else 0
 
     @property
     def failed_seq(self) -> int:
@@ -94,84 +101,114 @@ class Engine:
         """The name of the preset."""
         return self.segmenter.name or self._settings().preset
 
+    @property
+    def report(self) -> VideoReport | None:
+        """What was done with the last frame; None without tracking."""
+        return self._video.last if self._settings().tracking else None
+
     def age_s(self, header: Any) -> float | None:
         """Seconds since the stamp of a header by the node's clock; None where the stamp is 0."""
         stamp = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
         return (self._now_ns() - stamp) * 1e-9 if stamp else None
 
-    def newest(self, *, after: int = 0) -> Ready:
+    def newest(self, *, after: int = 0) -> EmbeddedImage:
         """The frame to look at now, embedded.
 
         It is the one embedded last where that is fresh and later than number `after`, else the newest.
 
         Raises:
-            Refused: NO_IMAGE, STALE_IMAGE or NO_DEPTH: there is none that may be used.
+            RequestError: NO_IMAGE, STALE_IMAGE or NO_DEPTH: there is none that may be used.
             Exception: whatever this frame made the model raise; the same, without work, when asked again.
         """
-        ready = self._ready
-        if ready is not None and ready.embedded.embedding_key != self._options().embedding_key:
-            ready = None  # a parameter changed what is looked at
-        if ready is not None and ready.seq > after and not self._stale_s(ready.header):
-            return ready
-        shot = self.source.newest()
-        if shot is None:
+        last = self._remembered()
+        if last is not None and last.embedded.embedding_key != self._options().embedding_key:
+            last = None  # a parameter changed what is looked at
+        if last is not None and last.seq > after and not self._stale_s(last.header):
+            return last
+        images = self.source.newest()
+        if images is None:
             if self.source.waits_for_depth:
-                raise Refused(
+                raise RequestError(
                     ResultCode.NO_DEPTH, "images arrive, but no depth and intrinsics of their time do"
                 )
-            raise Refused(ResultCode.NO_IMAGE, "no image has arrived; check the camera and the topic `image`")
-        if ready is not None and ready.seq == shot.seq and ready.seq <= after:
-            raise Refused(ResultCode.NO_IMAGE, "no newer image has arrived")
-        stale_s = self._stale_s(shot.image.header)
+            raise RequestError(
+                ResultCode.NO_IMAGE, "no image has arrived; check the camera and the topic `image`"
+            )
+        if last is not None and last.seq == images.seq and last.seq <= after:
+            raise RequestError(ResultCode.NO_IMAGE, "no newer image has arrived")
+        stale_s = self._stale_s(images.image.header)
         if stale_s:
             limit = self._settings().max_frame_age
             self._statistics.count("stale")
-            raise Refused(
+            raise RequestError(
                 ResultCode.STALE_IMAGE,
                 f"the newest image is {stale_s:.2f} s old, max_frame_age is {limit:g} s; "
                 "is the camera alive, and are its clock and the node's the same (use_sim_time)?",
             )
-        return self._embed_shot(shot)
+        return self._embed_newest(images)
 
-    def given(self, image: Any, depth: Any, camera_info: Any) -> Ready:
-        """An image that came with a request, embedded.
+    def given(self, image: Any, depth: Any, camera_info: Any) -> EmbeddedImage:
+        """An image that came with a request, embedded; it is no part of any track.
 
         Raises:
             InvalidInputError: the messages cannot be used.
-            Refused: NO_DEPTH where the preset needs depth and none came with it.
+            RequestError: NO_DEPTH where the preset needs depth and none came with it.
         """
         frame, notes = frame_from_messages(image, depth, camera_info)
-        if (depth is not None or self.needs_depth) and notes:
-            if self.needs_depth and depth is None:
-                raise Refused(
+        needs_depth = self.source.needs_depth
+        if (depth is not None or needs_depth) and notes:
+            if needs_depth and depth is None:
+                raise RequestError(
                     ResultCode.NO_DEPTH, f"the preset {self.model} needs depth and intrinsics with the image"
                 )
             raise InvalidInputError("; ".join(notes))
-        return Ready(0, image.header, self._embed(frame, self.chain.embed_other))
+        return EmbeddedImage(image.header, self._embed(frame, self.segmenter.embed))
 
-    def blank(self) -> Ready:
+    def blank(self) -> EmbeddedImage:
         """The newest frame without any mask: what there is to say while no word is looked for.
 
         Raises:
-            Refused: NO_IMAGE: there is none that can be read.
+            RequestError: NO_IMAGE: there is none that can be read.
         """
-        shot = self.source.newest()
-        if shot is None:
-            raise Refused(ResultCode.NO_IMAGE, "no image has arrived")
-        frame, _ = self._frame(shot)
+        images = self.source.newest()
+        if images is None:
+            raise RequestError(ResultCode.NO_IMAGE, "no image has arrived")
+        frame, _ = self._frame(images)
         empty = Proposals.empty(*frame.size_hw)
         no_embeddings = torch.zeros((0, self.segmenter.clip.embedding_dim))
-        return Ready(
-            shot.seq, shot.image.header, EmbeddedFrame(frame, empty.masks, empty.scores, no_embeddings)
+        embedded = EmbeddedFrame(frame, empty.masks, empty.scores, no_embeddings)
+        return EmbeddedImage(images.image.header, embedded, images.seq, images.generation)
+
+    def label(self, image: EmbeddedImage, vocabulary: Any) -> MessageContext:
+        """Labels an embedded image with the words of `vocabulary`, one immutable snapshot."""
+        segmentation = self.segmenter.label(image.embedded, vocabulary, self._options())
+        return MessageContext(image.header, segmentation)
+
+    def note(self, image: EmbeddedImage, segmentation: Segmentation, seconds: float) -> None:
+        """Takes what became of an image in the stream, so that the next one is embedded accordingly.
+
+        Args:
+            image: from `newest` or `blank`, each once.
+            segmentation: under the words that are looked for all the time.
+            seconds: what it took beside embedding, to the messages about it.
+        """
+        self._video.note(segmentation)
+        if self.deadline is None or image.report is None:
+            return
+        stages = image.embedded.timings
+        propose_s, encode_s = stages["propose"], stages["crop"] + stages["encode"]
+        self.deadline.observe(
+            FrameCost(
+                propose_s=propose_s,
+                encode_s=encode_s,
+                other_s=max(image.seconds + seconds - propose_s - encode_s, 0.0),
+                encoded=image.report.encoded,
+                waiting=image.report.unseen,
+            )
         )
 
-    def label(self, ready: Ready, vocabulary: Any) -> Scene:
-        """Labels an embedded frame with the words of `vocabulary`, one immutable snapshot."""
-        segmentation = self.chain.label(ready.embedded, vocabulary, self._options())
-        return Scene(ready.header, segmentation)
-
     def encode(self, labels: list[str], *, verbatim: bool) -> Any:
-        """The (K, D) text embeddings of labels, through the preset's templates or as they stand."""
+        """(K, D) unit rows of texts; without `verbatim` as labels, in the preset's templates."""
         if verbatim:
             return self.segmenter.clip.encode_text(labels, BARE_TEMPLATE)
         return self.segmenter.encode_text(labels)
@@ -192,46 +229,73 @@ class Engine:
             self._known_options = known = (*of, options_from(*of))
         return known[2]
 
+    def _remembered(self) -> EmbeddedImage | None:
+        """The image that was embedded last, unless everything was forgotten since."""
+        image = self._last
+        return image if image is not None and image.generation == self.source.generation else None
+
     def _stale_s(self, header: Any) -> float:
         """The age where it is over max_frame_age, else 0."""
         age, limit = self.age_s(header), self._settings().max_frame_age
         return age if age is not None and limit > 0 and age > limit else 0.0
 
-    def _embed_shot(self, shot: Shot) -> Ready:
-        if self._failed is not None and self._failed[0] == shot.seq:
+    def _embed_newest(self, images: SyncedImages) -> EmbeddedImage:
+        if self._failed is not None and self._failed[0] == images.seq:
             raise without_traceback(self._failed[1])
-        started, epoch = time.monotonic(), self._epoch
+        started, settings = time.monotonic(), self._settings()
         try:
-            ready = self._convert_and_embed(shot)
+            frame, notes = self._frame(images)
+            if self.source.needs_depth and (frame.depth_m is None or frame.intrinsics is None):
+                raise RequestError(
+                    ResultCode.NO_DEPTH, f"the preset {self.model} needs depth; " + "; ".join(notes)
+                )
+            if self._tracked_generation != images.generation or not settings.tracking:
+                self._tracked_generation = images.generation
+                self._video.reset()
+            embedded = self._embed(frame, self._track if settings.tracking else self._alone)
         except Exception as error:
-            with self._lock:
-                self._failed = (shot.seq, without_traceback(error))
+            self._failed = (images.seq, without_traceback(error))
             raise
-        with self._lock:
-            if epoch == self._epoch:  # else time jumped meanwhile: answer with it, but do not keep it
-                self._ready = ready
-        self._statistics.frame_embedded(time.monotonic() - started)
-        return ready
+        seconds = time.monotonic() - started
+        self._statistics.frame_embedded(seconds)
+        report = self._video.last if settings.tracking else None
+        of = images.image.header, embedded, images.seq, images.generation
+        self._last = EmbeddedImage(*of, seconds, report)
+        return self._last
 
-    def _convert_and_embed(self, shot: Shot) -> Ready:
-        frame, notes = self._frame(shot)
-        if self.needs_depth and (frame.depth_m is None or frame.intrinsics is None):
-            raise Refused(ResultCode.NO_DEPTH, f"the preset {self.model} needs depth; " + "; ".join(notes))
-        return Ready(shot.seq, shot.image.header, self._embed(frame, self.chain.embed_next))
+    def _alone(self, frame: Frame, options: Any) -> EmbeddedFrame:
+        """Embeds the next frame of a camera by itself; no rate is held then."""
+        self.deadline = None
+        return self.segmenter.embed(frame, options)
+
+    def _track(self, frame: Frame, options: Any) -> EmbeddedFrame:
+        """Embeds the next frame of a camera, within what it may cost."""
+        settings = self._settings()
+        self._video.track_options = track_options_from(settings)
+        return self._video.embed(frame, options, self._budget(settings.target_rate))
+
+    def _budget(self, rate_hz: float) -> Budget | None:
+        """The limits of the next frame; None where no rate is to be held."""
+        if rate_hz <= 0:
+            self.deadline = None
+            return None
+        if self.deadline is None or self.deadline.period_s != 1 / rate_hz:
+            self.deadline = Deadline(1 / rate_hz, as_proposer(self.segmenter.proposer).grid_points)
+        return self.deadline.budget()
 
     def _embed(self, frame: Frame, embed: Callable[[Frame, Any], EmbeddedFrame]) -> EmbeddedFrame:
         try:
             return embed(frame, self._options())
         except InvalidInputError as error:  # a proposer that wants depth and did not say so before
             if frame.depth_m is None or frame.intrinsics is None:
-                raise Refused(ResultCode.NO_DEPTH, str(error)) from error
-            raise Refused(ResultCode.INTERNAL, str(error)) from error
+                raise RequestError(ResultCode.NO_DEPTH, str(error)) from error
+            raise RequestError(ResultCode.INTERNAL, str(error)) from error
 
-    def _frame(self, shot: Shot) -> tuple[Frame, list[str]]:
+    def _frame(self, images: SyncedImages) -> tuple[Frame, list[str]]:
         try:
-            frame, notes = frame_from_messages(shot.image, shot.depth, shot.camera_info)
+            frame, notes = frame_from_messages(images.image, images.depth, images.camera_info)
         except InvalidInputError as error:
             self._statistics.bad_image(str(error))
-            raise Refused(ResultCode.NO_IMAGE, f"the newest image cannot be used: {error}") from error
+            raise RequestError(ResultCode.NO_IMAGE, f"the newest image cannot be used: {error}") from error
         self._statistics.without_3d(notes)
         return frame, notes

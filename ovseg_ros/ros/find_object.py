@@ -14,7 +14,7 @@ from ovseg_ros.action import FindObject
 from ovseg_ros.core.query import parse_query
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.answers import Refused, refusal_of
+from ovseg_ros.ros.answers import RequestError, request_error_of
 from ovseg_ros.ros.conversions import UNLABELLED, segment_message
 from ovseg_ros.ros.queries import words_vocabulary
 
@@ -44,7 +44,7 @@ class Search:
     last_seq: int = 0
     header: Header = field(default_factory=Header)
     without_3d: list[Any] = field(default_factory=list)  # found, but 3D was asked for
-    refusal: Refused | None = None  # of the last attempt
+    refusal: RequestError | None = None  # of the last attempt
 
     @property
     def over(self) -> bool:
@@ -61,18 +61,18 @@ class Search:
             self.without_3d = look.segments or self.without_3d
         return complete
 
-    def failure(self) -> Refused:
+    def failure(self) -> RequestError:
         """Why the search ended without success."""
         if self.without_3d:
-            return Refused(ResultCode.NO_DEPTH, "found, but without depth or camera intrinsics there")
+            return RequestError(ResultCode.NO_DEPTH, "found, but without depth or camera intrinsics there")
         if self.frames_seen:
             last = f"; the last attempt: {self.refusal.message}" if self.refusal else ""
-            return Refused(
+            return RequestError(
                 ResultCode.NOT_FOUND,
                 f"{self.frames_seen} images searched for {', '.join(self.vocabulary.names)}, "
                 f"best score {self.best_score:.2f}{last}",
             )
-        return self.refusal or Refused(ResultCode.NO_IMAGE, "no image arrived in time")
+        return self.refusal or RequestError(ResultCode.NO_IMAGE, "no image arrived in time")
 
 
 class FindObjectServer:
@@ -106,7 +106,7 @@ class FindObjectServer:
             result.header = search.header
             result.frames_seen, result.best_score = search.frames_seen, search.best_score
         except Exception as error:
-            refusal = refusal_of(error)
+            refusal = request_error_of(error)
             self._node.report(refusal, error)
         finally:
             self._running -= 1
@@ -119,21 +119,21 @@ class FindObjectServer:
         """Checks a goal.
 
         Raises:
-            Refused: INVALID_QUERY, INACTIVE or BUSY.
+            RequestError: INVALID_QUERY, INACTIVE or BUSY.
             InvalidInputError: the query cannot be read.
         """
         names = parse_query(request.query)
         if not names:
-            raise Refused(ResultCode.INVALID_QUERY, "the query is empty")
+            raise RequestError(ResultCode.INVALID_QUERY, "the query is empty")
         vocabulary, _ = words_vocabulary(names, request.threshold)
         timeout_s = request.timeout.sec + request.timeout.nanosec * 1e-9
         if not 0 <= timeout_s <= MAX_TIMEOUT_S:
-            raise Refused(
+            raise RequestError(
                 ResultCode.INVALID_QUERY, f"want a timeout of 0 to {MAX_TIMEOUT_S:g} s, got {timeout_s:g}"
             )
         limit = self._node.settings.max_pending
         if self._running > limit:
-            raise Refused(ResultCode.BUSY, f"{limit} searches are running already; ask again later")
+            raise RequestError(ResultCode.BUSY, f"{limit} searches are running already; ask again later")
         return Search(vocabulary, request.want_3d, request.max_results, time.monotonic() + timeout_s)
 
     async def _search(self, goal_handle: Any, search: Search) -> list[Any]:
@@ -154,16 +154,16 @@ class FindObjectServer:
 
     async def _look(self, engine: Any, search: Search) -> list[Any]:
         def job() -> Look:
-            ready = engine.newest(after=search.last_seq)
-            scene = engine.label(ready, search.vocabulary)
-            labelled = [i for i in scene.order if scene.label_ids[i] != UNLABELLED]
-            best = float(scene.scores.max()) if len(scene.scores) else 0.0
-            return Look(ready.seq, scene.header, [segment_message(scene, i) for i in labelled], best)
+            image = engine.newest(after=search.last_seq)
+            context = engine.label(image, search.vocabulary)
+            labelled = [i for i in context.order if context.label_ids[i] != UNLABELLED]
+            best = float(context.scores.max()) if len(context.scores) else 0.0
+            return Look(image.seq, context.header, [segment_message(context, i) for i in labelled], best)
 
         try:
             return search.take(await self._node.bridge.wrap(self._node.submit(job)))
         except Exception as error:  # this frame is lost; the next may answer
-            search.refusal = refusal_of(error)
+            search.refusal = request_error_of(error)
             self._node.report(search.refusal, error)
             return []
 

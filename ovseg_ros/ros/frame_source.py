@@ -20,11 +20,12 @@ def stamp_ns(header: Any) -> int:
 
 
 @dataclass(frozen=True)
-class Shot:
+class SyncedImages:
     """The messages of one moment, not looked into yet.
 
     Attributes:
-        seq: Counts the shots, 1 and up.
+        seq: Counts them, 1 and up.
+        generation: Of the source when they came; see there.
         image: sensor_msgs/Image or CompressedImage.
         depth: sensor_msgs/Image whose stamp is the image's within the tolerance, or None.
         camera_info: The newest sensor_msgs/CameraInfo, or None. Its stamp is not looked at: intrinsics
@@ -32,6 +33,7 @@ class Shot:
     """
 
     seq: int
+    generation: int
     image: Any
     depth: Any = None
     camera_info: Any = None
@@ -51,6 +53,9 @@ class SourceCounts:
 class FrameSource:
     """Newest frame wins: one slot, overwritten; what is overwritten unused is counted as dropped.
 
+    `reset`, and time that jumps back, forget everything and begin another `generation`, whose number travels
+    with all images.
+
     Where depth messages arrive, an image waits for the one of its own time (`sync_tolerance_s`), at most
     `depth_wait_s`. The add methods run on the executor's thread, the others on any.
     """
@@ -60,8 +65,7 @@ class FrameSource:
         *,
         sync_tolerance_s: float,
         depth_wait_s: float,
-        on_shot: Callable[[], None],
-        on_reset: Callable[[], None] = lambda: None,
+        on_images: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """An empty source.
@@ -69,15 +73,14 @@ class FrameSource:
         Args:
             sync_tolerance_s: Largest difference of stamps, seconds.
             depth_wait_s: How long an image waits for depth, seconds.
-            on_shot: Called after the slot was filled anew.
-            on_reset: Called after time jumped back and everything was forgotten.
+            on_images: Called after the slot was filled anew.
             clock: Seconds that never jump.
         """
         self.sync_tolerance_s = sync_tolerance_s
         self.depth_wait_s = depth_wait_s
         self.needs_depth = False  # True: no image is used without depth
-        self._on_shot = on_shot
-        self._on_reset = on_reset
+        self.generation = 0  # counts how often everything was forgotten; what is known of another is void
+        self._on_images = on_images
         self._clock = clock
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(SourceCounts.__dataclass_fields__, 0)
@@ -85,12 +88,13 @@ class FrameSource:
         self._forget()
 
     def _forget(self) -> None:
+        self.generation += 1
         self._images: deque[tuple[float, int, Any]] = deque(maxlen=KEPT)  # (arrival, stamp_ns, message)
         self._depths: deque[tuple[int, Any]] = deque(maxlen=KEPT)  # (stamp_ns, message)
         self._depth_arrival = -float("inf")
         self._camera_info: Any = None
         self._last_stamp = 0
-        self._slot: Shot | None = None
+        self._slot: SyncedImages | None = None
         self._slot_used = True
 
     @property
@@ -103,22 +107,21 @@ class FrameSource:
         """Forgets images, depth and intrinsics (the counts stay)."""
         with self._lock:
             self._forget()
-        self._on_reset()
 
-    def newest(self) -> Shot | None:
-        """The newest shot, which counts as used from now on; None: there is none."""
+    def newest(self) -> SyncedImages | None:
+        """The newest images, which count as used from now on; None: there is none."""
         self.poll()
         with self._lock:
             self._slot_used = True
             return self._slot
 
-    def peek(self) -> Shot | None:
-        """The newest shot, without its counting as used."""
+    def peek(self) -> SyncedImages | None:
+        """The newest images, without their counting as used."""
         with self._lock:
             return self._slot
 
     def newest_seq(self) -> int:
-        """The number of the newest shot, 0 where there is none."""
+        """The number of the newest images, 0 where there is none."""
         with self._lock:
             return self._slot.seq if self._slot else 0
 
@@ -134,7 +137,7 @@ class FrameSource:
             self._camera_info = message
             filled = self._match()
         if filled:
-            self._on_shot()
+            self._on_images()
 
     def add_depth(self, message: Any) -> None:
         """Takes a depth image."""
@@ -143,12 +146,12 @@ class FrameSource:
             self._depth_arrival = self._clock()
             filled = self._match()
         if filled:
-            self._on_shot()
+            self._on_images()
 
     def add_image(self, message: Any) -> None:
         """Takes a colour image."""
         stamp = stamp_ns(message.header)
-        jumped = filled = False
+        filled = False
         with self._lock:
             self._counts["images"] += 1
             if stamp and self._last_stamp - stamp > JUMP_BACK_S * 1e9:
@@ -156,7 +159,6 @@ class FrameSource:
                 camera_info = self._camera_info
                 self._forget()
                 self._camera_info = camera_info  # intrinsics have no time
-                jumped = True
             if stamp and stamp < self._last_stamp:
                 self._counts["out_of_order"] += 1
             else:
@@ -165,17 +167,15 @@ class FrameSource:
                     self._counts["dropped"] += 1
                 self._images.append((self._clock(), stamp, message))
                 filled = self._match()
-        if jumped:
-            self._on_reset()
         if filled:
-            self._on_shot()
+            self._on_images()
 
     def poll(self) -> None:
         """Lets images go whose wait for depth is over; call it now and then."""
         with self._lock:
             filled = self._match()
         if filled:
-            self._on_shot()
+            self._on_images()
 
     def _match(self) -> bool:
         """Fills the slot with the newest image that is ready; True where it did. Under the lock."""
@@ -206,5 +206,5 @@ class FrameSource:
         for _ in range(place + 1):
             self._images.popleft()
         self._seq += 1
-        self._slot = Shot(self._seq, image, depth, self._camera_info)
+        self._slot = SyncedImages(self._seq, self.generation, image, depth, self._camera_info)
         self._slot_used = False

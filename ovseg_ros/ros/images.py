@@ -16,7 +16,6 @@ from ovseg_ros.core.image_messages import (
     is_compressed,
     short,
 )
-from ovseg_ros.core.message_memory import memory_of
 from ovseg_ros.errors import InvalidInputError
 
 _ENCODINGS = {(2, "uint8"): "mono8", (2, "uint16"): "16UC1", (3, "uint8"): "rgb8"}
@@ -61,17 +60,15 @@ def image_from_array(header: Any, pixels: np.ndarray) -> Image:
 
 
 def fill_image(message: Image, header: Any, pixels: np.ndarray) -> None:
-    """`image_from_array` into a message that is there; no copy where `message_array` made the pixels."""
+    """`image_from_array` into a message that is there."""
     message.header = header
     message.height, message.width = pixels.shape[:2]
     message.encoding = _ENCODINGS[pixels.ndim, pixels.dtype.name]
     message.is_bigendian = 0
     message.step = pixels.shape[1] * pixels.itemsize * (pixels.shape[2] if pixels.ndim == 3 else 1)
-    data = memory_of(pixels)
-    if data is None:
-        little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
-        data = array.array("B")
-        data.frombytes(little.reshape(-1).view(np.uint8))
+    little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
+    data = array.array("B")
+    data.frombytes(little.reshape(-1).view(np.uint8))
     give_data(message, data)
 
 

@@ -9,7 +9,7 @@ from geometry_msgs.msg import Point, Pose, Vector3
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from ovseg_ros.ros.conversions import Scene
+from ovseg_ros.ros.conversions import MessageContext
 
 TEXT_HEIGHT_M = 0.03
 GOLDEN_RATIO = 0.618034
@@ -25,29 +25,24 @@ class MarkerMaker:
     def __init__(self) -> None:
         self._pairs: list[tuple[Marker, Marker]] = []
 
-    def message(self, scene: Scene) -> MarkerArray:
-        """The markers of a scene, after a DELETEALL that takes the old ones away."""
-        while len(self._pairs) < len(scene.boxes_3d):
+    def message(self, context: MessageContext) -> MarkerArray:
+        """The markers of a labelled image, after a DELETEALL that takes the old ones away."""
+        while len(self._pairs) < len(context.boxes_3d):
             self._pairs.append((_box_marker(), _name_marker()))
-        markers = [Marker(header=scene.header, action=Marker.DELETEALL)]
-        for (index, (centre, size)), (box, text) in zip(scene.boxes_3d.items(), self._pairs, strict=False):
+        markers = [Marker(header=context.header, action=Marker.DELETEALL)]
+        for (index, (centre, size)), (box, text) in zip(context.boxes_3d.items(), self._pairs, strict=False):
             for marker in (box, text):
-                marker.header, marker.id = scene.header, index
+                marker.header, marker.id = context.header, index
             x, y, z = centre.tolist()
             width, height, depth = size.tolist()
             _set(box.pose.position, x, y, z)
             _set(box.scale, *(max(side, 1e-3) for side in (width, height, depth)))
             colour = box.color
-            colour.r, colour.g, colour.b = label_colour(int(scene.label_ids[index]))
+            colour.r, colour.g, colour.b = label_colour(int(context.label_ids[index]))
             _set(text.pose.position, x, y - (height / 2 + TEXT_HEIGHT_M), z)  # up is -y in an optical frame
-            text.text = f"{scene.names[index]} {scene.scores[index]:.2f}"
+            text.text = f"{context.names[index]} {context.scores[index]:.2f}"
             markers += [box, text]
         return MarkerArray(markers=markers)
-
-
-def marker_array(scene: Scene) -> MarkerArray:
-    """The markers of a scene in memory of their own."""
-    return MarkerMaker().message(scene)
 
 
 def _box_marker() -> Marker:
@@ -78,13 +73,13 @@ def label_colour(label_id: int) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def detections_2d(scene: Scene, msgs: Any) -> Any:
+def detections_2d(context: MessageContext, msgs: Any) -> Any:
     """vision_msgs/Detection2DArray of the labelled masks; `msgs` is the module vision_msgs.msg."""
-    array = msgs.Detection2DArray(header=scene.header)
-    for index in scene.labelled:
-        rows, columns = scene.boxes[index]
+    array = msgs.Detection2DArray(header=context.header)
+    for index in context.labelled:
+        rows, columns = context.boxes[index]
         detection = msgs.Detection2D(
-            header=scene.header, id=_identity(scene, index), results=[_hypothesis(scene, index, msgs)]
+            header=context.header, id=_identity(context, index), results=[_hypothesis(context, index, msgs)]
         )
         detection.bbox.center.position.x = (columns.start + columns.stop) / 2
         detection.bbox.center.position.y = (rows.start + rows.stop) / 2
@@ -94,13 +89,13 @@ def detections_2d(scene: Scene, msgs: Any) -> Any:
     return array
 
 
-def detections_3d(scene: Scene, msgs: Any) -> Any:
+def detections_3d(context: MessageContext, msgs: Any) -> Any:
     """vision_msgs/Detection3DArray of the labelled masks with 3D, along the axes of the optical frame."""
-    array = msgs.Detection3DArray(header=scene.header)
-    for index, (centre, size) in scene.boxes_3d.items():
-        result = _hypothesis(scene, index, msgs)
+    array = msgs.Detection3DArray(header=context.header)
+    for index, (centre, size) in context.boxes_3d.items():
+        result = _hypothesis(context, index, msgs)
         result.pose.pose = _pose(centre)
-        detection = msgs.Detection3D(header=scene.header, id=_identity(scene, index), results=[result])
+        detection = msgs.Detection3D(header=context.header, id=_identity(context, index), results=[result])
         detection.bbox.center = _pose(centre)
         detection.bbox.size = Vector3(x=float(size[0]), y=float(size[1]), z=float(size[2]))
         array.detections.append(detection)
@@ -117,15 +112,15 @@ def label_info(vocabulary: Any, threshold: float, stamp: Any, msgs: Any) -> Any:
     return info
 
 
-def _identity(scene: Scene, index: int) -> str:
+def _identity(context: MessageContext, index: int) -> str:
     """The track's number where there is one, else the instance's in this frame."""
-    return str(scene.track_ids[index] or index + 1)
+    return str(context.track_ids[index] or index + 1)
 
 
-def _hypothesis(scene: Scene, index: int, msgs: Any) -> Any:
+def _hypothesis(context: MessageContext, index: int, msgs: Any) -> Any:
     result = msgs.ObjectHypothesisWithPose()
-    result.hypothesis.class_id = scene.names[index]
-    result.hypothesis.score = float(scene.scores[index])
+    result.hypothesis.class_id = context.names[index]
+    result.hypothesis.score = float(context.scores[index])
     return result
 
 

@@ -22,7 +22,7 @@ from std_srvs.srv import SetBool
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, OvsegError
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.answers import Refused, name_of
+from ovseg_ros.ros.answers import RequestError, name_of
 from ovseg_ros.ros.bridge import Bridge
 from ovseg_ros.ros.diagnostics import diagnostic_array
 from ovseg_ros.ros.engine import Engine
@@ -99,7 +99,7 @@ class OvsegNode(LifecycleNode):
         if self.settings.autostart:
             self._autostart = self.create_timer(0.0, self._start, clock=steady)
 
-    # What the doors need (queries.py, find_object.py)
+    # What the interfaces need (queries.py, find_object.py)
 
     @property
     def settings(self) -> Settings:
@@ -120,22 +120,22 @@ class OvsegNode(LifecycleNode):
         """The engine, where the node may use it.
 
         Raises:
-            Refused: INACTIVE.
+            RequestError: INACTIVE.
         """
         if self.engine is None or not self.active:
-            raise Refused(ResultCode.INACTIVE, "the node is not active; configure and activate it")
+            raise RequestError(ResultCode.INACTIVE, "the node is not active; configure and activate it")
         if not self.enabled:
-            raise Refused(ResultCode.INACTIVE, "the node is disabled; call ~/enable with data: true")
+            raise RequestError(ResultCode.INACTIVE, "the node is disabled; call ~/enable with data: true")
         return self.engine
 
     def submit(self, job: Callable[[], Any]) -> ThreadFuture[Any]:
         """Hands a job to the inference thread.
 
         Raises:
-            Refused: BUSY or INACTIVE.
+            RequestError: BUSY or INACTIVE.
         """
         if self._worker is None:
-            raise Refused(ResultCode.INACTIVE, "the node is not configured")
+            raise RequestError(ResultCode.INACTIVE, "the node is not configured")
         return self._worker.submit(job, max_pending=self.settings.max_pending)
 
     def change_vocabulary(self, vocabulary: Vocabulary) -> None:
@@ -149,9 +149,9 @@ class OvsegNode(LifecycleNode):
             if self._worker is not None:
                 self._worker.wake()
 
-    def report(self, refused: Refused, error: BaseException) -> None:
+    def report(self, reply: RequestError, error: BaseException) -> None:
         """Logs and counts what is a fault of ours; a planner's own mistakes are in its reply."""
-        if refused.code in (ResultCode.INTERNAL, ResultCode.OUT_OF_MEMORY):
+        if reply.code in (ResultCode.INTERNAL, ResultCode.OUT_OF_MEMORY):
             self._on_step_error(error)
 
     # Lifecycle
@@ -174,8 +174,7 @@ class OvsegNode(LifecycleNode):
         source = FrameSource(
             sync_tolerance_s=settings.sync_tolerance,
             depth_wait_s=settings.depth_wait,
-            on_shot=lambda: self._worker.wake() if self._worker else None,
-            on_reset=lambda: self.engine.forget() if self.engine else None,
+            on_images=lambda: self._worker.wake() if self._worker else None,
         )
         self.engine = Engine(segmenter, source, lambda: self.settings, self._now_ns, self.statistics)
         self._outputs = Outputs(self, lambda: self.settings, self.engine.model)
@@ -186,7 +185,7 @@ class OvsegNode(LifecycleNode):
             vocabulary=lambda: self.vocabulary,
             settings=lambda: self.settings,
             statistics=self.statistics,
-            on_refused=self._on_refused,
+            on_error=self._on_request_error,
         )
         self._worker = Worker(stream.step, self._on_step_error)
         self._worker.start()
@@ -300,8 +299,8 @@ class OvsegNode(LifecycleNode):
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 
-    def _on_refused(self, refused: Refused) -> None:
-        self.get_logger().warning(f"{name_of(refused.code)}: {refused.message}", throttle_duration_sec=5.0)
+    def _on_request_error(self, error: RequestError) -> None:
+        self.get_logger().warning(f"{name_of(error.code)}: {error.message}", throttle_duration_sec=5.0)
 
     def _on_step_error(self, error: BaseException) -> None:
         self.statistics.failed(f"{type(error).__name__}: {error}")

@@ -40,5 +40,4 @@ def track_options_from(settings: Settings) -> TrackOptions:
         max_gap_s=settings.track_max_gap,
         refresh=settings.embedding_refresh,
         half_life_s=settings.embedding_half_life,
-        skip_unmoved=settings.skip_unmoved,
     )

@@ -16,7 +16,7 @@ from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.core.overlay import draw_on
 from ovseg_ros.msg import Segmentation, Vocabulary
-from ovseg_ros.ros.conversions import CloudMaker, Scene, segmentation_message, vocabulary_message
+from ovseg_ros.ros.conversions import CloudMaker, MessageContext, segmentation_message, vocabulary_message
 from ovseg_ros.ros.images import image_from_array
 from ovseg_ros.ros.markers import MarkerMaker, detections_2d, detections_3d, label_info
 from ovseg_ros.ros.parameters import Settings
@@ -35,11 +35,11 @@ def vision_msgs() -> types.ModuleType | None:
 
 @dataclass(frozen=True)
 class Output:
-    """One topic: its publisher, and how its message comes from a scene (None: nothing to say this time)."""
+    """One topic: its publisher, and how its message comes from a labelled image (None: none this time)."""
 
     name: str
     publisher: Any
-    message_of: Callable[[Scene], Any]
+    message_of: Callable[[MessageContext], Any]
 
     @property
     def wanted(self) -> bool:
@@ -69,39 +69,29 @@ class Outputs:
 
     def _create_outputs(self) -> list[Output]:
         clouds = CloudMaker()
-        table: list[tuple[Any, str, QoSProfile, Callable[[Scene], Any]]] = [
+        table: list[tuple[Any, str, QoSProfile, Callable[[MessageContext], Any]]] = [
             (Segmentation, "segmentation", RELIABLE_1, self._segmentation),
-            (
-                Image,
-                "label_image",
-                RELIABLE_1,
-                lambda scene: scene.label_message,
-            ),
+            (Image, "label_image", RELIABLE_1, lambda c: c.label_message),
             (Image, "confidence", RELIABLE_1, _confidence),
-            (
-                Image,
-                "instance_image",
-                RELIABLE_1,
-                lambda scene: scene.instance_message,
-            ),
+            (Image, "instance_image", RELIABLE_1, lambda c: c.instance_message),
             (Image, "overlay", RELIABLE_1, _overlay),
             (
                 PointCloud2,
                 "points",
                 qos_profile_sensor_data,
-                lambda s: clouds.message(s) if s.has_depth else None,
+                lambda c: clouds.message(c) if c.has_depth else None,
             ),
             (MarkerArray, "markers", RELIABLE_1, MarkerMaker().message),
         ]
         if self._vision is not None:
             msgs = self._vision
             table += [
-                (msgs.Detection2DArray, "detections", RELIABLE_1, lambda s: detections_2d(s, msgs)),
+                (msgs.Detection2DArray, "detections", RELIABLE_1, lambda c: detections_2d(c, msgs)),
                 (
                     msgs.Detection3DArray,
                     "detections_3d",
                     RELIABLE_1,
-                    lambda s: detections_3d(s, msgs) if s.has_depth else None,
+                    lambda c: detections_3d(c, msgs) if c.has_depth else None,
                 ),
             ]
         return [
@@ -119,11 +109,11 @@ class Outputs:
         """The topics of one frame that someone subscribes to; each is asked about when its turn comes."""
         return (output for output in self._outputs if output.wanted)
 
-    def publish(self, scene: Scene) -> tuple[str, ...]:
+    def publish(self, context: MessageContext) -> tuple[str, ...]:
         """Computes and publishes what is wanted; returns the names of the topics that were written."""
         written = []
         for output in self.wanted():
-            message = output.message_of(scene)
+            message = output.message_of(context)
             if message is not None:
                 output.publisher.publish(message)
                 written.append(output.name)
@@ -142,28 +132,28 @@ class Outputs:
             self._node.destroy_lifecycle_publisher(publisher)
         self._publishers = []
 
-    def _segmentation(self, scene: Scene) -> Segmentation:
+    def _segmentation(self, context: MessageContext) -> Segmentation:
         settings = self._settings()
         message = segmentation_message(
-            scene,
+            context,
             model=self._model,
             with_masks=settings.publish_masks,
             with_unlabelled=settings.publish_unlabelled,
         )
-        stamp = scene.segmentation.frame.stamp_ns
+        stamp = context.segmentation.frame.stamp_ns
         if stamp:
             message.latency_s = (self._node.get_clock().now().nanoseconds - stamp) * 1e-9
         return message
 
 
-def _confidence(scene: Scene) -> Image:
+def _confidence(context: MessageContext) -> Image:
     """mono8: 0 to 255 for 0 to 1."""
-    return image_from_array(scene.header, scene.segmentation.confidence_bytes())
+    return image_from_array(context.header, context.segmentation.confidence_bytes())
 
 
-def _overlay(scene: Scene) -> Image:
+def _overlay(context: MessageContext) -> Image:
     """Drawn where it is sent from: the pixels of the message are the canvas."""
-    image_rgb = scene.segmentation.frame.image_rgb
-    message = image_from_array(scene.header, image_rgb)
-    draw_on(np.frombuffer(message.data, np.uint8).reshape(image_rgb.shape), scene.segmentation)
+    image_rgb = context.segmentation.frame.image_rgb
+    message = image_from_array(context.header, image_rgb)
+    draw_on(np.frombuffer(message.data, np.uint8).reshape(image_rgb.shape), context.segmentation)
     return message

@@ -175,10 +175,6 @@ class Settings:
         low=0,
         high=60,
     )
-    skip_unmoved: bool = _row(
-        False,
-        "Keep the masks of the frame before while nothing moves, for at most a second; needs tracking.",
-    )
     publish_masks: bool = _row(
         True, "Fill the field mask of every segment. False: boxes and the label images only."
     )

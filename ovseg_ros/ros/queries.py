@@ -1,4 +1,4 @@
-"""The doors through which words come in: the query topic, the services, and what they share."""
+"""The interfaces through which words come in: the query topic, the services, and what they share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ovseg_ros.core.query import parse_query
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.answers import Refused, name_of, refusal_of
+from ovseg_ros.ros.answers import RequestError, name_of, request_error_of
 from ovseg_ros.ros.conversions import UNLABELLED, segmentation_message, vocabulary_message
 from ovseg_ros.srv import EmbedText, SegmentImage, SetVocabulary
 
@@ -32,15 +32,15 @@ def words_vocabulary(names: Sequence[str], threshold: float) -> tuple[Vocabulary
         threshold: For all of them, in (0, 1]; 0: the node's.
 
     Raises:
-        Refused: INVALID_QUERY: the threshold is out of range, or no usable word is left.
+        RequestError: INVALID_QUERY: the threshold is out of range, or no usable word is left.
     """
     if not (math.isfinite(threshold) and 0 <= threshold <= 1):
-        raise Refused(ResultCode.INVALID_QUERY, f"want a threshold from 0 to 1, got {threshold}")
+        raise RequestError(ResultCode.INVALID_QUERY, f"want a threshold from 0 to 1, got {threshold}")
     thresholds = [threshold] * len(names) if threshold > 0 else None
     vocabulary, rejected = Vocabulary.empty().replace(list(names), thresholds)
     if not len(vocabulary):
         reasons = "; ".join(f"{r.name!r}: {r.reason}" for r in rejected) or "it names no thing to look for"
-        raise Refused(ResultCode.INVALID_QUERY, reasons)
+        raise RequestError(ResultCode.INVALID_QUERY, reasons)
     return dataclasses.replace(vocabulary, version=0), rejected
 
 
@@ -109,7 +109,7 @@ class Queries:
         try:
             await self._node.bridge.wrap(submit())
         except Exception as error:
-            refusal = refusal_of(error)
+            refusal = request_error_of(error)
             response.code, response.message = refusal.code, refusal.message
             self._node.report(refusal, error)
         return response
@@ -121,7 +121,9 @@ class Queries:
         else:
             vocabulary, rejected = self._node.vocabulary, []
             if not len(vocabulary):
-                raise Refused(ResultCode.INVALID_QUERY, "no labels given, and the node's vocabulary is empty")
+                raise RequestError(
+                    ResultCode.INVALID_QUERY, "no labels given, and the node's vocabulary is empty"
+                )
             if request.threshold:
                 vocabulary, _ = words_vocabulary(vocabulary.names, request.threshold)
 
@@ -130,18 +132,18 @@ class Queries:
             if image.width or image.height or len(image.data):
                 depth = request.depth if request.depth.width or len(request.depth.data) else None
                 camera_info = request.camera_info if any(request.camera_info.k) else None
-                ready = engine.given(image, depth, camera_info)
+                embedded = engine.given(image, depth, camera_info)
             else:
-                ready = engine.newest()
-            scene = engine.label(ready, vocabulary)
+                embedded = engine.newest()
+            context = engine.label(embedded, vocabulary)
             response.segmentation = segmentation_message(
-                scene, model=engine.model, with_masks=True, with_unlabelled=settings.publish_unlabelled
+                context, model=engine.model, with_masks=True, with_unlabelled=settings.publish_unlabelled
             )
-            found = int((scene.label_ids != UNLABELLED).sum())
+            found = int((context.label_ids != UNLABELLED).sum())
             response.code = ResultCode.FOUND if found else ResultCode.NOT_FOUND
             refused = "".join(f"; refused {r.name!r}: {r.reason}" for r in rejected)
             response.message = (
-                f"{name_of(response.code)}: {found} of {len(scene.masks)} masks labelled{refused}"
+                f"{name_of(response.code)}: {found} of {len(context.masks)} masks labelled{refused}"
             )
 
         return self._node.submit(job)
@@ -149,7 +151,7 @@ class Queries:
     def _embed_job(self, request: Any, response: Any) -> ThreadFuture[Any]:
         engine = self._node.ready_engine()
         if not 1 <= len(request.labels) <= MAX_TEXTS:
-            raise Refused(
+            raise RequestError(
                 ResultCode.INVALID_QUERY, f"want 1 to {MAX_TEXTS} labels, got {len(request.labels)}"
             )
         texts = [checked_text(label) for label in request.labels]
@@ -171,10 +173,12 @@ def checked_text(text: str) -> str:
     """A text as it stands, where it is one the model may be given.
 
     Raises:
-        Refused: INVALID_QUERY: blank or longer than 128 bytes.
+        RequestError: INVALID_QUERY: blank or longer than 128 bytes.
     """
     if not text.strip() or len(text.encode()) > 128:
-        raise Refused(ResultCode.INVALID_QUERY, f"want texts of 1 to 128 bytes, got {len(text.encode())}")
+        raise RequestError(
+            ResultCode.INVALID_QUERY, f"want texts of 1 to 128 bytes, got {len(text.encode())}"
+        )
     return text
 
 

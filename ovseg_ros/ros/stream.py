@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ovseg_ros.ros.answers import Refused
+from ovseg_ros.ros.answers import RequestError
 from ovseg_ros.ros.engine import Engine
 from ovseg_ros.ros.outputs import Outputs
 from ovseg_ros.ros.parameters import Settings
@@ -25,7 +25,7 @@ class Stream:
         vocabulary: Callable[[], Any],
         settings: Callable[[], Settings],
         statistics: Statistics,
-        on_refused: Callable[[Refused], None],
+        on_error: Callable[[RequestError], None],
     ) -> None:
         """`vocabulary()` is called once per frame; what it returns is immutable."""
         self._engine = engine
@@ -34,7 +34,7 @@ class Stream:
         self._vocabulary = vocabulary
         self._settings = settings
         self._statistics = statistics
-        self._on_refused = on_refused
+        self._on_error = on_error
         self._last_seq = 0
         self._last_start = -float("inf")
 
@@ -55,8 +55,8 @@ class Stream:
         self._last_start = now
         try:
             self._publish(settings)
-        except Refused as refused:
-            self._on_refused(refused)
+        except RequestError as error:
+            self._on_error(error)
             self._last_seq = max(self._last_seq, newest)
         except Exception:
             self._last_seq = max(self._last_seq, newest, self._engine.failed_seq)
@@ -64,14 +64,14 @@ class Stream:
         return None
 
     def _publish(self, settings: Settings) -> None:
-        started, vocabulary = time.monotonic(), self._vocabulary()
+        vocabulary = self._vocabulary()
         if len(vocabulary) or settings.publish_unlabelled:
-            ready = self._engine.newest(after=self._last_seq)
+            image = self._engine.newest(after=self._last_seq)
         else:
-            ready = self._engine.blank()
-        self._last_seq = ready.seq
-        scene = self._engine.label(ready, vocabulary)
+            image = self._engine.blank()
+        self._last_seq, embedded_at = image.seq, time.monotonic()
+        context = self._engine.label(image, vocabulary)
         if self._is_on():
-            self._outputs.publish(scene)
-            self._statistics.frame_published(self._engine.age_s(ready.header))
-        self._engine.chain.observe(time.monotonic() - started)
+            self._outputs.publish(context)
+            self._statistics.frame_published(self._engine.age_s(image.header))
+        self._engine.note(image, context.segmentation, time.monotonic() - embedded_at)

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.answers import Refused
+from ovseg_ros.ros.answers import RequestError
 
 
 class Worker:
@@ -49,14 +49,14 @@ class Worker:
         """Queues a job; its future gets what it returns or raises.
 
         Raises:
-            Refused: BUSY where `max_pending` jobs wait already, INACTIVE where the worker is stopping.
+            RequestError: BUSY where `max_pending` jobs wait already, INACTIVE where the worker is stopping.
         """
         future: Future[Any] = Future()
         with self._condition:
             if self._stopping:
-                raise Refused(ResultCode.INACTIVE, "the node is shutting down")
+                raise RequestError(ResultCode.INACTIVE, "the node is shutting down")
             if len(self._jobs) >= max_pending:
-                raise Refused(
+                raise RequestError(
                     ResultCode.BUSY, f"{len(self._jobs)} requests are waiting already; ask again later"
                 )
             self._jobs.append((future, job))
@@ -81,7 +81,7 @@ class Worker:
             self._condition.notify()
         for future, _ in waiting:
             if future.set_running_or_notify_cancel():
-                future.set_exception(Refused(ResultCode.INACTIVE, "the node is shutting down"))
+                future.set_exception(RequestError(ResultCode.INACTIVE, "the node is shutting down"))
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         return not self._thread.is_alive()

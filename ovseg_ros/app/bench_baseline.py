@@ -1,35 +1,38 @@
-"""The plain way through the method, which the benchmark compares ours with.
+"""The method as it was released, which the benchmark compares ours with.
 
 As OVSeg's released code goes about it: every frame anew; mask after mask cut out, blanked, normalised and
 resized on its own; all of them in one batch through CLIP in float32; every class over every pixel. What the
 released code does beside that and nobody here needs (a second set of crops for pictures, resizing maps to the
-size they have) is left out, which makes this way cheaper than it is.
+size they have) is left out, which makes the baseline cheaper than it is.
 
 The released evaluation code keeps the text embedding of each word it has seen; its web demo encodes the words
-again for every picture. `text="cached"` and `text="anew"` are these two.
+again for every picture (`words_anew`).
 
 Written from a description, not from that code. Source: Liang et al., CVPR 2023, section 3; docs/speed.md.
 """
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.app.bench_clock import Stages, Watch
-from ovseg_ros.core.frame import Frame, Proposer
+from ovseg_ros.app.bench_clock import Stages, wait_for
+from ovseg_ros.core.frame import Frame
+from ovseg_ros.core.mask_clip import MaskPromptedClip
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
-
-BATCH = 256  # sentences at once through the text tower
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+from ovseg_ros.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class NaiveResult:
-    """What the plain way found.
+class BaselineResult:
+    """What the baseline found.
 
     Attributes:
         embeddings: (M, D) unit rows of the masks that are not empty.
@@ -42,65 +45,68 @@ class NaiveResult:
     label_map: torch.Tensor
 
 
-class NaivePath:
-    """Propose, crop, encode, text, label, compose; nothing is carried over from frame to frame but words."""
+class Baseline:
+    """Propose, crop, encode, text, classify, compose; from frame to frame nothing is kept but words."""
 
-    def __init__(
-        self,
-        proposer: Proposer,
-        clip_model: Any,
-        tokenizer: Any,
-        *,
-        size: int,
-        logit_scale: float,
-        templates: Sequence[str],
-        background: Sequence[str] = (),
-        mask_prompts: torch.Tensor | None = None,
-        text: Literal["cached", "anew"] = "cached",
-        device: torch.device | str = "cpu",
-    ) -> None:
-        """Puts it together.
+    def __init__(self, segmenter: OpenVocabularySegmenter) -> None:
+        """Takes a segmenter's proposals, words and weights; the weights copied, in float32.
 
-        Args:
-            proposer: gives the masks.
-            clip_model: an open_clip model in float32 on `device`, with a VisionTransformer if there are
-                prompts.
-            tokenizer: list of texts -> token ids.
-            size: side of the model's input in pixels.
-            logit_scale: multiplies cosines.
-            templates: sentences around each word.
-            background: words that compete with the labels; the released code has one learned row there.
-            mask_prompts: (depth, patches, width), or None.
-            text: see above.
-            device: where it runs.
+        Raises:
+            ConfigError: an encoder that is no CLIP.
         """
-        self.proposer, self.clip_model, self.tokenizer = proposer, clip_model, tokenizer
-        self.size, self.logit_scale = size, logit_scale
-        self.templates, self.background = tuple(templates), tuple(background)
-        self.prompts, self.text, self.device = mask_prompts, text, torch.device(device)
-        self.words: dict[str, torch.Tensor] = {}
+        clip = in_32_bits(segmenter.clip)
+        if not isinstance(clip, MaskPromptedClip):
+            raise ConfigError(
+                f"the baseline needs a CLIP to run, got {type(clip).__name__}; take the preset mini, or "
+                "one whose encoder is of kind clip"
+            )
+        prompts = clip.mask_prompts
+        self.proposer, self.device = segmenter.proposer, segmenter.device
+        self.clip_model = copy.deepcopy(clip.clip_model).float()
+        self.tokenizer, self.size, self.logit_scale = clip.tokenizer, clip.size, clip.logit_scale
+        self.templates, self.background = segmenter.options.templates, segmenter.options.background
+        self.prompts = None if prompts is None else prompts.detach().clone().float()  # (depth,P,W)
+        self._words: dict[str, torch.Tensor] = {}
 
     @torch.no_grad()
-    def frame(self, frame: Frame, labels: Sequence[str]) -> tuple[NaiveResult, Stages]:
+    def frame(
+        self, frame: Frame, labels: Sequence[str], *, words_anew: bool = False
+    ) -> tuple[BaselineResult, Stages]:
         """One frame from pixels to label map, and the seconds of each stage."""
-        watch = Watch(self.device)
+        stages, last = {}, time.perf_counter()
+
+        def ends(stage: str) -> None:
+            nonlocal last
+            wait_for(self.device)
+            stages[stage], last = time.perf_counter() - last, time.perf_counter()
+
         masks = self.proposer.propose(frame).masks.to(self.device)
         masks = masks[masks.flatten(1).any(dim=1)]
-        watch("propose")
+        ends("propose")
         pixels, region_masks = crop(frame, masks, self.size)
-        watch("crop")
+        ends("crop")
         embeddings = F.normalize(self._encode(pixels, region_masks), dim=-1) if len(pixels) else pixels
-        watch("encode")
-        rivals = [word for word in self.background if word not in labels]
-        words = torch.stack([self._word(word) for word in (*labels, *rivals)])  # (K+B,D)
-        watch("text")
+        ends("encode")
+        words = self.encode_words(labels, anew=words_anew)
+        ends("text")
         probs = masks.new_zeros((len(masks), len(labels)), dtype=torch.float32)
         if len(masks):
             probs = (self.logit_scale * embeddings @ words.T).softmax(dim=-1)[:, : len(labels)]
-        watch("label")
+        ends("classify")
         label_map = compose(masks, probs).cpu()
-        watch("compose")
-        return NaiveResult(embeddings.cpu(), probs.cpu(), label_map), watch.stages
+        ends("compose")
+        return BaselineResult(embeddings.cpu(), probs.cpu(), label_map), stages
+
+    @torch.no_grad()
+    def encode_words(self, labels: Sequence[str], *, anew: bool = False) -> torch.Tensor:
+        """(K+B, D) unit rows of the labels and of the background words that are none of them."""
+        words = [*labels, *(word for word in self.background if word not in labels)]
+        for word in words:
+            if anew or word not in self._words:
+                sentences = [template.replace("{}", word) for template in self.templates]
+                rows = self.clip_model.encode_text(self.tokenizer(sentences).to(self.device))
+                self._words[word] = F.normalize(F.normalize(rows, dim=-1).mean(dim=0), dim=0)
+        return torch.stack([self._words[word] for word in words])
 
     def _encode(self, pixels: torch.Tensor, region_masks: torch.Tensor) -> torch.Tensor:
         if self.prompts is None:
@@ -108,13 +114,10 @@ class NaivePath:
             return features
         return encode_with_prompts(self.clip_model.visual, self.prompts, pixels, region_masks)
 
-    def _word(self, word: str) -> torch.Tensor:
-        if self.text == "cached" and word in self.words:
-            return self.words[word]
-        sentences = [template.replace("{}", word) for template in self.templates]
-        rows = F.normalize(self.clip_model.encode_text(self.tokenizer(sentences).to(self.device)), dim=-1)
-        self.words[word] = F.normalize(rows.mean(dim=0), dim=0)
-        return self.words[word]
+
+def in_32_bits(clip: Any) -> Any:
+    """The encoder itself, without what runs its image tower in 16 bits."""
+    return getattr(clip, "encoder", clip)
 
 
 def crop(frame: Frame, masks: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,28 +1,16 @@
-"""The table of weights files as it stands in docs/weights.md.
+"""Writes the table of weights files into docs/weights.md anew; a test compares the two.
 
-`python -m ovseg_ros.models.files_docs docs/weights.md` writes it there anew.
+`python scripts/weights_table.py`
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from ovseg_ros.models.files import KnownFile, known_files
+from ovseg_ros.models.files import KnownFile, known_files, size_text
 
-_BEGIN = "<!-- table: begin (python -m ovseg_ros.models.files_docs docs/weights.md) -->"
-_END = "<!-- table: end -->"
-
-
-def size_text(size: int | None) -> str:
-    """Bytes for people; "?" where unknown.
-
-    >>> size_text(375042383), size_text(2564550879), size_text(0), size_text(None)
-    ('375 MB', '2.56 GB', '0 MB', '?')
-    """
-    if size is None:
-        return "?"
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "weights.md"
+_BEGIN, _END = "<!-- table: begin (python scripts/weights_table.py) -->", "<!-- table: end -->"
 
 
 def markdown_table() -> str:
@@ -62,5 +50,4 @@ def with_table(document: str) -> str:
 
 
 if __name__ == "__main__":
-    page = Path(sys.argv[1])
-    page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
