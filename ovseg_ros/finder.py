@@ -22,7 +22,6 @@ from ovseg_ros.core.video import VideoSegmenter
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.frames import as_frame
-from ovseg_ros.files.pictures import as_image
 from ovseg_ros.files.streams import Stream, open_stream
 from ovseg_ros.models.presets import load_preset
 from ovseg_ros.result import MaskProposals, Result
@@ -140,10 +139,12 @@ class Finder:
             Masks and their scores, the surest first.
         """
         frame = self._frame(image, depth, intrinsics, depth_scale)
-        proposals = self.segmenter.propose(frame).proposals
-        order = proposals.scores.argsort(descending=True, stable=True)
-        masks, scores = proposals.masks[order].cpu(), proposals.scores[order].float().cpu()
-        return MaskProposals(masks.numpy(), scores.numpy())
+        candidates = self.segmenter.propose(frame)
+        scores = candidates.proposals.scores.float().cpu()
+        order = scores.argsort(descending=True, stable=True)
+        order = order[candidates.seen[order]]  # those that are large enough to be named
+        masks = candidates.proposals.masks[order.to(candidates.proposals.masks.device)]
+        return MaskProposals(masks.cpu().numpy(), scores[order].numpy())
 
     def name(self, image: AnyImage, masks: npt.NDArray[np.bool_], words: Words) -> npt.NDArray[np.float32]:
         """How well each word fits each mask; no depth is needed, whatever the preset.
@@ -162,7 +163,7 @@ class Finder:
             OutOfMemoryError: the device's memory did not hold half a batch either.
         """
         vocabulary = as_vocabulary(words)
-        frame = Frame(as_image(image))
+        frame = as_frame(image)
         given = torch.from_numpy(_checked_masks(masks, frame.size_hw))
         options = self._options(None)
         if options.uses_generator:  # these masks come from no generator, so CLIP alone names them
@@ -172,8 +173,8 @@ class Finder:
         embeddings = rows.new_zeros((len(given), rows.shape[1]))
         embeddings[filled.to(rows.device)] = rows
         embedded = EmbeddedFrame(frame, given, torch.ones(len(given)), embeddings, {}, filled)
-        probs = self.segmenter.label(embedded, vocabulary, options).probs
-        return np.where(filled[:, None], probs, 0).astype(np.float32)
+        probs: npt.NDArray[np.float32] = self.segmenter.label(embedded, vocabulary, options).probs.numpy()
+        return probs
 
     def video(
         self,
@@ -205,7 +206,7 @@ class Finder:
         """
         vocabulary, options = as_vocabulary(words), self._options(threshold)
         stream = open_stream(source, intrinsics, depth_scale)
-        if self._needs_depth and stream.without_depth:
+        if self.segmenter.needs_depth and stream.without_depth:
             raise InvalidInputError(
                 f"the preset {self.preset!r} finds masks in depth, and {stream.without_depth}: pass a "
                 "recording with depth, or pairs (image, depth) and intrinsics="
@@ -233,10 +234,6 @@ class Finder:
             raise InvalidInputError(f"want threshold= in [0, 1], got {threshold!r}")
         return dataclasses.replace(options, threshold=float(threshold))
 
-    @property
-    def _needs_depth(self) -> bool:
-        return bool(getattr(self.segmenter.proposer, "needs_depth", False))
-
     def _frame(self, image: Any, depth: Any, intrinsics: Any, depth_scale: Any) -> Frame:
         """What was given as one frame that this preset can use."""
         frame = as_frame(image, depth, intrinsics, depth_scale=depth_scale)
@@ -247,9 +244,9 @@ class Finder:
     def _missing(self, frame: Frame) -> str:
         """What the preset needs and this frame has not, with the cure; "" where there is nothing."""
         wanted = []
-        if self._needs_depth and frame.depth_m is None:
+        if self.segmenter.needs_depth and frame.depth_m is None:
             wanted.append("depth= (a path or an (H,W) array)")
-        if self._needs_depth and frame.intrinsics is None:
+        if self.segmenter.needs_depth and frame.intrinsics is None:
             wanted.append("intrinsics= ((fx, fy, cx, cy), a 3x3 matrix or a camera_info YAML file)")
         if not wanted:
             return ""

@@ -75,7 +75,7 @@ OPTIONS = SegmenterOptions(threshold=0.5, min_mask_pixels=1, background=())
 def colour_finder(proposer: object | None = None) -> Finder:
     """Finds red, green and blue things; the large red mask is the surest, the small one the least."""
     if proposer is None:
-        proposer = FixedProposer(masks(RED, GREEN, SMALL_RED), torch.tensor([0.9, 0.8, 0.5]))
+        proposer = FixedProposer(masks(SMALL_RED, RED, GREEN), torch.tensor([0.5, 0.9, 0.8]))
     return Finder(OpenVocabularySegmenter(proposer, ColourEncoder(), OPTIONS, name="squares"))
 
 

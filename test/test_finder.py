@@ -83,6 +83,20 @@ def test_pictures_in_every_form_give_the_same(tmp_path):
         assert [thing.box_xyxy for thing in result["green"]] == [(34, 10, 54, 30)]
 
 
+def test_arrays_may_be_views_and_are_not_kept():
+    bgr = np.ascontiguousarray(picture()[..., ::-1])
+    bgr.flags.writeable = False
+    result = colour_finder()(bgr[..., ::-1], ["red", "green"])
+    assert len(result["red"]) == 2
+    buffer = picture()
+    results = []
+    for result in colour_finder().video((buffer for _ in range(2)), ["red"]):
+        buffer[:] = 0
+        results.append(result)
+    assert (results[0].image == picture()).all()
+    assert results[1].image.max() == 0
+
+
 def test_depth_in_every_form_gives_the_same(tmp_path):
     files_of(tmp_path)
     metres = depth_m()

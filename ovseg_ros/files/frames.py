@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.cameras import Camera, as_intrinsics
@@ -26,7 +28,7 @@ def as_frame(
     Raises:
         InvalidInputError: see there; depth of another size than the picture, or a scale without depth.
     """
-    image_rgb = as_image(image)
+    image_rgb = np.array(as_image(image), order="C")  # ours: a camera may fill its array again
     size_hw = image_rgb.shape[:2]
     if depth is None and depth_scale is not None:
         raise InvalidInputError(f"want depth= beside depth_scale={depth_scale!r}, got none")
