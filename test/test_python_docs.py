@@ -1,0 +1,94 @@
+"""The snippets of the README and of docs/python.md run exactly as they are pasted."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import ovseg_ros
+
+ROOT = Path(__file__).resolve().parents[1]
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "python.md"
+
+
+def snippets(path: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def garage(tmp_path_factory):
+    """photo.jpg, depth.png, camera.yaml and recording/, of scikit-image's motorcycle."""
+    from ovseg_ros.evaluate.recording import read_recording
+
+    folder = tmp_path_factory.mktemp("garage")
+    frame = next(iter(read_recording(ROOT / "demo" / "garage"))).frame
+    height, width = frame.size_hw
+    Image.fromarray(frame.image_rgb).save(folder / "photo.jpg", quality=95)
+    cv2.imwrite(str(folder / "depth.png"), np.round(frame.depth_m * 1000).astype(np.uint16))
+    camera = frame.intrinsics
+    matrix = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
+    (folder / "camera.yaml").write_text(yaml.safe_dump({"width": width, "height": height, "k": matrix}))
+    shutil.copytree(ROOT / "demo" / "garage", folder / "recording")
+    return folder
+
+
+load_once = cache(ovseg_ros.load)
+
+
+@pytest.fixture
+def in_garage(garage, monkeypatch):
+    """Where the snippets run; a preset is loaded once for all of them."""
+    monkeypatch.chdir(garage)
+    monkeypatch.setattr(ovseg_ros, "load", load_once)
+    return garage
+
+
+def run(path: Path) -> dict[str, object]:
+    """Every snippet of a page in turn, in one namespace, as in one session."""
+    names: dict[str, object] = {}
+    for number, text in enumerate(snippets(path)):
+        exec(compile(text, f"{path.name}, snippet {number}", "exec"), names)
+    return names
+
+
+def test_the_readmes_snippets_run(in_garage, capsys):
+    assert "import ovseg_ros\n" in snippets(README)[0]
+    result = run(README)["result"]
+    assert capsys.readouterr().out.startswith("motorcycle 0.9")
+    assert result.found == ("motorcycle", "shelf")
+    assert result.missing == ("giraffe",)
+    assert 2.0 < result["motorcycle"][0].centroid_m[2] < 3.0
+    assert Image.open("found.png").size == (741, 500)
+
+
+def test_the_pages_snippets_run(in_garage, capsys):
+    names = run(PAGE)
+    said = capsys.readouterr().out
+    page = PAGE.read_text(encoding="utf-8")
+    assert "the preset 'lite' finds masks in depth: pass depth= (a path" in said
+    assert repr(names["find"]) in page
+    assert "('motorcycle', 'shelf') missing ('giraffe',)" in said
+    assert names["best"].label == "motorcycle"
+    assert names["same"].found == ("motorcycle", "shelf")
+    assert names["same"][0].box_xyxy == names["best"].box_xyxy
+    assert names["probs"].shape == (len(names["proposals"]), 3)
+    assert names["probs"].max(axis=0)[0] > 0.9
+    assert [row["category_id"] for row in json.loads(Path("found.json").read_text())] == [0, 1]
+    assert set(np.unique(Image.open("labels.png"))) == {0, 1, 255}
+
+
+def test_the_page_names_every_field():
+    page = PAGE.read_text(encoding="utf-8")
+    fields = ovseg_ros.Thing.__dataclass_fields__
+    methods = [name for name in vars(ovseg_ros.Result) if not name.startswith("_")]
+    assert [name for name in (*fields, *methods, "segmentation") if name not in page] == []
+    assert [name for name in ovseg_ros.__all__ if name.endswith("Error") and name not in page] == []
