@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.core.frame import CameraIntrinsics
+from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.errors import InvalidInputError
 
 _TAIL_PERCENT = 2.0  # so many points on either side may be flying pixels

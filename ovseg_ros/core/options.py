@@ -6,9 +6,12 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ovseg_ros.core.regions import FILLS, Fill
 from ovseg_ros.core.templates import VILD_TEMPLATES
 from ovseg_ros.errors import ConfigError
+
+Fill = Literal["mean", "none", "black", "grey"]
+"""What stands where a region is blanked: CLIP's mean colour, the picture itself, black, grey."""
+FILLS: tuple[Fill, ...] = ("mean", "none", "black", "grey")
 
 Classifier = Literal["clip", "pooled", "maskformer", "ensemble"]
 RegionView = Literal["masked", "context", "both"]

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from ovseg_ros.core.options import FILLS, Fill
 from ovseg_ros.core.region_gather import gather_crops, gather_masks
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
-Fill = Literal["mean", "none", "black", "grey"]
-FILLS: tuple[Fill, ...] = ("mean", "none", "black", "grey")
 _FILL_RGB: dict[Fill, tuple[float, float, float] | None] = {
     "mean": (255.0 * CLIP_MEAN[0], 255.0 * CLIP_MEAN[1], 255.0 * CLIP_MEAN[2]),
     "none": None,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD, FILLS
+from ovseg_ros.core.options import FILLS
+from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.errors import ConfigError
 
 MEAN_RGB = (255.0 * np.array(CLIP_MEAN)).astype(np.float32)
