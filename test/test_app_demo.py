@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from evaluate_fixtures import BOXES, recorded
 from PIL import Image
+from repository import ROOT
 
 from ovseg_ros.app import demo, demo_output, demo_stage
 from ovseg_ros.app.demo_output import (
@@ -259,7 +260,7 @@ def box_demo(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "TABLETOP_RATE_HZ", 8.0)
     monkeypatch.setattr(demo, "GARAGE_RATE_HZ", 8.0)
-    node = Path(__file__).resolve().with_name("demo_box_node.py")
+    node = ROOT / "test" / "fixtures" / "demo_box_node.py"
     start = demo_stage.Child
 
     def with_box_node(name, command, log, env, **options):

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conse_fixtures import new_pooled
 from core_fixtures import ColourEncoder, FixedProposer
 from sam_fixtures import picture, tiny_options, tiny_sam
-from test_models_conse import new_pooled
 
 from ovseg_ros.core import memory
 from ovseg_ros.core import segmenter as segmenter_module

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ovseg_ros.core.options import CLASSIFIERS, REGION_VIEWS, SEMANTIC_KINDS, SegmenterOptions
-from ovseg_ros.core.regions import FILLS
+from ovseg_ros.core.options import CLASSIFIERS, FILLS, REGION_VIEWS, SEMANTIC_KINDS, SegmenterOptions
 from ovseg_ros.models.template_sets import TEMPLATE_SETS
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "modes.md"

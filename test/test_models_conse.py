@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conse_fixtures import NAMES, VECTORS, FakeText, fake_tokenizer, new_pooled
 from core_fixtures import FixedProposer
 from torch import nn
 
@@ -19,30 +20,6 @@ from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.models.conse import ConSE, PooledConSE
-
-NAMES = [["red thing", "scarlet"], ["green thing"], ["blue thing"], ["grey thing", "dull", "drab"]]
-VECTORS = {
-    name: torch.randn(6, generator=torch.Generator().manual_seed(seed))
-    for seed, name in enumerate([*(n for names in NAMES for n in names), "asked", "a asked!"])
-}
-
-
-class FakeText(nn.Module):
-    """Looks vectors up by the row number that `fake_tokenizer` gives."""
-
-    def __init__(self):
-        super().__init__()
-        self.table = nn.Parameter(torch.stack(list(VECTORS.values())))
-        self.calls = 0
-
-    def forward(self, ids):
-        self.calls += 1
-        return self.table[ids[:, 0]]
-
-
-def fake_tokenizer(texts):
-    order = list(VECTORS)
-    return torch.tensor([[order.index(text)] for text in texts])
 
 
 class MeanColour(nn.Module):
@@ -149,38 +126,6 @@ def test_refusals():
 
 
 # ---- one pass for all masks ----
-
-
-class Cells(nn.Module):
-    """Looks at cells of 4 x 4 pixels and their neighbours, averages, and has a linear layer: like timm's."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(3)
-        self.stem = nn.Conv2d(3, 5, 4, stride=4)
-        self.mix = nn.Conv2d(5, 5, 3, padding=1)
-        self.last = nn.Linear(5, 4)
-        nn.init.normal_(self.last.weight, std=3.0)
-        self.calls = 0
-
-    def forward_features(self, x):
-        self.calls += 1
-        return self.mix(self.stem(x).relu()).relu()
-
-    def forward_head(self, features):
-        return self.last(features.mean(dim=(2, 3)))
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
-
-
-def new_pooled(pooled_side=16, **changes):
-    settings = {"size": 8, "logit_scale": 20.0, "top": 3, "temperature": 2.0}
-    settings |= {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4), **changes}
-    pooled = PooledConSE(
-        Cells(), NAMES, FakeText(), fake_tokenizer, pooled_side=pooled_side, stride=4, **settings
-    )
-    return pooled.eval().requires_grad_(False)
 
 
 def photograph(height, width):

@@ -7,10 +7,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from conse_fixtures import new_pooled
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.srv import SegmentImage
 from ros_bench import Bench, image_message
-from test_models_conse import new_pooled
 from tiny_presets import make_tiny_presets
 
 from ovseg_ros.ros.node import load_segmenter
