@@ -13,10 +13,10 @@ from conse_fixtures import new_pooled
 from core_fixtures import ColourEncoder, FixedProposer
 from sam_fixtures import picture, tiny_options, tiny_sam
 
-from ovseg_ros.core import memory
+from ovseg_ros.core import device_memory as memory
 from ovseg_ros.core import segmenter as segmenter_module
+from ovseg_ros.core.device_memory import ran_out, retry_on_oom
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.memory import ran_out, retry_on_oom
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.region_gather import crop_bytes
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter

@@ -212,7 +212,7 @@ def test_pooled_of_nothing_and_of_an_empty_mask():
 
 def test_the_chain_pools_where_the_encoder_can(monkeypatch):
     """Regions are not cut at all; one that cannot pool is refused."""
-    monkeypatch.setattr("ovseg_ros.core.memory.region_views", None)
+    monkeypatch.setattr("ovseg_ros.core.device_memory.region_views", None)
     options = SegmenterOptions(classifier="pooled", threshold=0.0, min_mask_pixels=1, templates=("{}",))
     image, masks = photograph(16, 28), some_masks(16, 28)
     conse = new_pooled()

@@ -10,8 +10,15 @@ import torch
 
 from ovseg_ros.core.candidates import Candidates, choose
 from ovseg_ros.core.classify import background_rows, class_probabilities
+from ovseg_ros.core.device_memory import (
+    PROPOSE_LESS,
+    crop,
+    encode,
+    encode_pooled,
+    encode_words,
+    retry_on_oom,
+)
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, RegionEncoder, as_proposer
-from ovseg_ros.core.memory import PROPOSE_LESS, crop, encode, encode_pooled, encode_words, retry_on_oom
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
 from ovseg_ros.core.vocabulary import Vocabulary
