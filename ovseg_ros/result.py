@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ovseg_ros.core.geometry import Box3d, mask_boxes_3d
+from ovseg_ros.core.camera import Box3d, mask_boxes_3d
 from ovseg_ros.core.overlay import draw_overlay
 from ovseg_ros.core.paint import box_slices
 from ovseg_ros.core.segmentation import Segmentation

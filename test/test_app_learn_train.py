@@ -15,8 +15,8 @@ from learn_fixtures import write_clip_preset, write_pairs
 from safetensors.torch import load_file
 
 from ovseg_ros.app import learn_train
+from ovseg_ros.core.camera.geometry import CameraIntrinsics
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.geometry import CameraIntrinsics
 from ovseg_ros.core.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.presets import load_preset

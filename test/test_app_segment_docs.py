@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ovseg_ros.app import segment
-from ovseg_ros.core.image_messages import COLOUR_ENCODINGS
+from ovseg_ros.core.camera.decode import COLOUR_ENCODINGS
 from ovseg_ros.files import bag_frames, pictures
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "segment.md"

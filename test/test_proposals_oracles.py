@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from proposals_scenes import Box, Cylinder, as_sensed, table, view
 
-from ovseg_ros.core.geometry import pixel_rays
+from ovseg_ros.core.camera.geometry import pixel_rays
 from ovseg_ros.proposals import clusters, fragments, panels, plane, refine
 from ovseg_ros.proposals.depth_clusters import DepthClusters, DepthClustersOptions
 from ovseg_ros.proposals.outline import over_outline

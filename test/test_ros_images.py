@@ -17,8 +17,8 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from ovseg_ros.core.camera.decode import decode_depth
 from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.core.image_messages import decode_depth
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.ros.conversions import intrinsics_from_message
 from ovseg_ros.ros.images import colour_from_message, image_from_array

@@ -27,8 +27,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StorageP
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.typesys import Stores, get_typestore
 
+from ovseg_ros.core.camera import decode_camera_info, decode_colour, decode_depth, decode_integers
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
-from ovseg_ros.core.image_messages import decode_camera_info, decode_colour, decode_depth, decode_integers
 from ovseg_ros.errors import InvalidInputError
 
 COLOR_TOPIC = "/camera/color/image_raw/compressed"

@@ -18,8 +18,8 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
+from ovseg_ros.core.camera import decode_camera_info, decode_colour, decode_depth
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
-from ovseg_ros.core.image_messages import decode_camera_info, decode_colour, decode_depth
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.bag_topics import COMPRESSED, IMAGE, INFO, Chosen, Topic, choose_topics
 

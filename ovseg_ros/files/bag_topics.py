@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ovseg_ros.core.image_messages import COLOUR_ENCODINGS, DEPTH_ENCODINGS, GREY_ENCODINGS
+from ovseg_ros.core.camera import COLOUR_ENCODINGS, DEPTH_ENCODINGS, GREY_ENCODINGS
 from ovseg_ros.errors import InvalidInputError
 
 IMAGE, COMPRESSED, INFO = (

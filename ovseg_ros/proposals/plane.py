@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ovseg_ros.core.camera import pixel_rays
 from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.core.geometry import pixel_rays
 from ovseg_ros.proposals.clusters import median
 
 FloatArray = npt.NDArray[np.float32]

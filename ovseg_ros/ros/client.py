@@ -25,7 +25,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from ovseg_ros.action import FindObject
-from ovseg_ros.core.image_messages import decode_integers
+from ovseg_ros.core.camera import decode_integers
 from ovseg_ros.core.query import parse_query
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.msg import ResultCode, Segmentation

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
+from ovseg_ros.core.camera import Box3d, decode_camera_info, decode_depth, mask_boxes_3d, write_cloud
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
-from ovseg_ros.core.geometry import Box3d, mask_boxes_3d, write_cloud
-from ovseg_ros.core.image_messages import decode_camera_info, decode_depth
 from ovseg_ros.core.paint import box_slices
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.errors import InvalidInputError

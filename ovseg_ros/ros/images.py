@@ -1,4 +1,4 @@
-"""What ROS adds to `core.image_messages`: cv_bridge for other encodings, and arrays to messages."""
+"""What ROS adds to `core.camera.decode`: cv_bridge for other encodings, and arrays to messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import Image
 
-from ovseg_ros.core.image_messages import (
+from ovseg_ros.core.camera import (
     COLOUR_ENCODINGS,
     DEPTH_ENCODINGS,
     WANTED_COLOUR,
@@ -24,7 +24,7 @@ _ENCODINGS = {(2, "uint8"): "mono8", (2, "uint16"): "16UC1", (3, "uint8"): "rgb8
 def colour_from_message(message: Any) -> np.ndarray:
     """A sensor_msgs/Image or CompressedImage as (H, W, 3) uint8 RGB, which may be the message's own memory.
 
-    An encoding that `core.image_messages` does not know is handed to the cv_bridge of the machine.
+    An encoding that `core.camera.decode` does not know is handed to the cv_bridge of the machine.
 
     Raises:
         InvalidInputError: not a colour image, or sizes that contradict each other.

@@ -23,7 +23,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
-from ovseg_ros.core.image_messages import decode_colour
+from ovseg_ros.core.camera import decode_colour
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.ros.images import image_from_array
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ovseg_ros.core.camera.geometry import back_project, box_3d, mask_boxes_3d, write_cloud
 from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.core.geometry import back_project, box_3d, mask_boxes_3d, write_cloud
 from ovseg_ros.errors import InvalidInputError
 
 CAMERA = CameraIntrinsics(fx=50.0, fy=40.0, cx=3.5, cy=2.0, width=8, height=5)

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.core.image_messages import (
+from ovseg_ros.core.camera.decode import (
     COLOUR_ENCODINGS,
     GREY_ENCODINGS,
     decode_camera_info,
@@ -21,6 +20,7 @@ from ovseg_ros.core.image_messages import (
     decode_depth,
     decode_integers,
 )
+from ovseg_ros.core.frame import CameraIntrinsics
 from ovseg_ros.errors import InvalidInputError
 
 ORANGE = (255, 128, 0)
