@@ -51,8 +51,8 @@ from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
-from ovseg_ros.core.templates import BARE_TEMPLATE
 from ovseg_ros.core.text_cache import TextCache
+from ovseg_ros.core.words import BARE_TEMPLATE
 from ovseg_ros.ros.markers import detections_2d, detections_3d
 from ovseg_ros.ros.node import OvsegNode
 from ovseg_ros.ros.outputs import Output

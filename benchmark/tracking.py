@@ -20,7 +20,7 @@ from ovseg_ros.core.mask_overlap import boxed_masks, mask_iou
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.tracks import TrackOptions
 from ovseg_ros.core.video import VideoSegmenter
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.evaluate.recording import RecordedFrame, read_recording
 from ovseg_ros.models.presets import load_preset
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from ovseg_ros.app import learn_train
 from ovseg_ros.core.camera.geometry import CameraIntrinsics
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.presets import load_preset
 

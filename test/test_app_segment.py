@@ -36,7 +36,7 @@ from ovseg_ros.app.segment_plan import plan_inputs
 from ovseg_ros.app.segment_setup import presets_without_depth
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.overlay import draw_overlay, label_colour
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError, OvsegError
 
 WORDS = ("--labels", "red, green, blue")

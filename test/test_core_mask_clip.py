@@ -18,9 +18,9 @@ from core_fixtures import (
 )
 
 from ovseg_ros.core.mask_clip import MaskPromptedClip, new_mask_prompts
-from ovseg_ros.core.templates import BARE_TEMPLATE, VILD_TEMPLATES
 from ovseg_ros.core.text_cache import TextCache
 from ovseg_ros.core.vit_tower import vit_features
+from ovseg_ros.core.words.templates import BARE_TEMPLATE, VILD_TEMPLATES
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 TOWERS = {

@@ -20,7 +20,7 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.region_gather import crop_bytes
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, OutOfMemoryError
 from ovseg_ros.proposals.sam import SamProposals
 

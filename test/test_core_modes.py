@@ -18,7 +18,7 @@ from ovseg_ros.core.options import CLASSIFIERS, REGION_VIEWS
 from ovseg_ros.core.regions import crop_regions
 from ovseg_ros.core.segmenter import EmbeddedFrame, OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.core.soft_masks import SoftMasks
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 HEIGHT, WIDTH, QUERIES, DIM = 24, 36, 5, 16

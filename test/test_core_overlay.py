@@ -13,7 +13,7 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.overlay import draw_overlay, label_colour
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import InvalidInputError
 
 

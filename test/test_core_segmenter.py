@@ -16,7 +16,7 @@ from ovseg_ros.core.segmenter import (
     Segmentation,
     SegmenterOptions,
 )
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
 
 HEIGHT, WIDTH = 40, 60

@@ -18,7 +18,7 @@ from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracks import TrackOptions
 from ovseg_ros.core.video import VideoReport, VideoSegmenter, label_certainty
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
 
 H, W, SIDE = 120, 160, 24

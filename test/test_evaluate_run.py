@@ -14,7 +14,7 @@ from evaluate_trees import quarters, segmenter, values, write_folder, write_imag
 from ovseg_ros.core.frame import Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.soft_masks import SoftMasks
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.evaluate import run
 from ovseg_ros.evaluate.datasets import open_dataset

@@ -30,7 +30,7 @@ from PIL import Image
 
 import ovseg_ros
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
-from ovseg_ros.core.query import as_vocabulary
+from ovseg_ros.core.words.query import as_vocabulary
 from ovseg_ros.models import presets
 
 Refused = ovseg_ros.InvalidInputError

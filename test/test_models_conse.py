@@ -17,7 +17,7 @@ from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.pooled_clip import dense_size
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.models.conse import ConSE, PooledConSE
 

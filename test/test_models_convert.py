@@ -15,7 +15,7 @@ from ovseg_files import CLIP, full_model, tiny_config, tiny_model
 from safetensors.torch import load_file
 
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models import convert as convert_module
 from ovseg_ros.models.checkpoint import read_weights

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ovseg_ros.core.segmenter import SegmenterOptions
-from ovseg_ros.core.templates import BARE_TEMPLATE
+from ovseg_ros.core.words.templates import BARE_TEMPLATE
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models import presets
 from ovseg_ros.models.files import files_of, known_file

@@ -23,7 +23,7 @@ from visualization_msgs.msg import Marker
 
 from ovseg_ros.core.paint import confidence_bytes
 from ovseg_ros.core.segmenter import SegmenterOptions
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.models import presets
 from ovseg_ros.models.preset_parts import PROPOSERS, LoadContext, build
 from ovseg_ros.ros.conversions import (

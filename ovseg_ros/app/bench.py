@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from ovseg_ros.core.vocabulary import MAX_LABELS
+    from ovseg_ros.core.words import MAX_LABELS
 
     if unknown := [name for name in options.cases if name not in CASES]:
         raise ConfigError(f"want cases of {', '.join(CASES)}, got {', '.join(unknown)}")

@@ -23,7 +23,7 @@ from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracks import TrackOptions
 from ovseg_ros.core.video import VideoSegmenter
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.evaluate.demo import recording_folder
 from ovseg_ros.evaluate.recording import read_recording

@@ -118,7 +118,7 @@ def overlay(
     from ovseg_ros.core.options import SegmenterOptions
     from ovseg_ros.core.overlay import draw_overlay
     from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
-    from ovseg_ros.core.vocabulary import Vocabulary
+    from ovseg_ros.core.words import Vocabulary
 
     vocabulary, _ = Vocabulary.empty().replace(list(words))
     places = [vocabulary.index(word) for word, _, _ in found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ovseg_ros.core.query import parse_query
+from ovseg_ros.core.words import parse_query
 
 TOPIC, SERVICES, ACTION = "~/query", "~/segment", "~/find_object"
 INTERFACES = (ACTION, TOPIC, SERVICES)

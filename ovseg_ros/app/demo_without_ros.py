@@ -22,7 +22,7 @@ from ovseg_ros.app.demo_output import (
 from ovseg_ros.app.demo_queries import GARAGE_ASKS, TABLETOP_ASKS, Ask, users_asks
 from ovseg_ros.app.demo_truth import GARAGE_IOU, Truth
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.demo import machine, recording_folder
 from ovseg_ros.evaluate.recording import RecordedFrame, read_recording

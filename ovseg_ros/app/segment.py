@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ovseg_ros.app.segment_outputs import OutputFolder
     from ovseg_ros.app.segment_run import Run
     from ovseg_ros.app.segment_setup import Load
-    from ovseg_ros.core.vocabulary import Rejected, Vocabulary
+    from ovseg_ros.core.words import Rejected, Vocabulary
 
 MAX_MEGAPIXELS = 120.0
 DEPTH_TOLERANCE_S = 0.02

@@ -23,7 +23,7 @@ from PIL import Image
 from ovseg_ros.app.segment_coco import masks_of, write_coco
 from ovseg_ros.core.overlay import draw_overlay, label_colour
 from ovseg_ros.core.segmentation import Segmentation
-from ovseg_ros.core.vocabulary import UNLABELLED_ID
+from ovseg_ros.core.words import UNLABELLED_ID
 from ovseg_ros.errors import ConfigError, OvsegError
 
 FOLDERS = ("overlay", "labels", "instances")

@@ -14,7 +14,7 @@ from ovseg_ros.app.segment_inputs import InputFrame, Picture, Recording, Source,
 from ovseg_ros.app.segment_outputs import OutputFolder
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.segmentation import Segmentation
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import InvalidInputError, OutOfMemoryError
 
 MAX_FAILURES_LISTED = 1000

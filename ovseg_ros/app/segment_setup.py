@@ -16,9 +16,8 @@ import yaml
 from ovseg_ros.app.segment_inputs import InputOptions, Source, readable
 from ovseg_ros.app.segment_outputs import FOLDERS
 from ovseg_ros.app.segment_run import no_depth
-from ovseg_ros.core.query import parse_query
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.vocabulary import Rejected, Vocabulary
+from ovseg_ros.core.words import Rejected, Vocabulary, parse_query
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.files.cameras import read_camera
 from ovseg_ros.models.files import find_file

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.evaluate.tables import markdown_table
 
 

@@ -31,10 +31,9 @@ from ovseg_ros.app.web_results import (
 )
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.overlay import draw_overlay
-from ovseg_ros.core.query import parse_query
 from ovseg_ros.core.segmentation import EmbeddedFrame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words import Vocabulary, parse_query
 from ovseg_ros.errors import InvalidInputError, OvsegError
 
 Loader = Callable[[str, str | None], OpenVocabularySegmenter]

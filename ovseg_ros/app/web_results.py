@@ -12,7 +12,7 @@ import torch
 from ovseg_ros.core.compose import select_by_granularity
 from ovseg_ros.core.overlay import Colour, label_colour
 from ovseg_ros.core.segmentation import Segmentation
-from ovseg_ros.core.vocabulary import UNLABELLED_ID
+from ovseg_ros.core.words import UNLABELLED_ID
 
 Image = npt.NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ import torch
 from ovseg_ros.core.frame import RegionEncoder
 from ovseg_ros.core.precision import Network, is_finite
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
-from ovseg_ros.core.templates import BARE_TEMPLATE
+from ovseg_ros.core.words import BARE_TEMPLATE
 
 # fmt: off
 CHECK_WORDS = (

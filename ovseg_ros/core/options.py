@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ovseg_ros.core.templates import VILD_TEMPLATES
+from ovseg_ros.core.words import VILD_TEMPLATES
 from ovseg_ros.errors import ConfigError
 
 Fill = Literal["mean", "none", "black", "grey"]

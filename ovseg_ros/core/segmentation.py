@@ -17,7 +17,7 @@ from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.paint import box_slices, paint_instances
 from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.soft_masks import SoftMasks
-from ovseg_ros.core.vocabulary import UNLABELLED_ID, Vocabulary
+from ovseg_ros.core.words import UNLABELLED_ID, Vocabulary
 from ovseg_ros.errors import InvalidInputError
 
 

@@ -21,7 +21,7 @@ from ovseg_ros.core.device_memory import (
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, RegionEncoder, as_proposer
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 __all__ = ["EmbeddedFrame", "OpenVocabularySegmenter", "Segmentation", "SegmenterOptions"]

@@ -18,7 +18,7 @@ from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracks import TrackOptions
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words import Vocabulary
 
 
 @dataclass(frozen=True)

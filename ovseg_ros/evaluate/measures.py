@@ -16,7 +16,7 @@ import numpy as np
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.mask_overlap import mask_iou
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.recording import RecordedFrame
 from ovseg_ros.evaluate.scores import best_matches, instance_masks

@@ -20,7 +20,7 @@ from ovseg_ros.core.frame import Frame, Proposals, Proposer, RegionEncoder
 from ovseg_ros.core.mask_overlap import boxed_masks, mask_iou
 from ovseg_ros.core.options import Fill, RegionView, SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.templates import VILD_TEMPLATES
+from ovseg_ros.core.words import VILD_TEMPLATES
 from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
 from ovseg_ros.learn.captions import CaptionedImage
 from ovseg_ros.learn.nouns import NounFinder

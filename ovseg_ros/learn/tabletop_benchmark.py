@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from ovseg_ros.core.mask_clip import MaskPromptedClip
 from ovseg_ros.core.regions import crop_regions
-from ovseg_ros.core.templates import BARE_TEMPLATE
+from ovseg_ros.core.words import BARE_TEMPLATE
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.learn.cutouts import Picture, load_pictures
 from ovseg_ros.learn.tabletop_words import caption, class_names, household_nouns, is_figure_name, unseen_names

@@ -25,8 +25,8 @@ from torch import nn
 
 from ovseg_ros.core.pooled_clip import MaskPooling
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
-from ovseg_ros.core.templates import BARE_TEMPLATE
 from ovseg_ros.core.text_cache import TextCache
+from ovseg_ros.core.words import BARE_TEMPLATE
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 

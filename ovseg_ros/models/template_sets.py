@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ovseg_ros.core.templates import BARE_TEMPLATE, SINGLE, VILD_TEMPLATES
+from ovseg_ros.core.words import BARE_TEMPLATE, SINGLE, VILD_TEMPLATES
 from ovseg_ros.errors import ConfigError
 
 TEMPLATE_SETS = ("bare", "single", "vild", "imagenet")

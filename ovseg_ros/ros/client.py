@@ -26,7 +26,7 @@ from std_msgs.msg import String
 
 from ovseg_ros.action import FindObject
 from ovseg_ros.core.camera import decode_integers
-from ovseg_ros.core.query import parse_query
+from ovseg_ros.core.words import parse_query
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.msg import ResultCode, Segmentation
 from ovseg_ros.ros.answers import name_of

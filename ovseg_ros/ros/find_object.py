@@ -11,8 +11,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from std_msgs.msg import Header
 
 from ovseg_ros.action import FindObject
-from ovseg_ros.core.query import parse_query
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words import Vocabulary, parse_query
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.answers import RequestError, request_error_of
 from ovseg_ros.ros.conversions import UNLABELLED, segment_message

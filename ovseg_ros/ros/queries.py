@@ -13,8 +13,7 @@ import numpy as np
 from rclpy.callback_groups import ReentrantCallbackGroup
 from std_msgs.msg import String
 
-from ovseg_ros.core.query import parse_query
-from ovseg_ros.core.vocabulary import Vocabulary
+from ovseg_ros.core.words import Vocabulary, parse_query
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.answers import RequestError, name_of, request_error_of

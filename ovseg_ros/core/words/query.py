@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-from ovseg_ros.core.vocabulary import MAX_LABELS, Vocabulary, clean_label, tidy_text
+from ovseg_ros.core.words.vocabulary import MAX_LABELS, Vocabulary, clean_label, tidy_text
 from ovseg_ros.errors import InvalidInputError
 
 MAX_QUERY_BYTES = 4096

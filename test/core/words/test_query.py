@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from ovseg_ros.core.query import parse_query
+from ovseg_ros.core.words.query import parse_query
 from ovseg_ros.errors import InvalidInputError
 
 

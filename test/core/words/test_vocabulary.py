@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from ovseg_ros.core.vocabulary import MAX_LABELS, Label, Vocabulary, clean_label
+from ovseg_ros.core.words.vocabulary import MAX_LABELS, Label, Vocabulary, clean_label
 from ovseg_ros.errors import InvalidInputError
 
 

@@ -1,0 +1,19 @@
+"""What is asked for: queries, vocabularies, sentences around a word."""
+
+from ovseg_ros.core.words.query import MAX_QUERY_BYTES, as_vocabulary, parse_query
+from ovseg_ros.core.words.templates import BARE_TEMPLATE, SINGLE, VILD_TEMPLATES
+from ovseg_ros.core.words.vocabulary import MAX_LABELS, UNLABELLED_ID, Rejected, Vocabulary, tidy_text
+
+__all__ = [
+    "BARE_TEMPLATE",
+    "MAX_LABELS",
+    "MAX_QUERY_BYTES",
+    "SINGLE",
+    "UNLABELLED_ID",
+    "VILD_TEMPLATES",
+    "Rejected",
+    "Vocabulary",
+    "as_vocabulary",
+    "parse_query",
+    "tidy_text",
+]
