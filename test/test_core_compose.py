@@ -14,7 +14,7 @@ from ovseg_ros.core.compose import (
     soft_label_map,
 )
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.regions import mask_boxes
+from ovseg_ros.core.regions.crop import mask_boxes
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
 

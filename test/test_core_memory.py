@@ -18,7 +18,7 @@ from ovseg_ros.core import segmenter as segmenter_module
 from ovseg_ros.core.device_memory import ran_out, retry_on_oom
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.region_gather import crop_bytes
+from ovseg_ros.core.regions.gather import crop_bytes
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, OutOfMemoryError

@@ -15,7 +15,7 @@ from core_fixtures import FixedProposer, tiny_clip, tiny_tokenizer
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.options import CLASSIFIERS, REGION_VIEWS
-from ovseg_ros.core.regions import crop_regions
+from ovseg_ros.core.regions.crop import crop_regions
 from ovseg_ros.core.segmenter import EmbeddedFrame, OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.core.words.vocabulary import Vocabulary

@@ -9,7 +9,7 @@ from map_oracles import label_map
 
 from ovseg_ros.core.compose import instance_map
 from ovseg_ros.core.paint import box_slices, confidence_bytes, paint_instances, paint_labels
-from ovseg_ros.core.regions import mask_boxes
+from ovseg_ros.core.regions.crop import mask_boxes
 
 
 def scene(count, seed=0, size_hw=(37, 53), blocks=True):

@@ -16,7 +16,7 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.mask_clip import MaskPromptedClip
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.pooled_clip import PooledClip, can_pool, cell_shares, dense_size
-from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
+from ovseg_ros.core.regions.crop import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError

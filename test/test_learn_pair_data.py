@@ -9,7 +9,7 @@ import pytest
 import torch
 from learn_fixtures import write_pairs
 
-from ovseg_ros.core.regions import crop_regions
+from ovseg_ros.core.regions.crop import crop_regions
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.learn import pair_data
 from ovseg_ros.learn.pair_augment import Augment

@@ -15,7 +15,7 @@ from torch import nn
 from ovseg_ros.core.frame import Frame, RegionEncoder
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.pooled_clip import dense_size
-from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
+from ovseg_ros.core.regions.crop import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError

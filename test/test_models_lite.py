@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from ovseg_ros.core.classify import mask_probabilities
-from ovseg_ros.core.regions import crop_regions
+from ovseg_ros.core.regions.crop import crop_regions
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.evaluate.recording import read_recording

@@ -13,9 +13,7 @@ import torch
 from ovseg_ros.core.frame import Frame, RegionEncoder
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.pooled_clip import POOLING_BUDGET, mask_bytes
-from ovseg_ros.core.region_gather import crop_bytes
-from ovseg_ros.core.region_views import View, encode_views, region_views
-from ovseg_ros.core.regions import MEMORY_BUDGET
+from ovseg_ros.core.regions import MEMORY_BUDGET, View, crop_bytes, encode_views, region_views
 from ovseg_ros.core.text_cache import SENTENCES_AT_ONCE
 from ovseg_ros.errors import OutOfMemoryError
 

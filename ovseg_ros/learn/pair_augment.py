@@ -18,7 +18,7 @@ _FILL_RGB = {"mean": MEAN_RGB, "black": np.zeros(3, np.float32), "grey": np.full
 
 @dataclass(frozen=True)
 class Augment:
-    """How far training crops may stray from what `core.regions.crop_regions` gives.
+    """How far training crops may stray from what `core.regions.crop.crop_regions` gives.
 
     Attributes:
         flip: probability of a horizontal flip.
@@ -73,7 +73,7 @@ class Augment:
 def plain_view(
     image_rgb: np.ndarray, mask: np.ndarray, size: int, *, fill: str = "mean", expand_ratio: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What `core.regions.crop_regions` gives for one mask.
+    """What `core.regions.crop.crop_regions` gives for one mask.
 
     Args:
         image_rgb: (h, w, 3) uint8.

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from ovseg_ros.core.frame import Frame, RegionEncoder
 from ovseg_ros.core.options import Fill, SegmenterOptions
-from ovseg_ros.core.regions import MEMORY_BUDGET, Regions, crop_regions
+from ovseg_ros.core.regions.crop import MEMORY_BUDGET, Regions, crop_regions
 
 View = tuple[torch.Tensor, "torch.Tensor | None"]
 """(N,3,S,S) pixels, and (N,1,S,S) region masks or None where the encoder is not told."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from ovseg_ros.core.options import FILLS, Fill
-from ovseg_ros.core.region_gather import gather_crops, gather_masks
+from ovseg_ros.core.regions.gather import gather_crops, gather_masks
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

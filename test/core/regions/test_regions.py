@@ -7,9 +7,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.core import regions as regions_module
-from ovseg_ros.core.region_gather import masks_at_once
-from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD, MEMORY_BUDGET, crop_regions, grow_boxes, mask_boxes
+from ovseg_ros.core.regions import crop as regions_module
+from ovseg_ros.core.regions.crop import (
+    CLIP_MEAN,
+    CLIP_STD,
+    MEMORY_BUDGET,
+    crop_regions,
+    grow_boxes,
+    mask_boxes,
+)
+from ovseg_ros.core.regions.gather import masks_at_once
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 MEAN, STD = np.array(CLIP_MEAN) * 255, np.array(CLIP_STD) * 255
