@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 
-from ovseg_ros.core.mask_overlap import boxed_masks, mask_iou
+from ovseg_ros.core.maps import boxed_masks, mask_iou
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.tracks import TrackOptions
 from ovseg_ros.core.video import VideoSegmenter

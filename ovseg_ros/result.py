@@ -13,8 +13,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from ovseg_ros.core.camera import Box3d, mask_boxes_3d
+from ovseg_ros.core.maps import box_slices
 from ovseg_ros.core.overlay import draw_overlay
-from ovseg_ros.core.paint import box_slices
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.errors import InvalidInputError, OvsegError
 from ovseg_ros.files.coco import coco_mask_fields

@@ -26,7 +26,7 @@ import pytest
 from PIL import Image
 
 from ovseg_ros.app.web_choices import write_png
-from ovseg_ros.core.mask_overlap import mask_iou
+from ovseg_ros.core.maps.mask_overlap import mask_iou
 from ovseg_ros.evaluate.demo import recording_folder
 from ovseg_ros.evaluate.recording import depth_to_mm, read_recording
 

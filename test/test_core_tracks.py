@@ -18,7 +18,7 @@ from ovseg_ros.core.appearance import ChangeLimits, Thumbnails, changes, thumbna
 from ovseg_ros.core.association import assign, centre_nearness, embedding_scores, overlap_scores
 from ovseg_ros.core.budget import Budget
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.mask_overlap import BoxedMask, mask_iou
+from ovseg_ros.core.maps.mask_overlap import BoxedMask, mask_iou
 from ovseg_ros.core.motion import MotionEstimator, small_grey
 from ovseg_ros.core.tracks import Track, TrackOptions, due, smoothed
 from ovseg_ros.core.video import label_certainty

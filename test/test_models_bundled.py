@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ovseg_ros.core.mask_overlap import mask_iou
+from ovseg_ros.core.maps.mask_overlap import mask_iou
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.evaluate.demo import recording_folder
 from ovseg_ros.evaluate.recording import read_recording

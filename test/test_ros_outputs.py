@@ -21,7 +21,7 @@ from ros_bench import camera_info_message, colour_segmenter, image_message, pict
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
-from ovseg_ros.core.paint import confidence_bytes
+from ovseg_ros.core.maps.paint import confidence_bytes
 from ovseg_ros.core.segmenter import SegmenterOptions
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.models import presets

@@ -17,7 +17,7 @@ from ovseg_ros.app.bench_clock import Stages, Variant, interleave, ratios
 from ovseg_ros.app.bench_scene import GivenMasks, made_up_frame, made_up_masks, random_clip
 from ovseg_ros.core.accelerate import AccelerateOptions, accelerate
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.mask_overlap import boxed_masks, mask_iou
+from ovseg_ros.core.maps import boxed_masks, mask_iou
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ovseg_ros.core.mask_overlap import mask_iou
+from ovseg_ros.core.maps import mask_iou
 from ovseg_ros.core.words import tidy_text
 from ovseg_ros.evaluate.demo import GOOD_IOU
 from ovseg_ros.evaluate.measures import ABSENT_WORDS, MIN_PIXELS

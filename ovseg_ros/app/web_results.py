@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovseg_ros.core.compose import select_by_granularity
+from ovseg_ros.core.maps import select_by_granularity
 from ovseg_ros.core.overlay import Colour, label_colour
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.words import UNLABELLED_ID

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.core.mask_overlap import BoxedMask
+from ovseg_ros.core.maps import BoxedMask
 from ovseg_ros.errors import ConfigError
 
 SIDE = 16  # pixels of a thumbnail's side

@@ -14,7 +14,7 @@ from ovseg_ros.core.appearance import Thumbnails, changes, thumbnails_of
 from ovseg_ros.core.association import Pairs, assign, embedding_scores, overlap_scores
 from ovseg_ros.core.candidates import Candidates
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.mask_overlap import BoxedMask, boxed_masks
+from ovseg_ros.core.maps import BoxedMask, boxed_masks
 from ovseg_ros.core.motion import Motion, MotionEstimator, SmallImage, small_grey
 from ovseg_ros.core.tracks import Track, TrackOptions, due, smoothed
 

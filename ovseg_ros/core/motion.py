@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.mask_overlap import BoxedMask
+from ovseg_ros.core.maps import BoxedMask
 
 _LONG_SIDE = 160  # pixels of the small image
 _SHORTEST = 32  # the flow's pyramid needs so many

@@ -11,10 +11,9 @@ import numpy.typing as npt
 import torch
 
 from ovseg_ros.core.classify import name_masks
-from ovseg_ros.core.compose import LabelMap, label_map
 from ovseg_ros.core.frame import Frame
+from ovseg_ros.core.maps import LabelMap, box_slices, label_map, paint_instances
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.paint import box_slices, paint_instances
 from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.core.words import UNLABELLED_ID, Vocabulary

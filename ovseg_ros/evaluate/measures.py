@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.mask_overlap import mask_iou
+from ovseg_ros.core.maps import mask_iou
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import InvalidInputError

@@ -2,7 +2,7 @@
 
 A `Vocabulary` holds 255 words, as many as a label image of bytes can tell apart; benchmarks have up to 847
 classes. Here the words are rows of text and the map holds 32-bit indices; what is computed is the product's:
-the functions of `core.classify` and `core.compose` behind `OpenVocabularySegmenter.label` and
+the functions of `core.classify` and `core.maps.compose` behind `OpenVocabularySegmenter.label` and
 `Segmentation.semantic`.
 """
 
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 from ovseg_ros.core.classify import background_rows, name_masks
 from ovseg_ros.core.classify import class_probabilities as core_probabilities
-from ovseg_ros.core.compose import label_map
+from ovseg_ros.core.maps import label_map
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import EmbeddedFrame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter

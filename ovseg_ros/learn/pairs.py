@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from ovseg_ros.core.frame import Frame, Proposals, Proposer, RegionEncoder
-from ovseg_ros.core.mask_overlap import boxed_masks, mask_iou
+from ovseg_ros.core.maps import boxed_masks, mask_iou
 from ovseg_ros.core.options import Fill, RegionView, SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import VILD_TEMPLATES

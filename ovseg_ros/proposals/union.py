@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, as_proposer
-from ovseg_ros.core.mask_overlap import boxed_masks, mask_iou
+from ovseg_ros.core.maps import boxed_masks, mask_iou
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
 

@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from ovseg_ros.core.camera import Box3d, decode_camera_info, decode_depth, mask_boxes_3d, write_cloud
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
-from ovseg_ros.core.paint import box_slices
+from ovseg_ros.core.maps import box_slices
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import Segment

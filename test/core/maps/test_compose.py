@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from ovseg_ros.core import compose
-from ovseg_ros.core.compose import (
+from ovseg_ros.core.maps import compose
+from ovseg_ros.core.maps.compose import (
     instance_map,
     label_map,
     select_by_granularity,

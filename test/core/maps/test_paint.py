@@ -7,8 +7,8 @@ import pytest
 import torch
 from map_oracles import label_map
 
-from ovseg_ros.core.compose import instance_map
-from ovseg_ros.core.paint import box_slices, confidence_bytes, paint_instances, paint_labels
+from ovseg_ros.core.maps.compose import instance_map
+from ovseg_ros.core.maps.paint import box_slices, confidence_bytes, paint_instances, paint_labels
 from ovseg_ros.core.regions.crop import mask_boxes
 
 
@@ -76,7 +76,7 @@ def test_no_label_paints_nothing():
 
 
 def test_overlap_is_decided_in_parts_too(monkeypatch):
-    monkeypatch.setattr("ovseg_ros.core.paint._CHUNK_ELEMENTS", 40)
+    monkeypatch.setattr("ovseg_ros.core.maps.paint._CHUNK_ELEMENTS", 40)
     test_labels_are_those_of_the_plain_map(12)
 
 

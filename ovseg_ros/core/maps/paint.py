@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.core.pixel_groups import pixel_groups
+from ovseg_ros.core.maps.pixel_groups import pixel_groups
 
 Bytes = npt.NDArray[np.uint8]
 Box = tuple[slice, slice]

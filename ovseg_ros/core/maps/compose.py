@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ovseg_ros.core.maps.paint import LabelIds, LabelPainting, box_slices, confidence_bytes, paint_labels
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.paint import LabelIds, LabelPainting, box_slices, confidence_bytes, paint_labels
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ovseg_ros.core import mask_overlap
-from ovseg_ros.core.mask_overlap import BoxedMask, boxed_masks, mask_iou
+from ovseg_ros.core.maps import mask_overlap
+from ovseg_ros.core.maps.mask_overlap import BoxedMask, boxed_masks, mask_iou
 from ovseg_ros.errors import InvalidInputError
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ovseg_ros.core.pixel_groups import pixel_groups
+from ovseg_ros.core.maps.pixel_groups import pixel_groups
 
 
 def by_columns(masks):
