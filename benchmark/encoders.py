@@ -24,9 +24,9 @@ import torch
 
 from ovseg_ros.app.bench_clock import Stages, Variant, interleave, ratios
 from ovseg_ros.app.bench_scene import GivenMasks, made_up_frame, made_up_masks
+from ovseg_ros.core.encoders import PooledClip, can_pool
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.pooled_clip import PooledClip, can_pool
 from ovseg_ros.core.regions import crop as regions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.evaluate.provenance import made_with

@@ -49,9 +49,9 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
+from ovseg_ros.core.encoders import TextCache
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
-from ovseg_ros.core.text_cache import TextCache
 from ovseg_ros.core.words import BARE_TEMPLATE
 from ovseg_ros.ros.markers import detections_2d, detections_3d
 from ovseg_ros.ros.node import OvsegNode

@@ -19,8 +19,8 @@ from ovseg_ros.app.bench_cases import labelled_alike, least_cosine, our_frame, v
 from ovseg_ros.app.bench_clock import Timing, interleave, memory_bytes, peak_memory, ratios, spread
 from ovseg_ros.app.bench_scene import made_up_frame, made_up_masks
 from ovseg_ros.app.cli import main
+from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.maps.compose import semantic_map
-from ovseg_ros.core.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.regions.crop import crop_regions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.errors import ConfigError

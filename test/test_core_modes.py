@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from core_fixtures import FixedProposer, tiny_clip, tiny_tokenizer
 
+from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.frame import Frame, Proposals
-from ovseg_ros.core.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.options import CLASSIFIERS, REGION_VIEWS
 from ovseg_ros.core.regions.crop import crop_regions
 from ovseg_ros.core.segmenter import EmbeddedFrame, OpenVocabularySegmenter, SegmenterOptions

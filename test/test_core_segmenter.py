@@ -8,8 +8,8 @@ import pytest
 import torch
 from core_fixtures import ColourEncoder, FixedProposer, tiny_clip, tiny_tokenizer
 
+from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, Proposer, RegionEncoder, as_proposer
-from ovseg_ros.core.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.segmenter import (
     EmbeddedFrame,
     OpenVocabularySegmenter,

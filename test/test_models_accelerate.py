@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 import yaml
 
-from ovseg_ros.core.accelerate import AcceleratedEncoder, AccelerateOptions
-from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.core.encoders.accelerate import AcceleratedEncoder, AccelerateOptions
+from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip
 from ovseg_ros.core.regions import crop as regions
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.presets import list_presets, load_preset, preset_path, read_preset

@@ -14,9 +14,9 @@ import torch
 from clip_layout import TINY, openai_extras, random_clip, random_prompts
 from safetensors.torch import save_file
 
+from ovseg_ros.core.encoders.vit_tower import vit_features
 from ovseg_ros.core.regions import crop as regions_module
 from ovseg_ros.core.regions.crop import CLIP_MEAN, CLIP_STD, crop_regions
-from ovseg_ros.core.vit_tower import vit_features
 from ovseg_ros.models.clip import load_clip
 
 CROP_TOLERANCE = 5e-4

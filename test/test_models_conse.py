@@ -12,9 +12,9 @@ from conse_fixtures import NAMES, VECTORS, FakeText, fake_tokenizer, new_pooled
 from core_fixtures import FixedProposer
 from torch import nn
 
+from ovseg_ros.core.encoders.pooled_clip import dense_size
 from ovseg_ros.core.frame import Frame, RegionEncoder
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.pooled_clip import dense_size
 from ovseg_ros.core.regions.crop import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words.vocabulary import Vocabulary

@@ -16,8 +16,8 @@ from sam_fixtures import LENIENT, TINY_SAM, save_tiny_sam
 from tiny_presets import write_preset
 
 from ovseg_ros.app.cli import main
-from ovseg_ros.core.mask_clip import MaskPromptedClip
-from ovseg_ros.core.pooled_clip import POOLED_SIDE, PooledClip
+from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip
+from ovseg_ros.core.encoders.pooled_clip import POOLED_SIDE, PooledClip
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models import clip as clip_module
 from ovseg_ros.models.clip import load_clip

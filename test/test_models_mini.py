@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ovseg_ros.core.encoders.mask_clip import new_mask_prompts
 from ovseg_ros.core.frame import RegionEncoder
-from ovseg_ros.core.mask_clip import new_mask_prompts
 from ovseg_ros.errors import WeightsError
 from ovseg_ros.models import mini
 from ovseg_ros.models.verify import sha256_of

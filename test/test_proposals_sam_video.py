@@ -10,8 +10,8 @@ from core_fixtures import tiny_clip, tiny_tokenizer
 from sam_fixtures import LENIENT, TINY_SAM, library_says, picture, tiny_options, tiny_sam
 
 from ovseg_ros.core.budget import Budget
+from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip
 from ovseg_ros.core.frame import Frame, Hints, Proposals
-from ovseg_ros.core.mask_clip import MaskPromptedClip
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.core.video import VideoSegmenter

@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 
 from ovseg_ros.app.bench_clock import Stages, wait_for
+from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.mask_clip import MaskPromptedClip
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError

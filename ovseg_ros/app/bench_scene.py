@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 import ovseg_ros.models  # noqa: F401  # before open_clip, see there
+from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.core.frame import Frame, Proposals
-from ovseg_ros.core.mask_clip import MaskPromptedClip
 
 TINY = {
     "embed_dim": 32,

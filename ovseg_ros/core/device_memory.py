@@ -10,11 +10,10 @@ from typing import TypeVar
 
 import torch
 
+from ovseg_ros.core.encoders import POOLING_BUDGET, SENTENCES_AT_ONCE, mask_bytes
 from ovseg_ros.core.frame import Frame, RegionEncoder
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.pooled_clip import POOLING_BUDGET, mask_bytes
 from ovseg_ros.core.regions import MEMORY_BUDGET, View, crop_bytes, encode_views, region_views
-from ovseg_ros.core.text_cache import SENTENCES_AT_ONCE
 from ovseg_ros.errors import OutOfMemoryError
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.core.encoders import MaskPromptedClip
 
 
 def contrastive_loss(

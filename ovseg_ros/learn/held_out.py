@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.learn.contrastive import NounEmbeddings
 from ovseg_ros.learn.pair_data import PairBatch, PairDataset, load_batches

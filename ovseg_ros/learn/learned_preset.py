@@ -12,7 +12,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.convert import read_metadata
 from ovseg_ros.models.files import find_file

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.core.regions import crop_regions
 from ovseg_ros.core.words import BARE_TEMPLATE
 from ovseg_ros.errors import ConfigError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.learn.recipes import Recipe
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ovseg_ros.core.mask_clip import new_mask_prompts
+from ovseg_ros.core.encoders import new_mask_prompts
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.learn.finetune import checkpoint_blocks
 from ovseg_ros.learn.learned_preset import Start, save_prompts, write_preset

@@ -24,8 +24,7 @@ from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 from open_clip.tokenizer import SimpleTokenizer
 
-from ovseg_ros.core.mask_clip import MaskPromptedClip
-from ovseg_ros.core.pooled_clip import PooledClip, can_pool
+from ovseg_ros.core.encoders import MaskPromptedClip, PooledClip, can_pool
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoint import DEFAULT_CURE, check_finite, load_exactly, read_weights

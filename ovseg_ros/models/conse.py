@@ -23,9 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ovseg_ros.core.pooled_clip import MaskPooling
+from ovseg_ros.core.encoders import MaskPooling, TextCache
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
-from ovseg_ros.core.text_cache import TextCache
 from ovseg_ros.core.words import BARE_TEMPLATE
 from ovseg_ros.errors import ConfigError, InvalidInputError
 

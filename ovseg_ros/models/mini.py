@@ -20,7 +20,7 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
 from safetensors.torch import save_file
 from torch import nn
 
-from ovseg_ros.core.mask_clip import MaskPromptedClip
+from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoint import check_finite, load_exactly, read_weights
 from ovseg_ros.models.clip import read_prompts

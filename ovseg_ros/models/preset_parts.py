@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ovseg_ros.core.accelerate import AccelerateOptions
+from ovseg_ros.core.encoders import AccelerateOptions
 from ovseg_ros.core.frame import Proposer, RegionEncoder
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.download import resolve_file
@@ -246,7 +246,7 @@ def _lite(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
 
 
 def _clip(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
-    from ovseg_ros.core.pooled_clip import PooledClip
+    from ovseg_ros.core.encoders import PooledClip
     from ovseg_ros.models.clip import load_clip
 
     prompts, side = part.get("prompts"), part.get("pooled_side")
@@ -285,7 +285,7 @@ PROPOSERS: Mapping[str, ComponentSpec] = {
         _union, needs=("members",), options="ovseg_ros.proposals.union.UnionOptions", files=()
     ),
 }
-_ENCODER_OPTIONS = "ovseg_ros.core.accelerate.AccelerateOptions"
+_ENCODER_OPTIONS = "ovseg_ros.core.encoders.accelerate.AccelerateOptions"
 ENCODERS: Mapping[str, ComponentSpec] = {
     "mini": ComponentSpec(
         _mini, takes=("weights", "prompts"), options=_ENCODER_OPTIONS, files=("weights", "prompts")

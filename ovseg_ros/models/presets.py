@@ -39,7 +39,7 @@ from typing import Any
 import torch
 import yaml
 
-from ovseg_ros.core.accelerate import accelerate
+from ovseg_ros.core.encoders import accelerate
 from ovseg_ros.core.frame import as_proposer
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.errors import ConfigError

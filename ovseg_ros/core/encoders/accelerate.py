@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.core.agreement import AgreementReport, check_agreement, check_regions
+from ovseg_ros.core.encoders.agreement import AgreementReport, check_agreement, check_regions
+from ovseg_ros.core.encoders.vit_tower import is_vit, vit_features
 from ovseg_ros.core.precision import (
     DTYPES,
     PRECISIONS,
@@ -20,7 +21,6 @@ from ovseg_ros.core.precision import (
     repaired,
     under_autocast,
 )
-from ovseg_ros.core.vit_tower import is_vit, vit_features
 from ovseg_ros.errors import ConfigError
 
 _LOG = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from core_fixtures import TINY_DIM, tiny_clip, tiny_tokenizer
 
-from ovseg_ros.core.mask_clip import MaskPromptedClip
-from ovseg_ros.core.text_tower import encode_sentences
+from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip
+from ovseg_ros.core.encoders.text_tower import encode_sentences
 
 SENTENCES = ["a", "a mug", "a photo of a very large mug"]
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ovseg_ros.core.mask_clip import MaskPromptedClip, Tokenizer
+from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, Tokenizer
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.errors import ConfigError, InvalidInputError
 

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ovseg_ros.core.text_cache import TextCache
-from ovseg_ros.core.text_tower import encode_sentences
-from ovseg_ros.core.vit_tower import is_vit, vit_features
+from ovseg_ros.core.encoders.text_cache import TextCache
+from ovseg_ros.core.encoders.text_tower import encode_sentences
+from ovseg_ros.core.encoders.vit_tower import is_vit, vit_features
 from ovseg_ros.core.words import VILD_TEMPLATES
 from ovseg_ros.errors import ConfigError, InvalidInputError
 

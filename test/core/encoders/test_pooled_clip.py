@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from convnext_layout import TINY, TINY_D, random_convnext
 from core_fixtures import FixedProposer, tiny_clip, tiny_tokenizer
 
+from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip
+from ovseg_ros.core.encoders.pooled_clip import PooledClip, can_pool, cell_shares, dense_size
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.mask_clip import MaskPromptedClip
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.pooled_clip import PooledClip, can_pool, cell_shares, dense_size
 from ovseg_ros.core.regions.crop import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words.vocabulary import Vocabulary

@@ -17,9 +17,9 @@ from core_fixtures import (
     tiny_tokenizer,
 )
 
-from ovseg_ros.core.mask_clip import MaskPromptedClip, new_mask_prompts
-from ovseg_ros.core.text_cache import TextCache
-from ovseg_ros.core.vit_tower import vit_features
+from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
+from ovseg_ros.core.encoders.text_cache import TextCache
+from ovseg_ros.core.encoders.vit_tower import vit_features
 from ovseg_ros.core.words.templates import BARE_TEMPLATE, VILD_TEMPLATES
 from ovseg_ros.errors import ConfigError, InvalidInputError
 

@@ -1,0 +1,20 @@
+"""CLIP on regions and words: mask prompts, pooling, precision."""
+
+from ovseg_ros.core.encoders.accelerate import AccelerateOptions, accelerate
+from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
+from ovseg_ros.core.encoders.pooled_clip import POOLING_BUDGET, MaskPooling, PooledClip, can_pool, mask_bytes
+from ovseg_ros.core.encoders.text_cache import SENTENCES_AT_ONCE, TextCache
+
+__all__ = [
+    "POOLING_BUDGET",
+    "SENTENCES_AT_ONCE",
+    "AccelerateOptions",
+    "MaskPooling",
+    "MaskPromptedClip",
+    "PooledClip",
+    "TextCache",
+    "accelerate",
+    "can_pool",
+    "mask_bytes",
+    "new_mask_prompts",
+]
