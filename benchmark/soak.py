@@ -31,8 +31,7 @@ import torch
 from ovseg_ros.app.bench_cases import vocabulary_of
 from ovseg_ros.app.bench_clock import memory_bytes
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
-from ovseg_ros.core.tracks import TrackOptions
-from ovseg_ros.core.video import VideoSegmenter
+from ovseg_ros.core.tracking import TrackOptions, VideoSegmenter
 from ovseg_ros.evaluate.demo import recording_folder
 from ovseg_ros.evaluate.provenance import made_with
 from ovseg_ros.evaluate.recording import read_recording

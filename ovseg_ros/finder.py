@@ -17,7 +17,7 @@ from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import EmbeddedFrame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.video import VideoSegmenter
+from ovseg_ros.core.tracking import VideoSegmenter
 from ovseg_ros.core.words import Vocabulary, as_vocabulary
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.frames import as_frame

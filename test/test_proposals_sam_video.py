@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from core_fixtures import tiny_clip, tiny_tokenizer
 from sam_fixtures import LENIENT, TINY_SAM, library_says, picture, tiny_options, tiny_sam
 
-from ovseg_ros.core.budget import Budget
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip
 from ovseg_ros.core.frame import Frame, Hints, Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.core.soft_masks import SoftMasks
-from ovseg_ros.core.video import VideoSegmenter
+from ovseg_ros.core.tracking.budget import Budget
+from ovseg_ros.core.tracking.video import VideoSegmenter
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.models.sam import build_sam
 from ovseg_ros.proposals.sam import SamOptions, SamProposals

@@ -21,8 +21,7 @@ from ovseg_ros.core.maps import boxed_masks, mask_iou
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.tracks import TrackOptions
-from ovseg_ros.core.video import VideoSegmenter
+from ovseg_ros.core.tracking import TrackOptions, VideoSegmenter
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.evaluate.demo import recording_folder

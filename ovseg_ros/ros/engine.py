@@ -9,12 +9,10 @@ from typing import Any
 
 import torch
 
-from ovseg_ros.core.budget import Budget
-from ovseg_ros.core.deadline import Deadline, FrameCost
 from ovseg_ros.core.frame import Frame, Proposals, as_proposer
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.video import VideoReport, VideoSegmenter
+from ovseg_ros.core.tracking import Budget, Deadline, FrameCost, VideoReport, VideoSegmenter
 from ovseg_ros.core.words import BARE_TEMPLATE
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.tracks import TrackOptions
+from ovseg_ros.core.tracking import TrackOptions
 from ovseg_ros.models.template_sets import template_set
 from ovseg_ros.ros.parameters import PRESET_WORD, Settings
 

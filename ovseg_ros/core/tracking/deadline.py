@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ovseg_ros.core.budget import Budget
+from ovseg_ros.core.tracking.budget import Budget
 from ovseg_ros.errors import ConfigError
 
 GRID_PARTS = (1.0, 0.75, 0.5, 0.375, 0.25)  # of the full grid's points per side, the levels of giving up

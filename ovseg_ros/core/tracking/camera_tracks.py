@@ -10,13 +10,13 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.core.appearance import Thumbnails, changes, thumbnails_of
-from ovseg_ros.core.association import Pairs, assign, embedding_scores, overlap_scores
 from ovseg_ros.core.candidates import Candidates
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.maps import BoxedMask, boxed_masks
-from ovseg_ros.core.motion import Motion, MotionEstimator, SmallImage, small_grey
-from ovseg_ros.core.tracks import Track, TrackOptions, due, smoothed
+from ovseg_ros.core.tracking.appearance import Thumbnails, changes, thumbnails_of
+from ovseg_ros.core.tracking.association import Pairs, assign, embedding_scores, overlap_scores
+from ovseg_ros.core.tracking.motion import Motion, MotionEstimator, SmallImage, small_grey
+from ovseg_ros.core.tracking.tracks import Track, TrackOptions, due, smoothed
 
 
 @dataclass

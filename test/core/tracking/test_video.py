@@ -11,13 +11,13 @@ import pytest
 import torch
 from core_fixtures import ColourEncoder
 
-from ovseg_ros.core.budget import Budget
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.regions.crop import mask_boxes
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.tracks import TrackOptions
-from ovseg_ros.core.video import VideoReport, VideoSegmenter, label_certainty
+from ovseg_ros.core.tracking.budget import Budget
+from ovseg_ros.core.tracking.tracks import TrackOptions
+from ovseg_ros.core.tracking.video import VideoReport, VideoSegmenter, label_certainty
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.core.appearance import ChangeLimits, Thumbnails
 from ovseg_ros.core.maps import BoxedMask
+from ovseg_ros.core.tracking.appearance import ChangeLimits, Thumbnails
 from ovseg_ros.errors import ConfigError
 
 _LEAST_CERTAIN = 0.1  # an uncertain label makes its track due at most ten times as soon

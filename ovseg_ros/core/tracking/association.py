@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from ovseg_ros.core.appearance import ChangeLimits, Thumbnails, changes
 from ovseg_ros.core.maps import BoxedMask, mask_iou
+from ovseg_ros.core.tracking.appearance import ChangeLimits, Thumbnails, changes
 
 _LEAST_IOU = 0.1  # of a mask and where a track is expected; below it only embeddings can join them
 _COMPARED = 4  # tracks per mask, those of the highest IoU, whose thumbnails are compared

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ovseg_ros.core.deadline import Deadline, FrameCost
+from ovseg_ros.core.tracking.deadline import Deadline, FrameCost
 from ovseg_ros.errors import ConfigError
 
 

@@ -7,21 +7,21 @@ import dataclasses
 import itertools
 import math
 import re
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from repository import ROOT
 
-from ovseg_ros.core.appearance import ChangeLimits, Thumbnails, changes, thumbnails_of
-from ovseg_ros.core.association import assign, centre_nearness, embedding_scores, overlap_scores
-from ovseg_ros.core.budget import Budget
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.maps.mask_overlap import BoxedMask, mask_iou
-from ovseg_ros.core.motion import MotionEstimator, small_grey
-from ovseg_ros.core.tracks import Track, TrackOptions, due, smoothed
-from ovseg_ros.core.video import label_certainty
+from ovseg_ros.core.tracking.appearance import ChangeLimits, Thumbnails, changes, thumbnails_of
+from ovseg_ros.core.tracking.association import assign, centre_nearness, embedding_scores, overlap_scores
+from ovseg_ros.core.tracking.budget import Budget
+from ovseg_ros.core.tracking.motion import MotionEstimator, small_grey
+from ovseg_ros.core.tracking.tracks import Track, TrackOptions, due, smoothed
+from ovseg_ros.core.tracking.video import label_certainty
 from ovseg_ros.errors import ConfigError
 
 H, W = 120, 160
@@ -379,7 +379,7 @@ def test_budgets():
 
 
 def test_the_document_has_every_option_with_its_default():
-    text = (Path(__file__).resolve().parents[1] / "docs" / "tracking.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "tracking.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", text, re.MULTILINE))
     given = {field.name: field.default for field in dataclasses.fields(TrackOptions)}
     assert set(rows) == set(given) - {"change"}
