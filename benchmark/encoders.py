@@ -22,8 +22,8 @@ from typing import Any
 import cv2
 import torch
 
-from ovseg_ros.app.bench_clock import Stages, Variant, interleave, ratios
-from ovseg_ros.app.bench_scene import GivenMasks, made_up_frame, made_up_masks
+from ovseg_ros.app.bench.clock import Stages, Variant, interleave, ratios
+from ovseg_ros.app.bench.scene import GivenMasks, made_up_frame, made_up_masks
 from ovseg_ros.core.encoders import PooledClip, can_pool
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions

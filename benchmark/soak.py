@@ -28,8 +28,8 @@ import cv2
 import numpy as np
 import torch
 
-from ovseg_ros.app.bench_cases import vocabulary_of
-from ovseg_ros.app.bench_clock import memory_bytes
+from ovseg_ros.app.bench.cases import vocabulary_of
+from ovseg_ros.app.bench.clock import memory_bytes
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.tracking import TrackOptions, VideoSegmenter
 from ovseg_ros.evaluate.demo import recording_folder

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from ovseg_ros import __version__
 from ovseg_ros.app import (
-    bench,
     convert_checkpoint,
     download,
     evaluate_commands,
@@ -19,6 +18,7 @@ from ovseg_ros.app import (
     tabletop_road,
     web,
 )
+from ovseg_ros.app.bench import command as bench
 from ovseg_ros.errors import OvsegError
 
 if TYPE_CHECKING:

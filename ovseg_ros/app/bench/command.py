@@ -67,9 +67,9 @@ def run(options: argparse.Namespace) -> int:
     import cv2
     import torch
 
-    from ovseg_ros.app.bench_cases import MEASURE
-    from ovseg_ros.app.bench_report import report
-    from ovseg_ros.app.bench_scene import TINY
+    from ovseg_ros.app.bench.cases import MEASURE
+    from ovseg_ros.app.bench.report import report
+    from ovseg_ros.app.bench.scene import TINY
     from ovseg_ros.evaluate.provenance import made_with
 
     try:

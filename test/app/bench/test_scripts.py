@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import ROOT
 
-from ovseg_ros.app.bench_scene import made_up_frame
+from ovseg_ros.app.bench.scene import made_up_frame
 
-ROOT = Path(os.environ.get("OVSEG_SOURCE_DIR") or Path(__file__).resolve().parents[1])
 MIB = 1 << 20
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.app.bench_baseline import Baseline, in_32_bits
-from ovseg_ros.app.bench_clock import Stages, Variant, interleave, ratios
-from ovseg_ros.app.bench_scene import GivenMasks, made_up_frame, made_up_masks, random_clip
+from ovseg_ros.app.bench.baseline import Baseline, in_32_bits
+from ovseg_ros.app.bench.clock import Stages, Variant, interleave, ratios
+from ovseg_ros.app.bench.scene import GivenMasks, made_up_frame, made_up_masks, random_clip
 from ovseg_ros.core.encoders import AccelerateOptions, accelerate
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.maps import boxed_masks, mask_iou

@@ -13,11 +13,11 @@ import pytest
 import torch
 from core_fixtures import TINY_SIDE, FixedProposer, tiny_clip, tiny_tokenizer
 
-from ovseg_ros.app import bench_baseline
-from ovseg_ros.app.bench_baseline import Baseline
-from ovseg_ros.app.bench_cases import labelled_alike, least_cosine, our_frame, vocabulary_of
-from ovseg_ros.app.bench_clock import Timing, interleave, memory_bytes, peak_memory, ratios, spread
-from ovseg_ros.app.bench_scene import made_up_frame, made_up_masks
+from ovseg_ros.app.bench import baseline as bench_baseline
+from ovseg_ros.app.bench.baseline import Baseline
+from ovseg_ros.app.bench.cases import labelled_alike, least_cosine, our_frame, vocabulary_of
+from ovseg_ros.app.bench.clock import Timing, interleave, memory_bytes, peak_memory, ratios, spread
+from ovseg_ros.app.bench.scene import made_up_frame, made_up_masks
 from ovseg_ros.app.cli import main
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.maps.compose import semantic_map

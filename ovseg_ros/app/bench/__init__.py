@@ -1,0 +1,1 @@
+"""`ovseg bench`: what a frame costs, stage by stage, beside the method as it was released."""
