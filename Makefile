@@ -27,7 +27,7 @@ build: ## bring install/ up to date after adding a file or changing an interface
 	@scripts/build.sh
 
 demo: setup ## ask a robot's camera for things by name; QUERIES="find teapot, giraffe" asks other words
-	@scripts/env.sh --own-domain python -m ovseg_ros.app.demo --queries "$$QUERIES" $(ARGS)
+	@scripts/env.sh --own-domain python -m ovseg_ros.app.demo.command --queries "$$QUERIES" $(ARGS)
 
 evaluate: setup ## measure on the recordings what the README states
 	@scripts/env.sh ovseg evaluate demo $(ARGS)

@@ -2,7 +2,7 @@
 # Runs a command in the environment that `make setup` made: Python of .venv, ROS 2 from its wheels, and the
 # colcon overlay in install/ (so `import ovseg_ros` finds the modules together with msg, srv and action).
 #
-#   scripts/env.sh python -m ovseg_ros.app.demo
+#   scripts/env.sh python -m ovseg_ros.app.demo.command
 #   scripts/env.sh ovseg --help
 #   scripts/env.sh ovseg_node --ros-args -p preset:=mini      # the node itself
 #   scripts/env.sh bash                                       # a shell in it

@@ -31,7 +31,7 @@ BELOW = {
 # The steps aside: the player publishes what evaluate.recording reads; the demo asks as a planner would.
 ALLOWED_TOO = {
     ("ros/player.py", "ovseg_ros.evaluate.recording"),
-    ("app/demo_stage.py", "ovseg_ros.ros.client"),
+    ("app/demo/stage.py", "ovseg_ros.ros.client"),
 }
 
 INTERFACES = {"msg", "srv", "action"}

@@ -102,7 +102,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from ovseg_ros.app.demo_without_ros import run
+    from ovseg_ros.app.demo.without_ros import run
 
     return run(options)
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ovseg_ros.app.demo_output import Answer, answers_in_words, captioned, file_name, overlay, write_image
-from ovseg_ros.app.demo_queries import ACTION, SERVICES, TOPIC, Ask
-from ovseg_ros.app.demo_truth import Truth
-from ovseg_ros.app.processes import Child, end_all
+from ovseg_ros.app.demo.output import Answer, answers_in_words, captioned, file_name, overlay, write_image
+from ovseg_ros.app.demo.processes import Child, end_all
+from ovseg_ros.app.demo.queries import ACTION, SERVICES, TOPIC, Ask
+from ovseg_ros.app.demo.truth import Truth
 from ovseg_ros.errors import OvsegError
 
 if TYPE_CHECKING:

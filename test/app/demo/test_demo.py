@@ -15,8 +15,10 @@ from evaluate_fixtures import BOXES, recorded
 from PIL import Image
 from repository import ROOT
 
-from ovseg_ros.app import demo, demo_output, demo_stage
-from ovseg_ros.app.demo_output import (
+from ovseg_ros.app.demo import command as demo
+from ovseg_ros.app.demo import output as demo_output
+from ovseg_ros.app.demo import stage as demo_stage
+from ovseg_ros.app.demo.output import (
     Answer,
     answers_in_words,
     captioned,
@@ -26,9 +28,9 @@ from ovseg_ros.app.demo_output import (
     verdict,
     write_animation,
 )
-from ovseg_ros.app.demo_queries import ACTION, GARAGE_ASKS, SERVICES, TABLETOP_ASKS, TOPIC, Ask, users_asks
-from ovseg_ros.app.demo_truth import Truth, forms
-from ovseg_ros.app.processes import Child, ChildEnded, end_all
+from ovseg_ros.app.demo.processes import Child, ChildEnded, end_all
+from ovseg_ros.app.demo.queries import ACTION, GARAGE_ASKS, SERVICES, TABLETOP_ASKS, TOPIC, Ask, users_asks
+from ovseg_ros.app.demo.truth import Truth, forms
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.recording import write_recording
 

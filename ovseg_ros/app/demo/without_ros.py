@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 
-from ovseg_ros.app.demo_output import (
+from ovseg_ros.app.demo.output import (
     Answer,
     answers_in_words,
     captioned,
@@ -19,8 +19,8 @@ from ovseg_ros.app.demo_output import (
     write_image,
     write_result,
 )
-from ovseg_ros.app.demo_queries import GARAGE_ASKS, TABLETOP_ASKS, Ask, users_asks
-from ovseg_ros.app.demo_truth import GARAGE_IOU, Truth
+from ovseg_ros.app.demo.queries import GARAGE_ASKS, TABLETOP_ASKS, Ask, users_asks
+from ovseg_ros.app.demo.truth import GARAGE_IOU, Truth
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import InvalidInputError

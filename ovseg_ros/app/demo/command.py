@@ -1,4 +1,4 @@
-"""`make demo`: the whole chain for real. `python -m ovseg_ros.app.demo [--queries "find moka pot, giraffe"]`.
+"""`make demo`: the whole chain for real. `python -m ovseg_ros.app.demo.command [--queries "find moka pot, giraffe"]`.
 
 The lifecycle node and a camera run as processes of their own over DDS. A planner asks through the three
 interfaces: the topic `~/query`, the services `~/set_vocabulary` and `~/segment`, the action `~/find_object`;
@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ovseg_ros.app.demo_output import (
+from ovseg_ros.app.demo.output import (
     Answer,
     contact_sheet,
     table,
@@ -30,9 +30,9 @@ from ovseg_ros.app.demo_output import (
     write_image,
     write_result,
 )
-from ovseg_ros.app.demo_queries import GARAGE_ASKS, TABLETOP_ASKS, Ask, users_asks
-from ovseg_ros.app.demo_stage import Stage, own_domain
-from ovseg_ros.app.demo_truth import GARAGE_IOU, Truth
+from ovseg_ros.app.demo.queries import GARAGE_ASKS, TABLETOP_ASKS, Ask, users_asks
+from ovseg_ros.app.demo.stage import Stage, own_domain
+from ovseg_ros.app.demo.truth import GARAGE_IOU, Truth
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluate.demo import machine, recording_folder
 from ovseg_ros.evaluate.recording import read_recording
@@ -135,7 +135,8 @@ class Demo:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demo; 0 unless an answer is wrong."""
     parser = argparse.ArgumentParser(
-        prog="python -m ovseg_ros.app.demo", description="Asks the real node, over DDS, for things by name."
+        prog="python -m ovseg_ros.app.demo.command",
+        description="Asks the real node, over DDS, for things by name.",
     )
     parser.add_argument(
         "--queries", default="", help='other words than the demo\'s own: "find moka pot, giraffe"'
