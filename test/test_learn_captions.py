@@ -13,7 +13,7 @@ from bag_fixtures import STORE, compressed, image, write_bag
 from pair_fixtures import coco
 from segment_fixtures import picture, save
 
-from ovseg_ros.app.learn_pairs_sources import open_source
+from ovseg_ros.app.learn.pairs_sources import open_source
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.pictures import read_image

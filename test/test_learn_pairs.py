@@ -27,7 +27,7 @@ from pair_fixtures import (
 from PIL import Image
 from segment_fixtures import BLUE, GREEN, GREEN_BOX, RED, RED_BOX, Blobs, picture, save
 
-from ovseg_ros.app import learn_pairs
+from ovseg_ros.app.learn import pairs as learn_pairs
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError

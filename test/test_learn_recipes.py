@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ovseg_ros.app import learn_train
+from ovseg_ros.app.learn import train as learn_train
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.learn.pair_augment import Augment
 from ovseg_ros.learn.recipes import (

@@ -125,8 +125,8 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
     if options.check is not None:
         return _check(options.check)
     _check_options(options)
-    from ovseg_ros.app import learn_pairs_setup as setup
-    from ovseg_ros.app.learn_pairs_sources import open_source
+    from ovseg_ros.app.learn import pairs_setup as setup
+    from ovseg_ros.app.learn.pairs_sources import open_source
     from ovseg_ros.app.segment_setup import loaded
     from ovseg_ros.learn.nouns import NounFinder
     from ovseg_ros.learn.pair_store import PairWriter

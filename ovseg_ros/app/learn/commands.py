@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ovseg_ros.app import learn_pairs, learn_train
+from ovseg_ros.app.learn import pairs as learn_pairs
+from ovseg_ros.app.learn import train as learn_train
 
 
 def add_parser(commands: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ovseg_ros.app import tabletop_road
+from ovseg_ros.app.learn import tabletop_road
 from ovseg_ros.errors import InvalidInputError
 
 FIGURES = {

@@ -217,7 +217,7 @@ class RealSteps:
         Raises:
             ConfigError: no pairs came of it.
         """
-        from ovseg_ros.app import learn_pairs
+        from ovseg_ros.app.learn import pairs as learn_pairs
 
         folder = self.options.benchmark
         words = [
@@ -243,7 +243,7 @@ class RealSteps:
         self, stage: str, pairs: Path, preset: Path, out: Path, seed: int, changes: Sequence[str] = ()
     ) -> None:
         """`ovseg learn finetune` or `prompts`."""
-        from ovseg_ros.app import learn_train
+        from ovseg_ros.app.learn import train as learn_train
 
         asked = self.options.finetune_set if stage == "finetune" else self.options.prompts_set
         changes = [*asked, *changes, f"seed={seed}"]

@@ -14,7 +14,7 @@ import torch
 from learn_fixtures import write_clip_preset, write_pairs
 from safetensors.torch import load_file
 
-from ovseg_ros.app import learn_train
+from ovseg_ros.app.learn import train as learn_train
 from ovseg_ros.core.camera.geometry import CameraIntrinsics
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.words.vocabulary import Vocabulary

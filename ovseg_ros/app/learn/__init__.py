@@ -1,0 +1,1 @@
+"""`ovseg learn` and `ovseg evaluate tabletop`: pairs, finetuning, mask prompts, the paper's road."""
