@@ -238,7 +238,7 @@ def _opened(options: argparse.Namespace) -> SegmentationDataset:
 
 def _loaded(options: argparse.Namespace) -> tuple[OpenVocabularySegmenter, SegmenterOptions]:
     """The preset's segmenter, and the options to measure under."""
-    from ovseg_ros.app.segment_setup import changed_options
+    from ovseg_ros.app.segment.setup import changed_options
     from ovseg_ros.evaluate.predict import benchmark_options
     from ovseg_ros.models.presets import load_preset
 

@@ -127,7 +127,7 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
     _check_options(options)
     from ovseg_ros.app.learn import pairs_setup as setup
     from ovseg_ros.app.learn.pairs_sources import open_source
-    from ovseg_ros.app.segment_setup import loaded
+    from ovseg_ros.app.segment.setup import loaded
     from ovseg_ros.learn.nouns import NounFinder
     from ovseg_ros.learn.pair_store import PairWriter
     from ovseg_ros.learn.pairs import collect
@@ -204,7 +204,7 @@ def _finish(
     writer: PairWriter, settings: dict[str, Any], options: argparse.Namespace, tally: PairTally | None
 ) -> int:
     """Writes manifest and contact sheet, says what came of it (no tally: interrupted) and how it ends."""
-    from ovseg_ros.app.segment_inputs import readable
+    from ovseg_ros.app.segment.inputs import readable
     from ovseg_ros.evaluate.provenance import versions
     from ovseg_ros.learn.contact_sheet import write_contact_sheet
     from ovseg_ros.learn.pair_store import FAILED, SHEET

@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any
 
-from ovseg_ros.app.segment_setup import weights_hashes
+from ovseg_ros.app.segment.setup import weights_hashes
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.learn.noun_lists import PHRASES, STOP_WORDS, SYNONYMS
 from ovseg_ros.learn.nouns import NounOptions, read_names, read_synonyms

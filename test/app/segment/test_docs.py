@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from pathlib import Path
 
 import pytest
+from repository import ROOT
 
-from ovseg_ros.app import segment
+from ovseg_ros.app.segment import command as segment
 from ovseg_ros.core.camera.decode import COLOUR_ENCODINGS
 from ovseg_ros.files import bag_frames, pictures
 
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "segment.md"
+DOCS = ROOT / "docs" / "segment.md"
 IN_WORDS = {"needed", "off", "on", "none", "all", "found", "the preset's"}
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from ovseg_ros.app.segment_inputs import InputOptions, Source, readable
-from ovseg_ros.app.segment_outputs import FOLDERS
-from ovseg_ros.app.segment_run import no_depth
+from ovseg_ros.app.segment.inputs import InputOptions, Source, readable
+from ovseg_ros.app.segment.outputs import FOLDERS
+from ovseg_ros.app.segment.run import no_depth
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import Rejected, Vocabulary, parse_query
 from ovseg_ros.errors import ConfigError, InvalidInputError

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from ovseg_ros.app.segment_inputs import InputFrame, Picture, Recording, Source, readable
-from ovseg_ros.app.segment_outputs import OutputFolder
+from ovseg_ros.app.segment.inputs import InputFrame, Picture, Recording, Source, readable
+from ovseg_ros.app.segment.outputs import OutputFolder
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.words import Vocabulary

@@ -30,10 +30,10 @@ from segment_fixtures import (
     write_video,
 )
 
-from ovseg_ros.app import segment_run
-from ovseg_ros.app.segment_inputs import InputOptions
-from ovseg_ros.app.segment_plan import plan_inputs
-from ovseg_ros.app.segment_setup import presets_without_depth
+from ovseg_ros.app.segment import run as segment_run
+from ovseg_ros.app.segment.inputs import InputOptions
+from ovseg_ros.app.segment.plan import plan_inputs
+from ovseg_ros.app.segment.setup import presets_without_depth
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.overlay import draw_overlay, label_colour
 from ovseg_ros.core.words.vocabulary import Vocabulary

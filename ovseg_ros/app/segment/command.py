@@ -15,10 +15,10 @@ from ovseg_ros import __version__
 from ovseg_ros.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from ovseg_ros.app.segment_inputs import Source
-    from ovseg_ros.app.segment_outputs import OutputFolder
-    from ovseg_ros.app.segment_run import Run
-    from ovseg_ros.app.segment_setup import Load
+    from ovseg_ros.app.segment.inputs import Source
+    from ovseg_ros.app.segment.outputs import OutputFolder
+    from ovseg_ros.app.segment.run import Run
+    from ovseg_ros.app.segment.setup import Load
     from ovseg_ros.core.words import Rejected, Vocabulary
 
 MAX_MEGAPIXELS = 120.0
@@ -119,10 +119,10 @@ def run(options: argparse.Namespace, load: Load | None = None) -> int:
     Raises:
         OvsegError: options or inputs that cannot be used at all, weights that are missing, a full disk.
     """
-    from ovseg_ros.app import segment_setup as setup
-    from ovseg_ros.app.segment_outputs import OutputFolder, check_unused
-    from ovseg_ros.app.segment_plan import plan_inputs
-    from ovseg_ros.app.segment_run import Progress, Run, expected
+    from ovseg_ros.app.segment import setup
+    from ovseg_ros.app.segment.outputs import OutputFolder, check_unused
+    from ovseg_ros.app.segment.plan import plan_inputs
+    from ovseg_ros.app.segment.run import Progress, Run, expected
 
     started = time.time()
     vocabulary, rejected = setup.vocabulary_of(options.labels)
@@ -175,7 +175,7 @@ def _finish(
     started: float,
 ) -> None:
     """Makes masks.json and the summaries from the journal."""
-    from ovseg_ros.app.segment_summary import count, summary_text
+    from ovseg_ros.app.segment.summary import count, summary_text
     from ovseg_ros.evaluate.provenance import versions
 
     counted = count(folder.entries(), vocabulary)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ovseg_ros.app.segment_coco import masks_of, write_coco
+from ovseg_ros.app.segment.coco import masks_of, write_coco
 from ovseg_ros.core.overlay import draw_overlay, label_colour
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.words import UNLABELLED_ID

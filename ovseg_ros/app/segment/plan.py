@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
-from ovseg_ros.app.segment_inputs import InputOptions, Picture, Recording, Source, Video, readable
+from ovseg_ros.app.segment.inputs import InputOptions, Picture, Recording, Source, Video, readable
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.pictures import IMAGE_SUFFIXES
 

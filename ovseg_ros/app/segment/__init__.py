@@ -1,0 +1,1 @@
+"""`ovseg segment`: pictures, videos and recordings in, masks with names out."""
