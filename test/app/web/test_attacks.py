@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from web_fixtures import colour_segmenter, colours, save
 
-from ovseg_ros.app import web
+from ovseg_ros.app.web import command as web
 
 pytest.importorskip("gradio", reason="Gradio is not installed (requirements/web.txt)")
 

@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 from web_fixtures import HEIGHT, WIDTH, colours, save
 
-from ovseg_ros.app.web_images import read_camera, read_frame, read_picture, read_registered_depth, shrink
+from ovseg_ros.app.web.images import read_camera, read_frame, read_picture, read_registered_depth, shrink
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.errors import InvalidInputError
 

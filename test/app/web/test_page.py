@@ -14,7 +14,8 @@ import urllib.request
 import pytest
 from web_fixtures import colour_segmenter, colours, save
 
-from ovseg_ros.app import cli, web
+from ovseg_ros.app import cli
+from ovseg_ros.app.web import command as web
 from ovseg_ros.errors import ConfigError, WeightsError
 
 pytest.importorskip("gradio", reason="Gradio is not installed (requirements/web.txt)")
@@ -110,9 +111,9 @@ def test_choosing_a_preset_brings_its_threshold_and_generator(page):
 
 
 def test_another_presets_generator_is_handed_on(tmp_path):
-    from ovseg_ros.app.web_choices import Generator, PresetChoice
-    from ovseg_ros.app.web_inference import Inference
-    from ovseg_ros.app.web_page import build_page
+    from ovseg_ros.app.web.choices import Generator, PresetChoice
+    from ovseg_ros.app.web.inference import Inference
+    from ovseg_ros.app.web.page import build_page
 
     asked = []
     inference = Inference(lambda *names: asked.append(names) or colour_segmenter())

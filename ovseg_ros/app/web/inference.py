@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ovseg_ros.app.web_images import read_frame
-from ovseg_ros.app.web_results import (
+from ovseg_ros.app.web.images import read_frame
+from ovseg_ros.app.web.results import (
     Answer,
     legend,
     map_picture,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from ovseg_ros.app.web_results import Answer, LegendRow, MaskRow
+from ovseg_ros.app.web.results import Answer, LegendRow, MaskRow
 from ovseg_ros.core.overlay import UNLABELLED_COLOUR, Colour
 
 NONE = "-"

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ovseg_ros.app.web_choices import write_png
+from ovseg_ros.app.web.choices import write_png
 from ovseg_ros.core.maps.mask_overlap import mask_iou
 from ovseg_ros.evaluate.demo import recording_folder
 from ovseg_ros.evaluate.recording import depth_to_mm, read_recording

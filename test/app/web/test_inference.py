@@ -10,11 +10,11 @@ import pytest
 import torch
 from web_fixtures import BOXES, HEIGHT, WIDTH, colour_segmenter, colours, inputs, save
 
-from ovseg_ros.app import web_inference
-from ovseg_ros.app.web_choices import preset_choices, write_examples, write_png
-from ovseg_ros.app.web_html import legend_html, message_html, table_html
-from ovseg_ros.app.web_inference import Inference, chosen_options, content_hash, read_words
-from ovseg_ros.app.web_results import SOMETHING_ELSE, Answer, LegendRow, MaskRow, map_picture
+from ovseg_ros.app.web import inference as web_inference
+from ovseg_ros.app.web.choices import preset_choices, write_examples, write_png
+from ovseg_ros.app.web.html import legend_html, message_html, table_html
+from ovseg_ros.app.web.inference import Inference, chosen_options, content_hash, read_words
+from ovseg_ros.app.web.results import SOMETHING_ELSE, Answer, LegendRow, MaskRow, map_picture
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.overlay import label_colour
 from ovseg_ros.core.segmenter import SegmenterOptions
@@ -352,7 +352,7 @@ def test_the_first_preset_may_be_a_file_and_must_exist(tmp_path):
 
 
 def test_examples_are_the_recordings_frames(tmp_path):
-    from ovseg_ros.app.web_images import read_frame
+    from ovseg_ros.app.web.images import read_frame
     from ovseg_ros.evaluate.demo import recording_folder
     from ovseg_ros.evaluate.recording import read_recording
 
@@ -367,7 +367,7 @@ def test_examples_are_the_recordings_frames(tmp_path):
 
 
 def test_without_recordings_there_are_no_examples(tmp_path, monkeypatch):
-    from ovseg_ros.app import web_choices
+    from ovseg_ros.app.web import choices as web_choices
 
     def lost(name):
         raise InvalidInputError("no recording")

@@ -21,7 +21,7 @@ from ovseg_ros.errors import ConfigError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from ovseg_ros.app.web_inference import Loader
+    from ovseg_ros.app.web.inference import Loader
 
 MAX_UPLOAD = "100mb"
 
@@ -94,10 +94,10 @@ def make_app(
     import gradio as gr
     from fastapi import FastAPI
 
-    from ovseg_ros.app.web_choices import preset_choices, write_examples
-    from ovseg_ros.app.web_html import STYLE
-    from ovseg_ros.app.web_inference import Inference
-    from ovseg_ros.app.web_page import build_page
+    from ovseg_ros.app.web.choices import preset_choices, write_examples
+    from ovseg_ros.app.web.html import STYLE
+    from ovseg_ros.app.web.inference import Inference
+    from ovseg_ros.app.web.page import build_page
 
     choices, missing = preset_choices(preset, weights_dir)
     inference = Inference(load or _loader(device, weights_dir))

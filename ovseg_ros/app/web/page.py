@@ -12,10 +12,10 @@ from typing import Any
 
 import gradio as gr
 
-from ovseg_ros.app.web_choices import Example, PresetChoice
-from ovseg_ros.app.web_html import hint_html, legend_html, message_html, table_html
-from ovseg_ros.app.web_images import DEFAULT_FIELD_OF_VIEW_DEG
-from ovseg_ros.app.web_inference import Inference, Inputs
+from ovseg_ros.app.web.choices import Example, PresetChoice
+from ovseg_ros.app.web.html import hint_html, legend_html, message_html, table_html
+from ovseg_ros.app.web.images import DEFAULT_FIELD_OF_VIEW_DEG
+from ovseg_ros.app.web.inference import Inference, Inputs
 from ovseg_ros.core.words import MAX_QUERY_BYTES
 
 TITLE = "ovseg: find things by name"

@@ -1,0 +1,1 @@
+"""`ovseg web`: the demo page."""
