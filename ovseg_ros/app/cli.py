@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovseg_ros import __version__
-from ovseg_ros.app import convert_checkpoint, download, evaluate_commands
+from ovseg_ros.app import evaluate_commands
 from ovseg_ros.app.bench import command as bench
 from ovseg_ros.app.learn import commands as learn_commands
 from ovseg_ros.app.learn import tabletop_road
 from ovseg_ros.app.segment import command as segment
 from ovseg_ros.app.web import command as web
+from ovseg_ros.app.weights import convert_checkpoint, download
 from ovseg_ros.errors import OvsegError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from weights_server import serve, sha256
 
-from ovseg_ros.app import download_presets
 from ovseg_ros.app.cli import main
+from ovseg_ros.app.weights import download_presets
 from ovseg_ros.models import files as table
 from ovseg_ros.models.files import known_files
 

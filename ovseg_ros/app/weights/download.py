@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         ConfigError: no preset named, or one that is not known.
     """
-    from ovseg_ros.app.download_presets import fetch_presets, list_files
+    from ovseg_ros.app.weights.download_presets import fetch_presets, list_files
 
     weights_dir = None if options.weights_dir is None else options.weights_dir.expanduser()
     if options.list and not options.presets:

@@ -1,0 +1,1 @@
+"""`ovseg download` and `ovseg convert-checkpoint`: weights from elsewhere."""
