@@ -17,7 +17,7 @@ from ovseg_ros.errors import ConfigError
 from ovseg_ros.evaluate import bottleneck as module
 from ovseg_ros.evaluate.bottleneck import bottleneck, majority_classes, oracle_classes_map, oracle_regions
 from ovseg_ros.evaluate.charts import Bar, bar_chart, class_chart, line_chart
-from ovseg_ros.evaluate.datasets import IGNORE, Sample, open_dataset
+from ovseg_ros.evaluate.datasets.dataset import IGNORE, Sample, open_dataset
 from ovseg_ros.evaluate.predict import benchmark_options
 from ovseg_ros.evaluate.run import evaluate_dataset
 from ovseg_ros.evaluate.sweeps import DEFAULT_VALUES, sweep

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.annotation_files import IGNORE
+from ovseg_ros.evaluate.datasets.annotation_files import IGNORE
 from ovseg_ros.evaluate.miou import NO_PREDICTION, ConfusionMatrix
 
 

@@ -12,7 +12,7 @@ from evaluate_trees import values, write_folder, write_image
 from pycocotools import mask as coco_mask
 
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.datasets import open_dataset
+from ovseg_ros.evaluate.datasets.dataset import open_dataset
 from ovseg_ros.evaluate.predictions import score_predictions
 
 NAMES = ("000000000007", "000000000012")

@@ -17,7 +17,7 @@ from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.evaluate import run
-from ovseg_ros.evaluate.datasets import open_dataset
+from ovseg_ros.evaluate.datasets.dataset import open_dataset
 from ovseg_ros.evaluate.predict import benchmark_options, class_probabilities, predicted_map, text_rows
 from ovseg_ros.evaluate.run import evaluate_dataset, score_each
 

@@ -14,7 +14,7 @@ from ovseg_ros.errors import ConfigError, InvalidInputError
 if TYPE_CHECKING:
     from ovseg_ros.core.options import SegmenterOptions
     from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-    from ovseg_ros.evaluate.datasets import SegmentationDataset
+    from ovseg_ros.evaluate.datasets.dataset import SegmentationDataset
     from ovseg_ros.evaluate.run import Result
 
 _KINDS = (
@@ -133,7 +133,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from ovseg_ros.evaluate.check import check_dataset, expected_trees
+    from ovseg_ros.evaluate.datasets.check import check_dataset, expected_trees
 
     report = check_dataset(
         options.kind,
@@ -224,7 +224,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _opened(options: argparse.Namespace) -> SegmentationDataset:
-    from ovseg_ros.evaluate.datasets import open_dataset
+    from ovseg_ros.evaluate.datasets.dataset import open_dataset
 
     dataset = open_dataset(
         options.kind, options.folder, options.split, classes=options.classes, layout=options.layout

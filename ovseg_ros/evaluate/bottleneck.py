@@ -22,7 +22,7 @@ from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import EmbeddedFrame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.evaluate.datasets import IGNORE, Sample, SegmentationDataset
+from ovseg_ros.evaluate.datasets.dataset import IGNORE, Sample, SegmentationDataset
 from ovseg_ros.evaluate.predict import (
     Names,
     benchmark_options,

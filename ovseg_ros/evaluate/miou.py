@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.annotation_files import IGNORE
+from ovseg_ros.evaluate.datasets.annotation_files import IGNORE
 
 NO_PREDICTION = -1
 """In a predicted map: no class. `IGNORE` means the same there."""

@@ -24,7 +24,7 @@ from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import EmbeddedFrame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.evaluate.class_names import ClassList
+from ovseg_ros.evaluate.datasets.class_names import ClassList
 
 Names = Literal["first", "average"]
 """A class as its first name, or as the mean of all its names' text embeddings."""

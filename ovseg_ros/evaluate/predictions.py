@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.annotation_files import IGNORE, read_values
-from ovseg_ros.evaluate.datasets import Sample, SegmentationDataset
+from ovseg_ros.evaluate.datasets.annotation_files import IGNORE, read_values
+from ovseg_ros.evaluate.datasets.dataset import Sample, SegmentationDataset
 from ovseg_ros.evaluate.miou import NO_PREDICTION
 from ovseg_ros.evaluate.run import Progress, Result, score_each
 

@@ -20,7 +20,7 @@ from torch import nn
 from ovseg_ros import __version__
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.evaluate.datasets import SegmentationDataset
+from ovseg_ros.evaluate.datasets.dataset import SegmentationDataset
 from ovseg_ros.evaluate.demo import machine
 from ovseg_ros.models.files import find_file
 from ovseg_ros.models.presets import preset_path, preset_weights

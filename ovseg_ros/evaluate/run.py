@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError, WeightsError
-from ovseg_ros.evaluate.datasets import Sample, SegmentationDataset
+from ovseg_ros.evaluate.datasets.dataset import Sample, SegmentationDataset
 from ovseg_ros.evaluate.miou import ConfusionMatrix, Scores
 from ovseg_ros.evaluate.predict import (
     Names,

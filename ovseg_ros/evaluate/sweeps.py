@@ -10,7 +10,7 @@ from typing import Any
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.evaluate.datasets import Sample, SegmentationDataset
+from ovseg_ros.evaluate.datasets.dataset import Sample, SegmentationDataset
 from ovseg_ros.evaluate.predict import (
     Names,
     benchmark_options,

@@ -254,7 +254,7 @@ class RealSteps:
     def measure(self, preset: Path) -> dict[str, Any]:
         """Mean IoU and the bottleneck's variants under the benchmarks' rules, and top-1 of the true masks."""
         from ovseg_ros.evaluate.bottleneck import CLIP, CLIP_CONTEXT, bottleneck
-        from ovseg_ros.evaluate.datasets import open_dataset
+        from ovseg_ros.evaluate.datasets.dataset import open_dataset
         from ovseg_ros.learn.tabletop_benchmark import Scenes, top1
         from ovseg_ros.models.presets import load_preset
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ovseg_ros.evaluate.benchmark_layouts import (
+from ovseg_ros.evaluate.datasets.benchmark_layouts import (
     ade20k_150,
     ade20k_full,
     coco_stuff,
@@ -15,8 +15,8 @@ from ovseg_ros.evaluate.benchmark_layouts import (
     pascal_context_459,
     voc,
 )
-from ovseg_ros.evaluate.class_names import ClassList, shipped
-from ovseg_ros.evaluate.layouts import Layout
+from ovseg_ros.evaluate.datasets.class_names import ClassList, shipped
+from ovseg_ros.evaluate.datasets.layouts import Layout
 
 
 @dataclass(frozen=True)

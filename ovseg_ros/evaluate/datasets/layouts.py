@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.annotation_files import Decoder
+from ovseg_ros.evaluate.datasets.annotation_files import Decoder
 
 PICTURES = (".jpg", ".jpeg", ".png")
 DERIVED = ("_labelTrainIds", "_instanceTrainIds")

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from evaluate_trees import quarters, values, write_folder, write_image
 from PIL import Image
+from repository import ROOT
 
 from ovseg_ros.core.frame import CameraIntrinsics
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.annotation_files import IGNORE, lookup, read_values
-from ovseg_ros.evaluate.benchmarks import BENCHMARKS
-from ovseg_ros.evaluate.check import check_dataset, expected_trees
-from ovseg_ros.evaluate.class_names import CLASS_LISTS, read_class_file, shipped
-from ovseg_ros.evaluate.datasets import KINDS, open_dataset
+from ovseg_ros.evaluate.datasets.annotation_files import IGNORE, lookup, read_values
+from ovseg_ros.evaluate.datasets.benchmarks import BENCHMARKS
+from ovseg_ros.evaluate.datasets.check import check_dataset, expected_trees
+from ovseg_ros.evaluate.datasets.class_names import CLASS_LISTS, read_class_file, shipped
+from ovseg_ros.evaluate.datasets.dataset import KINDS, open_dataset
 from ovseg_ros.evaluate.run import score_each
 
 COUNTS = {
@@ -418,5 +419,5 @@ def test_every_kind_has_its_tree_drawn(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_documentation_has_the_trees(kind: str) -> None:
-    text = (Path(__file__).resolve().parent.parent / "docs/datasets.md").read_text()
+    text = (ROOT / "docs/datasets.md").read_text()
     assert f"### `{kind}`\n\n```text\n{expected_trees(kind)}\n```" in text

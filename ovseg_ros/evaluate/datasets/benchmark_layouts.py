@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.annotation_files import IGNORE, Decoder, lookup
-from ovseg_ros.evaluate.class_names import shipped
-from ovseg_ros.evaluate.layouts import Layout
+from ovseg_ros.evaluate.datasets.annotation_files import IGNORE, Decoder, lookup
+from ovseg_ros.evaluate.datasets.class_names import shipped
+from ovseg_ros.evaluate.datasets.layouts import Layout
 
 _VAL = {"training": "train", "validation": "val"}
 _2017 = {"training": "train2017", "validation": "val2017"}

@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.benchmarks import BENCHMARKS
-from ovseg_ros.evaluate.datasets import FOLDER, SegmentationDataset, find_layout, folder_layout, open_dataset
-from ovseg_ros.evaluate.layouts import Layout
+from ovseg_ros.evaluate.datasets.benchmarks import BENCHMARKS
+from ovseg_ros.evaluate.datasets.dataset import (
+    FOLDER,
+    SegmentationDataset,
+    find_layout,
+    folder_layout,
+    open_dataset,
+)
+from ovseg_ros.evaluate.datasets.layouts import Layout
 from ovseg_ros.evaluate.run import Progress
 
 READ = 10

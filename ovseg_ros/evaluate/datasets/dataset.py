@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.annotation_files import IGNORE, Decoder, read_values
-from ovseg_ros.evaluate.benchmark_layouts import shifted
-from ovseg_ros.evaluate.benchmarks import BENCHMARKS, Benchmark
-from ovseg_ros.evaluate.class_names import ClassList, read_class_file
-from ovseg_ros.evaluate.layouts import Item, Layout
+from ovseg_ros.evaluate.datasets.annotation_files import IGNORE, Decoder, read_values
+from ovseg_ros.evaluate.datasets.benchmark_layouts import shifted
+from ovseg_ros.evaluate.datasets.benchmarks import BENCHMARKS, Benchmark
+from ovseg_ros.evaluate.datasets.class_names import ClassList, read_class_file
+from ovseg_ros.evaluate.datasets.layouts import Item, Layout
 from ovseg_ros.files.cameras import Camera, read_camera
 from ovseg_ros.files.frames import read_frame
 

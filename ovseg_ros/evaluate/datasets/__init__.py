@@ -1,0 +1,1 @@
+"""Benchmarks' data sets and folders of one's own, in their layouts."""
