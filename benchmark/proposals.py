@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "test")]
 from proposals_scenes import Box, Cylinder, Sphere, as_sensed, best_ious, view  # noqa: E402
 
 from ovseg_ros.core.frame import Frame, Proposals  # noqa: E402
-from ovseg_ros.evaluate.recording import read_recording  # noqa: E402
+from ovseg_ros.evaluate.recordings.recording import read_recording  # noqa: E402
 from ovseg_ros.proposals import clusters, depth_clusters, refine  # noqa: E402
 from ovseg_ros.proposals.depth_clusters import DepthClusters  # noqa: E402
 from ovseg_ros.proposals.plane import Plane  # noqa: E402

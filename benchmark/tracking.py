@@ -20,7 +20,7 @@ from ovseg_ros.core.maps import boxed_masks, mask_iou
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.tracking import TrackOptions, VideoSegmenter
 from ovseg_ros.core.words import Vocabulary
-from ovseg_ros.evaluate.recording import RecordedFrame, read_recording
+from ovseg_ros.evaluate.recordings.recording import RecordedFrame, read_recording
 from ovseg_ros.models.presets import load_preset
 
 ROOT = Path(__file__).resolve().parents[1]

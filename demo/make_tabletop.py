@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.evaluate.recording import RecordedFrame, write_recording
+from ovseg_ros.evaluate.recordings.recording import RecordedFrame, write_recording
 from ovseg_ros.learn.household import BY_KEY
 from ovseg_ros.learn.sensor_depth import as_a_sensor_sees
 from ovseg_ros.learn.tabletop import CameraPose, Surroundings, Tabletop

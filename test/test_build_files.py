@@ -113,7 +113,7 @@ def test_pip_takes_the_core_and_its_data_but_nothing_of_ros(tmp_path: Path) -> N
 def test_recordings_are_found_in_an_installed_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ovseg_ros.evaluate import demo
+    from ovseg_ros.evaluate.recordings import demo
 
     monkeypatch.setattr(demo, "__file__", str(tmp_path / "ovseg_ros" / "evaluate" / "demo.py"))
     monkeypatch.setenv("AMENT_PREFIX_PATH", "")

@@ -31,7 +31,7 @@ from ovseg_ros.app.learn import pairs as learn_pairs
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError
-from ovseg_ros.evaluate.recording import RecordedFrame
+from ovseg_ros.evaluate.recordings.recording import RecordedFrame
 from ovseg_ros.learn.captions import CaptionedImage
 from ovseg_ros.learn.contact_sheet import TILE, draw_pair, draw_sheet, write_contact_sheet
 from ovseg_ros.learn.nouns import NounFinder

@@ -8,8 +8,8 @@ import pytest
 
 from ovseg_ros.core.maps.mask_overlap import mask_iou
 from ovseg_ros.core.words.vocabulary import Vocabulary
-from ovseg_ros.evaluate.demo import recording_folder
-from ovseg_ros.evaluate.recording import read_recording
+from ovseg_ros.evaluate.recordings.demo import recording_folder
+from ovseg_ros.evaluate.recordings.recording import read_recording
 from ovseg_ros.models.mini import WEIGHTS_FOLDER
 from ovseg_ros.models.presets import load_preset
 

@@ -15,7 +15,7 @@ from ovseg_ros.core.classify import mask_probabilities
 from ovseg_ros.core.regions.crop import crop_regions
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.evaluate.recording import read_recording
+from ovseg_ros.evaluate.recordings.recording import read_recording
 from ovseg_ros.models import lite
 from ovseg_ros.models.presets import load_preset
 from ovseg_ros.models.verify import package_folder

@@ -27,7 +27,7 @@ def snippets(path: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def garage(tmp_path_factory):
     """photo.jpg, depth.png, camera.yaml and recording/, of scikit-image's motorcycle."""
-    from ovseg_ros.evaluate.recording import read_recording
+    from ovseg_ros.evaluate.recordings.recording import read_recording
 
     folder = tmp_path_factory.mktemp("garage")
     frame = next(iter(read_recording(ROOT / "demo" / "garage"))).frame

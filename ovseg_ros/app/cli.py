@@ -20,7 +20,7 @@ from ovseg_ros.errors import OvsegError
 
 if TYPE_CHECKING:
     from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-    from ovseg_ros.evaluate.demo import Suite
+    from ovseg_ros.evaluate.recordings.demo import Suite
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,8 +127,8 @@ def _presets(options: argparse.Namespace) -> int:
 
 
 def _evaluate_demo(options: argparse.Namespace) -> int:
-    from ovseg_ros.evaluate.demo import evaluate_suites, write_json
-    from ovseg_ros.evaluate.tables import report
+    from ovseg_ros.evaluate.recordings.demo import evaluate_suites, write_json
+    from ovseg_ros.evaluate.recordings.tables import report
 
     def load(preset: str) -> OpenVocabularySegmenter:
         from ovseg_ros.models.presets import load_preset
@@ -152,7 +152,7 @@ def _suites(recording: str | None, preset: str | None) -> dict[str, Suite]:
     """Both bundled recordings, or the one named, with the targets of its bundled namesake."""
     from dataclasses import replace
 
-    from ovseg_ros.evaluate.demo import SUITES, Suite
+    from ovseg_ros.evaluate.recordings.demo import SUITES, Suite
 
     if recording is None:
         chosen = dict(SUITES)

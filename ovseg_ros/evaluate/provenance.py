@@ -21,7 +21,7 @@ from ovseg_ros import __version__
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.evaluate.datasets.dataset import SegmentationDataset
-from ovseg_ros.evaluate.demo import machine
+from ovseg_ros.evaluate.recordings.demo import machine
 from ovseg_ros.models.files import find_file
 from ovseg_ros.models.presets import preset_path, preset_weights
 from ovseg_ros.models.verify import sha256_of

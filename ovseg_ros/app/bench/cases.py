@@ -24,8 +24,8 @@ from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracking import TrackOptions, VideoSegmenter
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.evaluate.demo import recording_folder
-from ovseg_ros.evaluate.recording import read_recording
+from ovseg_ros.evaluate.recordings.demo import recording_folder
+from ovseg_ros.evaluate.recordings.recording import read_recording
 from ovseg_ros.models.presets import load_preset
 
 BASELINE, WORDS_ANEW, OURS = "baseline", "baseline, words anew", "ours"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ovseg_ros.evaluate.tables import markdown_table
+from ovseg_ros.evaluate.recordings.tables import markdown_table
 
 _STAGES = ("propose", "track", "crop", "encode", "text", "classify", "compose")
 _TITLES = {"cold": "Cold frame", "query": "A query on a held frame", "video": "Video"}

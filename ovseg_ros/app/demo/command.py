@@ -34,8 +34,8 @@ from ovseg_ros.app.demo.queries import GARAGE_ASKS, TABLETOP_ASKS, Ask, users_as
 from ovseg_ros.app.demo.stage import Stage, own_domain
 from ovseg_ros.app.demo.truth import GARAGE_IOU, Truth
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.evaluate.demo import machine, recording_folder
-from ovseg_ros.evaluate.recording import read_recording
+from ovseg_ros.evaluate.recordings.demo import machine, recording_folder
+from ovseg_ros.evaluate.recordings.recording import read_recording
 
 TABLETOP_RATE_HZ, GARAGE_RATE_HZ = 5.0, 2.0
 GIF_RATE_HZ = 9.0

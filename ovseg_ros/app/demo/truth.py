@@ -9,9 +9,9 @@ import numpy as np
 
 from ovseg_ros.core.maps import mask_iou
 from ovseg_ros.core.words import tidy_text
-from ovseg_ros.evaluate.demo import GOOD_IOU
-from ovseg_ros.evaluate.measures import ABSENT_WORDS, MIN_PIXELS
-from ovseg_ros.evaluate.recording import RecordedFrame
+from ovseg_ros.evaluate.recordings.demo import GOOD_IOU
+from ovseg_ros.evaluate.recordings.measures import ABSENT_WORDS, MIN_PIXELS
+from ovseg_ros.evaluate.recordings.recording import RecordedFrame
 from ovseg_ros.evaluate.scores import instance_masks
 
 GARAGE_IOU = {"motorcycle": 0.8, "shelf": 0.5, "door": 0.5, "bench": 0.5}

@@ -24,8 +24,8 @@ from ovseg_ros.app.demo.truth import GARAGE_IOU, Truth
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.demo import machine, recording_folder
-from ovseg_ros.evaluate.recording import RecordedFrame, read_recording
+from ovseg_ros.evaluate.recordings.demo import machine, recording_folder
+from ovseg_ros.evaluate.recordings.recording import RecordedFrame, read_recording
 
 _INTERFACE = "in process"
 

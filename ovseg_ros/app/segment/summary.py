@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ovseg_ros.core.words import Vocabulary
-from ovseg_ros.evaluate.tables import markdown_table
+from ovseg_ros.evaluate.recordings.tables import markdown_table
 
 
 def count(entries: Iterable[Mapping[str, Any]], vocabulary: Vocabulary) -> dict[str, Any]:

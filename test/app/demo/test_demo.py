@@ -32,7 +32,7 @@ from ovseg_ros.app.demo.processes import Child, ChildEnded, end_all
 from ovseg_ros.app.demo.queries import ACTION, GARAGE_ASKS, SERVICES, TABLETOP_ASKS, TOPIC, Ask, users_asks
 from ovseg_ros.app.demo.truth import Truth, forms
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.recording import write_recording
+from ovseg_ros.evaluate.recordings.recording import write_recording
 
 NAMES = {1: ("red mug", "crimson cup"), 2: ("green bowl",), 3: ("blue mug",)}
 TRUTH = Truth([NAMES, {9: ("knife",)}], {"green bowl": 0.3})

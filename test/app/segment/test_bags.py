@@ -25,8 +25,8 @@ from segment_fixtures import (
 
 from ovseg_ros.app.cli import main
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.demo import recording_folder
-from ovseg_ros.evaluate.recording import read_recording
+from ovseg_ros.evaluate.recordings.demo import recording_folder
+from ovseg_ros.evaluate.recordings.recording import read_recording
 from ovseg_ros.files.bag_frames import find_topics, read_bag_frames
 from ovseg_ros.files.bag_topics import COMPRESSED, IMAGE, INFO, Topic, choose_topics
 

@@ -22,8 +22,8 @@ from tiny_presets import OPTIONS, SWIN, make_tiny_presets, write_preset
 from ovseg_ros.app.cli import main
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.words.vocabulary import Vocabulary
-from ovseg_ros.evaluate.demo import recording_folder
-from ovseg_ros.evaluate.recording import read_recording
+from ovseg_ros.evaluate.recordings.demo import recording_folder
+from ovseg_ros.evaluate.recordings.recording import read_recording
 from ovseg_ros.models.presets import load_preset
 
 HEIGHT, WIDTH = 120, 160

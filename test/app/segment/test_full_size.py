@@ -19,8 +19,8 @@ import torch
 import yaml
 from PIL import Image
 
-from ovseg_ros.evaluate.demo import recording_folder
-from ovseg_ros.evaluate.recording import read_recording
+from ovseg_ros.evaluate.recordings.demo import recording_folder
+from ovseg_ros.evaluate.recordings.recording import read_recording
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

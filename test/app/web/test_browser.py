@@ -27,8 +27,8 @@ from PIL import Image
 
 from ovseg_ros.app.web.choices import write_png
 from ovseg_ros.core.maps.mask_overlap import mask_iou
-from ovseg_ros.evaluate.demo import recording_folder
-from ovseg_ros.evaluate.recording import depth_to_mm, read_recording
+from ovseg_ros.evaluate.recordings.demo import recording_folder
+from ovseg_ros.evaluate.recordings.recording import depth_to_mm, read_recording
 
 pytestmark = pytest.mark.slow  # Chromium, the server's imports and the networks: tens of seconds
 

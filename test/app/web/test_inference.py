@@ -353,8 +353,8 @@ def test_the_first_preset_may_be_a_file_and_must_exist(tmp_path):
 
 def test_examples_are_the_recordings_frames(tmp_path):
     from ovseg_ros.app.web.images import read_frame
-    from ovseg_ros.evaluate.demo import recording_folder
-    from ovseg_ros.evaluate.recording import read_recording
+    from ovseg_ros.evaluate.recordings.demo import recording_folder
+    from ovseg_ros.evaluate.recordings.recording import read_recording
 
     examples = write_examples(tmp_path, ["mini"])
     assert [example.preset for example in examples] == ["mini", "mini"]

@@ -9,10 +9,17 @@ from evaluate_fixtures import recorded, segmenter
 
 from ovseg_ros.app import cli
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate import demo, measures, tables
-from ovseg_ros.evaluate.demo import Suite, Target, evaluate_suites, judge, recording_folder, summarise
-from ovseg_ros.evaluate.measures import measure
-from ovseg_ros.evaluate.recording import RecordedFrame, write_recording
+from ovseg_ros.evaluate.recordings import demo, measures, tables
+from ovseg_ros.evaluate.recordings.demo import (
+    Suite,
+    Target,
+    evaluate_suites,
+    judge,
+    recording_folder,
+    summarise,
+)
+from ovseg_ros.evaluate.recordings.measures import measure
+from ovseg_ros.evaluate.recordings.recording import RecordedFrame, write_recording
 
 
 def test_every_trial_is_counted():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import ROOT
 
-from ovseg_ros.evaluate.recording import read_recording
+from ovseg_ros.evaluate.recordings.recording import read_recording
 
-GARAGE = Path(__file__).resolve().parents[1] / "demo" / "garage"
+GARAGE = ROOT / "demo" / "garage"
 
 
 @pytest.fixture(scope="module")

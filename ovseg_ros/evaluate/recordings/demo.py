@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.measures import MIN_PIXELS, Counts, Segmenter, measure
-from ovseg_ros.evaluate.recording import read_recording
+from ovseg_ros.evaluate.recordings.measures import MIN_PIXELS, Counts, Segmenter, measure
+from ovseg_ros.evaluate.recordings.recording import read_recording
 from ovseg_ros.evaluate.scores import share
 
 GOOD_IOU = 0.75

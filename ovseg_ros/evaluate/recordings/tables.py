@@ -20,7 +20,7 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def report(result: Mapping[str, Any], *, details: bool = True) -> str:
-    """All tables of a result of `evaluate.demo.evaluate_suites`.
+    """All tables of a result of `evaluate.recordings.demo.evaluate_suites`.
 
     Args:
         result: see there.

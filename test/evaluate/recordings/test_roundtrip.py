@@ -11,8 +11,13 @@ from rosbags.rosbag2 import Reader
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate import recording
-from ovseg_ros.evaluate.recording import RecordedFrame, depth_to_mm, read_recording, write_recording
+from ovseg_ros.evaluate.recordings import recording
+from ovseg_ros.evaluate.recordings.recording import (
+    RecordedFrame,
+    depth_to_mm,
+    read_recording,
+    write_recording,
+)
 
 CAMERA = CameraIntrinsics(50.0, 51.0, 20.5, 14.5, 40, 30)
 

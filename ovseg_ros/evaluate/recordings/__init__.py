@@ -1,0 +1,1 @@
+"""Recordings with ground truth, and what is right on them."""
