@@ -29,7 +29,7 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.regions import crop as regions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.evaluate.provenance import made_with
+from ovseg_ros.evaluate.scores.provenance import made_with
 from ovseg_ros.models.clip import architecture, build_network
 from ovseg_ros.models.presets import list_presets, load_preset
 

@@ -32,9 +32,9 @@ from ovseg_ros.app.bench.cases import vocabulary_of
 from ovseg_ros.app.bench.clock import memory_bytes
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.tracking import TrackOptions, VideoSegmenter
-from ovseg_ros.evaluate.provenance import made_with
 from ovseg_ros.evaluate.recordings.demo import recording_folder
 from ovseg_ros.evaluate.recordings.recording import read_recording
+from ovseg_ros.evaluate.scores.provenance import made_with
 from ovseg_ros.models.presets import load_preset
 
 ROOT = Path(__file__).resolve().parents[1]

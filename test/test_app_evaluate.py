@@ -15,7 +15,7 @@ from evaluate_trees import quarters, segmenter, values, write_folder, write_imag
 from PIL import Image
 
 from ovseg_ros.app.cli import _parser, main
-from ovseg_ros.evaluate.provenance import made_with, parameters_sha256
+from ovseg_ros.evaluate.scores.provenance import made_with, parameters_sha256
 from ovseg_ros.models import presets
 
 SAMPLES = {"a": (("red", "green", "blue", ""), (1, 2, 3, 0)), "b": (("red", "red", "", "blue"), (1, 2, 1, 3))}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ovseg_ros.core.options import SegmenterOptions
     from ovseg_ros.core.segmenter import OpenVocabularySegmenter
     from ovseg_ros.evaluate.datasets.dataset import SegmentationDataset
-    from ovseg_ros.evaluate.run import Result
+    from ovseg_ros.evaluate.scores.run import Result
 
 _KINDS = (
     "ade20k-150, ade20k-full-847, pascal-context-59, pascal-context-459, voc-20, voc-21, coco-stuff-171, or "
@@ -155,8 +155,8 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _dataset(options: argparse.Namespace) -> int:
-    from ovseg_ros.evaluate.reports import write_dataset
-    from ovseg_ros.evaluate.run import evaluate_dataset
+    from ovseg_ros.evaluate.scores.reports import write_dataset
+    from ovseg_ros.evaluate.scores.run import evaluate_dataset
 
     dataset = _opened(options)
     segmenter, chosen = _loaded(options)
@@ -168,9 +168,9 @@ def _dataset(options: argparse.Namespace) -> int:
 
 
 def _score(options: argparse.Namespace) -> int:
-    from ovseg_ros.evaluate.predictions import score_predictions
-    from ovseg_ros.evaluate.provenance import made_with
-    from ovseg_ros.evaluate.reports import write_dataset
+    from ovseg_ros.evaluate.scores.predictions import score_predictions
+    from ovseg_ros.evaluate.scores.provenance import made_with
+    from ovseg_ros.evaluate.scores.reports import write_dataset
 
     dataset = _opened(options)
     result = score_predictions(
@@ -181,8 +181,8 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def _bottleneck(options: argparse.Namespace) -> int:
-    from ovseg_ros.evaluate.bottleneck import bottleneck
-    from ovseg_ros.evaluate.reports import write_bottleneck
+    from ovseg_ros.evaluate.scores.bottleneck import bottleneck
+    from ovseg_ros.evaluate.scores.reports import write_bottleneck
 
     dataset = _opened(options)
     segmenter, chosen = _loaded(options)
@@ -199,8 +199,8 @@ def _bottleneck(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from ovseg_ros.evaluate.reports import write_sweep
-    from ovseg_ros.evaluate.sweeps import sweep
+    from ovseg_ros.evaluate.scores.reports import write_sweep
+    from ovseg_ros.evaluate.scores.sweeps import sweep
 
     dataset = _opened(options)
     values = None
@@ -239,7 +239,7 @@ def _opened(options: argparse.Namespace) -> SegmentationDataset:
 def _loaded(options: argparse.Namespace) -> tuple[OpenVocabularySegmenter, SegmenterOptions]:
     """The preset's segmenter, and the options to measure under."""
     from ovseg_ros.app.segment.setup import changed_options
-    from ovseg_ros.evaluate.predict import benchmark_options
+    from ovseg_ros.evaluate.scores.predict import benchmark_options
     from ovseg_ros.models.presets import load_preset
 
     if options.rules not in ("benchmark", "preset"):
@@ -259,7 +259,7 @@ def _made_with(
     segmenter: OpenVocabularySegmenter,
     chosen: SegmenterOptions,
 ) -> dict[str, Any]:
-    from ovseg_ros.evaluate.provenance import made_with
+    from ovseg_ros.evaluate.scores.provenance import made_with
 
     return made_with(
         preset=options.preset,
@@ -272,7 +272,7 @@ def _made_with(
 
 def _told(out: Path, results: dict[str, Result]) -> int:
     """Prints what was measured; 1 where pictures could not be scored."""
-    from ovseg_ros.evaluate.reports import summary_line
+    from ovseg_ros.evaluate.scores.reports import summary_line
 
     for name, result in results.items():
         print(f"{name}: {summary_line(result)}" if name else summary_line(result))

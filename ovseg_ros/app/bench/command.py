@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     from ovseg_ros.app.bench.cases import MEASURE
     from ovseg_ros.app.bench.report import report
     from ovseg_ros.app.bench.scene import TINY
-    from ovseg_ros.evaluate.provenance import made_with
+    from ovseg_ros.evaluate.scores.provenance import made_with
 
     try:
         torch.zeros(1, device=options.device)

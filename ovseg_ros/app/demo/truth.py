@@ -12,7 +12,7 @@ from ovseg_ros.core.words import tidy_text
 from ovseg_ros.evaluate.recordings.demo import GOOD_IOU
 from ovseg_ros.evaluate.recordings.measures import ABSENT_WORDS, MIN_PIXELS
 from ovseg_ros.evaluate.recordings.recording import RecordedFrame
-from ovseg_ros.evaluate.scores import instance_masks
+from ovseg_ros.evaluate.scores.match import instance_masks
 
 GARAGE_IOU = {"motorcycle": 0.8, "shelf": 0.5, "door": 0.5, "bench": 0.5}
 """From which IoU a mask of the garage is right: its truth is drawn by hand; the tabletop's is exact."""

@@ -205,7 +205,7 @@ def _finish(
 ) -> int:
     """Writes manifest and contact sheet, says what came of it (no tally: interrupted) and how it ends."""
     from ovseg_ros.app.segment.inputs import readable
-    from ovseg_ros.evaluate.provenance import versions
+    from ovseg_ros.evaluate.scores.provenance import versions
     from ovseg_ros.learn.contact_sheet import write_contact_sheet
     from ovseg_ros.learn.pair_store import FAILED, SHEET
 

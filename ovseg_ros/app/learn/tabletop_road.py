@@ -185,8 +185,8 @@ def table(measured: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[str]:
 
 def write_report(out: Path, measured: Sequence[Mapping[str, Mapping[str, Any]]]) -> None:
     """`tabletop.json`, `tabletop.md` and `bottleneck.png` of all seeds so far."""
-    from ovseg_ros.evaluate.charts import BLUE, GREEN, GREY, ORANGE, Bar, bar_chart
-    from ovseg_ros.evaluate.provenance import made_with
+    from ovseg_ros.evaluate.scores.charts import BLUE, GREEN, GREY, ORANGE, Bar, bar_chart
+    from ovseg_ros.evaluate.scores.provenance import made_with
 
     bars = []
     colours = {"oracle masks": ORANGE, "oracle masks, not blanked": GREY, "oracle classes": GREEN}
@@ -253,8 +253,8 @@ class RealSteps:
 
     def measure(self, preset: Path) -> dict[str, Any]:
         """Mean IoU and the bottleneck's variants under the benchmarks' rules, and top-1 of the true masks."""
-        from ovseg_ros.evaluate.bottleneck import CLIP, CLIP_CONTEXT, bottleneck
         from ovseg_ros.evaluate.datasets.dataset import open_dataset
+        from ovseg_ros.evaluate.scores.bottleneck import CLIP, CLIP_CONTEXT, bottleneck
         from ovseg_ros.learn.tabletop_benchmark import Scenes, top1
         from ovseg_ros.models.presets import load_preset
 

@@ -176,7 +176,7 @@ def _finish(
 ) -> None:
     """Makes masks.json and the summaries from the journal."""
     from ovseg_ros.app.segment.summary import count, summary_text
-    from ovseg_ros.evaluate.provenance import versions
+    from ovseg_ros.evaluate.scores.provenance import versions
 
     counted = count(folder.entries(), vocabulary)
     start = datetime.datetime.fromtimestamp(started).astimezone()

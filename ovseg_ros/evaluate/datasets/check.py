@@ -16,7 +16,7 @@ from ovseg_ros.evaluate.datasets.dataset import (
     open_dataset,
 )
 from ovseg_ros.evaluate.datasets.layouts import Layout
-from ovseg_ros.evaluate.run import Progress
+from ovseg_ros.evaluate.scores.run import Progress
 
 READ = 10
 """So many pictures are read, spread over the split, unless all are asked for."""

@@ -17,7 +17,7 @@ from typing import Any
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.recordings.measures import MIN_PIXELS, Counts, Segmenter, measure
 from ovseg_ros.evaluate.recordings.recording import read_recording
-from ovseg_ros.evaluate.scores import share
+from ovseg_ros.evaluate.scores.match import share
 
 GOOD_IOU = 0.75
 """From this IoU on a mask is right."""

@@ -19,7 +19,7 @@ from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.recordings.recording import RecordedFrame
-from ovseg_ros.evaluate.scores import best_matches, instance_masks
+from ovseg_ros.evaluate.scores.match import best_matches, instance_masks
 
 ABSENT_WORDS = (
     "giraffe", "motorcycle", "bicycle", "elephant", "laptop", "banana", "guitar", "umbrella", "shoe", "car",

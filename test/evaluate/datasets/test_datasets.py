@@ -17,7 +17,7 @@ from ovseg_ros.evaluate.datasets.benchmarks import BENCHMARKS
 from ovseg_ros.evaluate.datasets.check import check_dataset, expected_trees
 from ovseg_ros.evaluate.datasets.class_names import CLASS_LISTS, read_class_file, shipped
 from ovseg_ros.evaluate.datasets.dataset import KINDS, open_dataset
-from ovseg_ros.evaluate.run import score_each
+from ovseg_ros.evaluate.scores.run import score_each
 
 COUNTS = {
     "ade20k-150": 150,

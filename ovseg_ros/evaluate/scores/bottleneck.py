@@ -23,14 +23,14 @@ from ovseg_ros.core.segmentation import EmbeddedFrame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.evaluate.datasets.dataset import IGNORE, Sample, SegmentationDataset
-from ovseg_ros.evaluate.predict import (
+from ovseg_ros.evaluate.scores.predict import (
     Names,
     benchmark_options,
     class_probabilities,
     predicted_map,
     text_rows,
 )
-from ovseg_ros.evaluate.run import Prediction, Progress, Result, score_each
+from ovseg_ros.evaluate.scores.run import Prediction, Progress, Result, score_each
 
 CLIP, CLIP_CONTEXT = "clip", "clip, not blanked"
 MASKFORMER, ENSEMBLE = "maskformer", "ensemble"

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.datasets.dataset import open_dataset
-from ovseg_ros.evaluate.predictions import score_predictions
+from ovseg_ros.evaluate.scores.predictions import score_predictions
 
 NAMES = ("000000000007", "000000000012")
 

@@ -16,10 +16,15 @@ from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.evaluate import run
 from ovseg_ros.evaluate.datasets.dataset import open_dataset
-from ovseg_ros.evaluate.predict import benchmark_options, class_probabilities, predicted_map, text_rows
-from ovseg_ros.evaluate.run import evaluate_dataset, score_each
+from ovseg_ros.evaluate.scores import run
+from ovseg_ros.evaluate.scores.predict import (
+    benchmark_options,
+    class_probabilities,
+    predicted_map,
+    text_rows,
+)
+from ovseg_ros.evaluate.scores.run import evaluate_dataset, score_each
 
 SAMPLES = {
     "a": (("red", "green", "blue", ""), (1, 2, 3, 0)),  # all right, grey is ignored

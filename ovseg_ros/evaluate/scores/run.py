@@ -15,13 +15,8 @@ from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError, WeightsError
 from ovseg_ros.evaluate.datasets.dataset import Sample, SegmentationDataset
-from ovseg_ros.evaluate.miou import ConfusionMatrix, Scores
-from ovseg_ros.evaluate.predict import (
-    Names,
-    class_probabilities,
-    predicted_map,
-    text_rows,
-)
+from ovseg_ros.evaluate.scores.miou import ConfusionMatrix, Scores
+from ovseg_ros.evaluate.scores.predict import Names, class_probabilities, predicted_map, text_rows
 
 _log = logging.getLogger(__name__)
 

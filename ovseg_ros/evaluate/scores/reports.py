@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ovseg_ros.evaluate.bottleneck import (
+from ovseg_ros.evaluate.scores.bottleneck import (
     CLIP,
     CLIP_CONTEXT,
     ENSEMBLE,
@@ -16,8 +16,17 @@ from ovseg_ros.evaluate.bottleneck import (
     ORACLE_MASKS,
     ORACLE_MASKS_CONTEXT,
 )
-from ovseg_ros.evaluate.charts import BLUE, GREEN, GREY, ORANGE, Bar, bar_chart, class_chart, line_chart
-from ovseg_ros.evaluate.run import Result
+from ovseg_ros.evaluate.scores.charts import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    Bar,
+    bar_chart,
+    class_chart,
+    line_chart,
+)
+from ovseg_ros.evaluate.scores.run import Result
 
 _LABELS = {
     CLIP: "masks as they are, CLIP alone",

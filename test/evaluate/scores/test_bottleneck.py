@@ -14,13 +14,18 @@ from PIL import Image
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.evaluate import bottleneck as module
-from ovseg_ros.evaluate.bottleneck import bottleneck, majority_classes, oracle_classes_map, oracle_regions
-from ovseg_ros.evaluate.charts import Bar, bar_chart, class_chart, line_chart
 from ovseg_ros.evaluate.datasets.dataset import IGNORE, Sample, open_dataset
-from ovseg_ros.evaluate.predict import benchmark_options
-from ovseg_ros.evaluate.run import evaluate_dataset
-from ovseg_ros.evaluate.sweeps import DEFAULT_VALUES, sweep
+from ovseg_ros.evaluate.scores import bottleneck as module
+from ovseg_ros.evaluate.scores.bottleneck import (
+    bottleneck,
+    majority_classes,
+    oracle_classes_map,
+    oracle_regions,
+)
+from ovseg_ros.evaluate.scores.charts import Bar, bar_chart, class_chart, line_chart
+from ovseg_ros.evaluate.scores.predict import benchmark_options
+from ovseg_ros.evaluate.scores.run import evaluate_dataset
+from ovseg_ros.evaluate.scores.sweeps import DEFAULT_VALUES, sweep
 
 
 def sample(truth, instances=None) -> Sample:

@@ -11,14 +11,14 @@ from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.evaluate.datasets.dataset import Sample, SegmentationDataset
-from ovseg_ros.evaluate.predict import (
+from ovseg_ros.evaluate.scores.predict import (
     Names,
     benchmark_options,
     class_probabilities,
     predicted_map,
     text_rows,
 )
-from ovseg_ros.evaluate.run import Prediction, Progress, Result, score_each
+from ovseg_ros.evaluate.scores.run import Prediction, Progress, Result, score_each
 
 DEFAULT_VALUES: dict[str, tuple[float, ...]] = {
     "clip_weight": tuple(i / 10 for i in range(11)),

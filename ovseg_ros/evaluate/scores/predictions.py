@@ -14,8 +14,8 @@ import numpy.typing as npt
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.datasets.annotation_files import IGNORE, read_values
 from ovseg_ros.evaluate.datasets.dataset import Sample, SegmentationDataset
-from ovseg_ros.evaluate.miou import NO_PREDICTION
-from ovseg_ros.evaluate.run import Progress, Result, score_each
+from ovseg_ros.evaluate.scores.miou import NO_PREDICTION
+from ovseg_ros.evaluate.scores.run import Progress, Result, score_each
 
 Read = Callable[[Sample], npt.NDArray[np.int32]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ovseg_ros.evaluate.scores import Match, best_matches, instance_masks, share
+from ovseg_ros.evaluate.scores.match import Match, best_matches, instance_masks, share
 
 
 def test_best_matches_on_a_worked_table():

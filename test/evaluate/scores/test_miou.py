@@ -7,7 +7,7 @@ import pytest
 
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.datasets.annotation_files import IGNORE
-from ovseg_ros.evaluate.miou import NO_PREDICTION, ConfusionMatrix
+from ovseg_ros.evaluate.scores.miou import NO_PREDICTION, ConfusionMatrix
 
 
 def naive(pairs, classes):

@@ -1,0 +1,1 @@
+"""Predictions, mIoU, bottleneck analyses, sweeps, reports."""
