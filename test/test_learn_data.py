@@ -11,7 +11,7 @@ from ovseg_ros.errors import ConfigError
 from ovseg_ros.learn.cutouts import Picture, emoji_name, holds_word, paste
 from ovseg_ros.learn.household import OBJECTS
 from ovseg_ros.learn.made_pairs import copies_of, made_pair, write_pairs
-from ovseg_ros.learn.pair_index import open_pairs
+from ovseg_ros.learn.pairs.index import open_pairs
 from ovseg_ros.learn.teapot import teapot_mesh
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.learn.finetune import finetune
 from ovseg_ros.learn.mini import new_mini, write_mini_preset
-from ovseg_ros.learn.pair_index import open_pairs
+from ovseg_ros.learn.pairs.index import open_pairs
 from ovseg_ros.learn.plain_pictures import PICTURES_PER_IMAGE, ScenePictures, WebPictures, write_plain
 from ovseg_ros.learn.recipes import load_recipe
 from ovseg_ros.learn.tabletop_benchmark import Scenes, top1

@@ -14,7 +14,7 @@ from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.learn import pair_data
 from ovseg_ros.learn.pair_augment import Augment
 from ovseg_ros.learn.pair_data import PairDataset, PairOrder, epoch_order, load_batches, split_by_image
-from ovseg_ros.learn.pair_index import UnreadablePair, open_pairs
+from ovseg_ros.learn.pairs.index import UnreadablePair, open_pairs
 
 STRONG = Augment(flip=0.5, colour=1.0, edges=1.0, coarse=0.5, scale=0.5, crop=(0.9, 1.0))
 

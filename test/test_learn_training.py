@@ -17,7 +17,7 @@ from ovseg_ros.learn import training
 from ovseg_ros.learn.finetune import finetune, tower_task
 from ovseg_ros.learn.learned_preset import read_start
 from ovseg_ros.learn.pair_augment import Augment
-from ovseg_ros.learn.pair_index import open_pairs
+from ovseg_ros.learn.pairs.index import open_pairs
 from ovseg_ros.learn.recipes import FinetuneRecipe, load_recipe
 from ovseg_ros.learn.training_task import TrainingError
 from ovseg_ros.models.mini import MiniConfig, build_mini_clip, load_mini, save_mini

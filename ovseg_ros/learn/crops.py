@@ -21,7 +21,7 @@ import numpy as np
 from ovseg_ros.learn.cutouts import load_pictures
 from ovseg_ros.learn.household import BY_KEY, OBJECTS, HouseholdObject
 from ovseg_ros.learn.made_pairs import MakePairs, copies_of, made_pair, write_pairs
-from ovseg_ros.learn.pair_shards import Pair
+from ovseg_ros.learn.pairs.shards import Pair
 from ovseg_ros.learn.tabletop import CameraPose, Surroundings, Tabletop, View
 from ovseg_ros.learn.tabletop_words import BACKGROUND_WORDS, caption_name
 

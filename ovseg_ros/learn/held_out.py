@@ -10,7 +10,7 @@ from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.learn.contrastive import NounEmbeddings
 from ovseg_ros.learn.pair_data import PairBatch, PairDataset, load_batches
-from ovseg_ros.learn.pair_index import PairIndex, UnreadablePair
+from ovseg_ros.learn.pairs.index import PairIndex, UnreadablePair
 
 
 class HeldOut:

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.learn.pair_augment import Augment, plain_view, training_view
-from ovseg_ros.learn.pair_index import PairIndex, UnreadablePair
-from ovseg_ros.learn.pair_shards import Pair
+from ovseg_ros.learn.pairs.index import PairIndex, UnreadablePair
+from ovseg_ros.learn.pairs.shards import Pair
 
 TRIES = 200
 """So many pairs in a row may be unreadable before that is an error."""

@@ -23,8 +23,8 @@ from ovseg_ros.learn.cutouts import load_pictures, paste
 from ovseg_ros.learn.household import OBJECTS
 from ovseg_ros.learn.made_pairs import MakePairs, made_pair, write_pairs
 from ovseg_ros.learn.pair_augment import mask_box
-from ovseg_ros.learn.pair_index import open_pairs
-from ovseg_ros.learn.pair_shards import Pair
+from ovseg_ros.learn.pairs.index import open_pairs
+from ovseg_ros.learn.pairs.shards import Pair
 from ovseg_ros.learn.tabletop_benchmark import Scenes
 from ovseg_ros.learn.tabletop_words import BACKGROUND_WORDS
 

@@ -20,7 +20,7 @@ from ovseg_ros.errors import ConfigError, OutOfMemoryError
 from ovseg_ros.learn.contrastive import GlobalBatch, NounEmbeddings, contrastive_loss, noun_ids
 from ovseg_ros.learn.held_out import HeldOut
 from ovseg_ros.learn.pair_data import PairBatch, PairDataset, PairOrder, load_batches, split_by_image
-from ovseg_ros.learn.pair_index import PairIndex, open_pairs
+from ovseg_ros.learn.pairs.index import PairIndex, open_pairs
 from ovseg_ros.learn.processes import Processes
 from ovseg_ros.learn.recipes import Recipe, recipe_values
 from ovseg_ros.learn.train_state import Checkpoints, History, check_same

@@ -17,9 +17,9 @@ from ovseg_ros.errors import ConfigError, InvalidInputError
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from ovseg_ros.learn.captions import CaptionSource
-    from ovseg_ros.learn.pair_store import PairWriter
-    from ovseg_ros.learn.pairs import PairTally
+    from ovseg_ros.learn.pairs.captions import CaptionSource
+    from ovseg_ros.learn.pairs.collect import PairTally
+    from ovseg_ros.learn.pairs.store import PairWriter
 
 
 def add_parser(commands: Any) -> None:
@@ -128,9 +128,9 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
     from ovseg_ros.app.learn import pairs_setup as setup
     from ovseg_ros.app.learn.pairs_sources import open_source
     from ovseg_ros.app.segment.setup import loaded
-    from ovseg_ros.learn.nouns import NounFinder
-    from ovseg_ros.learn.pair_store import PairWriter
-    from ovseg_ros.learn.pairs import collect
+    from ovseg_ros.learn.pairs.collect import collect
+    from ovseg_ros.learn.pairs.nouns import NounFinder
+    from ovseg_ros.learn.pairs.store import PairWriter
 
     noun_options = setup.noun_options_of(options)
     finder = NounFinder(noun_options)
@@ -177,7 +177,7 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
 
 
 def _check(folder: Path) -> int:
-    from ovseg_ros.learn.pair_store import read_manifest, verify
+    from ovseg_ros.learn.pairs.store import read_manifest, verify
 
     problems = verify(folder)
     for problem in problems:
@@ -206,8 +206,8 @@ def _finish(
     """Writes manifest and contact sheet, says what came of it (no tally: interrupted) and how it ends."""
     from ovseg_ros.app.segment.inputs import readable
     from ovseg_ros.evaluate.scores.provenance import versions
-    from ovseg_ros.learn.contact_sheet import write_contact_sheet
-    from ovseg_ros.learn.pair_store import FAILED, SHEET
+    from ovseg_ros.learn.pairs.contact_sheet import write_contact_sheet
+    from ovseg_ros.learn.pairs.store import FAILED, SHEET
 
     model = settings["model"]
     about = {

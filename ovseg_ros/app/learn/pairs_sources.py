@@ -21,7 +21,7 @@ from ovseg_ros.files.cameras import Camera, read_camera
 from ovseg_ros.files.depth import find_depth
 from ovseg_ros.files.frames import read_frame
 from ovseg_ros.files.pictures import IMAGE_SUFFIXES
-from ovseg_ros.learn.captions import CaptionedImage, CaptionSource, LoadFrame, open_captions, safe_id
+from ovseg_ros.learn.pairs.captions import CaptionedImage, CaptionSource, LoadFrame, open_captions, safe_id
 
 STRING = "std_msgs/msg/String"
 

@@ -17,8 +17,8 @@ from ovseg_ros.app.learn.pairs_sources import open_source
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.pictures import read_image
-from ovseg_ros.learn import captions, nouns
-from ovseg_ros.learn.captions import CaptionedFiles, open_captions, safe_id
+from ovseg_ros.learn.pairs import captions, nouns
+from ovseg_ros.learn.pairs.captions import CaptionedFiles, open_captions, safe_id
 
 SUFFIXES = (".png", ".jpg")
 

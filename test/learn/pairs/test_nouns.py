@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.learn import nouns
-from ovseg_ros.learn.nouns import NounFinder, NounOptions, read_names, read_synonyms, singular
+from ovseg_ros.learn.pairs import nouns
+from ovseg_ros.learn.pairs.nouns import NounFinder, NounOptions, read_names, read_synonyms, singular
 
 # What a person would say the caption shows, in the words of the rules of docs/pairs.md.
 LABELLED = {

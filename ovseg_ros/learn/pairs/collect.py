@@ -22,10 +22,10 @@ from ovseg_ros.core.options import Fill, RegionView, SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import VILD_TEMPLATES
 from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
-from ovseg_ros.learn.captions import CaptionedImage
-from ovseg_ros.learn.nouns import NounFinder
-from ovseg_ros.learn.pair_crop import make_pair
-from ovseg_ros.learn.pair_store import Pair, PairWriter
+from ovseg_ros.learn.pairs.captions import CaptionedImage
+from ovseg_ros.learn.pairs.crop import make_pair
+from ovseg_ros.learn.pairs.nouns import NounFinder
+from ovseg_ros.learn.pairs.store import Pair, PairWriter
 
 _LOG = logging.getLogger(__name__)
 

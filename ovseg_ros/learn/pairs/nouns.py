@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.learn.noun_lists import COUNTED, INVARIANT, PHRASES, PLACED, STOP_WORDS, SYNONYMS
+from ovseg_ros.learn.pairs.noun_lists import COUNTED, INVARIANT, PHRASES, PLACED, STOP_WORDS, SYNONYMS
 
 _TOKEN = re.compile(r"[a-z]+(?:['-][a-z]+)*|\d+|[.,;:!?()&]")
 _LONGEST_CAPTION = 2000  # characters; more is a document, and the tagger's time grows with it

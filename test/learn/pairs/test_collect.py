@@ -25,6 +25,7 @@ from pair_fixtures import (
     write_tabletop,
 )
 from PIL import Image
+from repository import ROOT
 from segment_fixtures import BLUE, GREEN, GREEN_BOX, RED, RED_BOX, Blobs, picture, save
 
 from ovseg_ros.app.learn import pairs as learn_pairs
@@ -32,12 +33,12 @@ from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError
 from ovseg_ros.evaluate.recordings.recording import RecordedFrame
-from ovseg_ros.learn.captions import CaptionedImage
-from ovseg_ros.learn.contact_sheet import TILE, draw_pair, draw_sheet, write_contact_sheet
-from ovseg_ros.learn.nouns import NounFinder
-from ovseg_ros.learn.pair_crop import make_pair
-from ovseg_ros.learn.pair_store import Pair, PairWriter, read_manifest, verify
-from ovseg_ros.learn.pairs import PairOptions, collect, pairs_of
+from ovseg_ros.learn.pairs.captions import CaptionedImage
+from ovseg_ros.learn.pairs.collect import PairOptions, collect, pairs_of
+from ovseg_ros.learn.pairs.contact_sheet import TILE, draw_pair, draw_sheet, write_contact_sheet
+from ovseg_ros.learn.pairs.crop import make_pair
+from ovseg_ros.learn.pairs.nouns import NounFinder
+from ovseg_ros.learn.pairs.store import Pair, PairWriter, read_manifest, verify
 from ovseg_ros.models.presets import load_preset
 
 FINDER = NounFinder()
@@ -393,7 +394,7 @@ def test_a_tile_shows_the_mask_bright_outlined_and_the_rest_dim() -> None:
 
 
 def test_the_documentation_names_every_option_and_no_other() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "pairs.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "pairs.md").read_text(encoding="utf-8")
     parser = argparse.ArgumentParser()
     learn_pairs.add_parser(parser.add_subparsers())
     pairs = parser._subparsers._group_actions[0].choices["pairs"]

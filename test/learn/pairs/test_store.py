@@ -17,7 +17,7 @@ from pair_fixtures import stored
 from PIL import Image
 
 from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError
-from ovseg_ros.learn.pair_store import Pair, PairWriter, iter_shard, read_manifest, verify
+from ovseg_ros.learn.pairs.store import Pair, PairWriter, iter_shard, read_manifest, verify
 
 SETTINGS = {"source": "tests"}
 NOUNS = ("mug", "bowl", "plate")

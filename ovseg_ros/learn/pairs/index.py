@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.learn.pair_shards import (
+from ovseg_ros.learn.pairs.shards import (
     KINDS,
     MANIFEST,
     Pair,

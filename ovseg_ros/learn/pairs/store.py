@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError
-from ovseg_ros.learn.pair_index import iter_shard, verify
-from ovseg_ros.learn.pair_shards import (
+from ovseg_ros.learn.pairs.index import iter_shard, verify
+from ovseg_ros.learn.pairs.shards import (
     FORMAT,
     JOURNAL,
     MANIFEST,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.learn.pair_shards import Pair
+from ovseg_ros.learn.pairs.shards import Pair
 
 _MARGIN = 0.25  # of the mask's box, on each side
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from ovseg_ros.learn.pair_index import PairIndex, open_pairs
-from ovseg_ros.learn.pair_shards import Pair
+from ovseg_ros.learn.pairs.index import PairIndex, open_pairs
+from ovseg_ros.learn.pairs.shards import Pair
 
 TILE = 176
 _CAPTION, _GAP, _COLUMNS = 40, 8, 8

@@ -1,0 +1,1 @@
+"""Masks and their names from images with captions."""
