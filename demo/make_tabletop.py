@@ -5,8 +5,8 @@
 
 The second makes other scenes of the same things, drawn by chance, which nothing was tuned on.
 
-Needs `pip install mujoco==4.0.0` and LIBERO's models (see ovseg_ros/learn/household.py). The scenes use
-arrangements, cameras, lamps and table textures that the training renders (ovseg_ros/learn/crops.py) do not.
+Needs `pip install mujoco==4.0.0` and LIBERO's models (see ovseg_ros/learn/tabletop/household.py). The scenes use
+arrangements, cameras, lamps and table textures that the training renders (ovseg_ros/learn/tabletop/crops.py) do not.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy as np
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.evaluate.recordings.recording import RecordedFrame, write_recording
-from ovseg_ros.learn.household import BY_KEY
-from ovseg_ros.learn.sensor_depth import as_a_sensor_sees
-from ovseg_ros.learn.tabletop import CameraPose, Surroundings, Tabletop
+from ovseg_ros.learn.tabletop.household import BY_KEY
+from ovseg_ros.learn.tabletop.render import CameraPose, Surroundings, Tabletop
+from ovseg_ros.learn.tabletop.sensor_depth import as_a_sensor_sees
 
 SECONDS_PER_SCENE = 3.0
 JPEG_QUALITY = 92

@@ -138,7 +138,7 @@ def test_every_module_belongs_to_a_layer() -> None:
         ("models/x.py", "from ovseg_ros.finder import load"),
         ("result.py", "from ovseg_ros.finder import Finder"),
         ("finder.py", "from ovseg_ros.app.images import read_image"),
-        ("models/x.py", "import ovseg_ros.learn.crops"),
+        ("models/x.py", "import ovseg_ros.learn.tabletop.crops"),
         ("models/x.py", "from sensor_msgs.msg import Image"),
         ("evaluate/x.py", "from ovseg_ros.msg import Segmentation"),
         ("app/x.py", "from ovseg_ros.ros import node"),

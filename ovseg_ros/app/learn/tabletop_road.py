@@ -69,7 +69,7 @@ def add_parser(subjects: Any) -> None:
         "further without blanking, for each seed. Writes tabletop.json, tabletop.md and bottleneck.png. "
         "What is done already is kept.",
     )
-    parser.add_argument("benchmark", type=Path, metavar="DIR", help="of ovseg_ros.learn.tabletop_benchmark")
+    parser.add_argument("benchmark", type=Path, metavar="DIR", help="of ovseg_ros.learn.tabletop.benchmark")
     parser.add_argument(
         "--plain",
         type=Path,
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace, steps: Steps | None = None) -> int:
     if not (options.benchmark / "classes.txt").is_file():
         raise InvalidInputError(
             f"want the tabletop benchmark, {options.benchmark / 'classes.txt'} is not there; run: "
-            "python -m ovseg_ros.learn.tabletop_benchmark"
+            "python -m ovseg_ros.learn.tabletop.benchmark"
         )
     for file in options.plain:
         if not file.is_file():
@@ -139,7 +139,7 @@ def walk(folder: Path, weights: Path, steps: Steps, seed: int = 0) -> dict[str, 
     """
     presets = {name: folder / name / "preset.yaml" for name in MODELS}
     if not presets["plain"].is_file():
-        from ovseg_ros.learn.mini import write_mini_preset
+        from ovseg_ros.learn.tabletop.untrained_mini import write_mini_preset
 
         what = "A plain mini CLIP that has never seen a blanked background"
         write_mini_preset(presets["plain"], weights, what)
@@ -255,7 +255,7 @@ class RealSteps:
         """Mean IoU and the bottleneck's variants under the benchmarks' rules, and top-1 of the true masks."""
         from ovseg_ros.evaluate.datasets.dataset import open_dataset
         from ovseg_ros.evaluate.scores.bottleneck import CLIP, CLIP_CONTEXT, bottleneck
-        from ovseg_ros.learn.tabletop_benchmark import Scenes, top1
+        from ovseg_ros.learn.tabletop.benchmark import Scenes, top1
         from ovseg_ros.models.presets import load_preset
 
         folder = self.options.benchmark

@@ -1,6 +1,6 @@
 """A fresh `mini`: an untrained image tower in the space of the locked text tower, as a preset to train from.
 
-    python -m ovseg_ros.learn.mini DIR --width 256 --layers 6 --seed 0
+    python -m ovseg_ros.learn.tabletop.untrained_mini DIR --width 256 --layers 6 --seed 0
     ovseg learn finetune PAIRS --preset DIR/preset.yaml --recipe from_nothing --out RUN/tower
     ovseg learn prompts PAIRS --preset RUN/tower/preset.yaml --recipe from_nothing --out RUN/both
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.learn.crops import MIN_PIXELS, random_surroundings
-from ovseg_ros.learn.cutouts import Picture
-from ovseg_ros.learn.figures import Canvas, heights, stand
-from ovseg_ros.learn.household import BY_KEY, OBJECTS, HouseholdObject
-from ovseg_ros.learn.sensor_depth import as_a_sensor_sees
-from ovseg_ros.learn.tabletop import CameraPose, Surroundings, Tabletop
-from ovseg_ros.learn.tabletop_words import caption_name, noun_of, training_objects
+from ovseg_ros.learn.tabletop.crops import MIN_PIXELS, random_surroundings
+from ovseg_ros.learn.tabletop.cutouts import Picture
+from ovseg_ros.learn.tabletop.figures import Canvas, heights, stand
+from ovseg_ros.learn.tabletop.household import BY_KEY, OBJECTS, HouseholdObject
+from ovseg_ros.learn.tabletop.render import CameraPose, Surroundings, Tabletop
+from ovseg_ros.learn.tabletop.sensor_depth import as_a_sensor_sees
+from ovseg_ros.learn.tabletop.words import caption_name, noun_of, training_objects
 
 SIZE_HW = (360, 480)
 VIEWS_PER_SCATTER = 4

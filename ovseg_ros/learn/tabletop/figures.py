@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ovseg_ros.learn.cutouts import Picture
+from ovseg_ros.learn.tabletop.cutouts import Picture
 
 _ON_TABLE_M = 0.012
 _SHADOW = 0.55

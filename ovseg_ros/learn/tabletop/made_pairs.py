@@ -9,10 +9,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.learn.cutouts import Picture, paste
 from ovseg_ros.learn.pairs.crop import make_pair
 from ovseg_ros.learn.pairs.shards import Pair
 from ovseg_ros.learn.pairs.store import PairWriter
+from ovseg_ros.learn.tabletop.cutouts import Picture, paste
 
 CROP_SIZE = 128
 _GREY = np.full((2, 2, 3), (122, 116, 104), np.uint8)  # CLIP's mean colour

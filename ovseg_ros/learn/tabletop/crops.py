@@ -1,6 +1,6 @@
 """Masked crops of household objects, rendered with physics, as a data set of pairs to train `mini` on.
 
-    python -m ovseg_ros.learn.crops OUT_DIR --scenes 240 --seed 1 --cutouts EMOJI_DIR
+    python -m ovseg_ros.learn.tabletop.crops OUT_DIR --scenes 240 --seed 1 --cutouts EMOJI_DIR
 
 What it writes is what `ovseg learn pairs` writes, so `ovseg learn finetune` and `prompts` take it. A scene is
 one random set of objects and gives about 240 pairs, named with the objects' captions' words; pieces of table,
@@ -18,12 +18,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ovseg_ros.learn.cutouts import load_pictures
-from ovseg_ros.learn.household import BY_KEY, OBJECTS, HouseholdObject
-from ovseg_ros.learn.made_pairs import MakePairs, copies_of, made_pair, write_pairs
 from ovseg_ros.learn.pairs.shards import Pair
-from ovseg_ros.learn.tabletop import CameraPose, Surroundings, Tabletop, View
-from ovseg_ros.learn.tabletop_words import BACKGROUND_WORDS, caption_name
+from ovseg_ros.learn.tabletop.cutouts import load_pictures
+from ovseg_ros.learn.tabletop.household import BY_KEY, OBJECTS, HouseholdObject
+from ovseg_ros.learn.tabletop.made_pairs import MakePairs, copies_of, made_pair, write_pairs
+from ovseg_ros.learn.tabletop.render import CameraPose, Surroundings, Tabletop, View
+from ovseg_ros.learn.tabletop.words import BACKGROUND_WORDS, caption_name
 
 MIN_PIXELS = 350  # of a 480x360 view
 _TABLES = (
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scenes", type=int, default=240)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--cutouts", type=Path, help="emoji, see ovseg_ros/learn/cutouts.py")
+    parser.add_argument("--cutouts", type=Path, help="emoji, see ovseg_ros/learn/tabletop/cutouts.py")
     args = parser.parse_args()
     write_crops(args.folder, args.scenes, args.seed, args.cutouts)
 

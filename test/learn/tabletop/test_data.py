@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.cutouts import Picture, emoji_name, holds_word, paste
-from ovseg_ros.learn.household import OBJECTS
-from ovseg_ros.learn.made_pairs import copies_of, made_pair, write_pairs
 from ovseg_ros.learn.pairs.index import open_pairs
-from ovseg_ros.learn.teapot import teapot_mesh
+from ovseg_ros.learn.tabletop.cutouts import Picture, emoji_name, holds_word, paste
+from ovseg_ros.learn.tabletop.household import OBJECTS
+from ovseg_ros.learn.tabletop.made_pairs import copies_of, made_pair, write_pairs
+from ovseg_ros.learn.tabletop.teapot import teapot_mesh
 
 
 def test_teapot_has_newells_size_and_symmetry():
@@ -112,8 +112,8 @@ def test_rendered_depth_is_metric_and_masks_fit_the_objects():
     if importlib.util.find_spec("mujoco") is None:  # not imported here: `tabletop` chooses its GL before
         pytest.skip("MuJoCo is installed by `make setup-render` only")
     from ovseg_ros.core.camera.geometry import back_project
-    from ovseg_ros.learn.household import BY_KEY
-    from ovseg_ros.learn.tabletop import TEAPOT_SCALE_M, CameraPose, Surroundings, Tabletop
+    from ovseg_ros.learn.tabletop.household import BY_KEY
+    from ovseg_ros.learn.tabletop.render import TEAPOT_SCALE_M, CameraPose, Surroundings, Tabletop
 
     try:
         scene = Tabletop([BY_KEY["teapot"]], Surroundings("", "", ""), (120, 160))

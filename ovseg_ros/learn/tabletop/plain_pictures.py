@@ -1,12 +1,12 @@
 """What a *plain* CLIP is shown: pictures with all of their surroundings, and a word of what they show.
 
-    python -m ovseg_ros.learn.plain_pictures BENCH OUT --pictures 20000 [--crops PAIRS --cutouts EMOJI_DIR]
+    python -m ovseg_ros.learn.tabletop.plain_pictures BENCH OUT --pictures 20000 [--crops PAIRS --cutouts EMOJI_DIR]
 
 Never a blanked background: the mask of each pair is the whole picture, and `ovseg learn finetune` is run on
 what is written with `--set 'augment.fills={none: 1.0}'`. Three kinds of sources: the training scenes of the
 tabletop benchmark (boxes around things, boxes with nothing in them, whole scenes), rendered crops with the
-surroundings they were rendered in (`learn.crops`), and named cut-outs pasted onto pieces of scenes
-(`learn.cutouts`). The last two stand for the breadth of words that a CLIP from the web has met before anybody
+surroundings they were rendered in (`learn.tabletop.crops`), and named cut-outs pasted onto pieces of scenes
+(`learn.tabletop.cutouts`). The last two stand for the breadth of words that a CLIP from the web has met before anybody
 thinks of masks; without them held-out words are new to it.
 """
 
@@ -19,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ovseg_ros.learn.cutouts import load_pictures, paste
-from ovseg_ros.learn.household import OBJECTS
-from ovseg_ros.learn.made_pairs import MakePairs, made_pair, write_pairs
 from ovseg_ros.learn.pair_augment import mask_box
 from ovseg_ros.learn.pairs.index import open_pairs
 from ovseg_ros.learn.pairs.shards import Pair
-from ovseg_ros.learn.tabletop_benchmark import Scenes
-from ovseg_ros.learn.tabletop_words import BACKGROUND_WORDS
+from ovseg_ros.learn.tabletop.benchmark import Scenes
+from ovseg_ros.learn.tabletop.cutouts import load_pictures, paste
+from ovseg_ros.learn.tabletop.household import OBJECTS
+from ovseg_ros.learn.tabletop.made_pairs import MakePairs, made_pair, write_pairs
+from ovseg_ros.learn.tabletop.words import BACKGROUND_WORDS
 
 PICTURES_PER_IMAGE = 100
 Draw = Callable[[np.random.Generator], tuple[np.ndarray, str]]  # a picture (h, w, 3) uint8 and its word
@@ -82,7 +82,7 @@ class WebPictures:
     """Rendered crops in their own surroundings and cut-outs on pieces of scenes.
 
     Args:
-        crops: data set of `learn.crops`.
+        crops: data set of `learn.tabletop.crops`.
         cutouts: folder of emoji.
         scenes: what cut-outs are pasted onto.
     """
@@ -124,11 +124,11 @@ def write_plain(
     """Writes a data set of about so many pictures; what an earlier run left is kept.
 
     Args:
-        benchmark: folder of `learn.tabletop_benchmark`.
+        benchmark: folder of `learn.tabletop.benchmark`.
         out: of the data set.
         pictures: how many.
         seed: of all randomness.
-        web: data set of `learn.crops` and folder of cut-outs; None for the benchmark's scenes alone.
+        web: data set of `learn.tabletop.crops` and folder of cut-outs; None for the benchmark's scenes alone.
 
     Raises:
         ConfigError: a folder holds nothing to learn from, or `out` something else.
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--pictures", type=int, default=20_000)
     parser.add_argument("--crops", type=Path, help="of learn.crops; goes with --cutouts")
-    parser.add_argument("--cutouts", type=Path, help="emoji, see ovseg_ros/learn/cutouts.py")
+    parser.add_argument("--cutouts", type=Path, help="emoji, see ovseg_ros/learn/tabletop/cutouts.py")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if (args.crops is None) != (args.cutouts is None):

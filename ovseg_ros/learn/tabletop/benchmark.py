@@ -1,6 +1,6 @@
 """The tabletop benchmark: rendered scenes with captions to learn from, annotated ones to measure on.
 
-    python -m ovseg_ros.learn.tabletop_benchmark OUT --cutouts EMOJI_DIR --scenes 1200 --validation 160
+    python -m ovseg_ros.learn.tabletop.benchmark OUT --cutouts EMOJI_DIR --scenes 1200 --validation 160
 
 In the layout of ADE20K: `images/`, `annotations/` (uint8 PNG, 0 = unlabelled, k = line k of `classes.txt`),
 `instances/` and `depth/` (uint16 PNG, millimetres), each with `training/` and `validation/`, and beside them
@@ -28,11 +28,17 @@ from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.core.regions import crop_regions
 from ovseg_ros.core.words import BARE_TEMPLATE
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.cutouts import Picture, load_pictures
-from ovseg_ros.learn.tabletop_words import caption, class_names, household_nouns, is_figure_name, unseen_names
+from ovseg_ros.learn.tabletop.cutouts import Picture, load_pictures
+from ovseg_ros.learn.tabletop.words import (
+    caption,
+    class_names,
+    household_nouns,
+    is_figure_name,
+    unseen_names,
+)
 
 if TYPE_CHECKING:
-    from ovseg_ros.learn.tabletop_scenes import Scene
+    from ovseg_ros.learn.tabletop.scenes import Scene
 
 SPLITS = ("training", "validation")
 BLOCK = 8
@@ -97,7 +103,7 @@ def pictures_of(cutouts: Path, split: str) -> list[Picture]:
 
 def render_benchmark(folder: Path, cutouts: Path, scenes: int, validation: int, seed: int) -> None:
     """Renders what is missing of both splits and writes the lists."""
-    from ovseg_ros.learn.tabletop_scenes import training_scenes, validation_scenes
+    from ovseg_ros.learn.tabletop.scenes import training_scenes, validation_scenes
 
     makers = {"training": training_scenes, "validation": validation_scenes}
     camera: dict[str, float] = {}
@@ -159,7 +165,7 @@ class Scenes:
         if not file.is_file():
             raise ConfigError(
                 f"want the tabletop benchmark in {folder}, {file.name} is not there; run: "
-                "python -m ovseg_ros.learn.tabletop_benchmark"
+                "python -m ovseg_ros.learn.tabletop.benchmark"
             )
         records = json.loads(file.read_text(encoding="utf-8"))
         images, instances, things = [], [], []
@@ -227,7 +233,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--cutouts", type=Path, required=True, help="emoji, see ovseg_ros/learn/cutouts.py")
+    parser.add_argument(
+        "--cutouts", type=Path, required=True, help="emoji, see ovseg_ros/learn/tabletop/cutouts.py"
+    )
     parser.add_argument("--scenes", type=int, default=1200, help="training images")
     parser.add_argument("--validation", type=int, default=160, help="validation images")
     parser.add_argument("--seed", type=int, default=1)

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.cutouts import Picture, holds_word, load_pictures
-from ovseg_ros.learn.figures import Canvas, heights, stand
-from ovseg_ros.learn.household import OBJECTS
-from ovseg_ros.learn.sensor_depth import as_a_sensor_sees
-from ovseg_ros.learn.tabletop_benchmark import BLOCK, annotation, finish, pictures_of, write_scene
-from ovseg_ros.learn.tabletop_words import (
+from ovseg_ros.learn.tabletop.benchmark import BLOCK, annotation, finish, pictures_of, write_scene
+from ovseg_ros.learn.tabletop.cutouts import Picture, holds_word, load_pictures
+from ovseg_ros.learn.tabletop.figures import Canvas, heights, stand
+from ovseg_ros.learn.tabletop.household import OBJECTS
+from ovseg_ros.learn.tabletop.sensor_depth import as_a_sensor_sees
+from ovseg_ros.learn.tabletop.words import (
     HELD_OUT_WORDS,
     KINDS,
     caption,
@@ -218,7 +218,12 @@ def test_sensor_depth_is_near_and_has_holes_at_edges():
     reason="needs mujoco and LIBERO's models",
 )
 def test_rendered_scenes_of_both_splits():
-    from ovseg_ros.learn.tabletop_scenes import SIZE_HW, VIEWS_PER_SCATTER, training_scenes, validation_scenes
+    from ovseg_ros.learn.tabletop.scenes import (
+        SIZE_HW,
+        VIEWS_PER_SCATTER,
+        training_scenes,
+        validation_scenes,
+    )
 
     assert BLOCK == 2 * VIEWS_PER_SCATTER
     for make in (training_scenes, validation_scenes):

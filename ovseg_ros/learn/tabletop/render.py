@@ -18,8 +18,8 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 import mujoco
 
 from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.learn.household import HouseholdObject, assets_folder
-from ovseg_ros.learn.teapot import teapot_mesh
+from ovseg_ros.learn.tabletop.household import HouseholdObject, assets_folder
+from ovseg_ros.learn.tabletop.teapot import teapot_mesh
 
 TEAPOT_SCALE_M = 0.045  # metres per Newell unit: a pot 14 cm high
 _VISUAL, _COLLISION = 1, 0  # geom groups, as in LIBERO's models

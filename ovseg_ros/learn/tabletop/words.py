@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ovseg_ros.learn.cutouts import holds_word
-from ovseg_ros.learn.household import OBJECTS, HouseholdObject
+from ovseg_ros.learn.tabletop.cutouts import holds_word
+from ovseg_ros.learn.tabletop.household import OBJECTS, HouseholdObject
 
 _PLAINER = {  # nouns where the objects' first name is not the plain one
     "yellow moka pot": "moka pot", "white mug": "mug", "red mug": "mug", "patterned mug": "mug",
