@@ -59,16 +59,16 @@ def run(options: argparse.Namespace) -> int:
         0.
 
     Raises:
-        OvsegError: see `ovseg_ros.learn.finetune` and `ovseg_ros.learn.tune_prompts`.
+        OvsegError: see `ovseg_ros.learn.training.finetune` and `ovseg_ros.learn.training.tune_prompts`.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    from ovseg_ros.learn.recipes import load_recipe
+    from ovseg_ros.learn.training.recipes import load_recipe
 
     recipe = load_recipe(options.recipe, options.stage, options.changes)
     if options.stage == "finetune":
-        from ovseg_ros.learn.finetune import finetune as train
+        from ovseg_ros.learn.training.finetune import finetune as train
     else:
-        from ovseg_ros.learn.tune_prompts import tune_prompts as train
+        from ovseg_ros.learn.training.tune_prompts import tune_prompts as train
     figures = train(
         options.pairs,
         options.preset,

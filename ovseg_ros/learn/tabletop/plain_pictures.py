@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ovseg_ros.learn.pair_augment import mask_box
 from ovseg_ros.learn.pairs.index import open_pairs
 from ovseg_ros.learn.pairs.shards import Pair
 from ovseg_ros.learn.tabletop.benchmark import Scenes
@@ -27,6 +26,7 @@ from ovseg_ros.learn.tabletop.cutouts import load_pictures, paste
 from ovseg_ros.learn.tabletop.household import OBJECTS
 from ovseg_ros.learn.tabletop.made_pairs import MakePairs, made_pair, write_pairs
 from ovseg_ros.learn.tabletop.words import BACKGROUND_WORDS
+from ovseg_ros.learn.training.augment_pairs import mask_box
 
 PICTURES_PER_IMAGE = 100
 Draw = Callable[[np.random.Generator], tuple[np.ndarray, str]]  # a picture (h, w, 3) uint8 and its word

@@ -12,9 +12,7 @@ from learn_fixtures import COLOURS, history, write_pairs
 from safetensors.torch import load_file
 
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.finetune import finetune
 from ovseg_ros.learn.pairs.index import open_pairs
-from ovseg_ros.learn.recipes import load_recipe
 from ovseg_ros.learn.tabletop.benchmark import Scenes, top1
 from ovseg_ros.learn.tabletop.plain_pictures import (
     PICTURES_PER_IMAGE,
@@ -24,7 +22,9 @@ from ovseg_ros.learn.tabletop.plain_pictures import (
 )
 from ovseg_ros.learn.tabletop.untrained_mini import new_mini, write_mini_preset
 from ovseg_ros.learn.tabletop.words import BACKGROUND_WORDS
-from ovseg_ros.learn.tune_prompts import tune_prompts
+from ovseg_ros.learn.training.finetune import finetune
+from ovseg_ros.learn.training.recipes import load_recipe
+from ovseg_ros.learn.training.tune_prompts import tune_prompts
 from ovseg_ros.models.mini import MiniConfig, load_mini
 from ovseg_ros.models.presets import load_preset, read_preset
 

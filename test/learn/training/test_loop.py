@@ -13,13 +13,13 @@ from learn_fixtures import TINY_FINETUNE as TINY
 from safetensors.torch import load_file
 
 from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
-from ovseg_ros.learn import training
-from ovseg_ros.learn.finetune import finetune, tower_task
-from ovseg_ros.learn.learned_preset import read_start
-from ovseg_ros.learn.pair_augment import Augment
 from ovseg_ros.learn.pairs.index import open_pairs
-from ovseg_ros.learn.recipes import FinetuneRecipe, load_recipe
-from ovseg_ros.learn.training_task import TrainingError
+from ovseg_ros.learn.training import loop as training
+from ovseg_ros.learn.training.augment_pairs import Augment
+from ovseg_ros.learn.training.finetune import finetune, tower_task
+from ovseg_ros.learn.training.learned_preset import read_start
+from ovseg_ros.learn.training.recipes import FinetuneRecipe, load_recipe
+from ovseg_ros.learn.training.task import TrainingError
 from ovseg_ros.models.mini import MiniConfig, build_mini_clip, load_mini, save_mini
 from ovseg_ros.models.presets import load_preset
 

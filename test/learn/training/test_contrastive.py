@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.learn.contrastive import GlobalBatch, contrastive_loss, noun_ids
+from ovseg_ros.learn.training.contrastive import GlobalBatch, contrastive_loss, noun_ids
 
 NOUNS = ["mug", "mug", "plate", "mug", "book", "plate"]
 

@@ -8,9 +8,9 @@ from torch.utils.data import DataLoader
 
 from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.learn.contrastive import NounEmbeddings
-from ovseg_ros.learn.pair_data import PairBatch, PairDataset, load_batches
 from ovseg_ros.learn.pairs.index import PairIndex, UnreadablePair
+from ovseg_ros.learn.training.contrastive import NounEmbeddings
+from ovseg_ros.learn.training.data import PairBatch, PairDataset, load_batches
 
 
 class HeldOut:

@@ -14,11 +14,11 @@ from torch import nn
 
 from ovseg_ros.core.encoders import new_mask_prompts
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.finetune import checkpoint_blocks
-from ovseg_ros.learn.learned_preset import Start, save_prompts, write_preset
-from ovseg_ros.learn.recipes import PromptsRecipe
-from ovseg_ros.learn.stages import Stage, run_stage
-from ovseg_ros.learn.training_task import Task
+from ovseg_ros.learn.training.finetune import checkpoint_blocks
+from ovseg_ros.learn.training.learned_preset import Start, save_prompts, write_preset
+from ovseg_ros.learn.training.recipes import PromptsRecipe
+from ovseg_ros.learn.training.stages import Stage, run_stage
+from ovseg_ros.learn.training.task import Task
 
 
 def prompts_task(start: Start, recipe: PromptsRecipe) -> Task:

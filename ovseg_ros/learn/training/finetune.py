@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.learned_preset import Start, save_tower, write_preset
-from ovseg_ros.learn.recipes import FinetuneRecipe
-from ovseg_ros.learn.stages import Stage, run_stage
-from ovseg_ros.learn.training_task import Task
+from ovseg_ros.learn.training.learned_preset import Start, save_tower, write_preset
+from ovseg_ros.learn.training.recipes import FinetuneRecipe
+from ovseg_ros.learn.training.stages import Stage, run_stage
+from ovseg_ros.learn.training.task import Task
 
 
 def tower_task(start: Start, recipe: FinetuneRecipe) -> Task:

@@ -7,7 +7,7 @@ import pytest
 from learn_fixtures import COLOURS, make_pair
 
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.pair_augment import MEAN_RGB, STD_RGB, Augment, plain_view, training_view
+from ovseg_ros.learn.training.augment_pairs import MEAN_RGB, STD_RGB, Augment, plain_view, training_view
 
 ALL = Augment(flip=0.5, colour=1.0, edges=1.0, coarse=1.0, scale=1.0, crop=(0.9, 1.0))
 

@@ -11,10 +11,10 @@ from learn_fixtures import write_pairs
 
 from ovseg_ros.core.regions.crop import crop_regions
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.learn import pair_data
-from ovseg_ros.learn.pair_augment import Augment
-from ovseg_ros.learn.pair_data import PairDataset, PairOrder, epoch_order, load_batches, split_by_image
 from ovseg_ros.learn.pairs.index import UnreadablePair, open_pairs
+from ovseg_ros.learn.training import data as pair_data
+from ovseg_ros.learn.training.augment_pairs import Augment
+from ovseg_ros.learn.training.data import PairDataset, PairOrder, epoch_order, load_batches, split_by_image
 
 STRONG = Augment(flip=0.5, colour=1.0, edges=1.0, coarse=0.5, scale=0.5, crop=(0.9, 1.0))
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-from pathlib import Path
 
 import pytest
 import yaml
+from repository import ROOT
 
 from ovseg_ros.app.learn import train as learn_train
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.pair_augment import Augment
-from ovseg_ros.learn.recipes import (
+from ovseg_ros.learn.training.augment_pairs import Augment
+from ovseg_ros.learn.training.recipes import (
     FinetuneRecipe,
     PromptsRecipe,
     list_recipes,
@@ -117,7 +117,7 @@ def test_files_that_are_none_are_refused(tmp_path):
             load_recipe(path, "finetune")
 
 
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "training.md"
+DOCS = ROOT / "docs" / "training.md"
 
 
 @pytest.mark.parametrize(

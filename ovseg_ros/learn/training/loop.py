@@ -17,14 +17,14 @@ from typing import Any
 import torch
 
 from ovseg_ros.errors import ConfigError, OutOfMemoryError
-from ovseg_ros.learn.contrastive import GlobalBatch, NounEmbeddings, contrastive_loss, noun_ids
-from ovseg_ros.learn.held_out import HeldOut
-from ovseg_ros.learn.pair_data import PairBatch, PairDataset, PairOrder, load_batches, split_by_image
 from ovseg_ros.learn.pairs.index import PairIndex, open_pairs
-from ovseg_ros.learn.processes import Processes
-from ovseg_ros.learn.recipes import Recipe, recipe_values
-from ovseg_ros.learn.train_state import Checkpoints, History, check_same
-from ovseg_ros.learn.training_task import Forward, Task, TrainingError, learning_rate
+from ovseg_ros.learn.training.contrastive import GlobalBatch, NounEmbeddings, contrastive_loss, noun_ids
+from ovseg_ros.learn.training.data import PairBatch, PairDataset, PairOrder, load_batches, split_by_image
+from ovseg_ros.learn.training.held_out import HeldOut
+from ovseg_ros.learn.training.processes import Processes
+from ovseg_ros.learn.training.recipes import Recipe, recipe_values
+from ovseg_ros.learn.training.state import Checkpoints, History, check_same
+from ovseg_ros.learn.training.task import Forward, Task, TrainingError, learning_rate
 
 _LOG = logging.getLogger(__name__)
 Report = Callable[[Mapping[str, Any]], None]

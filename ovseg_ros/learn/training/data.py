@@ -16,9 +16,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.learn.pair_augment import Augment, plain_view, training_view
 from ovseg_ros.learn.pairs.index import PairIndex, UnreadablePair
 from ovseg_ros.learn.pairs.shards import Pair
+from ovseg_ros.learn.training.augment_pairs import Augment, plain_view, training_view
 
 TRIES = 200
 """So many pairs in a row may be unreadable before that is an error."""

@@ -12,14 +12,14 @@ from learn_fixtures import write_clip_preset, write_pairs
 from safetensors.torch import load_file, save_file
 
 from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.learn import stages
-from ovseg_ros.learn.contrastive import contrastive_loss
-from ovseg_ros.learn.finetune import finetune
-from ovseg_ros.learn.learned_preset import read_start
-from ovseg_ros.learn.pair_augment import Augment
-from ovseg_ros.learn.recipes import FinetuneRecipe, PromptsRecipe
 from ovseg_ros.learn.tabletop.untrained_mini import new_mini
-from ovseg_ros.learn.tune_prompts import prompts_task, tune_prompts
+from ovseg_ros.learn.training import stages
+from ovseg_ros.learn.training.augment_pairs import Augment
+from ovseg_ros.learn.training.contrastive import contrastive_loss
+from ovseg_ros.learn.training.finetune import finetune
+from ovseg_ros.learn.training.learned_preset import read_start
+from ovseg_ros.learn.training.recipes import FinetuneRecipe, PromptsRecipe
+from ovseg_ros.learn.training.tune_prompts import prompts_task, tune_prompts
 from ovseg_ros.models.convert import read_metadata
 from ovseg_ros.models.mini import MiniConfig, load_mini, save_mini
 from ovseg_ros.models.presets import load_preset

@@ -4,7 +4,7 @@
     finetune: {epochs: 5, batch: 256, ...}      # the fields of FinetuneRecipe
     prompts: {depth: 3, learning_rate: 0.02}    # the fields of PromptsRecipe
 
-Those in `ovseg_ros/learn/recipes` go by their name, others by their path. What is left out has the default
+Those in `ovseg_ros/learn/training/recipes` go by their name, others by their path. What is left out has the default
 here; what is not known is refused.
 """
 
@@ -19,7 +19,7 @@ from typing import Any, Literal
 import yaml
 
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.pair_augment import Augment
+from ovseg_ros.learn.training.augment_pairs import Augment
 from ovseg_ros.models.preset_parts import check_keys, from_mapping
 from ovseg_ros.models.template_sets import TEMPLATE_SETS
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ovseg_ros.learn.learned_preset import Start, read_start
-from ovseg_ros.learn.recipes import save_recipe
-from ovseg_ros.learn.training import Report, Trainer
-from ovseg_ros.learn.training_task import Task
+from ovseg_ros.learn.training.learned_preset import Start, read_start
+from ovseg_ros.learn.training.loop import Report, Trainer
+from ovseg_ros.learn.training.recipes import save_recipe
+from ovseg_ros.learn.training.task import Task
 
 
 @dataclass(frozen=True)

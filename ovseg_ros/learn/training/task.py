@@ -10,7 +10,7 @@ from torch import nn
 
 from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.learn.recipes import Recipe
+from ovseg_ros.learn.training.recipes import Recipe
 
 
 class TrainingError(OvsegError):

@@ -1,0 +1,1 @@
+"""CLIP finetuning and mask prompt tuning on stored pairs."""
