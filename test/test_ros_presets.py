@@ -89,7 +89,7 @@ def test_pooling_is_turned_on_live_where_the_encoder_can(bench_of, presets, tmp_
     encoder = new_pooled()
     encoder.logit_scale = 1.0  # so that no score is 1
     encoder.tokenizer = lambda texts: torch.tensor([[len(text) % 6] for text in texts])
-    monkeypatch.setattr("ovseg_ros.models.lite.load_lite", lambda weights=None: encoder)
+    monkeypatch.setattr("ovseg_ros.models.bundled.lite.load_lite", lambda weights=None: encoder)
     path = tmp_path / "conse.yaml"
     path.write_text("proposer: {kind: depth_clusters}\nencoder: {kind: lite}\noptions: {templates: bare}\n")
     bench = bench_of(preset=str(path), proposals=str(presets["sam"])).active()

@@ -227,7 +227,7 @@ def _union(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
 
 
 def _mini(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
-    from ovseg_ros.models.mini import WEIGHTS_FOLDER, load_mini
+    from ovseg_ros.models.bundled.mini import WEIGHTS_FOLDER, load_mini
 
     prompts = part.get("prompts")
     return load_mini(
@@ -237,7 +237,7 @@ def _mini(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
 
 
 def _lite(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
-    from ovseg_ros.models.lite import FILE, load_lite
+    from ovseg_ros.models.bundled.lite import FILE, load_lite
 
     lite = load_lite(context.own(part, Path(FILE).name))
     if part.get("pooled_side") is not None:

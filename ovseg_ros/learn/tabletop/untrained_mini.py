@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from ovseg_ros.models.mini import MiniConfig, build_mini_clip, save_mini
+from ovseg_ros.models.bundled.mini import MiniConfig, build_mini_clip, save_mini
 from ovseg_ros.models.presets import preset_path, read_preset
 
 

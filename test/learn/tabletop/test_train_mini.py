@@ -25,7 +25,7 @@ from ovseg_ros.learn.tabletop.words import BACKGROUND_WORDS
 from ovseg_ros.learn.training.finetune import finetune
 from ovseg_ros.learn.training.recipes import load_recipe
 from ovseg_ros.learn.training.tune_prompts import tune_prompts
-from ovseg_ros.models.mini import MiniConfig, load_mini
+from ovseg_ros.models.bundled.mini import MiniConfig, load_mini
 from ovseg_ros.models.presets import load_preset, read_preset
 
 TINY = MiniConfig(image_size=32, patch_size=8, width=32, layers=2, heads=2)

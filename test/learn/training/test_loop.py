@@ -20,7 +20,7 @@ from ovseg_ros.learn.training.finetune import finetune, tower_task
 from ovseg_ros.learn.training.learned_preset import read_start
 from ovseg_ros.learn.training.recipes import FinetuneRecipe, load_recipe
 from ovseg_ros.learn.training.task import TrainingError
-from ovseg_ros.models.mini import MiniConfig, build_mini_clip, load_mini, save_mini
+from ovseg_ros.models.bundled.mini import MiniConfig, build_mini_clip, load_mini, save_mini
 from ovseg_ros.models.presets import load_preset
 
 

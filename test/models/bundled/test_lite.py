@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from repository import ROOT
 
 from ovseg_ros.core.classify import mask_probabilities
 from ovseg_ros.core.regions.crop import crop_regions
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.evaluate.recordings.recording import read_recording
-from ovseg_ros.models import lite
+from ovseg_ros.models.bundled import lite
 from ovseg_ros.models.presets import load_preset
 from ovseg_ros.models.verify import package_folder
 
-GARAGE = Path(__file__).resolve().parents[1] / "demo" / "garage"
+GARAGE = ROOT / "demo" / "garage"
 WORDS = [
     "cup of coffee",
     "cat",

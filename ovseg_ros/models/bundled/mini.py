@@ -3,7 +3,7 @@
 Two files beside each other: `mini.safetensors` (half precision on disk, single in memory) with the keys
 `visual.*` (open_clip's VisionTransformer), `mask_prompts` (depth, patches, width) and `logit_scale`
 (natural logarithm, as open_clip keeps it), and `mini.json` with the ViT's shape and the SHA-256 of the
-first. The text tower is not in them: it is the verified package of `ovseg_ros.models.minilm`.
+first. The text tower is not in them: it is the verified package of `ovseg_ros.models.bundled.minilm`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from torch import nn
 
 from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import ConfigError, WeightsError
+from ovseg_ros.models.bundled.minilm import EMBEDDING_DIM, MiniLmTextTower, MiniLmTokenizer, load_text_tower
 from ovseg_ros.models.checkpoint import check_finite, load_exactly, read_weights
 from ovseg_ros.models.clip import read_prompts
-from ovseg_ros.models.minilm import EMBEDDING_DIM, MiniLmTextTower, MiniLmTokenizer, load_text_tower
 from ovseg_ros.models.verify import sha256_of
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"

@@ -19,7 +19,7 @@ from ovseg_ros.core.regions.crop import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.models.conse import ConSE, PooledConSE
+from ovseg_ros.models.bundled.conse import ConSE, PooledConSE
 
 
 class MeanColour(nn.Module):

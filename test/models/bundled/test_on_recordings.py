@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from repository import ROOT
 
 from ovseg_ros.core.maps.mask_overlap import mask_iou
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.evaluate.recordings.demo import recording_folder
 from ovseg_ros.evaluate.recordings.recording import read_recording
-from ovseg_ros.models.mini import WEIGHTS_FOLDER
+from ovseg_ros.models.bundled.mini import WEIGHTS_FOLDER
 from ovseg_ros.models.presets import load_preset
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def alone(word: str) -> Vocabulary:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from ovseg_ros.errors import WeightsError
-from ovseg_ros.models import minilm
+from ovseg_ros.models.bundled import minilm
 from ovseg_ros.models.verify import package_folder
 
 

