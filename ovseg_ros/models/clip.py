@@ -27,7 +27,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from ovseg_ros.core.encoders import MaskPromptedClip, PooledClip, can_pool
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.models.checkpoint import DEFAULT_CURE, check_finite, load_exactly, read_weights
+from ovseg_ros.models.checkpoints.checkpoint import DEFAULT_CURE, check_finite, load_exactly, read_weights
 from ovseg_ros.models.files import known_by_sha256, known_file, recorded_sha256
 from ovseg_ros.models.verify import sha256_of
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.models.checkpoint import load_exactly, read_weights
+from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
 from ovseg_ros.models.ovseg_maskformer_config import CONFIGS, OvsegMaskFormerConfig, SwinConfig
 from ovseg_ros.models.ovseg_maskformer_head import PixelDecoder, Predictor
 from ovseg_ros.models.ovseg_maskformer_resnet import ResNetBackbone

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ovseg_ros.errors import WeightsError
-from ovseg_ros.models.checkpoint import check_finite, listed, read_weights
+from ovseg_ros.models.checkpoints.checkpoint import check_finite, listed, read_weights
 from ovseg_ros.proposals.maskformer import MaskFormerOutput, check_pixels
 
 CURE = (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.models.checkpoint import load_exactly, read_weights
+from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam

@@ -47,9 +47,9 @@ def run(options: argparse.Namespace) -> int:
         0.
 
     Raises:
-        OvsegError: see `ovseg_ros.models.convert.convert_checkpoint`.
+        OvsegError: see `ovseg_ros.models.checkpoints.convert.convert_checkpoint`.
     """
-    from ovseg_ros.models.convert import convert_checkpoint, read_metadata
+    from ovseg_ros.models.checkpoints.convert import convert_checkpoint, read_metadata
 
     files = convert_checkpoint(
         options.checkpoint,

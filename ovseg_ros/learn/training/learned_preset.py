@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.bundled.mini import mini_config, save_mini
-from ovseg_ros.models.convert import read_metadata
+from ovseg_ros.models.checkpoints.convert import read_metadata
 from ovseg_ros.models.files import find_file
 from ovseg_ros.models.preset_parts import ENCODERS, PROPOSERS, LoadContext, build
 from ovseg_ros.models.presets import build_options, preset_path, read_preset

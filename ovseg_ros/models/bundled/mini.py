@@ -23,7 +23,7 @@ from torch import nn
 from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.bundled.minilm import EMBEDDING_DIM, MiniLmTextTower, MiniLmTokenizer, load_text_tower
-from ovseg_ros.models.checkpoint import check_finite, load_exactly, read_weights
+from ovseg_ros.models.checkpoints.checkpoint import check_finite, load_exactly, read_weights
 from ovseg_ros.models.clip import read_prompts
 from ovseg_ros.models.verify import sha256_of
 

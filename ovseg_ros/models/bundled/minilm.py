@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from transformers import BertConfig
 
 from ovseg_ros.errors import WeightsError
-from ovseg_ros.models.checkpoint import load_exactly, read_weights
+from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
 from ovseg_ros.models.verify import package_folder, verified_file
 
 EMBEDDING_DIM = 384

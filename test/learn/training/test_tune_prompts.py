@@ -21,7 +21,7 @@ from ovseg_ros.learn.training.learned_preset import read_start
 from ovseg_ros.learn.training.recipes import FinetuneRecipe, PromptsRecipe
 from ovseg_ros.learn.training.tune_prompts import prompts_task, tune_prompts
 from ovseg_ros.models.bundled.mini import MiniConfig, load_mini, save_mini
-from ovseg_ros.models.convert import read_metadata
+from ovseg_ros.models.checkpoints.convert import read_metadata
 from ovseg_ros.models.presets import load_preset
 
 TINY = PromptsRecipe(

@@ -17,13 +17,13 @@ from safetensors.torch import load_file
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.models import convert as convert_module
-from ovseg_ros.models.checkpoint import read_weights
+from ovseg_ros.models.checkpoints import convert as convert_module
+from ovseg_ros.models.checkpoints.checkpoint import read_weights
+from ovseg_ros.models.checkpoints.convert import convert_checkpoint, default_folder, read_metadata
+from ovseg_ros.models.checkpoints.ovseg_parts import take_apart
 from ovseg_ros.models.clip import load_clip
-from ovseg_ros.models.convert import convert_checkpoint, default_folder, read_metadata
 from ovseg_ros.models.files import KnownFile
 from ovseg_ros.models.ovseg_maskformer import load_ovseg_maskformer
-from ovseg_ros.models.ovseg_parts import take_apart
 from ovseg_ros.models.presets import load_preset
 from ovseg_ros.models.verify import sha256_of
 

@@ -16,7 +16,7 @@ import torch
 
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.models.checkpoint import check_layout, listed
+from ovseg_ros.models.checkpoints.checkpoint import check_layout, listed
 from ovseg_ros.models.clip import ACTIVATIONS, OPENAI_EXTRAS, OVSEG_PREFIX, build_network
 from ovseg_ros.models.ovseg_maskformer import build_ovseg_maskformer
 from ovseg_ros.models.ovseg_maskformer_config import CONFIGS, SwinConfig

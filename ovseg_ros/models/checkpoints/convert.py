@@ -5,7 +5,7 @@
     clip_adapter.clip_model.visual.mask_embedding -> prompts.safetensors      mask_prompts
     clip_adapter.non_object_embedding      -> non_object.safetensors   non_object_embedding
 
-Which file it is, is seen from names and shapes (`ovseg_ros.models.ovseg_parts`); its name and MD5 serve for
+Which file it is, is seen from names and shapes (`ovseg_ros.models.checkpoints.ovseg_parts`); its name and MD5 serve for
 warnings only.
 """
 
@@ -22,9 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ovseg_ros.errors import WeightsError
-from ovseg_ros.models.checkpoint import check_finite, read_weights
+from ovseg_ros.models.checkpoints.checkpoint import check_finite, read_weights
+from ovseg_ros.models.checkpoints.ovseg_parts import CURE, Checkpoint, take_apart
 from ovseg_ros.models.files import cache_dir, known_files
-from ovseg_ros.models.ovseg_parts import CURE, Checkpoint, take_apart
 from ovseg_ros.models.verify import digest_of, sha256_of
 
 LICENCE = "CC-BY-NC-4.0"

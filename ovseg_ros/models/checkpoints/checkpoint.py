@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ovseg_ros.errors import WeightsError
-from ovseg_ros.models.torchscript import read_torchscript
+from ovseg_ros.models.checkpoints.torchscript import read_torchscript
 from ovseg_ros.models.verify import verified_file
 
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
