@@ -16,8 +16,8 @@ from PIL import Image
 from ovseg_ros.core.frame import Frame, Proposals, Proposer
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.models.ovseg_maskformer import OvsegMaskFormer, build_ovseg_maskformer
-from ovseg_ros.models.ovseg_maskformer_config import OvsegMaskFormerConfig
+from ovseg_ros.models.maskformer.config import OvsegMaskFormerConfig
+from ovseg_ros.models.maskformer.network import OvsegMaskFormer, build_ovseg_maskformer
 from ovseg_ros.proposals import maskformer
 from ovseg_ros.proposals.maskformer import (
     MaskFormerOptions,

@@ -200,7 +200,7 @@ def _sam(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
 
 
 def _maskformer(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
-    from ovseg_ros.models.public_maskformer import load_public_maskformer
+    from ovseg_ros.models.maskformer.public import load_public_maskformer
     from ovseg_ros.proposals.maskformer import MaskFormerProposals
 
     options = _options(context.preset, part, PROPOSERS["maskformer"])
@@ -209,7 +209,7 @@ def _maskformer(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
 
 
 def _ovseg_maskformer(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
-    from ovseg_ros.models.ovseg_maskformer import load_ovseg_maskformer
+    from ovseg_ros.models.maskformer.network import load_ovseg_maskformer
     from ovseg_ros.proposals.maskformer import MaskFormerProposals
 
     options = _options(context.preset, part, PROPOSERS["ovseg_maskformer"])

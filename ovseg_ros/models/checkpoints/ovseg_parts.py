@@ -18,8 +18,8 @@ from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoints.checkpoint import check_layout, listed
 from ovseg_ros.models.clip import ACTIVATIONS, OPENAI_EXTRAS, OVSEG_PREFIX, build_network
-from ovseg_ros.models.ovseg_maskformer import build_ovseg_maskformer
-from ovseg_ros.models.ovseg_maskformer_config import CONFIGS, SwinConfig
+from ovseg_ros.models.maskformer.config import CONFIGS, SwinConfig
+from ovseg_ros.models.maskformer.network import build_ovseg_maskformer
 
 PARTS = ("proposals", "clip", "prompts", "non_object")
 CLIP_ONLY_FILE = "ovseg_clip_l_9a1909.pth"

@@ -95,7 +95,7 @@ def test_the_paper_s_system_from_its_released_file(tmp_path, picture):
     from clip_layout import VIT_L_14, random_clip, random_prompts
     from maskformer_layout import synthetic_state
 
-    from ovseg_ros.models.ovseg_maskformer_config import SWIN_BASE
+    from ovseg_ros.models.maskformer.config import SWIN_BASE
 
     released = tmp_path / "ovseg_swinbase_vitL14_ft_mpt.pth"
     state = {

@@ -23,7 +23,7 @@ from ovseg_ros.models.checkpoints.convert import convert_checkpoint, default_fol
 from ovseg_ros.models.checkpoints.ovseg_parts import take_apart
 from ovseg_ros.models.clip import load_clip
 from ovseg_ros.models.files import KnownFile
-from ovseg_ros.models.ovseg_maskformer import load_ovseg_maskformer
+from ovseg_ros.models.maskformer.network import load_ovseg_maskformer
 from ovseg_ros.models.presets import load_preset
 from ovseg_ros.models.verify import sha256_of
 

@@ -17,10 +17,10 @@ from torch import nn
 
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
-from ovseg_ros.models.ovseg_maskformer_config import CONFIGS, OvsegMaskFormerConfig, SwinConfig
-from ovseg_ros.models.ovseg_maskformer_head import PixelDecoder, Predictor
-from ovseg_ros.models.ovseg_maskformer_resnet import ResNetBackbone
-from ovseg_ros.models.ovseg_maskformer_swin import SwinBackbone
+from ovseg_ros.models.maskformer.config import CONFIGS, OvsegMaskFormerConfig, SwinConfig
+from ovseg_ros.models.maskformer.head import PixelDecoder, Predictor
+from ovseg_ros.models.maskformer.resnet import ResNetBackbone
+from ovseg_ros.models.maskformer.swin import SwinBackbone
 from ovseg_ros.proposals.maskformer import MaskFormerOutput, check_pixels
 
 CURE = "name a released OVSeg file split by `ovseg convert-checkpoint`, and the backbone it was trained with"

@@ -12,12 +12,12 @@ from maskformer_layout import TINY_RESNET, TINY_SWIN, released_layout, synthetic
 from safetensors.torch import save_file
 
 from ovseg_ros.errors import ConfigError, InvalidInputError, WeightsError
-from ovseg_ros.models.ovseg_maskformer import (
+from ovseg_ros.models.maskformer.config import R101C, SWIN_BASE, OvsegMaskFormerConfig
+from ovseg_ros.models.maskformer.network import (
     OvsegMaskFormer,
     build_ovseg_maskformer,
     load_ovseg_maskformer,
 )
-from ovseg_ros.models.ovseg_maskformer_config import R101C, SWIN_BASE, OvsegMaskFormerConfig
 
 EXACT = 1e-9  # of float64 arithmetic in another order
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from ovseg_ros.models.ovseg_maskformer_config import ResNetConfig
-from ovseg_ros.models.ovseg_maskformer_layers import NormedConv
+from ovseg_ros.models.maskformer.config import ResNetConfig
+from ovseg_ros.models.maskformer.layers import NormedConv
 
 
 class ResNetBackbone(nn.Module):

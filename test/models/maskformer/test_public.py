@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError, WeightsError
-from ovseg_ros.models.public_maskformer import PublicMaskFormer, load_public_maskformer
+from ovseg_ros.models.maskformer.public import PublicMaskFormer, load_public_maskformer
 from ovseg_ros.proposals.maskformer import MaskFormerOptions, MaskFormerProposals
 
 QUERIES = 4

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ovseg_ros.models.ovseg_maskformer_config import OvsegMaskFormerConfig
-from ovseg_ros.models.ovseg_maskformer_layers import NormedConv, Perceptron
+from ovseg_ros.models.maskformer.config import OvsegMaskFormerConfig
+from ovseg_ros.models.maskformer.layers import NormedConv, Perceptron
 
 _GROUPS = 32  # of every GroupNorm
 

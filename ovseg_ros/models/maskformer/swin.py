@@ -18,7 +18,7 @@ from timm.layers import Mlp, PatchEmbed
 from timm.models.swin_transformer import PatchMerging, WindowAttention, window_partition, window_reverse
 from torch import nn
 
-from ovseg_ros.models.ovseg_maskformer_config import SwinConfig
+from ovseg_ros.models.maskformer.config import SwinConfig
 
 _APART = -100.0  # added to the score of two positions that are neighbours only through the cyclic shift
 _PATCH = 4  # pixels

@@ -1,0 +1,1 @@
+"""MaskFormer, the paper's and public ones."""
