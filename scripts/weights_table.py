@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ovseg_ros.models.files import KnownFile, known_files, size_text
+from ovseg_ros.models.downloads.files import KnownFile, known_files, size_text
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "weights.md"
 _BEGIN, _END = "<!-- table: begin (python scripts/weights_table.py) -->", "<!-- table: end -->"

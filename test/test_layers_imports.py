@@ -133,7 +133,7 @@ def test_every_module_belongs_to_a_layer() -> None:
         ("core/x.py", "def f():\n    from pathlib import Path"),
         ("errors.py", "from ovseg_ros.core.frame import Frame"),
         ("errors.py", "from . import core"),
-        ("files/x.py", "from ovseg_ros.models.files import find_file"),
+        ("files/x.py", "from ovseg_ros.models.downloads.files import find_file"),
         ("proposals/x.py", "from ovseg_ros.models.bundled.mini import load_mini"),
         ("models/x.py", "from ovseg_ros.finder import load"),
         ("result.py", "from ovseg_ros.finder import Finder"),

@@ -23,8 +23,8 @@ from safetensors.torch import save_file
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models import clip as clip_module
 from ovseg_ros.models.clip import OVSEG_PREFIX, activation_of, load_clip
-from ovseg_ros.models.files import KnownFile
-from ovseg_ros.models.verify import sha256_of
+from ovseg_ros.models.downloads.files import KnownFile
+from ovseg_ros.models.downloads.verify import sha256_of
 
 open_clip = clip_module.open_clip  # not imported by itself: `ovseg_ros.models` has to come first
 MODEL = TINY.as_open_clip()

@@ -12,7 +12,7 @@ from ovseg_ros.core.segmenter import SegmenterOptions
 from ovseg_ros.core.words.templates import BARE_TEMPLATE
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models import presets
-from ovseg_ros.models.files import files_of, known_file
+from ovseg_ros.models.downloads.files import files_of, known_file
 
 GOOD = """
 description: a test

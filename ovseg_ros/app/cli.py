@@ -106,7 +106,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _presets(options: argparse.Namespace) -> int:
     """Lists presets: where their masks come from, who names them, and which weights are missing."""
-    from ovseg_ros.models.files import find_file
+    from ovseg_ros.models.downloads.files import find_file
     from ovseg_ros.models.presets import list_presets, preset_path, preset_weights, read_preset
 
     for name in options.preset or list_presets():

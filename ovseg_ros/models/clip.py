@@ -28,8 +28,8 @@ from ovseg_ros.core.encoders import MaskPromptedClip, PooledClip, can_pool
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoints.checkpoint import DEFAULT_CURE, check_finite, load_exactly, read_weights
-from ovseg_ros.models.files import known_by_sha256, known_file, recorded_sha256
-from ovseg_ros.models.verify import sha256_of
+from ovseg_ros.models.downloads.files import known_by_sha256, known_file, recorded_sha256
+from ovseg_ros.models.downloads.verify import sha256_of
 
 Activation = Literal["auto", "gelu", "quick_gelu"]
 ACTIVATIONS = ("gelu", "quick_gelu")

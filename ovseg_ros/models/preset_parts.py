@@ -18,8 +18,8 @@ import torch
 from ovseg_ros.core.encoders import AccelerateOptions
 from ovseg_ros.core.frame import Proposer, RegionEncoder
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.models.download import resolve_file
-from ovseg_ros.models.files import find_file
+from ovseg_ros.models.downloads.download import resolve_file
+from ovseg_ros.models.downloads.files import find_file
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class LoadContext:
     offline: bool
 
     def file(self, name: str) -> Path:
-        """The verified file of that name; see `models.download.resolve_file`.
+        """The verified file of that name; see `models.downloads.download.resolve_file`.
 
         Raises:
             WeightsError: missing or not the expected one; names the cure.

@@ -12,9 +12,9 @@ from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.learn.pairs.collect import PairOptions
 from ovseg_ros.learn.pairs.noun_lists import PHRASES, STOP_WORDS, SYNONYMS
 from ovseg_ros.learn.pairs.nouns import NounOptions, read_names, read_synonyms
+from ovseg_ros.models.downloads.verify import sha256_of
 from ovseg_ros.models.presets import preset_path
 from ovseg_ros.models.template_sets import template_set
-from ovseg_ros.models.verify import sha256_of
 
 
 def pair_options_of(options: argparse.Namespace, segmenter: OpenVocabularySegmenter) -> PairOptions:

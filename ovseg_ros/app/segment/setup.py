@@ -20,7 +20,8 @@ from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import Rejected, Vocabulary, parse_query
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.files.cameras import read_camera
-from ovseg_ros.models.files import find_file
+from ovseg_ros.models.downloads.files import find_file
+from ovseg_ros.models.downloads.verify import sha256_of
 from ovseg_ros.models.presets import (
     build_options,
     list_presets,
@@ -29,7 +30,6 @@ from ovseg_ros.models.presets import (
     preset_weights,
     read_preset,
 )
-from ovseg_ros.models.verify import sha256_of
 
 Load = Callable[..., OpenVocabularySegmenter]
 """What `models.presets.load_preset` is."""

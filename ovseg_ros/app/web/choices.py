@@ -14,7 +14,7 @@ from ovseg_ros.core.segmenter import SegmenterOptions
 from ovseg_ros.errors import InvalidInputError, OvsegError
 from ovseg_ros.evaluate.recordings.demo import recording_folder
 from ovseg_ros.evaluate.recordings.recording import depth_to_mm, read_recording
-from ovseg_ros.models.files import find_file
+from ovseg_ros.models.downloads.files import find_file
 from ovseg_ros.models.preset_parts import PROPOSERS, weights_named
 from ovseg_ros.models.presets import list_presets, preset_path, preset_weights, read_preset
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.models.download import download
-from ovseg_ros.models.files import (
+from ovseg_ros.models.downloads.download import download
+from ovseg_ros.models.downloads.files import (
     KnownFile,
     cache_dir,
     convert_command,

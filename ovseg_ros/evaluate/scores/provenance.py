@@ -22,9 +22,9 @@ from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.evaluate.datasets.dataset import SegmentationDataset
 from ovseg_ros.evaluate.recordings.demo import machine
-from ovseg_ros.models.files import find_file
+from ovseg_ros.models.downloads.files import find_file
+from ovseg_ros.models.downloads.verify import sha256_of
 from ovseg_ros.models.presets import preset_path, preset_weights
-from ovseg_ros.models.verify import sha256_of
 
 PACKAGES = (
     "torch",

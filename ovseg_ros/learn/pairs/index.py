@@ -27,7 +27,7 @@ from ovseg_ros.learn.pairs.shards import (
     decode_pair,
     read_manifest,
 )
-from ovseg_ros.models.verify import sha256_of
+from ovseg_ros.models.downloads.verify import sha256_of
 
 CURE = "make the data set with `ovseg learn pairs`"
 

@@ -34,7 +34,7 @@ from ovseg_ros.learn.pairs.shards import (
     read_manifest,
     shard_name,
 )
-from ovseg_ros.models.verify import sha256_of
+from ovseg_ros.models.downloads.verify import sha256_of
 
 __all__ = ["Pair", "PairWriter", "iter_shard", "read_manifest", "verify"]
 

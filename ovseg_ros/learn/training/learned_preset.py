@@ -16,7 +16,7 @@ from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.bundled.mini import mini_config, save_mini
 from ovseg_ros.models.checkpoints.convert import read_metadata
-from ovseg_ros.models.files import find_file
+from ovseg_ros.models.downloads.files import find_file
 from ovseg_ros.models.preset_parts import ENCODERS, PROPOSERS, LoadContext, build
 from ovseg_ros.models.presets import build_options, preset_path, read_preset
 from ovseg_ros.models.template_sets import template_set

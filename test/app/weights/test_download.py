@@ -11,8 +11,8 @@ from weights_server import serve, sha256
 
 from ovseg_ros.app.cli import main
 from ovseg_ros.app.weights import download_presets
-from ovseg_ros.models import files as table
-from ovseg_ros.models.files import known_files
+from ovseg_ros.models.downloads import files as table
+from ovseg_ros.models.downloads.files import known_files
 
 SAM, CLIP = "sam_vit_b_01ec64.pth", "clip_vit_b_16_laion2b.safetensors"
 CHECKPOINT = "ovseg_swinbase_vitL14_ft_mpt.pth"

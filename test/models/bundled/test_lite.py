@@ -17,8 +17,8 @@ from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.evaluate.recordings.recording import read_recording
 from ovseg_ros.models.bundled import lite
+from ovseg_ros.models.downloads.verify import package_folder
 from ovseg_ros.models.presets import load_preset
-from ovseg_ros.models.verify import package_folder
 
 GARAGE = ROOT / "demo" / "garage"
 WORDS = [

@@ -12,7 +12,7 @@ from ovseg_ros.core.encoders.mask_clip import new_mask_prompts
 from ovseg_ros.core.frame import RegionEncoder
 from ovseg_ros.errors import WeightsError
 from ovseg_ros.models.bundled import mini
-from ovseg_ros.models.verify import sha256_of
+from ovseg_ros.models.downloads.verify import sha256_of
 
 SMALL = mini.MiniConfig(image_size=64, patch_size=16, width=64, layers=2, heads=2, mlp_ratio=2.0)
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from ovseg_ros.errors import WeightsError
 from ovseg_ros.models.bundled import minilm
-from ovseg_ros.models.verify import package_folder
+from ovseg_ros.models.downloads.verify import package_folder
 
 
 @pytest.fixture(scope="module")

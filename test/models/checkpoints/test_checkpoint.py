@@ -17,7 +17,7 @@ from torch import nn
 
 from ovseg_ros.errors import WeightsError
 from ovseg_ros.models.checkpoints.checkpoint import DEFAULT_CURE, check_finite, load_exactly, read_weights
-from ovseg_ros.models.verify import sha256_of
+from ovseg_ros.models.downloads.verify import sha256_of
 
 STATE = {"a.weight": torch.arange(12.0).reshape(3, 4), "b": torch.ones(4).half(), "n": torch.tensor(3)}
 

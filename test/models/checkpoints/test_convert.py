@@ -22,10 +22,10 @@ from ovseg_ros.models.checkpoints.checkpoint import read_weights
 from ovseg_ros.models.checkpoints.convert import convert_checkpoint, default_folder, read_metadata
 from ovseg_ros.models.checkpoints.ovseg_parts import take_apart
 from ovseg_ros.models.clip import load_clip
-from ovseg_ros.models.files import KnownFile
+from ovseg_ros.models.downloads.files import KnownFile
+from ovseg_ros.models.downloads.verify import sha256_of
 from ovseg_ros.models.maskformer.network import load_ovseg_maskformer
 from ovseg_ros.models.presets import load_preset
-from ovseg_ros.models.verify import sha256_of
 
 FULL = {
     "ovseg_swinbase_vitL14_ft_mpt.pth": ("swin_base", VIT_L_14, "ViT-L-14"),

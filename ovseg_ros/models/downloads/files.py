@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.models.verify import check_digest, digest_of, sha256_of
+from ovseg_ros.models.downloads.verify import check_digest, digest_of, sha256_of
 
 FILES_TABLE = Path(__file__).with_name("files.yaml")
 

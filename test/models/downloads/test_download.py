@@ -17,9 +17,9 @@ import pytest
 from weights_server import serve, sha256
 
 from ovseg_ros.errors import WeightsError
-from ovseg_ros.models import download as fetching
-from ovseg_ros.models.download import download
-from ovseg_ros.models.files import KnownFile, recorded_sha256, verify
+from ovseg_ros.models.downloads import download as fetching
+from ovseg_ros.models.downloads.download import download
+from ovseg_ros.models.downloads.files import KnownFile, recorded_sha256, verify
 
 CONTENT = bytes(range(256)) * 1000
 OTHER = b"another version".ljust(len(CONTENT), b".")

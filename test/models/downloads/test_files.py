@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from repository import ROOT
 
 from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.models import download as fetching
-from ovseg_ros.models import files
-from ovseg_ros.models.download import resolve_file
-from ovseg_ros.models.files import (
+from ovseg_ros.models.downloads import download as fetching
+from ovseg_ros.models.downloads import files
+from ovseg_ros.models.downloads.download import resolve_file
+from ovseg_ros.models.downloads.files import (
     FILES_TABLE,
     KnownFile,
     cache_dir,
@@ -32,7 +33,6 @@ from ovseg_ros.models.files import (
 )
 from ovseg_ros.models.presets import list_presets, preset_weights
 
-ROOT = Path(__file__).resolve().parents[1]
 SAM = "sam_vit_b_01ec64.pth"
 PART = "ovseg_swinbase_vitL14_ft_mpt/clip.safetensors"
 

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from ovseg_ros import __version__
 from ovseg_ros.errors import WeightsError
-from ovseg_ros.models.files import (
+from ovseg_ros.models.downloads.files import (
     KnownFile,
     check_content,
     cure,
