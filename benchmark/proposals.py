@@ -27,9 +27,9 @@ from proposals_scenes import Box, Cylinder, Sphere, as_sensed, best_ious, view  
 
 from ovseg_ros.core.frame import Frame, Proposals  # noqa: E402
 from ovseg_ros.evaluate.recordings.recording import read_recording  # noqa: E402
-from ovseg_ros.proposals import clusters, depth_clusters, refine  # noqa: E402
-from ovseg_ros.proposals.depth_clusters import DepthClusters  # noqa: E402
-from ovseg_ros.proposals.plane import Plane  # noqa: E402
+from ovseg_ros.proposals.depth import clusters, depth_clusters, refine  # noqa: E402
+from ovseg_ros.proposals.depth.depth_clusters import DepthClusters  # noqa: E402
+from ovseg_ros.proposals.depth.plane import Plane  # noqa: E402
 
 SIZES_HW = ((120, 160), (240, 320), (480, 640), (720, 1280))
 THINGS = (

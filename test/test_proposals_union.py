@@ -11,7 +11,7 @@ import torch
 from ovseg_ros.core.frame import CameraIntrinsics, Frame, Proposals, Proposer
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.proposals.depth_clusters import DepthClusters
+from ovseg_ros.proposals.depth.depth_clusters import DepthClusters
 from ovseg_ros.proposals.union import UnionOptions, UnionProposals, concatenate, distinct
 
 HEIGHT, WIDTH = 12, 16

@@ -186,7 +186,7 @@ def _options(path: Path, part: Mapping[str, Any], spec: ComponentSpec) -> Any:
 
 
 def _depth_clusters(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
-    from ovseg_ros.proposals.depth_clusters import DepthClusters
+    from ovseg_ros.proposals.depth.depth_clusters import DepthClusters
 
     return DepthClusters(_options(context.preset, part, PROPOSERS["depth_clusters"]))
 
@@ -269,7 +269,7 @@ def _clip(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
 _MASKFORMER_OPTIONS = "ovseg_ros.proposals.maskformer.MaskFormerOptions"
 PROPOSERS: Mapping[str, ComponentSpec] = {
     "depth_clusters": ComponentSpec(
-        _depth_clusters, options="ovseg_ros.proposals.depth_clusters.DepthClustersOptions"
+        _depth_clusters, options="ovseg_ros.proposals.depth.depth_clusters.DepthClustersOptions"
     ),
     "sam": ComponentSpec(
         _sam, needs=("model", "weights"), options="ovseg_ros.proposals.sam_options.SamOptions"

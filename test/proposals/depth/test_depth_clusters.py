@@ -7,7 +7,7 @@ from proposals_scenes import TABLE_RGB, Box, Cylinder, Sphere, as_sensed, best_i
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame, Proposer
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.proposals.depth_clusters import DepthClusters, DepthClustersOptions
+from ovseg_ros.proposals.depth.depth_clusters import DepthClusters, DepthClustersOptions
 
 SIX = (
     Box((-0.25, 0.05, 0.05), (0.08, 0.06, 0.10)),

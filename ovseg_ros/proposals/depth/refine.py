@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.proposals.clusters import flat_in_image, spread, window_around
+from ovseg_ros.proposals.depth.clusters import flat_in_image, spread, window_around
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]

@@ -6,9 +6,9 @@ import pytest
 from proposals_scenes import Box, Cylinder, as_sensed, table, view
 
 from ovseg_ros.core.camera.geometry import pixel_rays
-from ovseg_ros.proposals import clusters, fragments, panels, plane, refine
-from ovseg_ros.proposals.depth_clusters import DepthClusters, DepthClustersOptions
-from ovseg_ros.proposals.outline import over_outline
+from ovseg_ros.proposals.depth import clusters, fragments, panels, plane, refine
+from ovseg_ros.proposals.depth.depth_clusters import DepthClusters, DepthClustersOptions
+from ovseg_ros.proposals.depth.outline import over_outline
 
 FOUR = ((0, -1), (0, 1), (-1, 0), (1, 0))  # left, right, above, below: ties go to the first
 

@@ -12,11 +12,11 @@ import torch
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame, Proposals
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.proposals import clusters, refine
-from ovseg_ros.proposals.fragments import describe, roots
-from ovseg_ros.proposals.outline import over_outline
-from ovseg_ros.proposals.panels import split_panels
-from ovseg_ros.proposals.plane import Plane, choose_support, find_planes
+from ovseg_ros.proposals.depth import clusters, refine
+from ovseg_ros.proposals.depth.fragments import describe, roots
+from ovseg_ros.proposals.depth.outline import over_outline
+from ovseg_ros.proposals.depth.panels import split_panels
+from ovseg_ros.proposals.depth.plane import Plane, choose_support, find_planes
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ovseg_ros.core.camera import pixel_rays
 from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.proposals.clusters import median
+from ovseg_ros.proposals.depth.clusters import median
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ovseg_ros.core.camera import pixel_rays
 from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.proposals.clusters import connect, median, spread, window_around
+from ovseg_ros.proposals.depth.clusters import connect, median, spread, window_around
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]

@@ -5,9 +5,9 @@ import pytest
 from proposals_scenes import Box, as_sensed, table, view
 
 from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.proposals import clusters, refine
-from ovseg_ros.proposals.fragments import describe, roots
-from ovseg_ros.proposals.plane import Plane, choose_support, find_planes
+from ovseg_ros.proposals.depth import clusters, refine
+from ovseg_ros.proposals.depth.fragments import describe, roots
+from ovseg_ros.proposals.depth.plane import Plane, choose_support, find_planes
 
 FLOOR = Box((0.0, 0.0, -0.80), (8.0, 8.0, 0.02))
 
