@@ -22,7 +22,7 @@ from ovseg_ros.core.regions.gather import crop_bytes
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, OutOfMemoryError
-from ovseg_ros.proposals.sam import SamProposals
+from ovseg_ros.proposals.sam.proposer import SamProposals
 
 CPU = torch.device("cpu")
 HEIGHT, WIDTH, COUNT = 40, 60, 5

@@ -10,7 +10,7 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models import sam as module
 from ovseg_ros.models.sam import FILES, MODELS, build_sam, describe_state, load_sam
-from ovseg_ros.proposals.sam import SamOptions, SamProposals
+from ovseg_ros.proposals.sam.proposer import SamOptions, SamProposals
 
 
 def published(name: str) -> dict[str, torch.Tensor]:

@@ -193,7 +193,7 @@ def _depth_clusters(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
 
 def _sam(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     from ovseg_ros.models.sam import load_sam
-    from ovseg_ros.proposals.sam import SamProposals
+    from ovseg_ros.proposals.sam.proposer import SamProposals
 
     options = _options(context.preset, part, PROPOSERS["sam"])
     return SamProposals(load_sam(part["model"], context.file(part["weights"])), options, context.device)
@@ -272,7 +272,7 @@ PROPOSERS: Mapping[str, ComponentSpec] = {
         _depth_clusters, options="ovseg_ros.proposals.depth.depth_clusters.DepthClustersOptions"
     ),
     "sam": ComponentSpec(
-        _sam, needs=("model", "weights"), options="ovseg_ros.proposals.sam_options.SamOptions"
+        _sam, needs=("model", "weights"), options="ovseg_ros.proposals.sam.options.SamOptions"
     ),
     "maskformer": ComponentSpec(_maskformer, needs=("weights",), options=_MASKFORMER_OPTIONS),
     "ovseg_maskformer": ComponentSpec(

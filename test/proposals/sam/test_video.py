@@ -17,9 +17,9 @@ from ovseg_ros.core.tracking.budget import Budget
 from ovseg_ros.core.tracking.video import VideoSegmenter
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.models.sam import build_sam
-from ovseg_ros.proposals.sam import SamOptions, SamProposals
-from ovseg_ros.proposals.sam_image_size import at_image_size
-from ovseg_ros.proposals.sam_video import boxes_on_image, interleaved_grid, stability
+from ovseg_ros.proposals.sam.image_size import at_image_size
+from ovseg_ros.proposals.sam.proposer import SamOptions, SamProposals
+from ovseg_ros.proposals.sam.video import boxes_on_image, interleaved_grid, stability
 from ovseg_ros.proposals.union import UnionOptions, UnionProposals
 
 HEIGHT, WIDTH = 96, 80

@@ -21,12 +21,12 @@ from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals
 from ovseg_ros.core.precision import Precision, check_device
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.proposals.sam_image_size import at_image_size
-from ovseg_ros.proposals.sam_images import resized, unpacked, working_size
-from ovseg_ros.proposals.sam_options import SamOptions
-from ovseg_ros.proposals.sam_precision import PrecisionReport, SamInPrecision, as_it_is, check_precision
-from ovseg_ros.proposals.sam_prompts import ArrayLike, Prompts, read_prompts
-from ovseg_ros.proposals.sam_video import boxes_on_image, interleaved_grid, stability, without_duplicates
+from ovseg_ros.proposals.sam.image_size import at_image_size
+from ovseg_ros.proposals.sam.images import resized, unpacked, working_size
+from ovseg_ros.proposals.sam.options import SamOptions
+from ovseg_ros.proposals.sam.precision import PrecisionReport, SamInPrecision, as_it_is, check_precision
+from ovseg_ros.proposals.sam.prompts import ArrayLike, Prompts, read_prompts
+from ovseg_ros.proposals.sam.video import boxes_on_image, interleaved_grid, stability, without_duplicates
 
 __all__ = ["Multimask", "SamOptions", "SamProposals", "working_size"]
 
@@ -195,7 +195,7 @@ class SamProposals:
 
     def _gridded(self, frame: Frame, grid: npt.NDArray[np.float64]) -> Proposals:
         """Masks of a grid (P,2) in parts of the image, which is not encoded again."""
-        from ovseg_ros.proposals.sam_generator import HeldPredictor
+        from ovseg_ros.proposals.sam.generator import HeldPredictor
 
         with as_it_is(self.device):
             embedded = self._embed(frame)
@@ -276,7 +276,7 @@ class SamProposals:
 
     def _generator(self, working_hw: tuple[int, int], **changes: Any) -> SamAutomaticMaskGenerator:
         """The library's generator for images of one size, with some of its settings changed."""
-        from ovseg_ros.proposals.sam_generator import MaskGenerator, usable_crop_layers
+        from ovseg_ros.proposals.sam.generator import MaskGenerator, usable_crop_layers
 
         settings = {name: value for name, value in asdict(self.options).items() if name not in _OURS}
         settings |= {"points_per_side": None, **changes}

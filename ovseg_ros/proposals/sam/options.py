@@ -1,4 +1,4 @@
-"""The settings of `proposals.sam`."""
+"""The settings of `proposals.sam.proposer`."""
 
 from __future__ import annotations
 

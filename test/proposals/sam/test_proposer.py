@@ -8,20 +8,20 @@ import math
 import re
 from dataclasses import asdict, fields
 from fractions import Fraction
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from repository import ROOT
 from sam_fixtures import disc_sam, library_says, picture, tiny_options, tiny_sam
 from torch import nn
 
 from ovseg_ros.core.frame import Frame, Proposer
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.proposals.sam import SamOptions, SamProposals, working_size
-from ovseg_ros.proposals.sam_precision import SamInPrecision, check_image, check_precision
+from ovseg_ros.proposals.sam.precision import SamInPrecision, check_image, check_precision
+from ovseg_ros.proposals.sam.proposer import SamOptions, SamProposals, working_size
 from ovseg_ros.proposals.union import UnionOptions
 
 HEIGHT, WIDTH = 96, 80
@@ -190,7 +190,7 @@ def test_large_images_are_decoded_in_smaller_batches(sam, monkeypatch):
         whole = SamProposals(sam, tiny_options()).propose(frame)
         assert batches == [36]
         batches.clear()
-        monkeypatch.setattr("ovseg_ros.proposals.sam._BATCH_PIXELS", 5 * 3 * HEIGHT * WIDTH)
+        monkeypatch.setattr("ovseg_ros.proposals.sam.proposer._BATCH_PIXELS", 5 * 3 * HEIGHT * WIDTH)
         parts = SamProposals(sam, tiny_options()).propose(frame)
     finally:
         hook.remove()
@@ -537,7 +537,7 @@ def test_fp32_is_itself(frame):
 
 def test_the_report_counts_as_a_loop_does(frame):
     """IoU, changed pixels and scores of the best mask of each of 64 points, pixel by pixel."""
-    from ovseg_ros.proposals.sam_precision import _best_logits
+    from ovseg_ros.proposals.sam.precision import _best_logits
 
     sam = tiny_sam(std=0.3)
     report = check_precision(sam, "bf16", frame.image_rgb)
@@ -655,7 +655,7 @@ def test_the_check_image_has_things_in_it_and_never_changes():
 
 @pytest.mark.parametrize(("heading", "kind"), [("sam", SamOptions), ("union", UnionOptions)])
 def test_the_page_has_every_option_and_its_default(heading, kind):
-    page = (Path(__file__).resolve().parents[1] / "docs" / "proposals.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "proposals.md").read_text(encoding="utf-8")
     section = page.split(f"### Options of {heading}\n")[1].split("\n#")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", section, re.M))
     assert list(rows) == [field.name for field in fields(kind)]
@@ -672,7 +672,7 @@ def test_the_page_has_every_option_and_its_default(heading, kind):
 
 
 def test_the_examples_of_the_page_run(monkeypatch):
-    page = (Path(__file__).resolve().parents[1] / "docs" / "proposals.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "proposals.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.S)
     examples = {("check_precision(" in block): block for block in blocks if "proposals.sam" in block}
     monkeypatch.setattr("ovseg_ros.models.sam.load_sam", lambda *_: tiny_sam())
