@@ -16,11 +16,11 @@ from ovseg_ros.srv import SegmentImage
 from ros_bench import Bench, ColourClip, colour_segmenter, image_message, picture
 from std_msgs.msg import String
 
-from ovseg_ros.ros.answers import RequestError, request_error_of, without_traceback
 from ovseg_ros.ros.diagnostics import facts, verdict
 from ovseg_ros.ros.engine import Engine
 from ovseg_ros.ros.frame_source import FrameSource
 from ovseg_ros.ros.parameters import Settings
+from ovseg_ros.ros.requests.answers import RequestError, request_error_of, without_traceback
 from ovseg_ros.ros.statistics import Statistics
 
 pytestmark = pytest.mark.ros

@@ -11,7 +11,7 @@ pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colco
 
 from ovseg_ros.msg import ResultCode
 
-from ovseg_ros.ros.answers import RequestError
+from ovseg_ros.ros.requests.answers import RequestError
 from ovseg_ros.ros.worker import Worker
 
 pytestmark = pytest.mark.ros

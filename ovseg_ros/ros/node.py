@@ -22,11 +22,8 @@ from std_srvs.srv import SetBool
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError, OvsegError
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.answers import RequestError, name_of
-from ovseg_ros.ros.bridge import Bridge
 from ovseg_ros.ros.diagnostics import diagnostic_array
 from ovseg_ros.ros.engine import Engine
-from ovseg_ros.ros.find_object import FindObjectServer
 from ovseg_ros.ros.frame_source import FrameSource
 from ovseg_ros.ros.inputs import Inputs
 from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitions
@@ -34,7 +31,10 @@ from ovseg_ros.ros.options import options_from
 from ovseg_ros.ros.outputs import Outputs
 from ovseg_ros.ros.parameters import PRESET_WORD, NodeParameters, Settings
 from ovseg_ros.ros.process import prepare_process
-from ovseg_ros.ros.queries import Queries
+from ovseg_ros.ros.requests.answers import RequestError, name_of
+from ovseg_ros.ros.requests.bridge import Bridge
+from ovseg_ros.ros.requests.find_object import FindObjectServer
+from ovseg_ros.ros.requests.queries import Queries
 from ovseg_ros.ros.statistics import Statistics
 from ovseg_ros.ros.stream import Stream
 from ovseg_ros.ros.worker import Worker

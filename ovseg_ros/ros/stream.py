@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ovseg_ros.ros.answers import RequestError
 from ovseg_ros.ros.engine import Engine
 from ovseg_ros.ros.outputs import Outputs
 from ovseg_ros.ros.parameters import Settings
+from ovseg_ros.ros.requests.answers import RequestError
 from ovseg_ros.ros.statistics import Statistics
 
 

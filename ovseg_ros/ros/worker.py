@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.answers import RequestError
+from ovseg_ros.ros.requests.answers import RequestError
 
 
 class Worker:

@@ -13,9 +13,9 @@ from std_msgs.msg import Header
 from ovseg_ros.action import FindObject
 from ovseg_ros.core.words import Vocabulary, parse_query
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.answers import RequestError, request_error_of
 from ovseg_ros.ros.conversions import UNLABELLED, segment_message
-from ovseg_ros.ros.queries import words_vocabulary
+from ovseg_ros.ros.requests.answers import RequestError, request_error_of
+from ovseg_ros.ros.requests.queries import words_vocabulary
 
 MAX_TIMEOUT_S = 24 * 3600.0
 

@@ -1,0 +1,1 @@
+"""What planners send: queries, services, the action, and the answers."""
