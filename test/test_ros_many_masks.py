@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.core.frame import Proposals
-from ovseg_ros.ros.diagnostics import facts
+from ovseg_ros.ros.inference.diagnostics import facts
 
 pytestmark = pytest.mark.ros
 HEIGHT, WIDTH, SIDE = 120, 200, 3

@@ -22,9 +22,12 @@ from std_srvs.srv import SetBool
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError, OvsegError
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.diagnostics import diagnostic_array
-from ovseg_ros.ros.engine import Engine
 from ovseg_ros.ros.frame_source import FrameSource
+from ovseg_ros.ros.inference.diagnostics import diagnostic_array
+from ovseg_ros.ros.inference.engine import Engine
+from ovseg_ros.ros.inference.statistics import Statistics
+from ovseg_ros.ros.inference.stream import Stream
+from ovseg_ros.ros.inference.worker import Worker
 from ovseg_ros.ros.inputs import Inputs
 from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitions
 from ovseg_ros.ros.options import options_from
@@ -35,9 +38,6 @@ from ovseg_ros.ros.requests.answers import RequestError, name_of
 from ovseg_ros.ros.requests.bridge import Bridge
 from ovseg_ros.ros.requests.find_object import FindObjectServer
 from ovseg_ros.ros.requests.queries import Queries
-from ovseg_ros.ros.statistics import Statistics
-from ovseg_ros.ros.stream import Stream
-from ovseg_ros.ros.worker import Worker
 
 STOP_TIMEOUT_S = 5.0
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE

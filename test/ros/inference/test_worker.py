@@ -11,8 +11,8 @@ pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colco
 
 from ovseg_ros.msg import ResultCode
 
+from ovseg_ros.ros.inference.worker import Worker
 from ovseg_ros.ros.requests.answers import RequestError
-from ovseg_ros.ros.worker import Worker
 
 pytestmark = pytest.mark.ros
 

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ovseg_ros.ros.engine import Engine
+from ovseg_ros.ros.inference.engine import Engine
+from ovseg_ros.ros.inference.statistics import Statistics
 from ovseg_ros.ros.outputs import Outputs
 from ovseg_ros.ros.parameters import Settings
 from ovseg_ros.ros.requests.answers import RequestError
-from ovseg_ros.ros.statistics import Statistics
 
 
 class Stream:

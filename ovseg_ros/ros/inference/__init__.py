@@ -1,0 +1,1 @@
+"""The thread that looks at frames, what it holds, and how it fares."""
