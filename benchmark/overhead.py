@@ -53,9 +53,9 @@ from ovseg_ros.core.encoders import TextCache
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.core.words import BARE_TEMPLATE
-from ovseg_ros.ros.markers import detections_2d, detections_3d
+from ovseg_ros.ros.io.markers import detections_2d, detections_3d
+from ovseg_ros.ros.io.outputs import Output
 from ovseg_ros.ros.node import OvsegNode
-from ovseg_ros.ros.outputs import Output
 
 ROOT = Path(__file__).resolve().parents[1]
 CASES = {

@@ -29,8 +29,8 @@ from ovseg_ros.core.camera import decode_integers
 from ovseg_ros.core.words import parse_query
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.msg import ResultCode, Segmentation
-from ovseg_ros.ros.frame_source import stamp_ns
-from ovseg_ros.ros.images import colour_from_message
+from ovseg_ros.ros.io.frame_source import stamp_ns
+from ovseg_ros.ros.io.images import colour_from_message
 from ovseg_ros.ros.requests.answers import name_of
 from ovseg_ros.srv import SegmentImage, SetVocabulary
 

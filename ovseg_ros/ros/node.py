@@ -22,16 +22,16 @@ from std_srvs.srv import SetBool
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError, OvsegError
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.frame_source import FrameSource
 from ovseg_ros.ros.inference.diagnostics import diagnostic_array
 from ovseg_ros.ros.inference.engine import Engine
 from ovseg_ros.ros.inference.statistics import Statistics
 from ovseg_ros.ros.inference.stream import Stream
 from ovseg_ros.ros.inference.worker import Worker
-from ovseg_ros.ros.inputs import Inputs
+from ovseg_ros.ros.io.frame_source import FrameSource
+from ovseg_ros.ros.io.inputs import Inputs
+from ovseg_ros.ros.io.outputs import Outputs
 from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitions
 from ovseg_ros.ros.options import options_from
-from ovseg_ros.ros.outputs import Outputs
 from ovseg_ros.ros.parameters import PRESET_WORD, NodeParameters, Settings
 from ovseg_ros.ros.process import prepare_process
 from ovseg_ros.ros.requests.answers import RequestError, name_of

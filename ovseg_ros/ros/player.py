@@ -25,7 +25,7 @@ from std_msgs.msg import String
 
 from ovseg_ros.core.camera import decode_colour
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.ros.images import image_from_array
+from ovseg_ros.ros.io.images import image_from_array
 
 COLOUR = "/camera/color/image_raw"
 COMPRESSED = "/camera/color/image_raw/compressed"

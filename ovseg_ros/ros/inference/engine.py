@@ -16,9 +16,9 @@ from ovseg_ros.core.tracking import Budget, Deadline, FrameCost, VideoReport, Vi
 from ovseg_ros.core.words import BARE_TEMPLATE
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.conversions import MessageContext, frame_from_messages
-from ovseg_ros.ros.frame_source import FrameSource, SyncedImages
 from ovseg_ros.ros.inference.statistics import Statistics
+from ovseg_ros.ros.io.conversions import MessageContext, frame_from_messages
+from ovseg_ros.ros.io.frame_source import FrameSource, SyncedImages
 from ovseg_ros.ros.options import options_from, track_options_from
 from ovseg_ros.ros.parameters import Settings
 from ovseg_ros.ros.requests.answers import RequestError, without_traceback

@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 from ovseg_ros.action import FindObject
 from ovseg_ros.core.words import Vocabulary, parse_query
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.conversions import UNLABELLED, segment_message
+from ovseg_ros.ros.io.conversions import UNLABELLED, segment_message
 from ovseg_ros.ros.requests.answers import RequestError, request_error_of
 from ovseg_ros.ros.requests.queries import words_vocabulary
 

@@ -16,7 +16,7 @@ from std_msgs.msg import String
 from ovseg_ros.core.words import Vocabulary, parse_query
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.conversions import UNLABELLED, segmentation_message, vocabulary_message
+from ovseg_ros.ros.io.conversions import UNLABELLED, segmentation_message, vocabulary_message
 from ovseg_ros.ros.requests.answers import RequestError, name_of, request_error_of
 from ovseg_ros.srv import EmbedText, SegmentImage, SetVocabulary
 

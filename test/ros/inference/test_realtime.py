@@ -16,10 +16,10 @@ from ovseg_ros.srv import SegmentImage
 from ros_bench import Bench, ColourClip, colour_segmenter, image_message, picture
 from std_msgs.msg import String
 
-from ovseg_ros.ros.frame_source import FrameSource
 from ovseg_ros.ros.inference.diagnostics import facts, verdict
 from ovseg_ros.ros.inference.engine import Engine
 from ovseg_ros.ros.inference.statistics import Statistics
+from ovseg_ros.ros.io.frame_source import FrameSource
 from ovseg_ros.ros.parameters import Settings
 from ovseg_ros.ros.requests.answers import RequestError, request_error_of, without_traceback
 

@@ -9,7 +9,7 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ovseg_ros.ros.frame_source import FrameSource
+from ovseg_ros.ros.io.frame_source import FrameSource
 
 SENSOR_1 = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 

@@ -20,8 +20,8 @@ from std_msgs.msg import Header
 from ovseg_ros.core.camera.decode import decode_depth
 from ovseg_ros.core.frame import CameraIntrinsics
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.ros.conversions import intrinsics_from_message
-from ovseg_ros.ros.images import colour_from_message, image_from_array
+from ovseg_ros.ros.io.conversions import intrinsics_from_message
+from ovseg_ros.ros.io.images import colour_from_message, image_from_array
 
 pytestmark = pytest.mark.ros
 

@@ -9,7 +9,7 @@ from geometry_msgs.msg import Point, Pose, Vector3
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from ovseg_ros.ros.conversions import MessageContext
+from ovseg_ros.ros.io.conversions import MessageContext
 
 TEXT_HEIGHT_M = 0.03
 GOLDEN_RATIO = 0.618034

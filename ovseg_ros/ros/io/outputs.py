@@ -16,9 +16,14 @@ from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.core.overlay import draw_on
 from ovseg_ros.msg import Segmentation, Vocabulary
-from ovseg_ros.ros.conversions import CloudMaker, MessageContext, segmentation_message, vocabulary_message
-from ovseg_ros.ros.images import image_from_array
-from ovseg_ros.ros.markers import MarkerMaker, detections_2d, detections_3d, label_info
+from ovseg_ros.ros.io.conversions import (
+    CloudMaker,
+    MessageContext,
+    segmentation_message,
+    vocabulary_message,
+)
+from ovseg_ros.ros.io.images import image_from_array
+from ovseg_ros.ros.io.markers import MarkerMaker, detections_2d, detections_3d, label_info
 from ovseg_ros.ros.parameters import Settings
 
 RELIABLE_1 = QoSProfile(depth=1)  # reliable, volatile

@@ -19,8 +19,8 @@ from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import Segment
 from ovseg_ros.msg import Segmentation as SegmentationMsg
 from ovseg_ros.msg import Vocabulary as VocabularyMsg
-from ovseg_ros.ros.frame_source import stamp_ns
-from ovseg_ros.ros.images import colour_from_message, fill_image, give_data, image_from_array
+from ovseg_ros.ros.io.frame_source import stamp_ns
+from ovseg_ros.ros.io.images import colour_from_message, fill_image, give_data, image_from_array
 
 UNLABELLED = 255
 CLOUD_POINT_BYTES = 20

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ovseg_ros.ros.frame_source import FrameSource
+from ovseg_ros.ros.io.frame_source import FrameSource
 
 
 def message(seconds: float):

@@ -26,7 +26,7 @@ from ovseg_ros.core.segmenter import SegmenterOptions
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.models import presets
 from ovseg_ros.models.preset_parts import PROPOSERS, LoadContext, build
-from ovseg_ros.ros.conversions import (
+from ovseg_ros.ros.io.conversions import (
     CloudMaker,
     MessageContext,
     frame_from_messages,
@@ -34,13 +34,7 @@ from ovseg_ros.ros.conversions import (
     segmentation_message,
     vocabulary_message,
 )
-from ovseg_ros.ros.markers import (
-    MarkerMaker,
-    detections_2d,
-    detections_3d,
-    label_colour,
-    label_info,
-)
+from ovseg_ros.ros.io.markers import MarkerMaker, detections_2d, detections_3d, label_colour, label_info
 from ovseg_ros.ros.options import options_from
 from ovseg_ros.ros.parameters import Settings
 
