@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ovseg_ros.app import cli
-from ovseg_ros.ros.parameters import rows
+from ovseg_ros.ros.parameters.table import rows
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

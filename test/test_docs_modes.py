@@ -48,7 +48,7 @@ def test_defaults_are_true(option):
 
 
 def test_live_parameters_are_named():
-    parameters = pytest.importorskip("ovseg_ros.ros.parameters")
+    parameters = pytest.importorskip("ovseg_ros.ros.parameters.table")
     names = {row.name for row in parameters.rows()}
     for option, (_, said) in ROWS.items():
         renamed = re.search(r"\(`(\w+)`\)", said)

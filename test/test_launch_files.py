@@ -174,7 +174,7 @@ def test_rviz_follows_the_namespace_and_the_camera() -> None:
 
 
 def test_the_words_of_the_parameters_are_the_nodes_own() -> None:
-    parameters = pytest.importorskip("ovseg_ros.ros.parameters")
+    parameters = pytest.importorskip("ovseg_ros.ros.parameters.table")
     names = {row.name for row in parameters.rows()}
     module = load("ovseg.launch.py")
     assert {*module.PASSED_ON, "autostart"} <= names

@@ -29,7 +29,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from ovseg_ros.errors import WeightsError
 from ovseg_ros.ros.node import main
-from ovseg_ros.ros.parameters import Settings
+from ovseg_ros.ros.parameters.table import Settings
 
 pytestmark = pytest.mark.ros
 HERE = Path(__file__).resolve().parent

@@ -31,8 +31,8 @@ from ovseg_ros.ros.io.frame_source import FrameSource
 from ovseg_ros.ros.io.inputs import Inputs
 from ovseg_ros.ros.io.outputs import Outputs
 from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitions
-from ovseg_ros.ros.options import options_from
-from ovseg_ros.ros.parameters import PRESET_WORD, NodeParameters, Settings
+from ovseg_ros.ros.parameters.options import options_from
+from ovseg_ros.ros.parameters.table import PRESET_WORD, NodeParameters, Settings
 from ovseg_ros.ros.process import prepare_process
 from ovseg_ros.ros.requests.answers import RequestError, name_of
 from ovseg_ros.ros.requests.bridge import Bridge

@@ -19,8 +19,8 @@ from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.inference.statistics import Statistics
 from ovseg_ros.ros.io.conversions import MessageContext, frame_from_messages
 from ovseg_ros.ros.io.frame_source import FrameSource, SyncedImages
-from ovseg_ros.ros.options import options_from, track_options_from
-from ovseg_ros.ros.parameters import Settings
+from ovseg_ros.ros.parameters.options import options_from, track_options_from
+from ovseg_ros.ros.parameters.table import Settings
 from ovseg_ros.ros.requests.answers import RequestError, without_traceback
 
 

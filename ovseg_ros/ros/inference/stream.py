@@ -9,7 +9,7 @@ from typing import Any
 from ovseg_ros.ros.inference.engine import Engine
 from ovseg_ros.ros.inference.statistics import Statistics
 from ovseg_ros.ros.io.outputs import Outputs
-from ovseg_ros.ros.parameters import Settings
+from ovseg_ros.ros.parameters.table import Settings
 from ovseg_ros.ros.requests.answers import RequestError
 
 

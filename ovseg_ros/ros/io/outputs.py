@@ -24,7 +24,7 @@ from ovseg_ros.ros.io.conversions import (
 )
 from ovseg_ros.ros.io.images import image_from_array
 from ovseg_ros.ros.io.markers import MarkerMaker, detections_2d, detections_3d, label_info
-from ovseg_ros.ros.parameters import Settings
+from ovseg_ros.ros.parameters.table import Settings
 
 RELIABLE_1 = QoSProfile(depth=1)  # reliable, volatile
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)

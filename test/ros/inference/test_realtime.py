@@ -20,7 +20,7 @@ from ovseg_ros.ros.inference.diagnostics import facts, verdict
 from ovseg_ros.ros.inference.engine import Engine
 from ovseg_ros.ros.inference.statistics import Statistics
 from ovseg_ros.ros.io.frame_source import FrameSource
-from ovseg_ros.ros.parameters import Settings
+from ovseg_ros.ros.parameters.table import Settings
 from ovseg_ros.ros.requests.answers import RequestError, request_error_of, without_traceback
 
 pytestmark = pytest.mark.ros

@@ -35,8 +35,8 @@ from ovseg_ros.ros.io.conversions import (
     vocabulary_message,
 )
 from ovseg_ros.ros.io.markers import MarkerMaker, detections_2d, detections_3d, label_colour, label_info
-from ovseg_ros.ros.options import options_from
-from ovseg_ros.ros.parameters import Settings
+from ovseg_ros.ros.parameters.options import options_from
+from ovseg_ros.ros.parameters.table import Settings
 
 pytestmark = pytest.mark.ros
 

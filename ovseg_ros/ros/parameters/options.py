@@ -8,7 +8,7 @@ from typing import Any
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.tracking import TrackOptions
 from ovseg_ros.models.template_sets import template_set
-from ovseg_ros.ros.parameters import PRESET_WORD, Settings
+from ovseg_ros.ros.parameters.table import PRESET_WORD, Settings
 
 
 def options_from(preset_options: SegmenterOptions, settings: Settings) -> SegmenterOptions:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.ros.parameter_docs import with_table, yaml_text
-from ovseg_ros.ros.parameters import Settings, changed, coerce, rows, type_name
-
-ROOT = Path(__file__).resolve().parents[1]
+from ovseg_ros.ros.parameters.docs import with_table, yaml_text
+from ovseg_ros.ros.parameters.table import Settings, changed, coerce, rows, type_name
 
 
 def row(name):
@@ -79,12 +77,12 @@ def test_every_parameter_is_used_outside_the_table():
 
 def test_config_file_is_the_table():
     written = (ROOT / "config" / "ovseg.yaml").read_text(encoding="utf-8")
-    assert written == yaml_text(), "run python -m ovseg_ros.ros.parameter_docs"
+    assert written == yaml_text(), "run python -m ovseg_ros.ros.parameters.docs"
 
 
 def test_documentation_is_the_table():
     document = (ROOT / "docs" / "interfaces.md").read_text(encoding="utf-8")
-    assert document == with_table(document), "run python -m ovseg_ros.ros.parameter_docs"
+    assert document == with_table(document), "run python -m ovseg_ros.ros.parameters.docs"
 
 
 def test_documentation_names_every_code():

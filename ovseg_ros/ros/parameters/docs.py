@@ -1,6 +1,6 @@
 """Writes config/ovseg.yaml and the table in docs/interfaces.md from the table of parameters.
 
-`python -m ovseg_ros.ros.parameter_docs` in the repository's root; a test compares both with the table.
+`python -m ovseg_ros.ros.parameters.docs` in the repository's root; a test compares both with the table.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from ovseg_ros.ros.parameters import rows, type_name
+from ovseg_ros.ros.parameters.table import rows, type_name
 
 BEGIN, END = "<!-- parameters: begin -->", "<!-- parameters: end -->"
 
@@ -20,8 +20,8 @@ def yaml_text() -> str:
     """config/ovseg.yaml: every parameter with its default and its description."""
     lines = [
         "# Every parameter of the node `ovseg` with its default.",
-        "# Written from the table in ovseg_ros/ros/parameters.py",
-        "# by python -m ovseg_ros.ros.parameter_docs",
+        "# Written from the table in ovseg_ros/ros/parameters/table.py",
+        "# by python -m ovseg_ros.ros.parameters.docs",
         "/**:",
         "  ros__parameters:",
     ]
