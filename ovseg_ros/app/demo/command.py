@@ -1,4 +1,6 @@
-"""`make demo`: the whole chain for real. `python -m ovseg_ros.app.demo.command [--queries "find moka pot, giraffe"]`.
+"""`make demo`: the whole chain for real.
+
+    python -m ovseg_ros.app.demo.command [--queries "find moka pot, giraffe"]
 
 The lifecycle node and a camera run as processes of their own over DDS. A planner asks through the three
 interfaces: the topic `~/query`, the services `~/set_vocabulary` and `~/segment`, the action `~/find_object`;

@@ -91,7 +91,7 @@ def recording_folder(name: str | Path) -> Path:
     Raises:
         InvalidInputError: in none of these; the message names them.
     """
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parents[2]
     shares = [Path(p, "share", "ovseg_ros") for p in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if p]
     tried = [Path(name), *(root / name for root in (package.parent, package, *shares))]
     for folder in tried:

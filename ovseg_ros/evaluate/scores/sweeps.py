@@ -42,8 +42,8 @@ def sweep(
     """Scores a data set once per value of an option.
 
     "clip_weight" is λ of the ensemble, and needs a generator that classifies; "threshold" is a mask's least
-    probability, and so is swept on binary maps; "granularity" as in `core.maps.compose`; each of these embeds a
-    picture once. "mask_threshold" cuts soft masks, so that every value proposes and embeds anew.
+    probability, and so is swept on binary maps; "granularity" as in `core.maps.compose`; each of these embeds
+    a picture once. "mask_threshold" cuts soft masks, so that every value proposes and embeds anew.
 
     Args:
         segmenter: what is measured.

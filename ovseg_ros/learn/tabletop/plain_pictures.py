@@ -1,13 +1,13 @@
 """What a *plain* CLIP is shown: pictures with all of their surroundings, and a word of what they show.
 
-    python -m ovseg_ros.learn.tabletop.plain_pictures BENCH OUT --pictures 20000 [--crops PAIRS --cutouts EMOJI_DIR]
+    python -m ovseg_ros.learn.tabletop.plain_pictures BENCH OUT --pictures 20000 [--crops DIR] [--cutouts DIR]
 
 Never a blanked background: the mask of each pair is the whole picture, and `ovseg learn finetune` is run on
 what is written with `--set 'augment.fills={none: 1.0}'`. Three kinds of sources: the training scenes of the
 tabletop benchmark (boxes around things, boxes with nothing in them, whole scenes), rendered crops with the
 surroundings they were rendered in (`learn.tabletop.crops`), and named cut-outs pasted onto pieces of scenes
-(`learn.tabletop.cutouts`). The last two stand for the breadth of words that a CLIP from the web has met before anybody
-thinks of masks; without them held-out words are new to it.
+(`learn.tabletop.cutouts`). The last two stand for the breadth of words that a CLIP from the web has met
+before anybody thinks of masks; without them held-out words are new to it.
 """
 
 from __future__ import annotations

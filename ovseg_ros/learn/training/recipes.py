@@ -4,8 +4,8 @@
     finetune: {epochs: 5, batch: 256, ...}      # the fields of FinetuneRecipe
     prompts: {depth: 3, learning_rate: 0.02}    # the fields of PromptsRecipe
 
-Those in `ovseg_ros/learn/training/recipes` go by their name, others by their path. What is left out has the default
-here; what is not known is refused.
+Those in `ovseg_ros/learn/training/recipes` go by their name, others by their path. What is left out has the
+default here; what is not known is refused.
 """
 
 from __future__ import annotations

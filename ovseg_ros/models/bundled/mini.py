@@ -27,7 +27,7 @@ from ovseg_ros.models.checkpoints.checkpoint import check_finite, load_exactly, 
 from ovseg_ros.models.clip import read_prompts
 from ovseg_ros.models.downloads.verify import sha256_of
 
-WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 CURE = "restore mini.safetensors and mini.json together from the repository or reinstall ovseg_ros"
 
 

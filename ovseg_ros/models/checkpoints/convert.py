@@ -5,8 +5,8 @@
     clip_adapter.clip_model.visual.mask_embedding -> prompts.safetensors      mask_prompts
     clip_adapter.non_object_embedding      -> non_object.safetensors   non_object_embedding
 
-Which file it is, is seen from names and shapes (`ovseg_ros.models.checkpoints.ovseg_parts`); its name and MD5 serve for
-warnings only.
+Which file it is, is seen from names and shapes (`ovseg_ros.models.checkpoints.ovseg_parts`); its name and MD5
+serve for warnings only.
 """
 
 from __future__ import annotations

@@ -288,7 +288,7 @@ def test_the_whole_demo_over_dds(box_demo, monkeypatch, capsys):
     assert demo.main([]) == 0, capsys.readouterr().out
     result = json.loads((box_demo / "result.json").read_text())
     assert result["ok"] is True
-    got = [(a["recording"], a["word"], a["door"], a["code"], a["correct"]) for a in result["answers"]]
+    got = [(a["recording"], a["word"], a["interface"], a["code"], a["correct"]) for a in result["answers"]]
     assert got == [
         ("tabletop", "red", ACTION, "FOUND", True),
         ("tabletop", "green", TOPIC, "FOUND", True),

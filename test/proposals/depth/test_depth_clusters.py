@@ -5,7 +5,7 @@ import pytest
 import torch
 from proposals_scenes import TABLE_RGB, Box, Cylinder, Sphere, as_sensed, best_ious, table, view
 
-from ovseg_ros.core.frame import CameraIntrinsics, Frame, Proposer
+from ovseg_ros.core.frame import CameraIntrinsics, Frame, as_proposer
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.proposals.depth.depth_clusters import DepthClusters, DepthClustersOptions
 
@@ -24,7 +24,7 @@ def masks_of(frame, **options):
 
 
 def test_is_a_proposer_and_needs_no_options():
-    assert isinstance(DepthClusters(), Proposer)
+    assert as_proposer(DepthClusters()).needs_depth
 
 
 def test_every_thing_on_the_table_gets_one_mask_and_nothing_else_does():

@@ -9,10 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import ROOT
 
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
@@ -32,7 +32,7 @@ from ovseg_ros.ros.node import main
 from ovseg_ros.ros.parameters.table import Settings
 
 pytestmark = pytest.mark.ros
-HERE = Path(__file__).resolve().parent
+FIXTURES = ROOT / "test" / "fixtures"
 
 
 @pytest.fixture
@@ -317,7 +317,7 @@ def camera(domain):
 def test_a_signal_ends_the_process_with_status_0(moment, end, times):
     domain = fresh_domain()
     process = subprocess.Popen(
-        [sys.executable, "-c", CHILD.format(here=str(HERE)), "--ros-args", "-p", "vocabulary:=red"],
+        [sys.executable, "-c", CHILD.format(here=str(FIXTURES)), "--ros-args", "-p", "vocabulary:=red"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -361,6 +361,6 @@ def test_config_file_is_read_by_ros_and_gives_the_defaults():
         seen.append(settings)
         raise WeightsError("enough seen")
 
-    config = HERE.parent / "config" / "ovseg.yaml"
+    config = ROOT / "config" / "ovseg.yaml"
     assert main(["--ros-args", "--params-file", str(config)], make_segmenter) == 1
     assert seen == [Settings()]

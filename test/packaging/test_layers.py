@@ -119,6 +119,43 @@ def test_layers_hold_in_every_module() -> None:
     assert not found, "\n".join(found)
 
 
+def reaches_into_a_wing(path: Path, source: str) -> list[str]:
+    """Imports of a file inside one of core's wings by a module that is not of that wing."""
+    package = ".".join(["ovseg_ros", *path.parts[:-1]])
+    found = []
+    for name in imported(source, package):
+        parts = name.split(".")
+        is_wing = (
+            len(parts) > 3 and parts[:2] == ["ovseg_ros", "core"] and (SOURCE / "core" / parts[2]).is_dir()
+        )
+        if is_wing and package != ".".join(parts[:3]):
+            found.append(f"{path.as_posix()} imports {name}: take it from {'.'.join(parts[:3])}")
+    return found
+
+
+def test_outsiders_of_a_wing_of_the_core_take_what_it_gives_out() -> None:
+    found = []
+    for path in modules():
+        found += reaches_into_a_wing(path.relative_to(SOURCE), path.read_text(encoding="utf-8"))
+    assert not found, "\n".join(found)
+
+
+def test_reaching_into_a_wing_is_noticed() -> None:
+    source = "from ovseg_ros.core.tracking.video import VideoSegmenter"
+    assert len(reaches_into_a_wing(Path("ros/node.py"), source)) == 1
+    assert len(reaches_into_a_wing(Path("core/segmenter.py"), source)) == 1
+    assert reaches_into_a_wing(Path("core/tracking/tracks.py"), source) == []
+    assert (
+        reaches_into_a_wing(Path("ros/node.py"), "from ovseg_ros.core.tracking import VideoSegmenter") == []
+    )
+
+
+def test_every_wing_says_what_it_is_for() -> None:
+    for init in SOURCE.rglob("__init__.py"):
+        if init.parent.name not in INTERFACES:
+            assert ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))), init
+
+
 def test_every_module_belongs_to_a_layer() -> None:
     tops = {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in modules()}
     assert tops - {"__init__"} <= set(BELOW), "a new folder needs a place in the layers"

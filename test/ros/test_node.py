@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import ROOT
 
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
@@ -605,7 +605,7 @@ def test_max_rate_limits_the_stream(bench):
 
 
 def test_documentation_has_every_topic_service_and_type(bench):
-    document = (Path(__file__).resolve().parents[1] / "docs" / "interfaces.md").read_text(encoding="utf-8")
+    document = (ROOT / "docs" / "interfaces.md").read_text(encoding="utf-8")
     graph = bench.node.get_publisher_names_and_types_by_node("ovseg", "/")
     graph += bench.node.get_subscriber_names_and_types_by_node("ovseg", "/")
     graph += bench.node.get_service_names_and_types_by_node("ovseg", "/")

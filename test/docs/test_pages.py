@@ -6,22 +6,21 @@ import ast
 import re
 import shlex
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from repository import ROOT
 
 from ovseg_ros.app import cli
 from ovseg_ros.ros.parameters.table import rows
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {
     path: path.read_text(encoding="utf-8")
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 }
 ROS_SOURCES = "\n".join(
-    path.read_text(encoding="utf-8") for path in (ROOT / "ovseg_ros" / "ros").glob("*.py")
+    path.read_text(encoding="utf-8") for path in (ROOT / "ovseg_ros" / "ros").rglob("*.py")
 )
 PACKAGE_OF = {
     "cv2": "opencv-python-headless",

@@ -8,7 +8,7 @@ import pytest
 
 import ovseg_ros.core
 
-MODULES = [f"ovseg_ros.core.{module.name}" for module in pkgutil.iter_modules(ovseg_ros.core.__path__)]
+MODULES = [module.name for module in pkgutil.walk_packages(ovseg_ros.core.__path__, "ovseg_ros.core.")]
 
 
 @pytest.mark.parametrize("name", MODULES)

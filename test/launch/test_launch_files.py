@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from repository import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = ROOT / "launch"
 
 ARGUMENTS = [

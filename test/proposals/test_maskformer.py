@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from maskformer_layout import TINY_RESNET, TINY_SWIN, synthetic_state
 from PIL import Image
 
-from ovseg_ros.core.frame import Frame, Proposals, Proposer
+from ovseg_ros.core.frame import Frame, Proposals, as_proposer
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.models.maskformer.config import OvsegMaskFormerConfig
@@ -159,7 +159,7 @@ def test_masks_are_cut_as_the_formula_says(monkeypatch: pytest.MonkeyPatch, at_o
 def test_the_papers_network_gives_all_a_segmenter_asks_for(sizes: dict) -> None:
     built = network(sizes)
     proposer = MaskFormerProposals(built)
-    assert isinstance(proposer, Proposer)
+    assert as_proposer(proposer).classifies
     assert proposer.classifies
     assert not proposer.needs_depth
     found = proposer.propose(frame(48, 72))

@@ -124,13 +124,11 @@ def test_a_colour_belongs_to_the_id_not_the_place_in_the_list():
 
 @pytest.mark.parametrize("picture", [0, 128, 255, "colour"])
 def test_an_outline_stands_out_from_any_picture(picture):
-    mask = box(40, 80, 60, 120)
-    scene = segmentation([mask], ["teapot"], [0])
+    names = [f"thing {number}" for number in range(12)]
     for label_id in range(12):
         colour = label_colour(label_id)
-        ids = torch.tensor([label_id], dtype=torch.uint8)
         image = np.full((120, 160, 3), colour if picture == "colour" else picture, np.uint8)
-        drawn = draw_overlay(image, dataclasses.replace(scene, label_ids=ids))
+        drawn = draw_overlay(image, segmentation([box(40, 80, 60, 120)], names, [label_id]))
         across = drawn[70, 50:61].astype(int) - image[70, 50:61]  # from outside to the edge of the mask
         assert np.linalg.norm(across, axis=1).max() > 100
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 from ovseg_ros.core.options import CLASSIFIERS, FILLS, REGION_VIEWS, SEMANTIC_KINDS, SegmenterOptions
 from ovseg_ros.models.template_sets import TEMPLATE_SETS
 
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "modes.md"
+DOCUMENT = ROOT / "docs" / "modes.md"
 ROWS = {
     match[1]: (match[2], match[3])
     for match in re.finditer(r"^\| `(\w+)` \| (.*) \| (.*?) ?\|$", DOCUMENT.read_text(encoding="utf-8"), re.M)

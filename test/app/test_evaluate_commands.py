@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from evaluate_trees import quarters, segmenter, values, write_folder, write_image
 from PIL import Image
+from repository import ROOT
 
 from ovseg_ros.app.cli import _parser, main
 from ovseg_ros.evaluate.scores.provenance import made_with, parameters_sha256
@@ -193,7 +194,7 @@ def test_a_generator_that_classifies_with_more_words_than_a_byte_has(tmp_path: P
 
 @pytest.mark.parametrize("page", ["benchmarks.md", "datasets.md"])
 def test_the_commands_of_the_documentation_are_commands(page: str) -> None:
-    text = (Path(__file__).resolve().parent.parent / "docs" / page).read_text()
+    text = (ROOT / "docs" / page).read_text()
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines() if line.startswith("ovseg ")]
     assert len(lines) >= 3
@@ -202,7 +203,7 @@ def test_the_commands_of_the_documentation_are_commands(page: str) -> None:
 
 
 def test_the_python_example_runs(tree: Path, tmp_path: Path, stand_in, monkeypatch, capsys) -> None:
-    text = (Path(__file__).resolve().parent.parent / "docs/benchmarks.md").read_text()
+    text = (ROOT / "docs/benchmarks.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     tree.rename(tmp_path / "my_data")
     monkeypatch.chdir(tmp_path)

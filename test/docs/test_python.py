@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from repository import ROOT
 
 import ovseg_ros
 
-ROOT = Path(__file__).resolve().parents[1]
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "python.md"
 
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 import re
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 import yaml
+from repository import ROOT
 
 from ovseg_ros.core.encoders.accelerate import AcceleratedEncoder, AccelerateOptions
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip
@@ -99,7 +99,7 @@ def test_bundled_presets_are_readable():
 
 
 def test_documentation_names_every_option_with_its_default():
-    text = (Path(__file__).parents[1] / "docs" / "encoders.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text, flags=re.MULTILINE))
     assert set(rows) == {field.name for field in dataclasses.fields(AccelerateOptions)}
     defaults = AccelerateOptions()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from repository import ROOT
 
 import ovseg_ros
 
-ROOT = Path(__file__).resolve().parent.parent
 CMAKE = (ROOT / "CMakeLists.txt").read_text()
 DATA_SUFFIXES = {".yaml", ".json", ".md", ".txt", ".safetensors", ".ttf", ".otf", ".typed"}
 
@@ -57,7 +57,7 @@ def test_what_cmake_finds_is_declared_in_package_xml() -> None:
 def test_packages_that_ros_modules_import_are_declared() -> None:
     declared = {element.text for element in package_xml() if element.tag.endswith("depend")}
     imported = set()
-    for path in (ROOT / "ovseg_ros" / "ros").glob("*.py"):
+    for path in (ROOT / "ovseg_ros" / "ros").rglob("*.py"):
         imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(), re.MULTILINE))
     ros = {
         name
@@ -115,7 +115,7 @@ def test_recordings_are_found_in_an_installed_package(
 ) -> None:
     from ovseg_ros.evaluate.recordings import demo
 
-    monkeypatch.setattr(demo, "__file__", str(tmp_path / "ovseg_ros" / "evaluate" / "demo.py"))
+    monkeypatch.setattr(demo, "__file__", str(tmp_path / "ovseg_ros" / "evaluate" / "recordings" / "demo.py"))
     monkeypatch.setenv("AMENT_PREFIX_PATH", "")
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "ovseg_ros" / "demo" / "garage"
