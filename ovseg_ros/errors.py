@@ -25,3 +25,12 @@ class WeightsError(OvsegError):
 
 class OutOfMemoryError(OvsegError):
     """The device ran out of memory even after one retry with a smaller batch."""
+
+
+def install_cure(extra: str) -> str:
+    """How to get what an optional part needs: the end of the message that says what is missing.
+
+    Args:
+        extra: one of setup.py's extras. The package is not on PyPI, so pip is pointed at the sources.
+    """
+    return f"in the folder of ovseg_ros's sources, run: pip install '.[{extra}]'"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ovseg_ros.errors import ConfigError
+from ovseg_ros.errors import ConfigError, install_cure
 from ovseg_ros.evaluate.charts import BLUE, GREEN, ORANGE
 
 _COLOURS = {"naive": ORANGE, "ours": BLUE, "ours, 16 bits": GREEN}
@@ -37,7 +37,7 @@ def draw(path: Path, cases: Mapping[str, Any], title: str) -> bool:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError("the figure wants matplotlib; `pip install matplotlib`") from error
+        raise ConfigError(f"the figure needs matplotlib; {install_cure('evaluate')}") from error
     figure = Figure(figsize=(1.2 + 4.0 * len(sweeps), 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(sweeps), sharey=True, squeeze=False)[0]

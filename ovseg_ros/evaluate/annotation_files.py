@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.errors import InvalidInputError
 
 IGNORE = 65535
 """The value of pixels in a truth image that no score counts."""
@@ -42,7 +42,6 @@ def read_values(path: Path) -> npt.NDArray[Any]:
 
     Raises:
         InvalidInputError: not there, cannot be decoded, or numbers that are no labels.
-        ConfigError: a `.mat` file, and SciPy is not installed.
     """
     if path.suffix == ".mat":
         return _read_matrix(path)
@@ -117,10 +116,8 @@ def _damaged(path: Path, error: Exception) -> InvalidInputError:
 
 
 def _read_matrix(path: Path) -> npt.NDArray[Any]:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise ConfigError(f"{path} is a MATLAB file; `pip install scipy` reads it") from error
+    from scipy.io import loadmat  # here, because only Pascal-Context's own files need it
+
     if not path.is_file():
         raise InvalidInputError(f"{path} is not there")
     try:
