@@ -25,21 +25,51 @@ def add_parser(commands: Any) -> None:
         "cases", nargs="*", metavar="CASE", help=f"only these of {', '.join(CASES)} (default: all)"
     )
     parser.add_argument("--quick", action="store_true", help="tiny networks: only to see that it runs")
-    parser.add_argument("--model", default=_DEFAULT.model, help="of open_clip (default: %(default)s)")
-    parser.add_argument("--device", default=_DEFAULT.device, help="cpu, cuda, … (default: %(default)s)")
     parser.add_argument(
-        "--threads", type=int, default=_DEFAULT.threads, help="of torch and OpenCV (default: %(default)s)"
-    )
-    parser.add_argument("--masks", type=int, help=f"in cold, query, labels, size (default: {_DEFAULT.masks})")
-    parser.add_argument("--runs", type=int, help=f"most rounds per point (default: {_DEFAULT.runs})")
-    parser.add_argument(
-        "--budget", type=float, metavar="S", help=f"seconds per point (default: {_DEFAULT.budget_s:g})"
+        "--model", default=_DEFAULT.model, help="open_clip's name of the CLIP (default: %(default)s)"
     )
     parser.add_argument(
-        "--recording", default=str(_DEFAULT.recording), help="of video (default: %(default)s)"
+        "--device",
+        default=_DEFAULT.device,
+        help="where the networks run: cpu, cuda, … (default: %(default)s)",
     )
-    parser.add_argument("--preset", default=_DEFAULT.preset, help="of video (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"), help="folder (default: %(default)s)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=_DEFAULT.threads,
+        help="threads of torch and OpenCV (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--masks",
+        type=int,
+        metavar="N",
+        help=f"masks per frame in cold, query, labels, size (default: {_DEFAULT.masks})",
+    )
+    parser.add_argument(
+        "--runs", type=int, metavar="N", help=f"at most N rounds per point (default: {_DEFAULT.runs})"
+    )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        metavar="S",
+        help=f"at most S seconds per point (default: {_DEFAULT.budget_s:g})",
+    )
+    parser.add_argument(
+        "--recording",
+        default=str(_DEFAULT.recording),
+        metavar="DIR",
+        help="what the case video plays (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--preset", default=_DEFAULT.preset, help="who answers in the case video (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/bench"),
+        metavar="DIR",
+        help="where the results go (default: %(default)s)",
+    )
     parser.add_argument(
         "--add", action="store_true", help="keep the cases of an earlier run that lie in the folder"
     )
