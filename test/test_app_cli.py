@@ -44,6 +44,18 @@ def test_an_unknown_command_is_told_which_there_are(capsys):
         assert command in said, command
 
 
+def test_a_python_without_the_packages_is_told_to_activate_the_right_one(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ovseg_ros.models.files", None)
+    with pytest.raises(ModuleNotFoundError, match=r"ovseg_ros\.models\.files"):
+        main(["presets"])
+    monkeypatch.delitem(sys.modules, "ovseg_ros.models.files")
+    monkeypatch.delitem(sys.modules, "ovseg_ros.models.verify", raising=False)
+    monkeypatch.setitem(sys.modules, "hashlib", None)
+    assert main(["presets"]) == 2
+    said = capsys.readouterr().err
+    assert f"ovseg: {sys.executable} has no package hashlib; in this terminal, activate" in said
+
+
 def test_every_command_and_option_is_explained():
     def walk(parser):
         assert parser.description, parser.prog

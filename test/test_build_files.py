@@ -223,7 +223,7 @@ class TestOverlay:
         script = self.prefix() / "lib" / "ovseg_ros" / name
         assert os.access(script, os.X_OK)
         text = script.read_text()
-        module = re.search(r"^from (ovseg_ros\.\S+) import main$", text, re.MULTILINE).group(1)
+        module = re.search(r"^\s*from (ovseg_ros\.\S+) import main$", text, re.MULTILINE).group(1)
         assert (Path(ovseg_ros.__file__).parent.parent / (module.replace(".", "/") + ".py")).is_file()
 
     def test_the_commands_are_on_path_after_setup_bash(self) -> None:

@@ -19,7 +19,7 @@ from ovseg_ros.app import (
     tabletop_road,
     web,
 )
-from ovseg_ros.errors import OvsegError
+from ovseg_ros.errors import OvsegError, missing_module
 
 if TYPE_CHECKING:
     from ovseg_ros.core.segmenter import OpenVocabularySegmenter
@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.run(options)
     except OvsegError as error:
         print(f"ovseg: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"ovseg: {missing_module(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ovseg: interrupted", file=sys.stderr)
