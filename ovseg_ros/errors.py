@@ -48,6 +48,6 @@ def missing_module(error: ModuleNotFoundError) -> str:
     if name in ("", "ovseg_ros"):
         raise error
     return (
-        f"{sys.executable} has no package {name}; in this terminal, activate the virtual environment that "
-        "has it (source venv/bin/activate), and for the node source the setup.bash of ROS and of the workspace"
+        f"{sys.executable} has no package {name}; activate the virtual environment that has it in this "
+        "terminal (source venv/bin/activate), and for the node source ROS's and the workspace's setup.bash"
     )

@@ -53,7 +53,7 @@ def test_a_python_without_the_packages_is_told_to_activate_the_right_one(capsys,
     monkeypatch.setitem(sys.modules, "hashlib", None)
     assert main(["presets"]) == 2
     said = capsys.readouterr().err
-    assert f"ovseg: {sys.executable} has no package hashlib; in this terminal, activate" in said
+    assert f"ovseg: {sys.executable} has no package hashlib; activate" in said
 
 
 def test_every_command_and_option_is_explained():
