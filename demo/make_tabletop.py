@@ -5,8 +5,8 @@
 
 The second makes other scenes of the same things, drawn by chance, which nothing was tuned on.
 
-Needs `pip install mujoco==4.0.0` and LIBERO's models (see ovseg_ros/learn/tabletop/household.py). The scenes
-use arrangements, cameras, lamps and table textures that the training
+Needs MuJoCo and LIBERO's models: `pip install '.[render]'`, or `make setup-render`. The scenes use
+arrangements, cameras, lamps and table textures that the training
 renders (ovseg_ros/learn/tabletop/crops.py) do not.
 """
 

@@ -7,7 +7,12 @@ ros2 topic pub --once /ovseg/query std_msgs/msg/String "{data: find teapot}"
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -15,6 +20,7 @@ from launch_ros.actions import Node
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 SHARE = Path(get_package_share_directory("ovseg_ros"))
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # to Fast DDS 2 and to 3
 
 # name, default, description; those after rate are handed on to ovseg.launch.py
 ARGUMENTS = (
@@ -55,7 +61,14 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         "camera_info_topic": "/camera/color/camera_info",
         **{key: given[key] for key in ("rviz", "device", "log_level")},
     }
+    # Camera and node are both ours here: let whole images through, unless the environment says otherwise.
+    fast_dds = [
+        SetEnvironmentVariable(name, str(SHARE / "config" / "fastdds.xml"))
+        for name in PROFILES
+        if not any(name in context.environment for name in PROFILES)
+    ]
     return [
+        *fast_dds,
         Node(
             package="ovseg_ros",
             executable="player",

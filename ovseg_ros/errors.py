@@ -6,6 +6,8 @@ all of them; the `ValueError` bases let callers that know nothing of this packag
 
 from __future__ import annotations
 
+import sys
+
 
 class OvsegError(Exception):
     """Base of every error raised on purpose by this package."""
@@ -25,3 +27,27 @@ class WeightsError(OvsegError):
 
 class OutOfMemoryError(OvsegError):
     """The device ran out of memory even after one retry with a smaller batch."""
+
+
+def install_cure(extra: str) -> str:
+    """How to get what an optional part needs: the end of the message that says what is missing.
+
+    Args:
+        extra: one of setup.py's extras. The package is not on PyPI, so pip is pointed at the sources.
+    """
+    return f"in the folder of ovseg_ros's sources, run: pip install '.[{extra}]'"
+
+
+def missing_module(error: ModuleNotFoundError) -> str:
+    """What a command says where its Python lacks a package: mostly a terminal in which nothing was activated.
+
+    Raises:
+        ModuleNotFoundError: `error` itself, where the module is ours: a fault, which wants its traceback.
+    """
+    name = (error.name or "").split(".")[0]
+    if name in ("", "ovseg_ros"):
+        raise error
+    return (
+        f"{sys.executable} has no package {name}; activate the virtual environment that has it in this "
+        "terminal (source venv/bin/activate), and for the node source ROS's and the workspace's setup.bash"
+    )

@@ -16,7 +16,7 @@ from ovseg_ros.app.learn import tabletop_road
 from ovseg_ros.app.segment import command as segment
 from ovseg_ros.app.web import command as web
 from ovseg_ros.app.weights import convert_checkpoint, download
-from ovseg_ros.errors import OvsegError
+from ovseg_ros.errors import OvsegError, missing_module
 
 if TYPE_CHECKING:
     from ovseg_ros.core.segmenter import OpenVocabularySegmenter
@@ -35,16 +35,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OvsegError as error:
         print(f"ovseg: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        print(f"ovseg: {missing_module(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("ovseg: interrupted", file=sys.stderr)
         return 130
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ovseg", description="Find things by name in a camera's view.")
+    parser = argparse.ArgumentParser(
+        prog="ovseg",
+        description="Finds things by name in pictures, videos and recordings: masks, words and scores, for "
+        "any words you like, without training. Needs no ROS; `ros2 launch ovseg_ros ovseg.launch.py` starts "
+        "the ROS 2 node.",
+        epilog="`ovseg COMMAND --help` tells what a command takes. To begin with: ovseg demo",
+    )
     parser.add_argument("--version", action="version", version=f"ovseg_ros {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
+    # In the order of the help: what is used first stands first.
+    _add_demo(commands)
+    segment.add_parser(commands)
+    web.add_parser(commands)
+    _add_presets(commands)
+    download.add_parser(commands)
+    convert_checkpoint.add_parser(commands)
+    _add_evaluate(commands)
+    learn_commands.add_parser(commands)
+    bench.add_parser(commands)
+    return parser
+
+
+def _add_presets(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     presets = commands.add_parser(
         "presets", help="list the presets and whether their weights are here", description=_presets.__doc__
     )
@@ -52,7 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     presets.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here first")
     presets.set_defaults(run=_presets)
 
-    evaluate = commands.add_parser("evaluate", help="measure on data with ground truth")
+
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure on data with ground truth",
+        description="Measures how often the right words get the right masks, where the truth is known.",
+    )
     subjects = evaluate.add_subparsers(title="what", required=True, metavar="WHAT")
     demo = subjects.add_parser(
         "demo",
@@ -60,9 +89,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Measures mini on demo/tabletop and lite on demo/garage, or what the options say, and "
         "prints the figures beside those that must be reached. Exits 1 where one is missed.",
     )
-    demo.add_argument("--preset", help="measure this preset (default: mini on tabletop, lite on garage)")
     demo.add_argument(
-        "--recording", help="measure on this recording alone (a rosbag2 folder with ground truth)"
+        "--preset", metavar="PRESET", help="measure this preset (default: mini on tabletop, lite on garage)"
+    )
+    demo.add_argument(
+        "--recording",
+        metavar="DIR",
+        help="measure on this recording alone (a rosbag2 folder with ground truth)",
     )
     demo.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
     demo.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
@@ -71,15 +104,6 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_evaluate_demo)
     evaluate_commands.add_parsers(subjects)
     tabletop_road.add_parser(subjects)
-
-    bench.add_parser(commands)
-    _add_demo(commands)
-    convert_checkpoint.add_parser(commands)
-    download.add_parser(commands)
-    learn_commands.add_parser(commands)
-    segment.add_parser(commands)
-    web.add_parser(commands)
-    return parser
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -90,11 +114,21 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "by name, holds each answer against the recording's ground truth and draws it. Exits 1 where an "
         "answer is wrong. `make demo` does the same over ROS.",
     )
-    parser.add_argument("queries", nargs="?", default="", help='other words: "find moka pot, giraffe"')
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder (default: out/demo)")
-    parser.add_argument("--preset", default="mini", help="at the tabletop (default: mini)")
-    parser.add_argument("--garage-preset", default="lite", help="in the garage (default: lite)")
-    parser.add_argument("--device", default="cpu", help="where the networks run (default: cpu)")
+    parser.add_argument(
+        "queries", nargs="?", default="", help='other words, asked in both scenes: "find moka pot, giraffe"'
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/demo"),
+        metavar="DIR",
+        help="where pictures and figures go (default: out/demo)",
+    )
+    parser.add_argument("--preset", default="mini", help="who answers at the tabletop (default: mini)")
+    parser.add_argument(
+        "--garage-preset", default="lite", metavar="PRESET", help="who answers in the garage (default: lite)"
+    )
+    parser.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
     parser.set_defaults(run=_demo)
 
 

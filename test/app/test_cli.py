@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import cv2
 import pytest
 
-from ovseg_ros.app.cli import main
+from ovseg_ros.app.cli import _parser, main
 from ovseg_ros.models.presets import list_presets
 
 
@@ -21,6 +22,54 @@ def test_help_names_every_command(capsys):
     shown = capsys.readouterr().out
     for command in ("segment", "demo", "download", "convert-checkpoint", "presets", "web", "evaluate"):
         assert re.search(rf"^    {command}\s", shown, re.MULTILINE), command
+
+
+def test_an_unknown_command_is_told_which_there_are(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["find"])
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert "'find'" in said
+    for command in (
+        "demo",
+        "segment",
+        "web",
+        "presets",
+        "download",
+        "convert-checkpoint",
+        "evaluate",
+        "learn",
+        "bench",
+    ):
+        assert command in said, command
+
+
+def test_a_python_without_the_packages_is_told_to_activate_the_right_one(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ovseg_ros.models.downloads.files", None)
+    with pytest.raises(ModuleNotFoundError, match=r"ovseg_ros\.models\.downloads\.files"):
+        main(["presets"])
+    monkeypatch.delitem(sys.modules, "ovseg_ros.models.downloads.files")
+    monkeypatch.delitem(sys.modules, "ovseg_ros.models.downloads.verify", raising=False)
+    monkeypatch.setitem(sys.modules, "hashlib", None)
+    assert main(["presets"]) == 2
+    said = capsys.readouterr().err
+    assert f"ovseg: {sys.executable} has no package hashlib; activate" in said
+
+
+def test_every_command_and_option_is_explained():
+    def walk(parser):
+        assert parser.description, parser.prog
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                shown = {choice.dest: choice.help for choice in action._choices_actions}
+                assert shown.keys() == action.choices.keys()
+                assert all(shown.values()), parser.prog
+                for command in action.choices.values():
+                    walk(command)
+            else:
+                assert action.help, (parser.prog, action.dest)
+
+    walk(_parser())
 
 
 def test_presets_are_listed_with_what_they_lack(capsys, tmp_path, monkeypatch):

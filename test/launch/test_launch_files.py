@@ -185,15 +185,32 @@ def test_demo_plays_the_recording_into_the_node(monkeypatch: pytest.MonkeyPatch,
     (tmp_path / "demo" / "garage").mkdir(parents=True)
     (tmp_path / "demo" / "garage" / "metadata.yaml").write_text("")
     monkeypatch.setattr(module, "SHARE", tmp_path)
+    for variable in module.PROFILES:
+        monkeypatch.delenv(variable, raising=False)
     entities, context = started(module, recording="garage", rate="2")
-    player = resolve(entities[0], context)
+    *settings, player_node, node = entities
+    for setting in settings:
+        setting.execute(context)
+    profile = str(tmp_path / "config" / "fastdds.xml")
+    assert {name: context.environment[name] for name in module.PROFILES} == dict.fromkeys(
+        module.PROFILES, profile
+    )
+    player = resolve(player_node, context)
     assert player["executable"] == "player"
     assert player["command"][1:4] == [str(tmp_path / "demo" / "garage"), "--rate", "2.0"]
-    handed_on = dict(entities[1].launch_arguments)
+    handed_on = dict(node.launch_arguments)
     assert handed_on["preset"] == "lite"
     assert "motorcycle" in handed_on["vocabulary"]
     assert handed_on["image_topic"] == "/camera/color/image_raw"
     assert set(handed_on) <= set(ARGUMENTS)
+
+
+def test_demo_leaves_a_fast_dds_profile_of_one_s_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = load("demo.launch.py")
+    (tmp_path / "metadata.yaml").write_text("")
+    monkeypatch.setenv(module.PROFILES[0], "mine.xml")
+    entities, _context = started(module, recording=str(tmp_path))
+    assert len(entities) == 2
 
 
 def test_demo_names_the_folder_that_is_missing(tmp_path: Path) -> None:

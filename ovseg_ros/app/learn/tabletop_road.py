@@ -69,7 +69,12 @@ def add_parser(subjects: Any) -> None:
         "further without blanking, for each seed. Writes tabletop.json, tabletop.md and bottleneck.png. "
         "What is done already is kept.",
     )
-    parser.add_argument("benchmark", type=Path, metavar="DIR", help="of ovseg_ros.learn.tabletop.benchmark")
+    parser.add_argument(
+        "benchmark",
+        type=Path,
+        metavar="DIR",
+        help="the rendered benchmark: what `python -m ovseg_ros.learn.tabletop.benchmark` wrote",
+    )
     parser.add_argument(
         "--plain",
         type=Path,
@@ -79,12 +84,23 @@ def add_parser(subjects: Any) -> None:
         help="weights of plain mini CLIPs, see docs/learning.md; seed N takes the N-th, or again the first "
         "ones where there are fewer",
     )
-    parser.add_argument("--seeds", type=int, metavar="N", help="roads to walk (default: one per FILE)")
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder for everything")
-    parser.add_argument("--recipe", default="mini", metavar="R", help="of both trainings (default: mini)")
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="how many times to learn and measure (default: one per FILE)"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="where everything goes")
+    parser.add_argument(
+        "--recipe",
+        default="mini",
+        metavar="R",
+        help="hyper-parameters of both trainings, name or file (default: mini)",
+    )
     for stage in ("finetune", "prompts"):
         parser.add_argument(
-            f"--{stage}-set", action="append", default=[], metavar="KEY=VALUE", help=f"a change for {stage}"
+            f"--{stage}-set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help=f"another value for one of them in `learn {stage}`; may be repeated",
         )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.set_defaults(run=run)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovseg_ros.errors import ConfigError
+from ovseg_ros.errors import ConfigError, install_cure
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -47,11 +47,17 @@ def add_parser(commands: Any) -> None:
         help="the demo page: an image and class names in, a segmentation map out",
         description="Serves the demo page on this machine until Ctrl-C. Nothing is sent anywhere else.",
     )
-    parser.add_argument("--preset", default="mini", help="chosen at the start; a name or a .yaml file")
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others on the network in")
+    parser.add_argument(
+        "--preset", default="mini", help="chosen at the start; a name or a .yaml file (default: mini)"
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="who may connect: this machine alone, or with 0.0.0.0 the whole network (default: 127.0.0.1)",
+    )
     parser.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: 7860)")
     parser.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
-    parser.add_argument("--weights-dir", type=Path, help="folder to look for weights in first")
+    parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here first")
     parser.add_argument("--open-browser", action="store_true", help="open the page in the browser")
     parser.set_defaults(run=run)
 
@@ -163,7 +169,7 @@ def _import_gradio() -> None:
         for module in ("gradio", "fastapi", "uvicorn"):
             importlib.import_module(module)
     except ImportError as error:
-        raise ConfigError(f"the page needs Gradio ({error}); run: pip install 'ovseg_ros[web]'") from error
+        raise ConfigError(f"the page needs Gradio ({error}); {install_cure('web')}") from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

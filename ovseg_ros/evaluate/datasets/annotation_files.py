@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.pictures import opened
 
 IGNORE = 65535
@@ -29,7 +29,6 @@ def read_values(path: Path) -> npt.NDArray[Any]:
 
     Raises:
         InvalidInputError: not there, cannot be decoded, or numbers that are no labels.
-        ConfigError: a `.mat` file, and SciPy is not installed.
     """
     if path.suffix == ".mat":
         return _read_matrix(path)
@@ -76,10 +75,8 @@ def lookup(meaning: Mapping[int, int], *, others: int | None = None) -> Decoder:
 
 
 def _read_matrix(path: Path) -> npt.NDArray[Any]:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise ConfigError(f"{path} is a MATLAB file; `pip install scipy` reads it") from error
+    from scipy.io import loadmat  # here, because only Pascal-Context's own files need it
+
     if not path.is_file():
         raise InvalidInputError(f"{path} is not there")
     try:

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.errors import ConfigError, InvalidInputError, install_cure
 from ovseg_ros.learn.pairs.noun_lists import COUNTED, INVARIANT, PHRASES, PLACED, STOP_WORDS, SYNONYMS
 
 _TOKEN = re.compile(r"[a-z]+(?:['-][a-z]+)*|\d+|[.,;:!?()&]")
@@ -214,7 +214,7 @@ def _inflect() -> Any:
     try:
         import inflect
     except ImportError as error:
-        raise ConfigError("want the package inflect to fold plurals: pip install inflect") from error
+        raise ConfigError(f"folding plurals needs inflect; {install_cure('learn')}") from error
     return inflect.engine()
 
 
@@ -228,7 +228,7 @@ def hanta_tagger() -> Tagger:
     try:
         from HanTa.HanoverTagger import HanoverTagger
     except ImportError as error:
-        raise ConfigError("want the package HanTa to find nouns: pip install HanTa") from error
+        raise ConfigError(f"finding nouns needs HanTa; {install_cure('learn')}") from error
     model = HanoverTagger("morphmodel_en.pgz")
 
     def tag(words: Sequence[str]) -> list[str]:

