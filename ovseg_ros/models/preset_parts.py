@@ -6,7 +6,6 @@ anything is loaded. Networks are imported by the builder that needs them.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ovseg_ros.core.frame import Proposer, RegionEncoder
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.downloads.download import resolve_file
 from ovseg_ros.models.downloads.files import find_file
+from ovseg_ros.models.yaml_files import check_keys, from_mapping
 
 
 @dataclass(frozen=True)
@@ -110,58 +110,6 @@ def weights_named(part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -
     for member in part.get("members", ()):
         names += weights_named(member, kinds)
     return tuple(names)
-
-
-def check_keys(path: Path, what: str, value: object, known: set[str]) -> None:
-    """Refuses keys that are not known, so a slip of the pen cannot go unnoticed.
-
-    Raises:
-        ConfigError: the keys, and those that are known.
-    """
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{path}: want {what} as key: value pairs, got {value!r}")
-    unknown = sorted(str(key) for key in value if key not in known)
-    if unknown:
-        raise ConfigError(
-            f"{path}: {what} does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}"
-        )
-
-
-def from_mapping(path: Path, kind: type, values: Mapping[str, Any]) -> Any:
-    """An options dataclass from YAML values; lists become tuples, and no other kind of value is bent.
-
-    Raises:
-        ConfigError: an unknown name, one that was removed, another kind of value than the default's, or one
-            out of range.
-    """
-    removed: Mapping[str, str] = getattr(kind, "removed", {})
-    for name in values:
-        if name in removed:
-            raise ConfigError(f"{path}: there is no option {name} any more; {removed[name]}")
-    check_keys(path, "options", values, {f.name for f in dataclasses.fields(kind)})
-    defaults = kind()
-    for name, value in values.items():
-        default = getattr(defaults, name)
-        if value is None and name in _may_be_none(kind):
-            continue
-        wanted: tuple[type, ...] = (type(default),)
-        if isinstance(default, float):
-            wanted = (float, int)
-        elif isinstance(default, tuple):
-            wanted = (list, tuple)
-        if default is not None and (
-            not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)
-        ):
-            raise ConfigError(f"{path}: want {name} as {wanted[0].__name__}, got {value!r}")
-    tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    try:
-        return kind(**tuples)
-    except (ConfigError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-
-
-def _may_be_none(kind: type) -> set[str]:
-    return {f.name for f in dataclasses.fields(kind) if "None" in str(f.type)}
 
 
 def build(context: LoadContext, part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -> Any:

@@ -30,14 +30,12 @@ A key that is not known is an error, so a slip of the pen cannot go unnoticed.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from ovseg_ros.core.encoders import accelerate
 from ovseg_ros.core.frame import as_proposer
@@ -48,13 +46,12 @@ from ovseg_ros.models.preset_parts import (
     PROPOSERS,
     LoadContext,
     build,
-    check_keys,
     check_part,
     encoder_options,
-    from_mapping,
     weights_named,
 )
 from ovseg_ros.models.template_sets import template_set
+from ovseg_ros.models.yaml_files import check_keys, from_mapping, read_yaml, yaml_file, yaml_names
 
 PRESETS_FOLDER = Path(__file__).parent / "presets"
 
@@ -63,7 +60,7 @@ _LOG = logging.getLogger(__name__)
 
 def list_presets() -> tuple[str, ...]:
     """Names of the presets that come with the package, sorted."""
-    return tuple(sorted(file.stem for file in PRESETS_FOLDER.glob("*.yaml")))
+    return yaml_names(PRESETS_FOLDER)
 
 
 def preset_path(name_or_path: str | Path) -> Path:
@@ -72,24 +69,7 @@ def preset_path(name_or_path: str | Path) -> Path:
     Raises:
         ConfigError: no such name or file; the message lists the names.
     """
-    text = str(name_or_path)
-    if text in list_presets():
-        return PRESETS_FOLDER / f"{text}.yaml"
-    path = Path(text).expanduser()
-    if path.suffix in (".yaml", ".yml") and path.is_file():
-        return path
-    raise ConfigError(
-        f"want a preset name ({', '.join(list_presets())}) or the path of a .yaml file, got {text!r}"
-        f"{_meant(path, text)}"
-    )
-
-
-def _meant(path: Path, text: str) -> str:
-    """What was probably wanted instead of a preset that is not there, "" where that is not clear."""
-    if path.suffix in (".yaml", ".yml"):
-        return ", which is not there"
-    near = difflib.get_close_matches(text.lower(), list_presets(), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return yaml_file(name_or_path, PRESETS_FOLDER, "a preset name")
 
 
 def load_preset(
@@ -154,10 +134,7 @@ def read_preset(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: not YAML, unknown or missing keys, wrong kinds of value.
     """
-    try:
-        preset = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    preset = read_yaml(path)
     check_keys(path, "the preset", preset, {"description", "proposer", "encoder", "logit_scale", "options"})
     for part in ("proposer", "encoder"):
         if part not in preset:

@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 MODELS = {"vit_b": (768, 12), "vit_l": (1024, 24), "vit_h": (1280, 32)}
 """The published sizes: width and number of blocks of the image encoder."""
 
-FILES = {
-    "vit_b": "sam_vit_b_01ec64.pth",
-    "vit_l": "sam_vit_l_0b3195.pth",
-    "vit_h": "sam_vit_h_4b8939.pth",
-}
+FILES = {"vit_b": "sam_vit_b_01ec64.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_h": "sam_vit_h_4b8939.pth"}
 """The published files, see https://github.com/facebookresearch/segment-anything#model-checkpoints."""
 
 _RELATIVES = {  # what else people call SAM, by a key only it has
@@ -107,27 +103,25 @@ def build_sam(model: str | Mapping[str, Any]) -> Sam:
     return _build(_architecture(model))
 
 
-def load_sam(model: str | Mapping[str, Any], weights: Path, *, sha256: str | None = None) -> Sam:
+def load_sam(model: str | Mapping[str, Any], weights: Path) -> Sam:
     """Builds a network and fills it from a file.
 
     Args:
         model: see `build_sam`.
         weights: a published `sam_vit_*.pth`, or safetensors with the same names.
-        sha256: 64 hex digits the file must have, or None.
 
     Returns:
         The network on the CPU, float32, in evaluation mode.
 
     Raises:
         ConfigError: see `build_sam`.
-        WeightsError: missing, damaged, another SHA-256, or of another architecture; says which one it looks
-            like.
+        WeightsError: missing, damaged, or of another architecture; says which one it looks like.
     """
     wanted = f"SAM {model}" if isinstance(model, str) else "the SAM of this preset"
     weights = Path(weights)
     if isinstance(model, str) and model not in MODELS:
         build_sam(model)  # raises, before a file of gigabytes is read
-    state, _ = read_weights(weights, cure=_file_cure(model), sha256=sha256)
+    state, _ = read_weights(weights, cure=_file_cure(model))
     sam = build_sam(model)
     load_exactly(sam, state, path=weights, what=wanted, cure=_cure(model, state))
     return sam

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
@@ -9,7 +11,7 @@ from torch.utils.data import DataLoader
 from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.learn.pairs.index import PairIndex, UnreadablePair
-from ovseg_ros.learn.training.contrastive import NounEmbeddings
+from ovseg_ros.learn.training.augment_pairs import Augment
 from ovseg_ros.learn.training.data import PairBatch, PairDataset, load_batches
 
 
@@ -20,8 +22,7 @@ class HeldOut:
         index: the pairs.
         size: the encoder's input side.
         limit: at most so many, spread evenly.
-        fill: what replaces the background.
-        expand_ratio: see `crop_regions`.
+        view: how they are shown, the same each time: nothing in it is left to chance.
         rank: measures each `ranks`-th pair, beginning here.
         ranks: processes that measure together.
 
@@ -31,15 +32,7 @@ class HeldOut:
     """
 
     def __init__(
-        self,
-        index: PairIndex,
-        size: int,
-        *,
-        limit: int,
-        fill: str,
-        expand_ratio: float,
-        rank: int = 0,
-        ranks: int = 1,
+        self, index: PairIndex, size: int, *, limit: int, view: Augment, rank: int = 0, ranks: int = 1
     ) -> None:
         """See the class.
 
@@ -62,7 +55,7 @@ class HeldOut:
             )
         self.nouns = sorted(set(found.values()))
         self.count = len(found)
-        self._data = PairDataset(index, size, fill=fill, expand_ratio=expand_ratio)
+        self._data = PairDataset(index, size, view)
         self._mine = list(found)[rank::ranks]
 
     def batches(self, batch: int, workers: int = 0) -> DataLoader:
@@ -74,14 +67,14 @@ class HeldOut:
     def sums(
         self,
         clip: MaskPromptedClip,
-        texts: NounEmbeddings,
+        templates: Sequence[str],
         *,
         use_masks: bool,
         batch: int = 64,
         workers: int = 0,
     ) -> torch.Tensor:
         """(3,) float64: pairs, how many are nearest to their own noun, sum of cosines to it."""
-        rows = texts.rows(self.nouns)  # (K, D)
+        rows = clip.encode_text(self.nouns, templates)  # (K, D)
         place = {noun: k for k, noun in enumerate(self.nouns)}
         sums = torch.zeros(3, dtype=torch.float64)
         for part in self.batches(batch, workers):

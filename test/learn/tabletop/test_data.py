@@ -6,10 +6,11 @@ import importlib.util
 
 import numpy as np
 import pytest
+from tabletop_fixtures import red
 
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.learn.pairs.index import open_pairs
-from ovseg_ros.learn.tabletop.cutouts import Picture, emoji_name, holds_word, paste
+from ovseg_ros.learn.tabletop.cutouts import emoji_name, holds_word, paste
 from ovseg_ros.learn.tabletop.household import OBJECTS
 from ovseg_ros.learn.tabletop.made_pairs import copies_of, made_pair, write_pairs
 from ovseg_ros.learn.tabletop.teapot import teapot_mesh
@@ -64,10 +65,6 @@ def test_keys_are_unique_and_every_object_has_a_name():
 )
 def test_emoji_are_named_plainly_or_left_out(stem, name):
     assert emoji_name(stem) == name
-
-
-def red() -> Picture:
-    return Picture("ball", np.full((40, 30, 4), (255, 0, 0, 255), np.uint8))
 
 
 def test_a_pasted_picture_is_where_its_mask_is_and_surroundings_stay():
