@@ -103,5 +103,27 @@ def from_mapping(path: Path, kind: type, values: Mapping[str, Any]) -> Any:
         raise ConfigError(f"{path}: {error}") from error
 
 
+def sizes_from(kind: type, values: Mapping[str, Any], what: str) -> Any:
+    """A network's sizes from plain values, some of which it has to be given; lists become tuples.
+
+    Args:
+        kind: a dataclass.
+        values: its fields.
+        what: the network, for messages.
+
+    Raises:
+        ConfigError: a field that is unknown or missing, or sizes that do not go together.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = sorted(str(key) for key in values if key not in fields)
+    if unknown:
+        raise ConfigError(f"{what} does not know {', '.join(unknown)}; it knows {', '.join(sorted(fields))}")
+    missing = [n for n, field in fields.items() if field.default is dataclasses.MISSING and n not in values]
+    if missing:
+        got = ", ".join(values) or "nothing"
+        raise ConfigError(f"want {', '.join(missing)} for {what} of its own size, got {got}")
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
 def _may_be_none(kind: type) -> set[str]:
     return {f.name for f in dataclasses.fields(kind) if "None" in str(f.type)}

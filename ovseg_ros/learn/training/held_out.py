@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.learn.pairs.index import PairIndex, UnreadablePair
 from ovseg_ros.learn.training.augment_pairs import Augment
 from ovseg_ros.learn.training.data import PairBatch, PairDataset, load_batches
+
+_BATCH = 64
 
 
 class HeldOut:
@@ -58,11 +59,6 @@ class HeldOut:
         self._data = PairDataset(index, size, view)
         self._mine = list(found)[rank::ranks]
 
-    def batches(self, batch: int, workers: int = 0) -> DataLoader:
-        """This process's pairs."""
-        keys = [[(0, i) for i in self._mine[k : k + batch]] for k in range(0, len(self._mine), batch)]
-        return load_batches(self._data, keys, workers, keep_workers=False)
-
     @torch.no_grad()
     def sums(
         self,
@@ -70,14 +66,14 @@ class HeldOut:
         templates: Sequence[str],
         *,
         use_masks: bool,
-        batch: int = 64,
         workers: int = 0,
     ) -> torch.Tensor:
-        """(3,) float64: pairs, how many are nearest to their own noun, sum of cosines to it."""
+        """(3,) float64: this process's pairs, those nearest to their own noun, sum of cosines to it."""
         rows = clip.encode_text(self.nouns, templates)  # (K, D)
         place = {noun: k for k, noun in enumerate(self.nouns)}
         sums = torch.zeros(3, dtype=torch.float64)
-        for part in self.batches(batch, workers):
+        keys = [[(0, i) for i in self._mine[k : k + _BATCH]] for k in range(0, len(self._mine), _BATCH)]
+        for part in load_batches(self._data, keys, workers, keep_workers=False):
             assert isinstance(part, PairBatch)
             cosines = clip.encode_regions(part.pixels, part.masks if use_masks else None) @ rows.T
             truth = torch.tensor([place[noun] for noun in part.nouns], device=cosines.device)
