@@ -84,15 +84,12 @@ def test_two_presets_share_a_file(server, cache):
     assert len(asked) == 5  # four files, and what the hash of one of them is
 
 
-def test_offline_checks_and_opens_no_socket(no_network, cache, capsys):
+def test_offline_checks_what_is_there_and_opens_no_socket(no_network, cache, capsys):
     assert main(["download", "vitb16", "--offline"]) == 2
     err = capsys.readouterr().err
     for word in (SAM, CLIP, "offline", f"put it at {cache / SAM}"):
         assert word in err
     assert not cache.exists()
-
-
-def test_offline_verifies_what_is_there(no_network, cache, capsys):
     cache.mkdir(parents=True)
     (cache / CLIP).write_bytes(CONTENT)  # of which nothing is known
     (cache / SAM).write_bytes(CONTENT)
