@@ -114,7 +114,7 @@ class OpenVocabularySegmenter:
         start = time.perf_counter()
         candidates = self.propose(frame, options)
         timings = {"propose": time.perf_counter() - start}
-        seen = candidates.seen & options.uses_clip
+        seen = candidates.is_encodable & options.uses_clip
         rows = self.encode_masks(frame, candidates.proposals.masks[seen], options, timings)
         embeddings = torch.zeros((len(candidates), self.clip.embedding_dim), device=self.device)
         embeddings[seen.to(self.device)] = rows

@@ -24,17 +24,10 @@ from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, OutOfMemoryError
 from ovseg_ros.proposals.sam.proposer import SamProposals
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 HEIGHT, WIDTH, COUNT = 40, 60, 5
 FULL = "CUDA out of memory. Tried to allocate 20.00 MiB"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Failing:

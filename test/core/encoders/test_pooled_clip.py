@@ -22,15 +22,8 @@ from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.models.clip import architecture, build_network
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 OPTIONS = SegmenterOptions(classifier="pooled", threshold=0.0, min_mask_pixels=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def tokens(texts: list[str]) -> torch.Tensor:

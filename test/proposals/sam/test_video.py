@@ -22,16 +22,9 @@ from ovseg_ros.proposals.sam.proposer import SamOptions, SamProposals
 from ovseg_ros.proposals.sam.video import boxes_on_image, interleaved_grid, stability
 from ovseg_ros.proposals.union import UnionOptions, UnionProposals
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 HEIGHT, WIDTH = 96, 80
 BOXES = torch.tensor([[5.0, 6.0, 40.0, 50.0], [30.0, 10.0, 75.0, 90.0], [20.5, 30.25, 70.0, 90.0]])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
