@@ -142,14 +142,8 @@ def _colour_distances(
 ) -> tuple[FloatArray, FloatArray]:
     """(M,) distances of pixels' colours from the mean of things, and of the rest, in a small window around.
 
-    Infinite where there are less than two pixels of the side.
-
-    Args:
-        image_rgb: (H, W, 3) uint8.
-        things: (H, W).
-        certain: (H, W), pixels that count.
-        where: (M,) flat indices of the pixels.
-        window: of the image, holds them and all that is around them.
+    Of the pixels at flat indices `where` (M,); only `certain` ones (H, W) count, and where a side has less
+    than two of them it is infinitely far. `window` holds the pixels and all that is around them.
     """
     rows, columns = np.divmod(where, image_rgb.shape[1])
     colours = image_rgb[rows, columns].astype(np.float32)
