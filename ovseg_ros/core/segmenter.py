@@ -22,7 +22,7 @@ from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, RegionEncoder, as_propo
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
 from ovseg_ros.core.words import Vocabulary
-from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.errors import ConfigError
 
 __all__ = ["EmbeddedFrame", "OpenVocabularySegmenter", "Segmentation", "SegmenterOptions"]
 
@@ -143,11 +143,7 @@ class OpenVocabularySegmenter:
             stage="proposing masks",
             hint=PROPOSE_LESS,
         )
-        if proposals.masks.shape[1:] != frame.size_hw:
-            raise InvalidInputError(
-                f"want proposals of size {frame.size_hw}, got {tuple(proposals.masks.shape[1:])} from "
-                f"{type(self.proposer).__name__}"
-            )
+        proposals.check_size(frame, self.proposer)
         return choose(proposals, options)
 
     def encode_masks(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conse_fixtures import new_pooled
-from core_fixtures import ColourEncoder, FixedProposer
+from core_fixtures import ColourEncoder, FixedProposer, words
 from sam_fixtures import picture, tiny_options, tiny_sam
 
 from ovseg_ros.core import device_memory as memory
@@ -20,7 +20,6 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.regions.gather import crop_bytes
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import OutOfMemoryError
 from ovseg_ros.proposals.sam.proposer import SamProposals
 
@@ -52,10 +51,6 @@ def frame():
 @pytest.fixture
 def masks():
     return torch.rand(COUNT, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0)) > 0.5
-
-
-def words(*names):
-    return Vocabulary.empty().replace(names)[0]
 
 
 # ---- the rule itself ----

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from core_fixtures import FixedProposer, tiny_clip, tiny_tokenizer
+from core_fixtures import FixedProposer, tiny_clip, tiny_tokenizer, words
 
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.frame import Frame, Proposals
@@ -18,7 +18,6 @@ from ovseg_ros.core.options import CLASSIFIERS, REGION_VIEWS
 from ovseg_ros.core.regions.crop import crop_regions
 from ovseg_ros.core.segmenter import EmbeddedFrame, OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.core.soft_masks import SoftMasks
-from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 HEIGHT, WIDTH, QUERIES, DIM = 24, 36, 5, 16
@@ -56,10 +55,6 @@ def clip():
 @pytest.fixture(scope="module")
 def frame():
     return Frame(np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
-
-
-def words(*names: str) -> Vocabulary:
-    return Vocabulary.empty().replace(names)[0]
 
 
 def softmax(values: list[float]) -> list[float]:

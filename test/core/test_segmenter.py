@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from core_fixtures import ColourEncoder, FixedProposer, tiny_clip, tiny_tokenizer
+from core_fixtures import ColourEncoder, FixedProposer, tiny_clip, tiny_tokenizer, words
 
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, Proposer, RegionEncoder, as_proposer
@@ -21,10 +21,6 @@ from ovseg_ros.errors import ConfigError, InvalidInputError
 
 HEIGHT, WIDTH = 40, 60
 SQUARES = {"red": (0, 0), "green": (0, 20), "blue": (20, 40)}
-
-
-def words(*names, thresholds=None):
-    return Vocabulary.empty().replace(names, thresholds)[0]
 
 
 @pytest.fixture

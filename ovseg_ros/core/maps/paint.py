@@ -11,8 +11,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.core.maps.pixel_groups import pixel_groups
-
 Bytes = npt.NDArray[np.uint8]
 Box = tuple[slice, slice]
 LabelIds = npt.NDArray[np.uint8] | npt.NDArray[np.int32]
@@ -109,7 +107,8 @@ def paint_labels(
 
     probs = class_probs[list(chosen)]
     paint(labels, label_ids[probs.argmax(axis=1)])
-    overlap, winners, confidence = _decided(masks, class_probs, boxes, chosen)
+    overlap = _overlap(masks, boxes, chosen)
+    winners, confidence = _summed([masks[i] for i in chosen], probs, overlap)
     labels.reshape(-1)[overlap] = label_ids[winners]
     return LabelPainting(labels, overlap, confidence, probs.max(axis=1), paint)
 
@@ -138,22 +137,6 @@ def _paint(
             cv2.copyTo(plain, masks[i][boxes[i]].view(np.uint8), part)
 
 
-def _decided(
-    masks: npt.NDArray[np.bool_],
-    class_probs: npt.NDArray[np.float32],
-    boxes: Sequence[Box],
-    chosen: Sequence[int],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """What is to be said where several of the chosen masks are.
-
-    Returns:
-        Flat index of these pixels (P,), the label with the highest sum there (P,), and that sum over the
-        number of masks (P,).
-    """
-    pixels = _overlap(masks, boxes, chosen)
-    return pixels, *_summed([masks[i] for i in chosen], class_probs[list(chosen)], pixels)
-
-
 def _summed(
     masks: Sequence[npt.NDArray[np.bool_]], probs: npt.NDArray[np.float32], pixels: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
@@ -166,10 +149,29 @@ def _summed(
     for start in range(0, len(pixels), step):
         at = slice(start, start + step)
         covering = np.stack([mask.reshape(-1).take(pixels[at]) for mask in masks])  # (N',P)
-        first, group = pixel_groups(covering)
+        first, group = _pixel_groups(covering)
         best, share = _best_sums(covering[:, first].T, probs)
         winners[at], confidence[at] = best[group], share[group]
     return winners, confidence
+
+
+def _pixel_groups(masks: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Pixels under the same of N masks (N, P): the first pixel of each group (G,), and each one's group (P,).
+
+    Some hundred groups hold the pixels of most images. Neighbours in a row are mostly alike, so only the
+    first of each run is sorted.
+    """
+    count, pixels = masks.shape
+    words = max(-(-count // 64), 1)
+    packed = np.zeros((8 * words, pixels), np.uint8)
+    for i, mask in enumerate(masks.view(np.uint8)):  # ten times faster than np.packbits across rows
+        packed[i // 8] |= mask << np.uint8(i % 8)
+    bits = np.ascontiguousarray(packed.T).view(np.uint64)  # (P,words)
+    begins = np.ones(pixels, np.bool_)
+    begins[1:] = (bits[1:] != bits[:-1]).any(axis=1)
+    runs = np.flatnonzero(begins)
+    _, first, group = np.unique(bits[runs], axis=0, return_index=True, return_inverse=True)
+    return runs[first], np.repeat(group.reshape(-1), np.diff(runs, append=pixels))
 
 
 def _best_sums(

@@ -197,27 +197,6 @@ def test_running_out_of_memory_comes_through(clip, monkeypatch):
         AcceleratedEncoder(clip, BF16, CPU).encode_regions(*batch(2))
 
 
-def test_compiled_is_tried_with_one_region_and_with_more(clip, monkeypatch):
-    """The compiler itself takes a minute; what goes into it and comes out of it does not need it."""
-    sizes = []
-
-    def compiler(run):
-        def compiled(pixels, masks):
-            sizes.append(len(pixels))
-            return run(pixels, masks)
-
-        return compiled
-
-    monkeypatch.setattr(torch, "compile", compiler)
-    fast = accelerate(clip, AccelerateOptions(compile=True, check_regions=0), CPU)
-    assert fast.compiled
-    pixels, masks = batch(7)
-    with torch.no_grad():
-        exact = clip.encode_regions(pixels, masks)
-    torch.testing.assert_close(fast.encode_regions(pixels, masks), exact, atol=1e-5, rtol=1e-4)
-    assert sizes == [1, 2, 7]
-
-
 def test_all_batches_share_two_programs(clip, monkeypatch):
     """What is traced; to make machine code of it takes minutes."""
     traced, programs = torch.compile, []

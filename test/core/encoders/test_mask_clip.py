@@ -143,15 +143,6 @@ def test_prompts_learn_alone(pixels, region_masks, checkpointing):
     assert "mask_prompts" in clip.state_dict()
 
 
-def test_gradient_is_zero_where_no_patch_is_background(pixels, region_masks):
-    model = tiny_clip()
-    clip = MaskPromptedClip(model, tiny_tokenizer, new_mask_prompts(model, 2))
-    clip(pixels[:1], region_masks[:1])[:, 0].sum().backward()
-    touched = (clip.mask_prompts.grad.abs().sum(dim=2) > 0).reshape(2, 4, 4)
-    assert touched[:, :, 2:].all()
-    assert not touched[:, :, :2].any()
-
-
 def test_attributes_and_empty_input():
     model = tiny_clip()
     clip = MaskPromptedClip(model, tiny_tokenizer)
@@ -240,7 +231,7 @@ def test_cache_is_bounded_and_forgets_the_least_recent():
     assert len(cache) == 2
     cache.encode(["b", "b"], BARE_TEMPLATE, encode)
     assert calls == ["a", "b", "c", "b"]
-    assert cache.encode([f"w{i}" for i in range(9)], BARE_TEMPLATE, encode, batch_size=4).shape == (9, 2)
+    assert cache.encode([f"w{i}" for i in range(300)], BARE_TEMPLATE, encode).shape == (300, 2)
     assert len(cache) == 2
 
 

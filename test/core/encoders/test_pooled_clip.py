@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from convnext_layout import TINY, TINY_D, random_convnext
-from core_fixtures import FixedProposer, tiny_clip, tiny_tokenizer
+from core_fixtures import FixedProposer, tiny_clip, tiny_tokenizer, words
 
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip
 from ovseg_ros.core.encoders.pooled_clip import PooledClip, can_pool, cell_shares, dense_size
@@ -18,7 +18,6 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.regions.crop import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.models.clip import architecture, build_network
 
@@ -250,10 +249,6 @@ def test_a_vit_is_refused():
 
 
 # ---- in the chain ----
-
-
-def words(*names: str) -> Vocabulary:
-    return Vocabulary.empty().replace(names)[0]
 
 
 def test_the_chain_names_masks_by_them(clip, monkeypatch):

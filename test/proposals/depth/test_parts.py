@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from proposals_scenes import Box, as_sensed, table, view
 
-from ovseg_ros.core.frame import CameraIntrinsics
 from ovseg_ros.proposals.depth import clusters, refine
 from ovseg_ros.proposals.depth.fragments import describe, roots
 from ovseg_ros.proposals.depth.plane import Plane, choose_support, find_planes
@@ -144,11 +143,3 @@ def test_colour_decides_only_in_the_band_of_doubt():
     np.testing.assert_array_equal(grown > 0, image[..., 0] > 100)
     empty = np.zeros_like(labels)
     np.testing.assert_array_equal(refine.refine_edges(image, empty, heights, limits, known, band_px=3), empty)
-
-
-def test_intrinsics_of_another_principal_point_move_the_feet():
-    depth = np.ones((4, 4), np.float32)
-    plane = Plane(np.array([0.0, 0.0, 1.0]), 0.0, 0.0, 1.0)
-    centred = plane.feet(depth, CameraIntrinsics(4, 4, 2, 2, 4, 4))
-    moved = plane.feet(depth, CameraIntrinsics(4, 4, 0, 2, 4, 4))
-    assert np.linalg.norm(moved - centred, axis=-1).max() == pytest.approx(0.5)
