@@ -105,8 +105,8 @@ def _box_3d(points: npt.NDArray[np.float32]) -> Box3d:
         inside = ((points >= low[:, None]) & (points <= high[:, None])).all(axis=0)
         kept = points.compress(inside, axis=1) if inside.any() else points
         least, most = kept.min(axis=1), kept.max(axis=1)
-    least, most = least.astype(np.float64), most.astype(np.float64)
-    return (least + most) / 2.0, most - least
+    first, end = least.astype(np.float64), most.astype(np.float64)
+    return (first + end) / 2.0, end - first
 
 
 def write_cloud(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 Box = tuple[slice, slice]
 LabelIds = npt.NDArray[np.uint8] | npt.NDArray[np.int32]
 
@@ -45,37 +46,25 @@ def paint_instances(
 
 
 @dataclass
-class LabelPainting:
-    """What `paint_labels` made.
+class LabelMap:
+    """A label for each pixel, and how sure it is.
 
     Attributes:
-        labels: (H, W) label ids, 255 (or -1 in 32 bits) where no mask is.
-        overlap: (P,) flat index of the pixels under several masks.
-        overlap_confidence: (P,) float32.
-        best_score: one float32 for each mask that is painted, its highest probability.
-        paint: paints one value for each of these masks on a canvas (H, W).
+        labels: (H, W) label ids, 255 (or -1 in 32 bits) where nothing says which.
+        draw: makes the map of confidences (H, W) from what a function makes of its float32 values.
     """
 
     labels: LabelIds
-    overlap: npt.NDArray[np.int64]
-    overlap_confidence: npt.NDArray[np.float32]
-    best_score: npt.NDArray[np.float32]
-    paint: Callable[[npt.NDArray[Any], npt.NDArray[Any]], None]
+    draw: Callable[[Callable[[Floats], npt.NDArray[Any]]], npt.NDArray[Any]]
 
     @cached_property
-    def confidence(self) -> npt.NDArray[np.float32]:
-        """(H, W) in [0, 1]: the winner's probability averaged over the masks that cover the pixel."""
-        return self._painted(self.best_score, self.overlap_confidence)
+    def confidence(self) -> Floats:
+        """(H, W) in [0, 1]: the winner's probability averaged over the masks by their weight in the pixel."""
+        return self.draw(lambda values: values)
 
     def confidence_bytes(self) -> Bytes:
-        """`confidence` in bytes, without the floats in between."""
-        return self._painted(confidence_bytes(self.best_score), confidence_bytes(self.overlap_confidence))
-
-    def _painted(self, values: npt.NDArray[Any], overlap: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        canvas = np.zeros(self.labels.shape, values.dtype)
-        self.paint(canvas, values)
-        canvas.reshape(-1)[self.overlap] = overlap
-        return canvas
+        """`confidence`, 0 to 255 for 0 to 1."""
+        return self.draw(confidence_bytes)
 
 
 def paint_labels(
@@ -84,7 +73,7 @@ def paint_labels(
     label_ids: LabelIds,
     boxes: Sequence[Box],
     chosen: Sequence[int],
-) -> LabelPainting:
+) -> LabelMap:
     """The label whose probabilities, summed over the masks that cover a pixel, are highest there.
 
     Args:
@@ -99,8 +88,7 @@ def paint_labels(
     """
     labels = np.full(masks.shape[1:], _NONE.astype(label_ids.dtype))
     if not len(label_ids) or not len(chosen):
-        nothing = np.zeros(0, np.float32)
-        return LabelPainting(labels, np.zeros(0, np.int64), nothing, nothing, lambda canvas, values: None)
+        return LabelMap(labels, lambda convert: convert(np.zeros(labels.shape, np.float32)))
 
     def paint(canvas: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
         _paint(canvas, masks, boxes, zip(chosen, values.tolist(), strict=True))
@@ -110,7 +98,16 @@ def paint_labels(
     overlap = _overlap(masks, boxes, chosen)
     winners, confidence = _summed([masks[i] for i in chosen], probs, overlap)
     labels.reshape(-1)[overlap] = label_ids[winners]
-    return LabelPainting(labels, overlap, confidence, probs.max(axis=1), paint)
+    best = probs.max(axis=1)
+
+    def draw(convert: Callable[[Floats], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        values = convert(best)  # of one for each mask, not for each pixel
+        canvas = np.zeros(labels.shape, values.dtype)
+        paint(canvas, values)
+        canvas.reshape(-1)[overlap] = convert(confidence)
+        return canvas
+
+    return LabelMap(labels, draw)
 
 
 def confidence_bytes(confidence: npt.NDArray[np.float32]) -> Bytes:

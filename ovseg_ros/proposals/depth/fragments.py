@@ -80,12 +80,14 @@ def describe(labels: IntArray, count: int, feet: FloatArray, heights: FloatArray
     sizes = np.bincount(which, minlength=count + 1)
     ends = np.cumsum(sizes)
     chosen = np.flatnonzero(sizes >= 3)  # label 0 has none
-    boxes = _boxes(where, ends[chosen] - sizes[chosen], ends[chosen], labels.shape[1])
     points = feet.reshape(-1, 2)
     raised = heights.reshape(-1)
     out = []
-    for label, box in zip(chosen.tolist(), boxes):
-        part = where[ends[label - 1] : ends[label]]
+    for label in chosen.tolist():
+        part = where[ends[label - 1] : ends[label]]  # row by row
+        columns = part % labels.shape[1]
+        first, last = part[[0, -1]] // labels.shape[1]
+        box = np.array([columns.min(), first, columns.max(), last])
         ground = points[part]  # (M, 2)
         hull = cv2.convexHull(ground)
         some = np.concatenate([ground[:: max(1, len(part) // _POINTS)], hull[:, 0]])
@@ -94,18 +96,6 @@ def describe(labels: IntArray, count: int, feet: FloatArray, heights: FloatArray
         lowest, top = float(ordered[few]), float(ordered[-1 - few])
         out.append(Fragment(label, len(part), some, hull, cv2.contourArea(hull), lowest, top, box))
     return out
-
-
-def _boxes(
-    where: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], width: int
-) -> npt.NDArray[np.int64]:
-    """(N, 4) xyxy of the pieces where[start:end], flat indices in ascending order."""
-    boxes = np.empty((len(starts), 4), np.int64)
-    boxes[:, 1], boxes[:, 3] = where[starts] // width, where[ends - 1] // width
-    for box, start, end in zip(boxes, starts, ends):
-        columns = where[start:end] % width
-        box[0], box[2] = columns.min(), columns.max()
-    return boxes
 
 
 def roots(count: int, fragments: list[Fragment], *, reach_px: int) -> npt.NDArray[np.int64]:
