@@ -71,7 +71,10 @@ class TextCache:
             rows = F.normalize(torch.cat([part.detach().float().cpu() for part in parts]), dim=-1)
             rows = rows.reshape(len(missing), len(sentences), -1).mean(dim=1)  # (M,T,D) -> (M,D)
             found.update(zip(missing, F.normalize(rows, dim=-1), strict=True))
-            self._store({label: found[label] for label in missing}, sentences)
+            with self._lock:
+                self._rows.update({(label, sentences): found[label].clone() for label in missing})
+                while len(self._rows) > self._capacity:
+                    self._rows.popitem(last=False)
         return torch.stack([found[label] for label in labels])
 
     def clear(self) -> None:
@@ -88,13 +91,6 @@ class TextCache:
                     self._rows.move_to_end((label, templates))
                     found[label] = row
         return found
-
-    def _store(self, rows: dict[str, torch.Tensor], templates: tuple[str, ...]) -> None:
-        with self._lock:
-            for label, row in rows.items():
-                self._rows[label, templates] = row.clone()
-            while len(self._rows) > self._capacity:
-                self._rows.popitem(last=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_capacity": self._capacity}  # a copy starts empty: locks cannot be copied

@@ -196,10 +196,7 @@ def _homogeneous(
     points: npt.NDArray[np.float64], reaches: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """(M, 4) rows (x, y, z, 1)/reach: times (-m, 1)/|m|, heights over a plane in units of `reaches` (M,)."""
-    rows = np.empty((len(points), 4))
-    rows[:, :3], rows[:, 3] = points, 1.0
-    rows /= reaches[:, None]
-    return rows
+    return np.concatenate([points, np.ones((len(points), 1))], axis=1) / reaches[:, None]
 
 
 def _residuals(m: npt.NDArray[np.float64], rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -71,15 +71,9 @@ def _in_doubt(
     things: BoolArray, heights: FloatArray, limits: FloatArray, known: BoolArray, band_px: int, margin: int
 ) -> BoolArray:
     """(H, W): pixels that colour may move in or out; those of unknown depth up to `margin` pixels away."""
-    scaled = limits * np.float32(1.5)
-    doubt = heights < scaled
-    doubt &= things
-    np.multiply(limits, np.float32(0.3), out=scaled)
-    within = heights > scaled
-    within &= heights <= limits
-    within &= _widened(things, band_px)
-    within &= ~things
-    doubt |= within
+    doubt = things & (heights < np.float32(1.5) * limits)
+    near = _widened(things, band_px) & ~things
+    doubt |= near & (heights > np.float32(0.3) * limits) & (heights <= limits)
     blind = ~known
     if blind.any():
         blind &= _widened(things, min(2 * band_px + 2, margin))
