@@ -217,12 +217,6 @@ def test_plane_search(seed):
     assert scatter == pytest.approx(expected_scatter, rel=1e-6)
 
 
-def test_plane_search_where_no_three_points_span_a_plane():
-    line = np.stack([np.linspace(-1, 1, 40), np.zeros(40), np.ones(40)], axis=1)
-    rows = plane._homogeneous(line, np.ones(40))
-    assert plane._best_hypothesis(line, rows, np.random.default_rng(0)) is None
-
-
 def outline_slowly(feet, on_plane, overhang_m):
     """The table's hull on a map of cells, widened by a disc, looked up for every point."""
     labels, _ = flood(on_plane)
