@@ -107,6 +107,18 @@ class Proposals:
             self.non_object,
         )
 
+    def check_size(self, frame: Frame, generator: object) -> None:
+        """Refuses masks that are not of the frame's size; `generator` gave them.
+
+        Raises:
+            InvalidInputError: they are not.
+        """
+        size_hw = tuple(self.masks.shape[1:])
+        if size_hw != frame.size_hw:
+            raise InvalidInputError(
+                f"want proposals of size {frame.size_hw}, got {size_hw} from {type(generator).__name__}"
+            )
+
     @classmethod
     def empty(cls, height: int, width: int) -> Proposals:
         """No masks on an image of height x width."""

@@ -108,7 +108,8 @@ def test_made_pairs_are_a_data_set_and_a_stopped_run_goes_on(tmp_path):
 def test_rendered_depth_is_metric_and_masks_fit_the_objects():
     if importlib.util.find_spec("mujoco") is None:  # not imported here: `tabletop` chooses its GL before
         pytest.skip("MuJoCo is installed by `make setup-render` only")
-    from ovseg_ros.core.camera.geometry import back_project
+    from camera_oracles import back_project
+
     from ovseg_ros.learn.tabletop.household import BY_KEY
     from ovseg_ros.learn.tabletop.render import TEAPOT_SCALE_M, CameraPose, Surroundings, Tabletop
 
