@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from tqdm import tqdm
 
@@ -24,8 +24,6 @@ LINE_EVERY_S = 10.0
 
 class Segmenter(Protocol):
     """What is needed of core.segmenter.OpenVocabularySegmenter."""
-
-    proposer: Any
 
     def segment(self, frame: Frame, vocabulary: Vocabulary) -> Segmentation:
         """Finds the words in a frame."""
@@ -98,7 +96,6 @@ class Run:
         self._vocabulary = vocabulary
         self._folder = folder
         self._progress = progress
-        self._needs_depth = segmenter.needs_depth
         self._films: list[tuple[Source, list[int]]] = []
 
     def over(self, sources: Iterable[Source]) -> None:
@@ -118,7 +115,7 @@ class Run:
                     self._progress.step()
             except InvalidInputError as error:
                 self.fail(readable(source.path), str(error))
-            for remark in source.remarks:
+            for remark in dict.fromkeys(source.remarks):  # the check of the inputs read it too
                 self.remark(remark)
 
     def films(self) -> None:
@@ -150,8 +147,7 @@ class Run:
             return True
         try:
             start = time.perf_counter()
-            loaded = frame.load()
-            self._check_depth(source, loaded)
+            loaded = source.loaded(frame)
             read = time.perf_counter()
             result = self._segmenter.segment(loaded, self._vocabulary)
         except (InvalidInputError, OutOfMemoryError) as error:
@@ -174,31 +170,6 @@ class Run:
         self._folder.write(frame.name, entry, result)
         self.tally.segmented += 1
         return True
-
-    def _check_depth(self, source: Source, frame: Frame) -> None:
-        """Raises InvalidInputError with the cure that fits this kind of input."""
-        if not self._needs_depth:
-            return
-        if frame.depth_m is None:
-            raise InvalidInputError(no_depth(source))
-        if frame.intrinsics is None:
-            cure = (
-                "name its topic with --camera-info-topic" if isinstance(source, Recording) else "--intrinsics"
-            )
-            raise InvalidInputError(
-                f"the preset needs the camera's intrinsics beside depth, there are none; {cure}"
-            )
-
-
-def no_depth(source: Source) -> str:
-    """Why a frame of this source has no depth, and what helps."""
-    if isinstance(source, Picture):
-        return "the preset needs depth, this picture has none; give it with --depth and --intrinsics"
-    if isinstance(source, Recording) and source.gives_depth:
-        return "the preset needs depth, there is none within --depth-tolerance of this image"
-    if isinstance(source, Recording):
-        return "the preset needs depth, no topic of this recording is depth; name one with --depth-topic"
-    return "the preset needs depth, a video has none"
 
 
 def expected(sources: Sequence[Source]) -> int:

@@ -51,6 +51,24 @@ def count(entries: Iterable[Mapping[str, Any]], vocabulary: Vocabulary) -> dict[
     return {"frames": frames, "labels": labels, "median_ms": median_ms}
 
 
+def found_text(summary: Mapping[str, Any], noun: str) -> str:
+    """What was found, in one line: "teapot in 45 of 45 frames, mug in 16; giraffe in none; see out/segment".
+
+    Args:
+        summary: with "out" beside what summary.json holds.
+        noun: "frame" or "picture".
+    """
+    total = summary["frames"]["segmented"]
+    if not total:
+        return f"no {noun} could be segmented, nothing was written"
+    of_all = f" of {total} {noun}{'' if total == 1 else 's'}"
+    found = [f"{label['name']} in {label['frames']}" for label in summary["labels"] if label["frames"]]
+    missing = ", ".join(label["name"] for label in summary["labels"] if not label["frames"])
+    parts = [", ".join([found[0] + of_all, *found[1:]])] if found else []
+    parts += [f"{missing} in none{'' if found else of_all}"] if missing else []
+    return "; ".join([*parts, f"see {summary['out']['folder']}"])
+
+
 def summary_text(summary: Mapping[str, Any]) -> str:
     """`summary.json` for people, as Markdown."""
     frames, preset = summary["frames"], summary["preset"]
