@@ -161,7 +161,7 @@ def _segment(options: argparse.Namespace, load: Load | None) -> tuple[int, dict[
         progress.close()
         summary = _finish(folder, job, plan, about, status, started)
     noun = "picture" if all(isinstance(source, Picture) for source in plan.sources) else "frame"
-    return _verdict(job, status), summary, found_text(summary, noun)
+    return _verdict(job, status, noun), summary, found_text(summary, noun)
 
 
 def _work(job: Run, plan: Checked) -> str:
@@ -211,19 +211,18 @@ def _finish(
     return {**summary, "out": folder.paths() if counted["frames"] else None}
 
 
-def _verdict(job: Run, status: str) -> int:
+def _verdict(job: Run, status: str, noun: str) -> int:
     """The exit status; what is out of the ordinary is said."""
+    from ovseg_ros.app.segment.summary import counted
+
     tally = job.tally
     done = tally.segmented + tally.kept
     if status != "complete" or tally.kept or tally.failed:
         kept = f" ({tally.kept} of them from an earlier run)" if tally.kept else ""
-        _say(f"{status}: {done} frames{kept}, {tally.failed} failed")
+        _say(f"{status}: {counted(done, noun)}{kept}, {tally.failed} failed")
     if status == "interrupted":
         return 130
-    if not done:
-        _say(f"nothing could be segmented: {tally.failures[0][1] if tally.failures else 'no frame came'}")
-        return 2
-    return 1 if tally.failed else 0
+    return 2 if not done else 1 if tally.failed else 0
 
 
 def _say(text: str) -> None:

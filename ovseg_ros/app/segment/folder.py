@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,9 +44,7 @@ def check_folder(path: Path, settings: Mapping[str, Any], *, overwrite: bool, re
         OvsegError: it cannot be written to.
     """
     with writing(path):
-        if path.exists() and not path.is_dir():
-            raise NotADirectoryError(None, "it is a file")
-        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        there = next(one for one in (path, *path.absolute().parents) if os.path.lexists(one))
         with tempfile.TemporaryFile(dir=there):
             pass
         if not _is_used(path):
@@ -55,7 +54,7 @@ def check_folder(path: Path, settings: Mapping[str, Any], *, overwrite: bool, re
         elif not overwrite:
             raise ConfigError(
                 f"want an empty folder, {path} holds files; --resume goes on where an earlier run stopped, "
-                "--overwrite starts again"
+                "--overwrite starts again, another --out keeps both"
             )
 
 
@@ -97,7 +96,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OvsegError(f"cannot write to {path}: {error.strerror or error}") from error
+        reason = f"{error.strerror or error}; make room, or name another folder with --out"
+        raise OvsegError(f"cannot write to {path}: {reason}") from error
 
 
 def _is_used(path: Path) -> bool:

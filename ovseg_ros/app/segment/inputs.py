@@ -91,7 +91,7 @@ class Source(ABC):
         remarks: what people should know, filled while it is read.
     """
 
-    camera_cure: ClassVar[str] = "--intrinsics"
+    camera_cure: ClassVar[str] = "give them with --intrinsics"
     path: Path
     name: str
     options: InputOptions

@@ -72,7 +72,7 @@ def checked(options: argparse.Namespace) -> Checked:
         OvsegError: what cannot be used, and the cure.
     """
     vocabulary, rejected = vocabulary_of(options.labels)
-    proposer, weights = preset_files(options)
+    proposer, weights = read_presets(options)
     out = options.out or default_folder(again=options.resume or options.overwrite)
     settings = {
         "preset": preset_identity(options),
@@ -85,6 +85,7 @@ def checked(options: argparse.Namespace) -> Checked:
         raise InvalidInputError("; ".join(reason for _, reason in unusable))
     check_depth(options, sources)
     check_frames(sources)
+    check_weights(options, weights)
     changes = changed_options(options)  # may import torch, for a list of templates
     return Checked(vocabulary, rejected, changes, out, sources, unusable, weights, settings)
 
@@ -180,7 +181,7 @@ def loaded(
     return segmenter
 
 
-def preset_files(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Path]]:
+def read_presets(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Path]]:
     """What proposes masks, as the preset describes it, and the weights files that will be loaded.
 
     Returns:
@@ -188,19 +189,25 @@ def preset_files(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str,
 
     Raises:
         ConfigError: no such preset, or one that is not right.
-        WeightsError: weights that are missing and shall not be downloaded; names the cure.
     """
     path = preset_path(options.preset)
     preset = read_preset(path, part_options=False)
     source = path if options.proposals_from is None else preset_path(options.proposals_from)
     proposer = read_preset(source, part_options=False)["proposer"]
-    wanted = dict.fromkeys(weights_named(proposer, PROPOSERS), source)
-    wanted |= dict.fromkeys(weights_named(preset["encoder"], ENCODERS), path)
-    for name, preset_file in wanted.items():
-        where = {"weights_dir": options.weights_dir, "beside": preset_file.parent}
+    weights = dict.fromkeys(weights_named(proposer, PROPOSERS), source)
+    return proposer, weights | dict.fromkeys(weights_named(preset["encoder"], ENCODERS), path)
+
+
+def check_weights(options: argparse.Namespace, weights: Mapping[str, Path]) -> None:
+    """Looks whether the files are there; what is in them is verified when they are loaded.
+
+    Raises:
+        WeightsError: one is missing and shall not be downloaded; names the cure.
+    """
+    for name, preset in weights.items():
+        where = {"weights_dir": options.weights_dir, "beside": preset.parent}
         if not options.download and find_file(name, **where) is None:
-            resolve_file(name, **where, offline=True)  # says what to do
-    return proposer, wanted
+            resolve_file(name, **where, offline=True)
 
 
 def check_depth(options: argparse.Namespace, sources: Sequence[Source]) -> None:
