@@ -147,12 +147,12 @@ def _segment(options: argparse.Namespace, load: Load | None) -> tuple[int, dict[
     about = setup.about(options, plan, segmenter)
 
     from ovseg_ros.app.segment.outputs import OutputFolder
-    from ovseg_ros.app.segment.run import Progress, Run, expected
+    from ovseg_ros.app.segment.run import Progress, Run
     from ovseg_ros.app.segment.summary import found_text
 
     settings = {**plan.settings, "weights": about["weights"], "options": about["options"]}
     folder = OutputFolder(plan.out, settings, overwrite=options.overwrite, resume=options.resume)
-    progress = Progress(expected(plan.sources))
+    progress = Progress(sum(source.count for source in plan.sources))
     job = Run(segmenter, plan.vocabulary, folder, progress)
     status = "failed"
     try:

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from tqdm import tqdm
 
 from ovseg_ros.app.segment.inputs import InputFrame, Picture, Recording, Source, readable
 from ovseg_ros.app.segment.outputs import OutputFolder
-from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.segmentation import Segmentation
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import InvalidInputError, OutOfMemoryError
 
 MAX_FAILURES_LISTED = 1000
 MAX_FAILURES_SAID = 20
 LINE_EVERY_S = 10.0
-
-
-class Segmenter(Protocol):
-    """What is needed of core.segmenter.OpenVocabularySegmenter."""
-
-    def segment(self, frame: Frame, vocabulary: Vocabulary) -> Segmentation:
-        """Finds the words in a frame."""
-        ...
 
 
 @dataclass
@@ -89,7 +79,11 @@ class Run:
     """One run over all inputs."""
 
     def __init__(
-        self, segmenter: Segmenter, vocabulary: Vocabulary, folder: OutputFolder, progress: Progress
+        self,
+        segmenter: OpenVocabularySegmenter,
+        vocabulary: Vocabulary,
+        folder: OutputFolder,
+        progress: Progress,
     ) -> None:
         self.tally = Tally()
         self._segmenter = segmenter
@@ -150,12 +144,9 @@ class Run:
             loaded = source.loaded(frame)
             read = time.perf_counter()
             result = self._segmenter.segment(loaded, self._vocabulary)
-        except (InvalidInputError, OutOfMemoryError) as error:
-            self.fail(frame.source, str(error))
-            self._folder.drop(frame.name)
-            return False
-        except MemoryError:
-            self.fail(frame.source, "this frame does not fit into memory; make it smaller")
+        except (InvalidInputError, OutOfMemoryError, MemoryError) as error:
+            too_large = "this frame does not fit into memory; make it smaller"
+            self.fail(frame.source, too_large if isinstance(error, MemoryError) else str(error))
             self._folder.drop(frame.name)
             return False
         seconds = {"read": read - start, **result.timings}
@@ -170,8 +161,3 @@ class Run:
         self._folder.write(frame.name, entry, result)
         self.tally.segmented += 1
         return True
-
-
-def expected(sources: Sequence[Source]) -> int:
-    """How many frames the sources will give, about."""
-    return sum(source.count for source in sources)

@@ -81,10 +81,8 @@ def checked(options: argparse.Namespace) -> Checked:
     }
     check_folder(out, settings, overwrite=options.overwrite, resume=options.resume)
     sources, unusable = plan_inputs(options.inputs, input_options(options, out, needs_depth(proposer)))
-    if not sources:
-        raise InvalidInputError("; ".join(reason for _, reason in unusable))
     check_depth(options, sources)
-    check_frames(sources)
+    check_frames(sources, unusable)
     check_weights(options, weights)
     changes = changed_options(options)  # may import torch, for a list of templates
     return Checked(vocabulary, rejected, changes, out, sources, unusable, weights, settings)
@@ -216,10 +214,11 @@ def check_depth(options: argparse.Namespace, sources: Sequence[Source]) -> None:
     Raises:
         InvalidInputError: the proposals need depth, and no input has any.
     """
-    if not sources[0].options.needs_depth or any(s.gives_depth for s in sources):
+    lacking = [source for source in sources if source.options.needs_depth and not source.gives_depth]
+    if not lacking or len(lacking) < len(sources):
         return
     preset = options.proposals_from or options.preset
-    reasons = dict.fromkeys(f"preset {preset} needs depth, {source.no_depth}" for source in sources)
+    reasons = dict.fromkeys(f"preset {preset} needs depth, {source.no_depth}" for source in lacking)
     cure = f"or take a preset that needs no depth: {', '.join(presets_without_depth())}"
     raise InvalidInputError("; ".join([*reasons, cure]))
 
@@ -232,13 +231,13 @@ def presets_without_depth() -> tuple[str, ...]:
     return tuple(name for name, part in proposers.items() if not needs_depth(part))
 
 
-def check_frames(sources: Sequence[Source]) -> None:
+def check_frames(sources: Sequence[Source], unusable: Sequence[tuple[str, str]]) -> None:
     """Reads frames until one is good: what is wrong with all is said before the networks are waited for.
 
     Raises:
-        InvalidInputError: none is.
+        InvalidInputError: none is; with the reasons, those of the unusable inputs first.
     """
-    said: dict[str, int] = {}
+    said = {reason: 1 for _, reason in unusable}
     for source in sources:
         try:
             for frame in source.frames():

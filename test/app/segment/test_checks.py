@@ -70,6 +70,17 @@ WRONG = {  # arguments -> what is said; the words are "teapot" where none are gi
     ): "give it with --depth and --intrinsics; or take a preset that needs no depth: convnext, ovseg",
     ("nowhere.png",): "nowhere.png is not there",
     ("empty",): "no picture in the folder empty",
+    ("deep",): "--recursive looks there too",
+    ("bag",): "a recording without metadata.yaml is given by its .mcap or .db3 file",
+    ("old.bag",): "rosbags-convert",
+    ("none.mp4",): "none.mp4 is empty (0 bytes)",
+    ("text.mp4",): "cannot be opened",
+    ("x" * 300,): "File name too long",
+    (
+        "nowhere.png",
+        "text.yaml",
+        *BLOBS,
+    ): "nowhere.png is not there; want a picture, text.yaml is in no format",
     ("text.yaml", *BLOBS): "text.yaml is in no format that is read here",
     ("cut.png", *BLOBS): "damaged or cut off",
     ("cut.png", "text.yaml", *BLOBS): "text.yaml is in no format",
@@ -91,7 +102,11 @@ def test_what_is_wrong_is_said_without_torch(tmp_path):
     (tmp_path / "text.yaml").write_text("hello")
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
-    (tmp_path / "full/notes.txt").touch()
+    save(tmp_path / "deep/deeper/a.png")
+    (tmp_path / "bag").mkdir()
+    for name in ("full/notes.txt", "bag/a.mcap", "old.bag", "none.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "text.mp4").write_text("no video")
     cv2.imwrite(str(tmp_path / "depth.png"), np.full((60, 80), 1500, np.uint16))
     cv2.imwrite(str(tmp_path / "small.png"), np.full((6, 8), 1500, np.uint16))
     there = sorted(tmp_path.rglob("*"))
