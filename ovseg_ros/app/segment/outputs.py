@@ -54,6 +54,8 @@ class OutputFolder:
                 self._remove_earlier()
             elif resume and any(path.iterdir()):
                 self._keep_earlier()
+            if not (overwrite or resume):
+                (path / JOURNAL).touch(exist_ok=False)  # two runs that start at once do not share a folder
             if not self._done:
                 self._write(JOURNAL, (json.dumps({"settings": self._settings}) + "\n").encode())
             self._journal = (path / JOURNAL).open("a", encoding="utf-8", buffering=1)

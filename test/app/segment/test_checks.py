@@ -13,8 +13,10 @@ import pytest
 from repository import ROOT
 from segment_fixtures import BLOBS_PRESET, blob_segmenter, masks_in, ovseg_segment, save, summary_of
 
+from ovseg_ros.app.segment.outputs import OutputFolder
 from ovseg_ros.app.segment.setup import presets_without_depth
 from ovseg_ros.app.segment.summary import found_text
+from ovseg_ros.errors import OvsegError
 
 # Runs each command of a list in one process in which torch cannot be imported.
 WITHOUT_TORCH = """
@@ -142,6 +144,13 @@ def test_results_go_to_the_first_free_folder(tmp_path, monkeypatch, capsys):
     assert sorted(os.listdir("out")) == ["segment", "segment-2", "segment-3"]
     assert ovseg_segment(".", "--recursive", "-l", "red", "-o", "all") == 0
     assert [image["name"] for image in masks_in(tmp_path / "all")["images"]] == ["a"], "no earlier outputs"
+
+
+def test_two_runs_that_start_at_once_do_not_share_a_folder(tmp_path):
+    out = tmp_path / "out"
+    OutputFolder(out, {}, overwrite=False, resume=False)
+    with pytest.raises(OvsegError, match="File exists; make room, or name another folder"):
+        OutputFolder(out, {}, overwrite=False, resume=False)
 
 
 @pytest.mark.parametrize(
