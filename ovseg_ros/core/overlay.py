@@ -6,17 +6,15 @@ import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.core.letters import letters
+from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from ovseg_ros.core.segmentation import Segmentation
 
 Image = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]

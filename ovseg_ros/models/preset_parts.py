@@ -115,20 +115,20 @@ def check_part(
             check_part(path, "union member", member, kinds, options=options)
 
 
-def weights_named(part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -> tuple[str, ...]:
-    """The names of the weights files a checked part needs, without those of bundled models."""
-    names = [part[key] for key in kinds[part["kind"]].files if part.get(key) is not None]
-    for member in part.get("members", ()):
-        names += weights_named(member, kinds)
-    return tuple(names)
-
-
 def needs_depth(proposer: Mapping[str, Any]) -> bool:
     """Whether a checked proposer part can do nothing with colour alone; see `Proposer.needs_depth`."""
     if proposer["kind"] != "union":
         return bool(proposer["kind"] == "depth_clusters")
     needs = [needs_depth(member) for member in proposer["members"]]
     return all(needs) if (proposer.get("options") or {}).get("skip_without_depth", True) else any(needs)
+
+
+def weights_named(part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -> tuple[str, ...]:
+    """The names of the weights files a checked part needs, without those of bundled models."""
+    names = [part[key] for key in kinds[part["kind"]].files if part.get(key) is not None]
+    for member in part.get("members", ()):
+        names += weights_named(member, kinds)
+    return tuple(names)
 
 
 def check_keys(path: Path, what: str, value: object, known: set[str]) -> None:

@@ -171,7 +171,7 @@ def read_preset(path: Path, *, part_options: bool = True) -> dict[str, Any]:
     """
     try:
         preset = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     check_keys(path, "the preset", preset, {"description", "proposer", "encoder", "logit_scale", "options"})
     for part in ("proposer", "encoder"):
