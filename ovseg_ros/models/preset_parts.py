@@ -10,16 +10,18 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from ovseg_ros.core.encoders import AccelerateOptions
 from ovseg_ros.core.frame import Proposer, RegionEncoder
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.downloads.download import resolve_file
 from ovseg_ros.models.downloads.files import find_file
 from ovseg_ros.models.yaml_files import check_keys, from_mapping
+
+if TYPE_CHECKING:
+    import torch
+
+    from ovseg_ros.core.encoders import AccelerateOptions
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,17 @@ class ComponentSpec:
     files: tuple[str, ...] = ("weights",)
 
 
-def check_part(path: Path, what: str, part: object, kinds: Mapping[str, ComponentSpec]) -> None:
+def check_part(
+    path: Path, what: str, part: object, kinds: Mapping[str, ComponentSpec], *, options: bool = True
+) -> None:
     """Checks a part's keys, kind and options, without loading anything.
+
+    Args:
+        path: the preset's file, for messages.
+        what: the part, for messages.
+        part: from the file.
+        kinds: that there are.
+        options: False leaves the part's options for later: to know them, torch is imported.
 
     Raises:
         ConfigError: names the file, what was wanted and what came.
@@ -94,14 +105,22 @@ def check_part(path: Path, what: str, part: object, kinds: Mapping[str, Componen
     for key in spec.files:
         if part.get(key) is not None and not isinstance(part[key], str):
             raise ConfigError(f"{path}: want {key} as a file name, got {part[key]!r}")
-    if spec.options:
+    if options and spec.options:
         _options(path, part, spec)
     if name == "union":
         members = part["members"]
         if not isinstance(members, Sequence) or isinstance(members, str) or not members:
             raise ConfigError(f"{path}: want members as a list of proposers, got {members!r}")
         for member in members:
-            check_part(path, "union member", member, kinds)
+            check_part(path, "union member", member, kinds, options=options)
+
+
+def needs_depth(proposer: Mapping[str, Any]) -> bool:
+    """Whether a checked proposer part can do nothing with colour alone; see `Proposer.needs_depth`."""
+    if proposer["kind"] != "union":
+        return bool(proposer["kind"] == "depth_clusters")
+    needs = [needs_depth(member) for member in proposer["members"]]
+    return all(needs) if (proposer.get("options") or {}).get("skip_without_depth", True) else any(needs)
 
 
 def weights_named(part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -> tuple[str, ...]:
