@@ -35,7 +35,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-
 from ovseg_ros.core.frame import as_proposer
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.errors import ConfigError
