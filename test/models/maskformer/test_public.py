@@ -9,68 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from public_maskformer import QUERIES, tiny
 from safetensors.torch import load_file, save_file
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError, WeightsError
 from ovseg_ros.models.maskformer.public import PublicMaskFormer, load_public_maskformer
 from ovseg_ros.proposals.maskformer import MaskFormerOptions, MaskFormerProposals
-
-QUERIES = 4
-STAGES = ["stage1", "stage2", "stage3", "stage4"]
-
-
-def tiny(kind: str, body: str) -> torch.nn.Module:
-    import transformers as hf
-
-    if body == "swin":
-        own = hf.MaskFormerSwinConfig if kind == "maskformer" else hf.SwinConfig
-        backbone = own(
-            image_size=32,
-            embed_dim=8,
-            depths=[1, 1, 1, 1],
-            num_heads=[1, 2, 2, 2],
-            window_size=4,
-            out_features=STAGES,
-        )
-    else:
-        backbone = hf.ResNetConfig(
-            embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], out_features=STAGES
-        )
-    torch.manual_seed(3)
-    if kind == "maskformer":
-        decoder = hf.DetrConfig(
-            d_model=32,
-            decoder_layers=2,
-            decoder_attention_heads=2,
-            decoder_ffn_dim=16,
-            num_queries=QUERIES,
-            use_timm_backbone=False,
-            backbone_config=hf.ResNetConfig(),
-        )
-        config = hf.MaskFormerConfig(
-            backbone_config=backbone,
-            decoder_config=decoder,
-            fpn_feature_size=64,
-            mask_feature_size=16,
-            num_labels=3,
-        )
-        return hf.MaskFormerForInstanceSegmentation(config).eval()
-    config = hf.Mask2FormerConfig(
-        backbone_config=backbone,
-        feature_size=32,
-        mask_feature_size=32,
-        hidden_dim=32,
-        encoder_feedforward_dim=32,
-        encoder_layers=1,
-        decoder_layers=2,
-        num_attention_heads=2,
-        dim_feedforward=32,
-        num_queries=QUERIES,
-        num_labels=3,
-    )
-    return hf.Mask2FormerForUniversalSegmentation(config).eval()
-
 
 KINDS = [("maskformer", "swin"), ("maskformer", "resnet"), ("mask2former", "swin"), ("mask2former", "resnet")]
 
