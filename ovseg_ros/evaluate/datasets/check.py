@@ -10,6 +10,7 @@ from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.datasets.benchmarks import BENCHMARKS
 from ovseg_ros.evaluate.datasets.dataset import (
     FOLDER,
+    IGNORE,
     SegmentationDataset,
     find_layout,
     folder_layout,
@@ -176,7 +177,7 @@ def _contents(
     for done, index in enumerate(chosen, 1):
         try:
             sample = dataset.load(index)
-            counted += int((sample.truth != dataset.ignore_index).sum())
+            counted += int((sample.truth != IGNORE).sum())
         except InvalidInputError as error:
             problems.append(str(error))
         progress(done, len(chosen))

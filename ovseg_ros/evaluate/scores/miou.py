@@ -47,10 +47,6 @@ class ConfusionMatrix:
     def __len__(self) -> int:
         return self.counts.shape[0]
 
-    def update(self, truth: npt.NDArray[np.integer[Any]], predicted: npt.NDArray[np.integer[Any]]) -> None:
-        """Adds one picture; see `count`."""
-        self.counts += self.count(truth, predicted)
-
     def count(
         self, truth: npt.NDArray[np.integer[Any]], predicted: npt.NDArray[np.integer[Any]]
     ) -> npt.NDArray[np.int64]:
@@ -81,16 +77,6 @@ class ConfusionMatrix:
                 raise InvalidInputError(f"want class indices 0…{classes - 1} in the {what}, got {strange}")
         flat = np.bincount(true * (classes + 1) + given, minlength=self.counts.size)  # (K·(K+1),)
         return flat.reshape(self.counts.shape)
-
-    def merge(self, other: ConfusionMatrix) -> None:
-        """Adds the counts of another part of the same data set.
-
-        Raises:
-            InvalidInputError: another number of classes.
-        """
-        if other.counts.shape != self.counts.shape:
-            raise InvalidInputError(f"want {len(self)} classes, got {len(other)}")
-        self.counts += other.counts
 
     def scores(self, names: Sequence[str], unseen: Collection[str] = ()) -> Scores:
         """What the counts say.
