@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from core_fixtures import FixedProposer
 from web_fixtures import BOXES, HEIGHT, WIDTH, colour_segmenter, colours, inputs, save
 
 from ovseg_ros.app.web import inference as web_inference
@@ -81,7 +82,7 @@ def test_granularity_leaves_all_but_the_best_mask_of_a_word_out_of_map_overlay_a
     picture = save(tmp_path / "two_reds.png", image)
     segmenter = colour_segmenter(background=())
     masks = torch.from_numpy(np.stack([(image == c).all(axis=2) for c in ((255, 0, 0), (200, 60, 0))]))
-    segmenter.proposer.propose = lambda frame: web_fixture_proposals(masks)
+    segmenter.proposer = FixedProposer(masks, torch.tensor([0.9, 0.8]))
     inference = one(segmenter)
     coarse, fine = (inference.answer(inputs(picture, "red", granularity=g)) for g in (0.0, 1.0))
     assert [(row.name, row.masks) for row in coarse.legend] == [("red", 2)]
@@ -92,12 +93,6 @@ def test_granularity_leaves_all_but_the_best_mask_of_a_word_out_of_map_overlay_a
     assert fine.reused
     assert not np.array_equal(fine.overlay_rgb, coarse.overlay_rgb)
     assert "left out by granularity" in table_html(fine.masks)
-
-
-def web_fixture_proposals(masks):
-    from ovseg_ros.core.frame import Proposals
-
-    return Proposals(masks, torch.tensor([0.9, 0.8]))
 
 
 def test_no_mask_and_one_mask(tmp_path):
