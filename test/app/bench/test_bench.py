@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -218,13 +216,3 @@ def test_a_size_that_is_none_is_refused(size, capsys):
     with pytest.raises(SystemExit):
         main(["bench", "--size", size])
     assert f"want WIDTHxHEIGHT such as 640x480, got '{size}'" in capsys.readouterr().err
-
-
-def test_parser_waits_for_nothing_heavy():
-    code = (
-        "import sys, argparse\nfrom ovseg_ros.app import bench\n"
-        "bench.add_parser(argparse.ArgumentParser().add_subparsers())\n"
-        "print([name for name in ('torch', 'cv2', 'numpy', 'matplotlib', 'rclpy') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
