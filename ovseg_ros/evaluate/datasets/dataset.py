@@ -185,7 +185,7 @@ def find_layout(benchmark: Benchmark, folder: Path, split: str, name: str | None
     if not asked:
         splits = dict.fromkeys(s for one in layouts if name in (None, one.name) for s in one.splits)
         raise InvalidInputError(f"want a split of {', '.join(splits)}, got {split!r}")
-    there = [layout for layout in asked if layout.is_in(folder, split)]
+    there = [layout for layout in asked if not layout.absent(folder, split)]
     for layout in there:
         if layout.automatic or name is not None:
             return layout

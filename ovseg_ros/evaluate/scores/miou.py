@@ -78,6 +78,16 @@ class ConfusionMatrix:
         flat = np.bincount(true * (classes + 1) + given, minlength=self.counts.size)  # (K·(K+1),)
         return flat.reshape(self.counts.shape)
 
+    def merge(self, other: ConfusionMatrix) -> None:
+        """Adds the counts of another part of the same data set.
+
+        Raises:
+            InvalidInputError: another number of classes.
+        """
+        if other.counts.shape != self.counts.shape:
+            raise InvalidInputError(f"want {len(self)} classes, got {len(other)}")
+        self.counts += other.counts
+
     def scores(self, names: Sequence[str], unseen: Collection[str] = ()) -> Scores:
         """What the counts say.
 

@@ -39,8 +39,16 @@ _LABELS = {
 }
 _COLOURS = {ORACLE_MASKS: ORANGE, ORACLE_MASKS_CONTEXT: GREY, ORACLE_CLASSES: GREEN, CLIP_CONTEXT: GREY}
 
-_COLUMNS = ("mIoU", "mIoU, absent as 0", "fwIoU", "pixel acc.", "mean acc.", "without prediction")
-_SPLIT_COLUMNS = ("seen mIoU", "unseen mIoU", "harmonic")
+# Head of a column -> which of a result's shares stands in it.
+_COLUMNS = {
+    "mIoU": "miou",
+    "mIoU, absent as 0": "miou_with_absent",
+    "fwIoU": "fwiou",
+    "pixel acc.": "pixel_accuracy",
+    "mean acc.": "mean_accuracy",
+    "without prediction": "unpredicted",
+}
+_SPLIT_COLUMNS = {"seen mIoU": "seen_miou", "unseen mIoU": "unseen_miou", "harmonic": "harmonic_miou"}
 
 
 def write_dataset(out: Path, result: Result, made_with: Mapping[str, Any]) -> None:
@@ -100,17 +108,14 @@ def summary_line(result: Result) -> str:
 
 
 def _table(rows: Sequence[tuple[str, Result]], first: str) -> list[str]:
-    """A row per result; columns of the seen/unseen split where there is one."""
+    """A row per result, named where `first` heads a column; the seen/unseen split where there is one."""
     split = any(r.seen_miou is not None or r.unseen_miou is not None for _, r in rows)
-    columns = [*([first] if first else []), *_COLUMNS, *(_SPLIT_COLUMNS if split else ())]
-    lines = [_row(columns), _row(["---"] * len(columns))]
+    columns = _COLUMNS | (_SPLIT_COLUMNS if split else {})
+    named = [first] if first else []
+    lines = [_row([*named, *columns]), _row(["---"] * len([*named, *columns]))]
     for name, result in rows:
-        values = [result.miou, result.miou_with_absent, result.fwiou, result.pixel_accuracy]
-        values += [result.mean_accuracy, result.unpredicted]
-        shown: list[float | None] = [*values]
-        if split:
-            shown += [result.seen_miou, result.unseen_miou, result.harmonic_miou]
-        lines.append(_row([*([_cell(name)] if first else []), *map(_percent, shown)]))
+        shares = [_percent(getattr(result, share)) for share in columns.values()]
+        lines.append(_row([_cell(name), *shares] if first else shares))
     return lines
 
 

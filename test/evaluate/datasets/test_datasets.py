@@ -67,6 +67,7 @@ CASES = [
     ("coco-stuff-171", "cat-seg", "images/val2017", "annotations_detectron2/val2017/N.png", None,
      (255, 0, 11, 170), (None, "person", "stop sign", "wood")),
 ]  # fmt: skip
+TRUTH = "annotations/validation/a.png"
 IDS = [f"{case[0]}-{case[1]}" for case in CASES]
 
 
@@ -286,26 +287,28 @@ class TestBadInput:
         assert "1 of 2 pictures are not there" in report.problems[0]
         assert any("1 pictures have no label image and are left out: b" in line for line in report.found)
 
-    def test_sizes_that_differ(self, folder: Path) -> None:
-        write_image(folder / "annotations/validation/b.png", values((1, 2, 3, 0), side=8))
-        with pytest.raises(InvalidInputError, match=r"b\.png is 8x8, its picture 16x16"):
-            open_dataset("folder", folder).load(1)
-        assert "8x8" in check_dataset("folder", folder).problems[0]
-        write_image(folder / "instances/validation/a.png", values((1, 2, 3, 0), side=8))
-        with pytest.raises(InvalidInputError, match=r"instances/validation/a\.png is 8x8"):
-            open_dataset("folder", folder).load(0)
-
-    def test_values_that_no_class_has(self, folder: Path) -> None:
-        write_image(folder / "annotations/validation/a.png", values((1, 2, 4, 200)))
-        with pytest.raises(InvalidInputError, match=r"a\.png: .* has: 4 \(64 pixels\), 200 \(64 pixels\)"):
+    @pytest.mark.parametrize(
+        ("path", "content", "message"),
+        [
+            (TRUTH, values((1, 2, 3, 0), side=8), r"a\.png is 8x8, its picture 16x16"),
+            ("instances/validation/a.png", values((1, 2, 3, 0), side=8), r"instances/.*/a\.png is 8x8"),
+            (TRUTH, values((1, 2, 4, 200)), r"a\.png: .* has: 4 \(64 pixels\), 200 \(64 pixels\)"),
+            (TRUTH, quarters(("red",) * 4), "is it a picture in colours"),
+            ("unseen.txt", "purple\n", "names no class: purple"),
+            ("camera.json", '{"fx": 1}', "want fx, fy"),
+        ],
+    )
+    def test_what_does_not_fit(self, folder: Path, path: str, content, message: str) -> None:
+        if isinstance(content, str):
+            (folder / path).write_text(content)
+        else:
+            write_image(folder / path, content)
+        with pytest.raises(InvalidInputError, match=message):
             open_dataset("folder", folder).load(0)
         assert not check_dataset("folder", folder).ok
 
-    def test_label_images_of_other_kinds(self, folder: Path) -> None:
-        write_image(folder / "annotations/validation/a.png", quarters(("red",) * 4))
-        Image.fromarray(values((1, 2, 3, 0)).astype(np.float32)).save(folder / "f.tif")
-        with pytest.raises(InvalidInputError, match="is it a picture in colours"):
-            open_dataset("folder", folder).load(0)
+    def test_numbers_that_are_not_whole(self, folder: Path) -> None:
+        write_image(folder / "f.tif", values((1, 2, 3, 0)).astype(np.float32))
         with pytest.raises(InvalidInputError, match="want whole numbers"):
             read_values(folder / "f.tif")
 
@@ -358,15 +361,6 @@ class TestBadInput:
         (tmp_path / "classes.txt").write_text(text)
         with pytest.raises(InvalidInputError, match=message):
             read_class_file(tmp_path / "classes.txt")
-
-    def test_unseen_and_camera(self, folder: Path) -> None:
-        (folder / "unseen.txt").write_text("purple\n")
-        with pytest.raises(InvalidInputError, match="names no class: purple"):
-            open_dataset("folder", folder)
-        (folder / "unseen.txt").unlink()
-        (folder / "camera.json").write_text('{"fx": 1}')
-        with pytest.raises(InvalidInputError, match="want fx, fy"):
-            open_dataset("folder", folder)
 
     def test_layouts(self, tmp_path: Path) -> None:
         case = CASES[0]

@@ -54,8 +54,11 @@ def random_pairs(seed, classes, count=5):
 def test_equals_counting_pixel_by_pixel(seed: int, classes: int) -> None:
     pairs = list(random_pairs(seed, classes))
     matrix = ConfusionMatrix(classes)
-    for truth, predicted in pairs:
-        matrix.counts += matrix.count(truth, predicted)
+    part = ConfusionMatrix(classes)
+    for i, (truth, predicted) in enumerate(pairs):
+        one = part if i % 2 else matrix
+        one.counts += one.count(truth, predicted)
+    matrix.merge(part)
     scores = matrix.scores([f"c{i}" for i in range(classes)])
     for name, value in naive(pairs, classes).items():
         assert getattr(scores, name) == pytest.approx(value, abs=1e-12), name
@@ -142,6 +145,8 @@ def test_other_bad_input() -> None:
         with pytest.raises(InvalidInputError, match="classes"):
             ConfusionMatrix(classes)
     matrix = ConfusionMatrix(2)
+    with pytest.raises(InvalidInputError, match="want 2 classes, got 3"):
+        matrix.merge(ConfusionMatrix(3))
     with pytest.raises(InvalidInputError, match="nothing to score"):
         matrix.scores(("a", "b"))
     matrix.counts[0, 0] = 1
