@@ -40,17 +40,8 @@ def ids(blocks):
 
 
 def values(**changes):
-    given = {
-        "image": None,
-        "words": "red",
-        "preset": "mini",
-        "generator": "mini",
-        "granularity": 0.0,
-        "threshold": 0.5,
-        "depth": None,
-        "field_of_view": 60,
-        "camera": "",
-    }
+    given = {"image": None, "words": "red", "preset": "mini", "generator": "mini", "granularity": 0.0}
+    given |= {"threshold": 0.5, "depth": None, "field_of_view": 60, "camera": ""}
     return list((given | changes).values())
 
 
@@ -68,6 +59,7 @@ def test_the_fields_have_sensible_defaults(page):
 def test_submit_gives_message_map_overlay_legend_and_table(page, tmp_path):
     _, blocks = page
     (submit,) = events(blocks, "submit", "click")
+    assert events(blocks, "words", "submit") == [submit]  # Enter in the words
     picture = str(save(tmp_path / "a.png", colours()))
     message, label_map, overlay, legend, table, answered = submit.fn(*values(image=picture))
     assert "Found: red (1)" in message
@@ -78,11 +70,6 @@ def test_submit_gives_message_map_overlay_legend_and_table(page, tmp_path):
     nothing = submit.fn(*values())
     assert "ov-error" in nothing[0]
     assert nothing[1:] == [None, None, "", "", False]  # no old picture stays beside an error
-
-
-def test_enter_in_the_words_is_submit(page):
-    _, blocks = page
-    assert events(blocks, "words", "submit") == events(blocks, "submit", "click")
 
 
 def test_sliders_answer_again_only_after_an_answer(page, tmp_path):
@@ -166,7 +153,10 @@ def test_uploads_reach_us_as_they_are(page, tmp_path):
 def test_the_page_names_no_script_or_font_of_another_host_and_forbids_them(page):
     from fastapi.testclient import TestClient
 
-    app, _ = page
+    app, blocks = page
+    assert blocks.analytics_enabled is False  # nor is there telemetry
+    assert web._QUIET["GRADIO_ANALYTICS_ENABLED"] == "False"
+    assert (blocks.share, blocks.run_history) == (False, False)
     with TestClient(app) as client:
         reply = client.get("/")
         css = client.get("/theme.css").text
@@ -174,14 +164,6 @@ def test_the_page_names_no_script_or_font_of_another_host_and_forbids_them(page)
     assert "default-src 'self'" in reply.headers["content-security-policy"]
     assert not re.findall(r"""<(?:script|link)[^>]+(?:src|href)=["']https?:""", reply.text)
     assert "googleapis" not in css + reply.text
-
-
-def test_there_is_no_telemetry(page):
-    _, blocks = page
-    assert blocks.analytics_enabled is False
-    assert web._QUIET["GRADIO_ANALYTICS_ENABLED"] == "False"
-    assert blocks.share is False
-    assert blocks.run_history is False
 
 
 # ------------------------------------------------------------------------------------------------ the command
