@@ -77,8 +77,9 @@ def test_what_is_no_colour_image_is_refused(monkeypatch):
         colour_from_message(bad)
     with pytest.raises(InvalidInputError, match="compressed image"):
         colour_from_message(CompressedImage(format="jpeg", data=b"not an image"))
-    for bad.encoding in ("", "nv21"):
-        with pytest.raises(InvalidInputError, match=rf"want a colour image.*{bad.encoding}"):
+    for encoding in ("", "nv21"):
+        bad.encoding = encoding
+        with pytest.raises(InvalidInputError, match=rf"want a colour image.*{encoding}"):
             colour_from_message(bad)
 
 
