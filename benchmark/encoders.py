@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.regions import crop as regions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+from ovseg_ros.evaluate.recordings.demo import write_json
 from ovseg_ros.evaluate.scores.provenance import made_with
 from ovseg_ros.models.clip import architecture, build_network
 from ovseg_ros.models.presets import list_presets, load_preset
@@ -138,8 +138,7 @@ def main() -> None:
         "threads": options.threads,
         "rows": rows,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_json(report, options.out)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import platform
 import statistics
 import sys
 import time
@@ -21,11 +19,12 @@ import cv2
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "test")]
+sys.path[:0] = [str(ROOT), str(ROOT / "test" / "fixtures")]
 
 from proposals_scenes import Box, Cylinder, Sphere, as_sensed, best_ious, view  # noqa: E402
 
 from ovseg_ros.core.frame import Frame, Proposals  # noqa: E402
+from ovseg_ros.evaluate.recordings.demo import machine, write_json  # noqa: E402
 from ovseg_ros.evaluate.recordings.recording import read_recording  # noqa: E402
 from ovseg_ros.proposals.depth import clusters, depth_clusters, refine  # noqa: E402
 from ovseg_ros.proposals.depth.depth_clusters import DepthClusters  # noqa: E402
@@ -154,16 +153,14 @@ def main() -> None:
     for name, times in steps.items():
         figures = "".join(f"{v:8.2f}" for kind in ("wall", "processor") for v in times[kind].values())
         print(f"{name:>27}  {figures}")
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     report = {
-        "machine": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
+        "machine": machine(),
         "opencv": cv2.__version__,
         "threads": arguments.threads,
         "rows": rows,
         "steps": steps,
     }
-    arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(report, arguments.out)
     print(f"written: {arguments.out}")
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import gc
 import itertools
-import json
 import os
 import statistics
 import sys
@@ -30,9 +29,10 @@ import torch
 
 from ovseg_ros.app.bench.cases import vocabulary_of
 from ovseg_ros.app.bench.clock import memory_bytes
-from ovseg_ros.core.frame import CameraIntrinsics, Frame
+from ovseg_ros.app.web.images import shrink
+from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.tracking import TrackOptions, VideoSegmenter
-from ovseg_ros.evaluate.recordings.demo import recording_folder
+from ovseg_ros.evaluate.recordings.demo import recording_folder, write_json
 from ovseg_ros.evaluate.recordings.recording import read_recording
 from ovseg_ros.evaluate.scores.provenance import made_with
 from ovseg_ros.models.presets import load_preset
@@ -43,20 +43,6 @@ SAID = {True: "flat", False: "NOT FLAT", None: "too few frames to judge"}
 LEAST_FRAMES = 2000  # fewer say nothing: caches are still filling
 PERIOD_NS = 33_333_333
 WORDS = ("teapot", "mug", "bowl", "plate", "book", "basket", "soup can", "wine bottle", "shelf", "tray")
-
-
-def small(frame: Frame, width: int) -> Frame:
-    """The frame shrunk to a width in pixels, depth by the nearest pixel."""
-    height = round(width * frame.size_hw[0] / frame.size_hw[1])
-    scale = width / frame.size_hw[1]
-    image = cv2.resize(frame.image_rgb, (width, height), interpolation=cv2.INTER_AREA)
-    depth, intrinsics = frame.depth_m, frame.intrinsics
-    if depth is not None:
-        depth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST)
-    if intrinsics is not None:
-        numbers = (scale * one for one in (intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy))
-        intrinsics = CameraIntrinsics(*numbers, width=width, height=height)
-    return replace(frame, image_rgb=image, depth_m=depth, intrinsics=intrinsics)
 
 
 def endless(frames: Sequence[Frame], seed: int = 0) -> Iterator[Frame]:
@@ -145,7 +131,7 @@ def main() -> int:
     )
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--every", type=int, default=50, help="frames between two samples")
-    parser.add_argument("--width", type=int, default=160, help="of the frames, pixels")
+    parser.add_argument("--width", type=int, default=160, help="of the frames at most, pixels")
     parser.add_argument("--preset", default="mini")
     parser.add_argument("--recording", default="demo/tabletop")
     parser.add_argument("--device", default="cpu")
@@ -154,12 +140,11 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
-    frames = [small(one.frame, options.width) for one in read_recording(recording_folder(options.recording))]
+    frames = [shrink(one.frame, options.width) for one in read_recording(recording_folder(options.recording))]
     found = soak(load_preset(options.preset, device=options.device), frames, options.frames, options.every)
     found["made_with"] = made_with(command=["soak.py", *sys.argv[1:]], preset=options.preset)
     found["width"], found["load"] = options.width, os.getloadavg()[0]
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_json(found, options.out)
     print(
         f"{found['frames']} frames, {found['masks']} masks, {found['frames_per_s']:.1f} frames/s\n"
         f"resident {found['resident_mib']:.1f} MiB in the second half, at most {found['highest_mib']:.1f}; "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from ovseg_ros.core.maps import boxed_masks, mask_iou
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.tracking import TrackOptions, VideoSegmenter
 from ovseg_ros.core.words import Vocabulary
+from ovseg_ros.evaluate.recordings.demo import machine, write_json
 from ovseg_ros.evaluate.recordings.recording import RecordedFrame, read_recording
 from ovseg_ros.models.presets import load_preset
 
@@ -147,7 +147,7 @@ def measure(preset: str, recording: Path, options: TrackOptions, threads: int) -
         "recording": recording.name,
         "frames": len(recorded),
         "threads": threads,
-        "processor": platform.processor() or platform.machine(),
+        "processor": machine()["processor"],
         "masks": masks,
         "labels_equal": equal / masks,
         "masks_of_things": shown,
@@ -175,8 +175,7 @@ def main() -> None:
     arguments = parser.parse_args()
     options = TrackOptions(half_life_s=arguments.half_life, refresh=arguments.refresh)
     result = measure(arguments.preset, arguments.recording, options, arguments.threads)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(result, arguments.out)
     print(json.dumps(result, indent=2))
 
 

@@ -158,12 +158,8 @@ def _dataset(options: argparse.Namespace) -> int:
     from ovseg_ros.evaluate.scores.reports import write_dataset
     from ovseg_ros.evaluate.scores.run import evaluate_dataset
 
-    dataset = _opened(options)
-    segmenter, chosen = _loaded(options)
-    result = evaluate_dataset(
-        segmenter, dataset, options=chosen, names=options.names, progress=_progress("picture")
-    )
-    write_dataset(options.out, result, _made_with(options, dataset, segmenter, chosen))
+    result, made_with = _measured(options, _opened(options), evaluate_dataset)
+    write_dataset(options.out, result, made_with)
     return _told(options.out, {"": result})
 
 
@@ -184,17 +180,8 @@ def _bottleneck(options: argparse.Namespace) -> int:
     from ovseg_ros.evaluate.scores.bottleneck import bottleneck
     from ovseg_ros.evaluate.scores.reports import write_bottleneck
 
-    dataset = _opened(options)
-    segmenter, chosen = _loaded(options)
-    results = bottleneck(
-        segmenter,
-        dataset,
-        options=chosen,
-        names=options.names,
-        regions=options.regions,
-        progress=_progress("picture"),
-    )
-    write_bottleneck(options.out, results, _made_with(options, dataset, segmenter, chosen))
+    results, made_with = _measured(options, _opened(options), bottleneck, regions=options.regions)
+    write_bottleneck(options.out, results, made_with)
     return _told(options.out, results)
 
 
@@ -209,18 +196,35 @@ def _sweep(options: argparse.Namespace) -> int:
             values = [float(value) for value in options.values.split(",")]
         except ValueError as error:
             raise ConfigError(f"want --values as numbers with commas, got {options.values!r}") from error
-    segmenter, chosen = _loaded(options)
-    results = sweep(
-        segmenter,
-        dataset,
-        options.option,
-        values,
-        options=chosen,
-        names=options.names,
-        progress=_progress("picture"),
-    )
-    write_sweep(options.out, options.option, results, _made_with(options, dataset, segmenter, chosen))
+    results, made_with = _measured(options, dataset, sweep, name=options.option, values=values)
+    write_sweep(options.out, options.option, results, made_with)
     return _told(options.out, {f"{options.option} {value:g}": r for value, r in results.items()})
+
+
+def _measured(
+    options: argparse.Namespace, dataset: SegmentationDataset, measure: Callable[..., Any], **own: Any
+) -> tuple[Any, dict[str, Any]]:
+    """What `measure` finds of a preset on a data set, and what it was made with.
+
+    Args:
+        options: the command line.
+        dataset: what it is measured on.
+        measure: `evaluate_dataset`, `bottleneck` or `sweep`.
+        own: arguments that it alone takes.
+    """
+    from ovseg_ros.evaluate.scores.provenance import made_with
+
+    segmenter, chosen = _loaded(options)
+    found = measure(
+        segmenter, dataset, options=chosen, names=options.names, progress=_progress("picture"), **own
+    )
+    return found, made_with(
+        preset=options.preset,
+        weights_dir=options.weights_dir,
+        segmenter=segmenter,
+        options=chosen,
+        dataset=dataset,
+    )
 
 
 def _opened(options: argparse.Namespace) -> SegmentationDataset:
@@ -251,23 +255,6 @@ def _loaded(options: argparse.Namespace) -> tuple[OpenVocabularySegmenter, Segme
     chosen = dataclasses.replace(chosen, **changes)
     segmenter.check(chosen)
     return segmenter, chosen
-
-
-def _made_with(
-    options: argparse.Namespace,
-    dataset: SegmentationDataset,
-    segmenter: OpenVocabularySegmenter,
-    chosen: SegmenterOptions,
-) -> dict[str, Any]:
-    from ovseg_ros.evaluate.scores.provenance import made_with
-
-    return made_with(
-        preset=options.preset,
-        weights_dir=options.weights_dir,
-        segmenter=segmenter,
-        options=chosen,
-        dataset=dataset,
-    )
 
 
 def _told(out: Path, results: dict[str, Result]) -> int:

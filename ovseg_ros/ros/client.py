@@ -1,4 +1,4 @@
-"""A planner's side of the node: asks by name through each of its doors, and keeps the camera's recent frames.
+"""A planner's side of the node: asks by name through each interface, and keeps the camera's recent frames.
 
 Made for programs without an executor of their own: calls block, with a time limit each, while a thread of the
 client's spins. Answers hold numpy arrays, no messages.
@@ -62,14 +62,14 @@ class FoundSegment:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back through a door.
+    """What came back through an interface.
 
     Attributes:
         code: a number of ResultCode; `code_name` is its name.
         message: the sentence beside the code, empty through the query topic.
         stamp_ns: time of the image that was searched, 0 where none was.
         segments: best first, as the node ranks them.
-        best_score: the best score any mask had for the words, None where the door does not tell.
+        best_score: the best score any mask had for the words, None where the interface does not tell.
         latency_s: from the request to its answer, as the asker sees it.
     """
 

@@ -164,11 +164,9 @@ class OvsegNode(LifecycleNode):
             segmenter = self._make_segmenter(settings)
             segmenter.check(options_from(segmenter.options, settings))
             segmenter.warm_up()
-        except OvsegError as error:
-            self.get_logger().error(f"cannot load preset {settings.preset!r}: {error}")
-            return FAILURE
-        except Exception:
-            self.get_logger().error(f"cannot load preset {settings.preset!r}:\n{traceback.format_exc()}")
+        except Exception as error:
+            reason = f" {error}" if isinstance(error, OvsegError) else f"\n{traceback.format_exc()}"
+            self.get_logger().error(f"cannot load preset {settings.preset!r}:{reason}")
             return FAILURE
         self.statistics = Statistics()
         source = FrameSource(
@@ -272,7 +270,8 @@ class OvsegNode(LifecycleNode):
             if rejected:
                 raise ConfigError("; ".join(f"vocabulary: {r.name!r}: {r.reason}" for r in rejected))
         if self.engine is not None:
-            self.engine.check(new)
+            segmenter = self.engine.segmenter
+            segmenter.check(options_from(segmenter.options, new))  # a classifier its masks do not serve
 
     def _apply_settings(self, old: Settings, new: Settings) -> None:
         if self.engine is not None:
@@ -312,7 +311,7 @@ def main(args: list[str] | None = None, make_segmenter: Callable[[Settings], Any
     """Runs the node until it is told to end; the exit status is 1 where it could not start, else 0."""
     prepare_process()
     rclpy.init(args=args)
-    node, status, stopped = None, 0, True
+    node, executor, status, stopped = None, None, 0, True
     try:
         node = OvsegNode(make_segmenter)
         executor = SingleThreadedExecutor()
@@ -336,6 +335,8 @@ def main(args: list[str] | None = None, make_segmenter: Callable[[Settings], Any
         if node is not None:
             stopped = node.close()
             node.destroy_node()
+        if executor is not None:
+            executor.shutdown(timeout_sec=0)  # or it may end after what it holds, with a traceback
         rclpy.try_shutdown()  # puts the handlers of before back
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if not stopped:

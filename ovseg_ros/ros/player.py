@@ -25,6 +25,7 @@ from std_msgs.msg import String
 
 from ovseg_ros.core.camera import decode_colour
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.ros.io.frame_source import stamp_ns
 from ovseg_ros.ros.io.images import image_from_array
 
 COLOUR = "/camera/color/image_raw"
@@ -69,8 +70,7 @@ def read_moments(folder: Path) -> list[Moment]:
                 if connection.topic == NAMES:
                     names.append((time_ns, message))
                     continue
-                stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-                moments.setdefault(stamp, Moment()).messages[connection.topic] = message
+                moments.setdefault(stamp_ns(message.header), Moment()).messages[connection.topic] = message
     except ReaderError as error:
         raise InvalidInputError(f"cannot read the recording {folder}: {error}") from error
     complete = [(stamp, m) for stamp, m in sorted(moments.items()) if COMPRESSED in m.messages]

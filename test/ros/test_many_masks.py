@@ -12,12 +12,14 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
 
 from ovseg_ros.msg import ResultCode
+from rclpy.time import Time
 from ros_bench import COLOURS, Bench
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
-from ovseg_ros.core.frame import Proposals
+from ovseg_ros.app.bench.scene import GivenMasks
 from ovseg_ros.ros.inference.diagnostics import facts
+from ovseg_ros.ros.io.frame_source import stamp_ns
 
 pytestmark = pytest.mark.ros
 HEIGHT, WIDTH, SIDE = 120, 200, 3
@@ -40,22 +42,9 @@ def tiles() -> torch.Tensor:
     return masks
 
 
-class GivenProposer:
-    """Proposes the same masks for every frame."""
-
-    needs_depth = False
-
-    def __init__(self, masks: torch.Tensor) -> None:
-        self.masks = masks
-
-    def propose(self, frame):
-        """All of them, the first surest."""
-        return Proposals(self.masks, torch.linspace(1.0, 0.5, len(self.masks)))
-
-
 @pytest.fixture(scope="module")
 def shared():
-    bench = Bench()
+    bench = Bench(max_frame_age=600.0)  # frames are stamped as by a camera, however long the machine takes
     yield bench.active()
     bench.segmenter.proposer = bench.first_proposer
     bench.close()
@@ -70,12 +59,12 @@ def bench(shared):
     return shared
 
 
-def see(bench, masks, *, red_rows=HEIGHT // 2, **options):
+def see(bench, masks, *, red_rows=HEIGHT // 2, stamp=None, **options):
     """Shows a picture of these masks; the message about it."""
-    bench.segmenter.proposer = GivenProposer(masks)
+    bench.segmenter.proposer = GivenMasks(masks)
     bench.segmenter.options = dataclasses.replace(bench.segmenter.options, min_mask_pixels=1, **options)
     received = bench.segmentations()
-    bench.show(flag(red_rows))
+    bench.show(flag(red_rows), stamp=stamp)
     return bench.until(lambda: received and received[-1])
 
 
@@ -105,7 +94,8 @@ def test_two_thousand_masks_go_the_whole_way(bench):
     assert sorted(np.unique(instances).tolist()) == list(range(COUNT + 1))
     assert (values(images["confidence"][-1], np.uint8)[tiled] > 0).all()
     numbers = {segment.instance_id: segment.track_id for segment in message.segments}
-    again = see(bench, tiles(), max_masks=COUNT)
+    next_ns = stamp_ns(message.header) + 100_000_000
+    again = see(bench, tiles(), stamp=Time(nanoseconds=next_ns).to_msg(), max_masks=COUNT)
     assert {segment.instance_id: segment.track_id for segment in again.segments} == numbers
     assert facts(bench.node)["embeddings_reused"] == COUNT
 
@@ -117,17 +107,13 @@ def test_of_too_many_the_surest_stay(bench):
     assert bench.find("blue").code == ResultCode.NOT_FOUND  # the lower half was left out
 
 
-def test_a_mask_of_everything(bench):
-    message = see(bench, torch.ones((1, HEIGHT, WIDTH), dtype=torch.bool), red_rows=HEIGHT, max_masks=100)
-    (segment,) = message.segments
-    assert (segment.box.width, segment.box.height, segment.area_px) == (WIDTH, HEIGHT, HEIGHT * WIDTH)
-    assert segment.label == "red"
-
-
-def test_a_mask_of_everything_among_others(bench):
-    masks = torch.cat([torch.ones((1, HEIGHT, WIDTH), dtype=torch.bool), tiles()[:3]])
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_mask_of_everything(bench, others):
+    masks = torch.cat([torch.ones((1, HEIGHT, WIDTH), dtype=torch.bool), tiles()[:others]])
     message = see(bench, masks, red_rows=HEIGHT, max_masks=100)
-    assert sorted(segment.area_px for segment in message.segments) == [SIDE * SIDE] * 3 + [HEIGHT * WIDTH]
+    whole = max(message.segments, key=lambda segment: segment.area_px)
+    assert (whole.box.width, whole.box.height, whole.area_px) == (WIDTH, HEIGHT, HEIGHT * WIDTH)
+    assert sorted(segment.area_px for segment in message.segments)[:-1] == [SIDE * SIDE] * others
     assert {segment.label for segment in message.segments} == {"red"}
 
 

@@ -107,20 +107,14 @@ def play(moments, topics, until, **options):
     return received, published, now
 
 
-def test_moments_are_read_in_order_and_decoded(recording):
-    moments = player.read_moments(recording)
-    assert [m.messages[player.COLOUR].data[0] for m in moments] == [50, 150, 250]
-    assert [bool(m.names) for m in moments] == [True, False, True]
-    assert all(m.messages[player.COLOUR].encoding == "rgb8" for m in moments)
-
-
 def test_it_loops_with_fresh_stamps_and_keeps_the_truth_to_itself(recording):
     topics = {player.COLOUR: Image, player.DEPTH: Image, player.CAMERA_INFO: CameraInfo}
-    received, published, now = play(
-        player.read_moments(recording), topics, lambda got, _: len(got[player.COLOUR]) >= 6
-    )
+    moments = player.read_moments(recording)
+    assert [bool(m.names) for m in moments] == [True, False, True]
+    received, published, now = play(moments, topics, lambda got, _: len(got[player.COLOUR]) >= 6)
     colours, depths = received[player.COLOUR], received[player.DEPTH]
     reds = [message.data[0] for message in colours]
+    assert colours[0].encoding == "rgb8"
     assert set(reds) == {50, 150, 250}
     assert all(reds[i] == reds[i + 3] for i in range(len(reds) - 3))
     stamps = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in colours]

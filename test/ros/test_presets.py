@@ -85,7 +85,7 @@ def test_a_classifier_that_the_masks_do_not_serve_is_refused(bench_of, presets):
     assert ask(bench, "mug").code == ResultCode.FOUND
 
 
-def test_pooling_is_turned_on_live_where_the_encoder_can(bench_of, presets, tmp_path, monkeypatch):
+def test_another_presets_proposals_and_pooling_where_it_can_be(bench_of, presets, tmp_path, monkeypatch):
     encoder = new_pooled()
     encoder.logit_scale = 1.0  # so that no score is 1
     encoder.tokenizer = lambda texts: torch.tensor([[len(text) % 6] for text in texts])
@@ -93,6 +93,7 @@ def test_pooling_is_turned_on_live_where_the_encoder_can(bench_of, presets, tmp_
     path = tmp_path / "conse.yaml"
     path.write_text("proposer: {kind: depth_clusters}\nencoder: {kind: lite}\noptions: {templates: bare}\n")
     bench = bench_of(preset=str(path), proposals=str(presets["sam"])).active()
+    assert type(bench.node.engine.segmenter.proposer).__name__ == "SamProposals"
 
     def scores() -> list[float]:
         return sorted(segment.score for segment in ask(bench, "asked", "dull").segmentation.segments)
@@ -104,12 +105,6 @@ def test_pooling_is_turned_on_live_where_the_encoder_can(bench_of, presets, tmp_
     assert pooled
     assert pooled != cropped
     assert not bench_of(preset=str(presets["sam"])).set(classifier="pooled").successful
-
-
-def test_another_preset_s_proposals(bench_of, presets):
-    bench = bench_of(preset=str(presets["ovseg_swin"]), proposals=str(presets["sam"])).active()
-    assert type(bench.node.engine.segmenter.proposer).__name__ == "SamProposals"
-    assert ask(bench, "mug").code == ResultCode.FOUND
 
 
 def test_missing_weights_fail_configure_with_the_cure(bench_of, tmp_path, monkeypatch, capfd):

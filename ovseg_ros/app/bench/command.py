@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -70,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
     from ovseg_ros.app.bench.cases import MEASURE
     from ovseg_ros.app.bench.report import report
     from ovseg_ros.app.bench.scene import TINY
+    from ovseg_ros.evaluate.recordings.demo import write_json
     from ovseg_ros.evaluate.scores.provenance import made_with
 
     try:
@@ -96,9 +96,8 @@ def run(options: argparse.Namespace) -> int:
     result = {"made_with": made_with(), "load": load, "settings": settings, "cases": cases}
     text = report(result)
     print(text)
-    options.out.mkdir(parents=True, exist_ok=True)
+    write_json(result, options.out / "result.json")
     (options.out / "result.md").write_text(text, encoding="utf-8")
-    (options.out / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"written: {options.out / 'result.json'}, {options.out / 'result.md'}")
     return 0
 

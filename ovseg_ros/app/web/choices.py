@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,19 +76,11 @@ class Example:
     preset: str
 
 
-@dataclass(frozen=True)
-class _Source:
-    title: str
-    recording: str
-    frame: int
-    words: str
-    preset: str
-
-
+# Title, recording, number of the frame, words, preset.
 _SOURCES = (
-    _Source("Try a tabletop", "demo/tabletop", 34, "teapot, mug", "mini"),
-    _Source("Try kitchen things", "demo/tabletop", 9, "teapot, moka pot, red mug, frying pan, plate", "mini"),
-    _Source("Try a garage", "demo/garage", 0, "motorcycle, door, shelf", "lite"),
+    ("Try a tabletop", "demo/tabletop", 34, "teapot, mug", "mini"),
+    ("Try kitchen things", "demo/tabletop", 9, "teapot, moka pot, red mug, frying pan, plate", "mini"),
+    ("Try a garage", "demo/garage", 0, "motorcycle, door, shelf", "lite"),
 )
 
 
@@ -155,26 +148,23 @@ def write_examples(folder: Path, presets: list[str]) -> list[Example]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     examples = []
-    for number, source in enumerate(_SOURCES):
-        if source.preset not in presets:
+    for number, (title, recording, place, words, preset) in enumerate(_SOURCES, start=1):
+        if preset not in presets:
             continue
         try:
-            frame = next(
-                recorded.frame
-                for i, recorded in enumerate(read_recording(recording_folder(source.recording)))
-                if i == source.frame
-            )
+            recorded = read_recording(recording_folder(recording))
+            frame = next(itertools.islice(recorded, place, None)).frame
         except (InvalidInputError, OSError, StopIteration):  # taken away, or not a whole installation
             continue
         if frame.depth_m is None or frame.intrinsics is None:
             continue
-        stem = f"{number + 1}_{Path(source.recording).name}"
+        stem = f"{number}_{Path(recording).name}"
         image, depth = folder / f"{stem}.png", folder / f"{stem}_depth.png"
         write_png(image, frame.image_rgb[:, :, ::-1])
         write_png(depth, depth_to_mm(frame.depth_m))
         k = frame.intrinsics
         camera = f"{k.fx:.1f}, {k.fy:.1f}, {k.cx:.1f}, {k.cy:.1f}"
-        examples.append(Example(source.title, image, depth, camera, source.words, source.preset))
+        examples.append(Example(title, image, depth, camera, words, preset))
     return examples
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from ovseg_ros.app.web.results import Answer, LegendRow, MaskRow
+from ovseg_ros.app.web.results import Answer, LegendRow, MaskRow, counted_masks
 from ovseg_ros.core.overlay import UNLABELLED_COLOUR, Colour
 
 NONE = "-"
@@ -73,7 +73,7 @@ def legend_html(rows: tuple[LegendRow, ...]) -> str:
 
 
 def _legend_entry(row: LegendRow) -> str:
-    note = f"{_masks(row.masks)}, {100 * row.share:.1f} %" if row.masks else "not found"
+    note = f"{counted_masks(row.masks)}, {100 * row.share:.1f} %" if row.masks else "not found"
     return (
         f'<span class="{"ov-entry" if row.masks else "ov-entry ov-absent"}">{_swatch(row.colour)}'
         f"<b>{escape(row.name)}</b><small>{note}</small></span>"
@@ -118,7 +118,8 @@ def _table_line(row: MaskRow) -> str:
         (f"{row.proposal_score:.2f}", False),
     )
     line = "".join(f"<td{_text(is_text)}>{cell}</td>" for cell, is_text in cells)
-    return f"<tr{'' if row.label else chr(32) + 'class=' + chr(34) + 'ov-unlabelled' + chr(34)}>{line}</tr>"
+    unlabelled = "" if row.label else ' class="ov-unlabelled"'
+    return f"<tr{unlabelled}>{line}</tr>"
 
 
 def _label(row: MaskRow) -> str:
@@ -133,7 +134,3 @@ def _text(is_text: bool) -> str:
 
 def _swatch(colour: Colour) -> str:
     return f'<span class="ov-swatch" style="background: #{"".join(f"{part:02x}" for part in colour)}"></span>'
-
-
-def _masks(count: int) -> str:
-    return "1 mask" if count == 1 else f"{count} masks"

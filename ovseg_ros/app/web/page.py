@@ -1,6 +1,6 @@
 """The layout of `ovseg web`: fields, buttons, what happens on which event. Imports Gradio.
 
-What is computed is in `web_inference`, how it looks as HTML in `web_html`.
+What is computed is in `web.inference`, how it looks as HTML in `web.html`.
 """
 
 from __future__ import annotations
@@ -43,17 +43,7 @@ class _Fields:
 
     def inputs(self) -> list[Any]:
         """Those that `Inputs` takes."""
-        return [
-            self.image,
-            self.words,
-            self.preset,
-            self.generator,
-            self.granularity,
-            self.threshold,
-            self.depth,
-            self.field_of_view,
-            self.camera,
-        ]
+        return list(vars(self).values())
 
 
 def build_page(
@@ -117,26 +107,15 @@ def _left(choices: Sequence[PresetChoice], missing: Sequence[PresetChoice]) -> t
         elem_id="words",
     )
     submit = gr.Button("Submit", variant="primary", elem_id="submit")
-    preset, generator, granularity, threshold = _model_fields(choices[0], choices, missing)
-    depth, field_of_view, camera = _depth_fields()
-    fields = _Fields(
-        image=image,
-        words=words,
-        preset=preset,
-        generator=generator,
-        granularity=granularity,
-        threshold=threshold,
-        depth=depth,
-        field_of_view=field_of_view,
-        camera=camera,
-    )
-    return fields, submit
+    model_fields = _model_fields(choices[0], choices, missing)
+    depth_fields = _depth_fields()
+    return _Fields(image, words, *model_fields, *depth_fields), submit
 
 
 def _model_fields(
     first: PresetChoice, choices: Sequence[PresetChoice], missing: Sequence[PresetChoice]
 ) -> tuple[gr.Dropdown, gr.Dropdown, gr.Slider, gr.Slider]:
-    """Preset, proposal generator, granularity, threshold."""
+    """Preset, proposal generator, granularity, threshold, in the order of `_Fields`."""
     preset = gr.Dropdown(
         [(choice.title, choice.name) for choice in choices],
         value=first.name,
@@ -176,7 +155,7 @@ def _model_fields(
 
 
 def _depth_fields() -> tuple[gr.File, gr.Number, gr.Textbox]:
-    """Depth image, field of view, intrinsics."""
+    """Depth image, field of view, intrinsics, in the order of `_Fields`."""
     with gr.Accordion("Depth, registered to the image", open=True, elem_id="depth-part"):
         depth = gr.File(
             label="16-bit PNG in millimetres",
@@ -304,17 +283,9 @@ def _wire(
     fields.image.upload(forget_example, belonging, belonging, **at_once)
 
 
-def _inputs(
-    image: str | None,
-    words: str | None,
-    preset: str,
-    generator: str,
-    granularity: float,
-    threshold: float,
-    depth: str | None,
-    field_of_view: float | None,
-    camera: str | None,
-) -> Inputs:
+def _inputs(*values: Any) -> Inputs:
+    """What was filled in, from the values in the order of `_Fields`."""
+    image, words, preset, generator, granularity, threshold, depth, field_of_view, camera = values
     return Inputs(
         image=None if image is None else Path(image),
         words=words or "",

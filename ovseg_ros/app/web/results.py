@@ -173,14 +173,19 @@ def _mask_row(result: Segmentation, i: int, painted: bool) -> MaskRow:
     )
 
 
+def counted_masks(count: int) -> str:
+    """A number of masks in words for people."""
+    return "1 mask" if count == 1 else f"{count} masks"
+
+
 def timing_line(result: Segmentation, reused: bool, total_s: float) -> str:
     """How many masks, on which size, and what took how long."""
-    count, (height, width) = len(result), result.frame.size_hw
+    height, width = result.frame.size_hw
+    masks = counted_masks(len(result))
     stages = [f"{name} {1000 * seconds:.1f} ms" for name, seconds in result.timings.items()]
     if reused:
         fresh = [f"{name} {1000 * result.timings[name]:.1f} ms" for name in ("text", "classify")]
         stages = ["masks and embeddings reused", *fresh]
-    masks = "1 mask" if count == 1 else f"{count} masks"
     return " · ".join([f"{masks} on {width}x{height}", *stages, f"all {1000 * total_s:.0f} ms"])
 
 

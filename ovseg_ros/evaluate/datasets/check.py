@@ -10,6 +10,7 @@ from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.datasets.benchmarks import BENCHMARKS
 from ovseg_ros.evaluate.datasets.dataset import (
     FOLDER,
+    IGNORE,
     SegmentationDataset,
     find_layout,
     folder_layout,
@@ -64,20 +65,22 @@ def check_dataset(
         return Report((), (str(error), *_absent(kind, Path(folder), split)))
     found = [f"{len(dataset)} pictures, {len(dataset.class_names)} classes, layout {dataset.layout}"]
     problems = _files(dataset)
-    if kind != FOLDER:
+    if kind == FOLDER:
+        lies = folder_layout(len(dataset.class_names))
+    else:
+        lies = find_layout(BENCHMARKS[kind], Path(folder), split, dataset.layout)
         whole = BENCHMARKS[kind].pictures.get(split, ())
         if whole and len(dataset) not in whole:
             found.append(
                 f"the whole split has {whole[0]} pictures: figures will not compare with published ones"
             )
-    unlabelled = _layout_of(kind, Path(folder), split, dataset).unlabelled(Path(folder), split)
+    unlabelled = lies.unlabelled(Path(folder), split)
     if unlabelled:
         found.append(f"{len(unlabelled)} pictures have no label image and are left out: {_some(unlabelled)}")
     if dataset.unseen:
         found.append(f"{len(dataset.unseen)} classes are held out: {_some(dataset.unseen)}")
-    for name, what in (("depth", dataset.depth), ("instances", dataset.instances)):
-        if what is not None:
-            found.append(f"with {name}")
+    optional = {"depth": dataset.depth, "instances": dataset.instances}
+    found += [f"with {name}" for name, where in optional.items() if where is not None]
     problems += _contents(dataset, read_all, found, progress)
     return Report(tuple(found), tuple(problems))
 
@@ -141,12 +144,6 @@ def _absent(kind: str, folder: Path, split: str) -> list[str]:
     ]
 
 
-def _layout_of(kind: str, folder: Path, split: str, dataset: SegmentationDataset) -> Layout:
-    if kind == FOLDER:
-        return folder_layout(len(dataset.class_names))
-    return find_layout(BENCHMARKS[kind], folder, split, dataset.layout)
-
-
 def _files(dataset: SegmentationDataset) -> list[str]:
     """Which files are not there."""
     parts = [
@@ -176,7 +173,7 @@ def _contents(
     for done, index in enumerate(chosen, 1):
         try:
             sample = dataset.load(index)
-            counted += int((sample.truth != dataset.ignore_index).sum())
+            counted += int((sample.truth != IGNORE).sum())
         except InvalidInputError as error:
             problems.append(str(error))
         progress(done, len(chosen))

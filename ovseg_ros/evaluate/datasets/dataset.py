@@ -60,7 +60,7 @@ class SegmentationDataset:
         camera: of all pictures, None when unknown.
         instances: folder of instance images, None without them.
         layout: name of the folder layout that was found.
-        ignore_index: the value that no score counts.
+
     """
 
     name: str
@@ -72,7 +72,6 @@ class SegmentationDataset:
     camera: Camera | None = None
     instances: Path | None = None
     layout: str = ""
-    ignore_index: int = IGNORE
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -96,7 +95,11 @@ class SegmentationDataset:
         item = self.items[index]
         depth = None if self.depth is None else self.depth / f"{item.name}.png"
         frame = read_frame(item.image, depth, self.camera)
-        truth = self.load_truth(index)
+        values = read_values(item.annotation)
+        try:
+            truth = self.decode(values)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{item.annotation}: {error}") from error
         _check_size(item.annotation, truth.shape, frame.size_hw)
         instances = None
         if self.instances is not None:
@@ -105,19 +108,6 @@ class SegmentationDataset:
             _check_size(path, values.shape, frame.size_hw)
             instances = values.astype(np.uint16)
         return Sample(item.name, frame, truth, instances)
-
-    def load_truth(self, index: int) -> npt.NDArray[np.uint16]:
-        """(H, W) uint16 class indices of one picture, without reading the picture itself.
-
-        Raises:
-            InvalidInputError: as for `load`.
-        """
-        path = self.items[index].annotation
-        values = read_values(path)
-        try:
-            return self.decode(values)
-        except InvalidInputError as error:
-            raise InvalidInputError(f"{path}: {error}") from error
 
     def take(self, indices: slice) -> SegmentationDataset:
         """The same data set with some of its pictures.
@@ -195,7 +185,7 @@ def find_layout(benchmark: Benchmark, folder: Path, split: str, name: str | None
     if not asked:
         splits = dict.fromkeys(s for one in layouts if name in (None, one.name) for s in one.splits)
         raise InvalidInputError(f"want a split of {', '.join(splits)}, got {split!r}")
-    there = [layout for layout in asked if layout.is_in(folder, split)]
+    there = [layout for layout in asked if not layout.absent(folder, split)]
     for layout in there:
         if layout.automatic or name is not None:
             return layout

@@ -70,10 +70,6 @@ class Layout:
             raise InvalidInputError(f"want a split of {', '.join(self.splits)}, got {split!r}")
         return folder / part.format(split=self.splits[split])
 
-    def is_in(self, folder: Path, split: str) -> bool:
-        """Whether the folders and files of this layout are there, whatever they hold."""
-        return split in self.splits and not self.absent(folder, split)
-
     def absent(self, folder: Path, split: str) -> list[str]:
         """Which of its folders and files are not there, as paths below `folder`."""
         parts = [self.images, self.annotations]

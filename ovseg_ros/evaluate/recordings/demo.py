@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.recordings.measures import MIN_PIXELS, Counts, Segmenter, measure
+from ovseg_ros.evaluate.recordings.measures import MIN_PIXELS, Counts, measure
 from ovseg_ros.evaluate.recordings.recording import read_recording
 from ovseg_ros.evaluate.scores.match import share
 
@@ -49,12 +50,8 @@ class Suite:
     targets: tuple[Target, ...] = field(default=())
 
 
-def _word(name: str) -> Callable[[Mapping[str, Any]], float | None]:
-    return lambda summary: (summary["asked"]["per_word"].get(name) or {}).get("right")
-
-
-def _word_iou(name: str) -> Callable[[Mapping[str, Any]], float | None]:
-    return lambda summary: (summary["asked"]["per_word"].get(name) or {}).get("min_iou")
+def _word(name: str, figure: str) -> Callable[[Mapping[str, Any]], float | None]:
+    return lambda summary: (summary["asked"]["per_word"].get(name) or {}).get(figure)
 
 
 _ABSENT = Target("absent things: NOT_FOUND", 0.90, lambda s: s["absent"]["not_found"])
@@ -64,7 +61,7 @@ TABLETOP = Suite(
     "mini",
     (
         Target(f"asked by its own word: mask with IoU >= {GOOD_IOU}", 0.90, lambda s: s["asked"]["right"]),
-        Target('"teapot" asked: the same, in every frame', 1.0, _word("teapot")),
+        Target('"teapot" asked: the same, in every frame', 1.0, _word("teapot", "right")),
         Target("words in the scene vocabulary", 12, lambda s: s["scene"]["words"], percent=False),
         Target("scene vocabulary: top-1", 0.90, lambda s: s["scene"]["top1"]),
         Target("unseen words tried", 10, lambda s: s["unseen"]["words"], percent=False),
@@ -76,9 +73,9 @@ GARAGE = Suite(
     "demo/garage",
     "lite",
     (
-        Target('"motorcycle": IoU', 0.80, _word_iou("motorcycle"), percent=False),
-        Target('"shelf": IoU', 0.50, _word_iou("shelf"), percent=False),
-        Target('"door": IoU', 0.50, _word_iou("door"), percent=False),
+        Target('"motorcycle": IoU', 0.80, _word("motorcycle", "min_iou"), percent=False),
+        Target('"shelf": IoU', 0.50, _word("shelf", "min_iou"), percent=False),
+        Target('"door": IoU', 0.50, _word("door", "min_iou"), percent=False),
         _ABSENT,
     ),
 )
@@ -105,38 +102,24 @@ def summarise(counts: Counts) -> dict[str, Any]:
 
     A figure of which there was no trial is None.
     """
-    every_asked = [iou for ious in counts.asked.values() for iou in ious]
-    scene = [hit for hits in counts.scene.values() for hit in hits]
-    unseen = [hit for hits in counts.unseen.values() for hit in hits]
-    absent = [hit for hits in counts.absent.values() for hit in hits]
+    every_asked = _all(counts.asked)
     return {
         "frames": counts.frames,
         "objects": counts.objects,
         "asked": {
-            "right": share([iou >= GOOD_IOU for iou in every_asked]),
+            "right": _right(every_asked),
             "trials": len(every_asked),
             "per_word": {word: _asked_summary(ious) for word, ious in sorted(counts.asked.items())},
         },
         "scene": {
             "words": len(counts.words),
-            "top1": share(scene),
-            "trials": len(scene),
+            **_share_summary("top1", counts.scene),
             "unmatched": counts.unmatched,
-            "per_word": {word: _share_summary(hits) for word, hits in sorted(counts.scene.items())},
         },
-        "unseen": {
-            "words": len(counts.unseen),
-            "top1": share(unseen),
-            "trials": len(unseen),
-            "per_word": {word: _share_summary(hits) for word, hits in sorted(counts.unseen.items())},
-        },
-        "absent": {
-            "not_found": share(absent),
-            "trials": len(absent),
-            "per_word": {word: _share_summary(hits) for word, hits in sorted(counts.absent.items())},
-        },
+        "unseen": {"words": len(counts.unseen), **_share_summary("top1", counts.unseen)},
+        "absent": _share_summary("not_found", counts.absent),
         "proposals": {
-            "good": share([iou >= GOOD_IOU for iou in counts.proposal_iou]),
+            "good": _right(counts.proposal_iou),
             "mean_iou": _mean(counts.proposal_iou),
             "trials": len(counts.proposal_iou),
             "masks_per_frame": _mean(counts.masks),
@@ -147,9 +130,17 @@ def summarise(counts: Counts) -> dict[str, Any]:
     }
 
 
+def _all(per_word: Mapping[str, list[Any]]) -> list[Any]:
+    return [trial for trials in per_word.values() for trial in trials]
+
+
+def _right(ious: list[float]) -> float | None:
+    return share([iou >= GOOD_IOU for iou in ious])
+
+
 def _asked_summary(ious: list[float]) -> dict[str, Any]:
     return {
-        "right": share([iou >= GOOD_IOU for iou in ious]),
+        "right": _right(ious),
         "mean_iou": _mean(ious),
         "min_iou": min(ious),
         "not_found": sum(iou == 0.0 for iou in ious),
@@ -157,8 +148,11 @@ def _asked_summary(ious: list[float]) -> dict[str, Any]:
     }
 
 
-def _share_summary(hits: list[bool]) -> dict[str, Any]:
-    return {"share": share(hits), "trials": len(hits)}
+def _share_summary(name: str, per_word: Mapping[str, list[bool]]) -> dict[str, Any]:
+    """The share of all trials under `name`, and of each word's."""
+    hits = _all(per_word)
+    each = {word: {"share": share(one), "trials": len(one)} for word, one in sorted(per_word.items())}
+    return {name: share(hits), "trials": len(hits), "per_word": each}
 
 
 def _mean(values: list[float] | list[int]) -> float | None:
@@ -171,21 +165,14 @@ def judge(summary: Mapping[str, Any], targets: tuple[Target, ...]) -> list[dict[
     for target in targets:
         value = target.value_of(summary)
         met = value is not None and value >= target.at_least
-        judged.append(
-            {
-                "text": target.text,
-                "at_least": target.at_least,
-                "value": value,
-                "met": met,
-                "percent": target.percent,
-            }
-        )
+        shown = {"text": target.text, "at_least": target.at_least, "value": value, "met": met}
+        judged.append({**shown, "percent": target.percent})
     return judged
 
 
 def evaluate_suites(
     suites: Mapping[str, Suite],
-    load: Callable[[str], Segmenter],
+    load: Callable[[str], OpenVocabularySegmenter],
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> dict[str, Any]:
     """Measures each suite.

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
-from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.maps import mask_iou
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.recordings.recording import RecordedFrame
@@ -32,18 +31,6 @@ MIN_PIXELS = 400
 
 MATCH_IOU = 0.5
 """From this IoU on a proposal counts as the object, for classification."""
-
-
-class Segmenter(Protocol):
-    """What is measured: `core.segmenter.OpenVocabularySegmenter`, or a stand-in in tests."""
-
-    def embed(self, frame: Frame) -> EmbeddedFrame:
-        """The masks of a frame and their embeddings."""
-        ...
-
-    def label(self, embedded: EmbeddedFrame, vocabulary: Vocabulary) -> Segmentation:
-        """The masks under some words."""
-        ...
 
 
 @dataclass
@@ -79,7 +66,7 @@ class Counts:
 
 
 def measure(
-    segmenter: Segmenter,
+    segmenter: OpenVocabularySegmenter,
     frames: Iterable[RecordedFrame],
     *,
     absent_words: Sequence[str] = ABSENT_WORDS,
@@ -95,15 +82,14 @@ def measure(
     """
     recorded = list(frames)
     names = {instance: name for one in recorded for instance, name in one.names.items()}
-    synonyms = {s for one in recorded for several in one.synonyms.values() for s in several}
     counts = Counts(objects=len(names), words=tuple(dict.fromkeys(names.values())))
-    known = {word.casefold() for word in (*counts.words, *synonyms)}
-    absent = [word for word in absent_words if word.casefold() not in known]
     named_by: dict[str, set[str]] = defaultdict(set)
     for one in recorded:
         for instance, several in one.synonyms.items():
             for synonym in several:
                 named_by[synonym].add(one.names[instance])
+    known = {word.casefold() for word in (*counts.words, *named_by)}
+    absent = [word for word in absent_words if word.casefold() not in known]
     for done, one in enumerate(recorded, start=1):
         _measure_frame(segmenter, one, absent, named_by, counts)
         progress(done, len(recorded))
@@ -111,7 +97,7 @@ def measure(
 
 
 def _measure_frame(
-    segmenter: Segmenter,
+    segmenter: OpenVocabularySegmenter,
     one: RecordedFrame,
     absent: list[str],
     named_by: Mapping[str, set[str]],
@@ -123,7 +109,8 @@ def _measure_frame(
     truth = _Truth(one, embedded)
     counts.proposal_iou += [match.iou for match in truth.matches]
     for word in dict.fromkeys(one.names[i] for i in truth.shown):
-        counts.asked[word].append(_asked_alone(segmenter, embedded, word, truth))
+        best, _ = segmenter.label(embedded, words(word)).best(word)
+        counts.asked[word].append(0.0 if best is None else truth.iou_with(best, word))
     for word in absent:
         found, _ = segmenter.label(embedded, words(word)).best(word)
         counts.absent[word].append(found is None)
@@ -169,11 +156,6 @@ class _Truth:
     def iou_with(self, proposal: int, word: str) -> float:
         """The IoU of a proposal with that instance of the word which it fits best."""
         return max(float(self.iou[proposal, k]) for k, i in enumerate(self.ids) if self._names[i] == word)
-
-
-def _asked_alone(segmenter: Segmenter, embedded: EmbeddedFrame, word: str, truth: _Truth) -> float:
-    best, _ = segmenter.label(embedded, words(word)).best(word)
-    return 0.0 if best is None else truth.iou_with(best, word)
 
 
 def words(*names: str) -> Vocabulary:

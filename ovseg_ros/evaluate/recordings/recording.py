@@ -15,7 +15,7 @@ thing through the whole recording. All messages of a frame carry its time, in th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,7 @@ def read_recording(path: Path) -> Iterator[RecordedFrame]:
                 if NAMES_TOPIC in messages:
                     names, synonyms = _parse_names(messages[NAMES_TOPIC].data)
                 if COLOR_TOPIC in messages:
-                    yield _named_frame(messages, names, synonyms)
+                    yield _frame_of(messages, names, synonyms)
     except ReaderError as error:
         raise InvalidInputError(f"{path} is not a readable recording: {error}") from error
 
@@ -289,34 +289,23 @@ def _moments(reader: Reader, typestore: Any) -> Iterator[dict[str, Any]]:
         yield current
 
 
-def _named_frame(
-    messages: Mapping[str, Any], names: Mapping[int, str], synonyms: Mapping[int, tuple[str, ...]]
-) -> RecordedFrame:
-    """`_frame_of`; an error says which moment it is about."""
-    try:
-        return _frame_of(messages, names, synonyms)
-    except InvalidInputError as error:
-        stamp = messages[COLOR_TOPIC].header.stamp
-        raise InvalidInputError(f"the frame of {stamp.sec}.{stamp.nanosec:09d} s: {error}") from error
-
-
 def _frame_of(
     messages: Mapping[str, Any], names: Mapping[int, str], synonyms: Mapping[int, tuple[str, ...]]
 ) -> RecordedFrame:
-    color = messages[COLOR_TOPIC]
-    depth_m, instances, intrinsics = None, None, None
-    if DEPTH_TOPIC in messages:
-        depth_m = decode_depth(messages[DEPTH_TOPIC])
-    if INSTANCE_TOPIC in messages:
-        instances = decode_integers(messages[INSTANCE_TOPIC])
-    if INFO_TOPIC in messages:
-        intrinsics = decode_camera_info(messages[INFO_TOPIC])
-    stamp = color.header.stamp
-    frame = Frame(
-        image_rgb=decode_colour(color),
-        depth_m=depth_m,
-        intrinsics=intrinsics,
-        stamp_ns=stamp.sec * 1_000_000_000 + stamp.nanosec,
-        frame_id=color.header.frame_id,
-    )
-    return RecordedFrame(frame, instances, dict(names), dict(synonyms))
+    """The frame of one moment; an error says which moment it is about."""
+    color, stamp = messages[COLOR_TOPIC], messages[COLOR_TOPIC].header.stamp
+
+    def decoded(topic: str, decode: Callable[[Any], Any]) -> Any:
+        return decode(messages[topic]) if topic in messages else None
+
+    try:
+        frame = Frame(
+            image_rgb=decode_colour(color),
+            depth_m=decoded(DEPTH_TOPIC, decode_depth),
+            intrinsics=decoded(INFO_TOPIC, decode_camera_info),
+            stamp_ns=stamp.sec * 1_000_000_000 + stamp.nanosec,
+            frame_id=color.header.frame_id,
+        )
+        return RecordedFrame(frame, decoded(INSTANCE_TOPIC, decode_integers), dict(names), dict(synonyms))
+    except InvalidInputError as error:
+        raise InvalidInputError(f"the frame of {stamp.sec}.{stamp.nanosec:09d} s: {error}") from error

@@ -26,7 +26,7 @@ from ovseg_ros.evaluate.datasets.dataset import IGNORE, Sample, SegmentationData
 from ovseg_ros.evaluate.scores.predict import (
     Names,
     benchmark_options,
-    class_probabilities,
+    named_map,
     predicted_map,
     text_rows,
 )
@@ -96,9 +96,7 @@ def bottleneck(
         oracle.sample = sample
         maps: dict[str, Prediction] = {}
         for name, (used, chosen) in steps.items():
-            embedded = used.embed(sample.frame, chosen)
-            probs = class_probabilities(used, embedded, rows, chosen)
-            maps[name] = predicted_map(embedded, probs, chosen)
+            maps[name] = named_map(used, used.embed(sample.frame, chosen), rows, chosen)
         masks = chain.embed(
             sample.frame, replace(base, classifier="maskformer" if once.classifies else "clip")
         )

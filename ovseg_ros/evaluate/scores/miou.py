@@ -47,10 +47,6 @@ class ConfusionMatrix:
     def __len__(self) -> int:
         return self.counts.shape[0]
 
-    def update(self, truth: npt.NDArray[np.integer[Any]], predicted: npt.NDArray[np.integer[Any]]) -> None:
-        """Adds one picture; see `count`."""
-        self.counts += self.count(truth, predicted)
-
     def count(
         self, truth: npt.NDArray[np.integer[Any]], predicted: npt.NDArray[np.integer[Any]]
     ) -> npt.NDArray[np.int64]:

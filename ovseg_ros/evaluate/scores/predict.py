@@ -92,6 +92,13 @@ def class_probabilities(
     ).cpu()
 
 
+def named_map(
+    segmenter: OpenVocabularySegmenter, embedded: EmbeddedFrame, rows: TextRows, options: SegmenterOptions
+) -> npt.NDArray[np.int32]:
+    """`predicted_map` of the `class_probabilities`; see these for what is raised."""
+    return predicted_map(embedded, class_probabilities(segmenter, embedded, rows, options), options)
+
+
 def predicted_map(
     embedded: EmbeddedFrame, probs: torch.Tensor, options: SegmenterOptions
 ) -> npt.NDArray[np.int32]:

@@ -39,58 +39,44 @@ _LABELS = {
 }
 _COLOURS = {ORACLE_MASKS: ORANGE, ORACLE_MASKS_CONTEXT: GREY, ORACLE_CLASSES: GREEN, CLIP_CONTEXT: GREY}
 
-_COLUMNS = ("mIoU", "mIoU, absent as 0", "fwIoU", "pixel acc.", "mean acc.", "without prediction")
-_SPLIT_COLUMNS = ("seen mIoU", "unseen mIoU", "harmonic")
+# Head of a column -> which of a result's shares stands in it.
+_COLUMNS = {
+    "mIoU": "miou",
+    "mIoU, absent as 0": "miou_with_absent",
+    "fwIoU": "fwiou",
+    "pixel acc.": "pixel_accuracy",
+    "mean acc.": "mean_accuracy",
+    "without prediction": "unpredicted",
+}
+_SPLIT_COLUMNS = {"seen mIoU": "seen_miou", "unseen mIoU": "unseen_miou", "harmonic": "harmonic_miou"}
 
 
-def write_dataset(out: Path, result: Result, made_with: Mapping[str, Any]) -> list[Path]:
+def write_dataset(out: Path, result: Result, made_with: Mapping[str, Any]) -> None:
     """One result: `result.json`, `result.md` with the table of classes, `classes.png`."""
     shown = [(e.name, e.iou, e.unseen) for e in result.per_class if e.iou is not None]
     title = f"{result.dataset}: mIoU {100 * result.miou:.1f} %"
     class_chart(out / "classes.png", title, shown)
-    text = [
-        f"# {result.dataset}",
-        "",
-        *_table([("", result)], first=""),
-        "",
-        *_counted(result),
-        "",
-        "![IoU per class](classes.png)",
-        "",
-        *_class_table(result),
-        "",
-        *_provenance(made_with),
-    ]
-    return _write(out, "result", {"result": result.to_dict(), "made_with": dict(made_with)}, text)
+    table = _table([("", result)], first="")
+    figure = ["![IoU per class](classes.png)", "", *_class_table(result)]
+    _write(out, "result", {"result": result.to_dict()}, made_with, result.dataset, table, result, figure)
 
 
-def write_bottleneck(out: Path, results: Mapping[str, Result], made_with: Mapping[str, Any]) -> list[Path]:
+def write_bottleneck(out: Path, results: Mapping[str, Result], made_with: Mapping[str, Any]) -> None:
     """Every variant: `bottleneck.json`, `.md` and the bar chart `.png`."""
     first = next(iter(results.values()))
-    bars = [
-        Bar(_LABELS.get(name, name), result.miou, _COLOURS.get(name, BLUE))
-        for name, result in results.items()
-    ]
-    bar_chart(out / "bottleneck.png", f"{first.dataset}: masks or classes?", bars)
     rows = [(_LABELS.get(name, name), result) for name, result in results.items()]
-    text = [
-        f"# Bottleneck on {first.dataset}",
-        "",
-        *_table(rows, first="masks and classifier"),
-        "",
-        *_counted(first),
-        "",
-        "![mIoU per variant](bottleneck.png)",
-        "",
-        *_provenance(made_with),
-    ]
-    content = {"variants": {name: r.to_dict() for name, r in results.items()}, "made_with": dict(made_with)}
-    return _write(out, "bottleneck", content, text)
+    colours = [_COLOURS.get(name, BLUE) for name in results]
+    bars = [Bar(name, result.miou, colour) for (name, result), colour in zip(rows, colours, strict=True)]
+    bar_chart(out / "bottleneck.png", f"{first.dataset}: masks or classes?", bars)
+    table = _table(rows, first="masks and classifier")
+    figure = ["![mIoU per variant](bottleneck.png)"]
+    content = {"variants": {name: result.to_dict() for name, result in results.items()}}
+    _write(out, "bottleneck", content, made_with, f"Bottleneck on {first.dataset}", table, first, figure)
 
 
 def write_sweep(
     out: Path, option: str, results: Mapping[float, Result], made_with: Mapping[str, Any]
-) -> list[Path]:
+) -> None:
     """Every value: `sweep_OPTION.json`, `.md` and the line chart `.png`."""
     first = next(iter(results.values()))
     values, rows = list(results), list(results.values())
@@ -100,23 +86,13 @@ def write_sweep(
     series["pixel accuracy"] = [r.pixel_accuracy for r in rows]
     name = f"sweep_{option}"
     line_chart(out / f"{name}.png", f"{first.dataset}: {option}", option, values, series)
-    text = [
-        f"# {option} on {first.dataset}",
-        "",
-        *_table([(f"{value:g}", result) for value, result in results.items()], first=option),
-        "",
-        *_counted(first),
-        "",
-        f"![{option}]({name}.png)",
-        "",
-        *_provenance(made_with),
-    ]
+    table = _table([(f"{value:g}", result) for value, result in results.items()], first=option)
     content = {
         "option": option,
         "values": [{"value": value, **result.to_dict()} for value, result in results.items()],
-        "made_with": dict(made_with),
     }
-    return _write(out, name, content, text)
+    figure = [f"![{option}]({name}.png)"]
+    _write(out, name, content, made_with, f"{option} on {first.dataset}", table, first, figure)
 
 
 def summary_line(result: Result) -> str:
@@ -132,17 +108,14 @@ def summary_line(result: Result) -> str:
 
 
 def _table(rows: Sequence[tuple[str, Result]], first: str) -> list[str]:
-    """A row per result; columns of the seen/unseen split where there is one."""
+    """A row per result, named where `first` heads a column; the seen/unseen split where there is one."""
     split = any(r.seen_miou is not None or r.unseen_miou is not None for _, r in rows)
-    columns = [*([first] if first else []), *_COLUMNS, *(_SPLIT_COLUMNS if split else ())]
-    lines = [_row(columns), _row(["---"] * len(columns))]
+    columns = _COLUMNS | (_SPLIT_COLUMNS if split else {})
+    named = [first] if first else []
+    lines = [_row([*named, *columns]), _row(["---"] * len([*named, *columns]))]
     for name, result in rows:
-        values = [result.miou, result.miou_with_absent, result.fwiou, result.pixel_accuracy]
-        values += [result.mean_accuracy, result.unpredicted]
-        shown: list[float | None] = [*values]
-        if split:
-            shown += [result.seen_miou, result.unseen_miou, result.harmonic_miou]
-        lines.append(_row([*([_cell(name)] if first else []), *map(_percent, shown)]))
+        shares = [_percent(getattr(result, share)) for share in columns.values()]
+        lines.append(_row([_cell(name), *shares] if first else shares))
     return lines
 
 
@@ -176,14 +149,24 @@ def _provenance(made_with: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _write(out: Path, name: str, content: Mapping[str, Any], text: Sequence[str]) -> list[Path]:
+def _write(
+    out: Path,
+    name: str,
+    content: Mapping[str, Any],
+    made_with: Mapping[str, Any],
+    title: str,
+    table: Sequence[str],
+    counted: Result,
+    figure: Sequence[str],
+) -> None:
+    """NAME.json, and NAME.md: title, table, what was counted, figure, provenance."""
     out.mkdir(parents=True, exist_ok=True)
-    files = [out / f"{name}.json", out / f"{name}.md"]
-    files[0].write_text(
-        json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+    document = {**content, "made_with": dict(made_with)}
+    text = [f"# {title}", "", *table, "", *_counted(counted), "", *figure, "", *_provenance(made_with)]
+    (out / f"{name}.json").write_text(
+        json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
     )
-    files[1].write_text("\n".join(text) + "\n", encoding="utf-8")
-    return files
+    (out / f"{name}.md").write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
 def _row(cells: Sequence[str]) -> str:

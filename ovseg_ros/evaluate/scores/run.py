@@ -16,7 +16,7 @@ from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError, WeightsError
 from ovseg_ros.evaluate.datasets.dataset import Sample, SegmentationDataset
 from ovseg_ros.evaluate.scores.miou import ConfusionMatrix, Scores
-from ovseg_ros.evaluate.scores.predict import Names, class_probabilities, predicted_map, text_rows
+from ovseg_ros.evaluate.scores.predict import Names, named_map, text_rows
 
 _log = logging.getLogger(__name__)
 
@@ -86,8 +86,7 @@ def evaluate_dataset(
     rows = text_rows(segmenter, dataset.classes, chosen, names)
 
     def predict(sample: Sample) -> dict[str, Prediction]:
-        embedded = segmenter.embed(sample.frame, chosen)
-        return {"": predicted_map(embedded, class_probabilities(segmenter, embedded, rows, chosen), chosen)}
+        return {"": named_map(segmenter, segmenter.embed(sample.frame, chosen), rows, chosen)}
 
     return score_each(dataset, predict, ("",), progress)[""]
 
@@ -122,7 +121,9 @@ def score_each(
     for i in range(len(dataset)):
         try:
             sample = dataset.load(i)
-            counts = _counted(matrices, sample, predict(sample))
+            maps = predict(sample)
+            # All of a picture, or an error before anything of it is added.
+            counts = {name: matrix.count(sample.truth, maps[name]) for name, matrix in matrices.items()}
         except (ConfigError, WeightsError):
             raise
         except Exception as error:  # a run does not die of one picture; the result says which and why
@@ -147,13 +148,6 @@ def score_each(
         )
         for name, matrix in matrices.items()
     }
-
-
-def _counted(
-    matrices: Mapping[str, ConfusionMatrix], sample: Sample, maps: Mapping[str, Prediction]
-) -> dict[str, npt.NDArray[np.int64]]:
-    """What one picture adds to every variant: all of it, or an error before anything is added."""
-    return {name: matrix.count(sample.truth, maps[name]) for name, matrix in matrices.items()}
 
 
 def _reason(error: Exception) -> str:

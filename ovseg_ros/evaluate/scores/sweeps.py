@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +11,7 @@ from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.evaluate.datasets.dataset import Sample, SegmentationDataset
-from ovseg_ros.evaluate.scores.predict import (
-    Names,
-    benchmark_options,
-    class_probabilities,
-    predicted_map,
-    text_rows,
-)
+from ovseg_ros.evaluate.scores.predict import Names, benchmark_options, named_map, text_rows
 from ovseg_ros.evaluate.scores.run import Prediction, Progress, Result, score_each
 
 DEFAULT_VALUES: dict[str, tuple[float, ...]] = {
@@ -73,25 +67,20 @@ def sweep(
         base = replace(base, semantic="binary")
     segmenter.check(base)
     rows = text_rows(segmenter, dataset.classes, base, names)
-    maps: Callable[[Sample], dict[str, Prediction]]
     if name == "mask_threshold":
-        chains = {str(value): _with_mask_threshold(segmenter, value) for value in chosen}
-
-        def maps(sample: Sample) -> dict[str, Prediction]:
-            found: dict[str, Prediction] = {}
-            for key, chain in chains.items():
-                embedded = chain.embed(sample.frame, base)
-                found[key] = predicted_map(embedded, class_probabilities(chain, embedded, rows, base), base)
-            return found
+        steps = {str(value): (_with_mask_threshold(segmenter, value), base) for value in chosen}
     else:
-        by_value = {str(value): replace(base, **{name: value}) for value in chosen}  # type: ignore[arg-type]
+        changed = {str(value): replace(base, **{name: value}) for value in chosen}  # type: ignore[arg-type]
+        steps = {key: (segmenter, options) for key, options in changed.items()}
 
-        def maps(sample: Sample) -> dict[str, Prediction]:
-            embedded = segmenter.embed(sample.frame, base)
-            return {
-                key: predicted_map(embedded, class_probabilities(segmenter, embedded, rows, one), one)
-                for key, one in by_value.items()
-            }
+    def maps(sample: Sample) -> dict[str, Prediction]:
+        found: dict[str, Prediction] = {}
+        last = None
+        for key, (chain, one) in steps.items():
+            if chain is not last:
+                embedded, last = chain.embed(sample.frame, base), chain
+            found[key] = named_map(chain, embedded, rows, one)
+        return found
 
     results = score_each(dataset, maps, [str(value) for value in chosen], progress)
     return {value: results[str(value)] for value in chosen}

@@ -18,7 +18,7 @@ from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.inference.statistics import Statistics
 from ovseg_ros.ros.io.conversions import MessageContext, frame_from_messages
-from ovseg_ros.ros.io.frame_source import FrameSource, SyncedImages
+from ovseg_ros.ros.io.frame_source import FrameSource, SyncedImages, stamp_ns
 from ovseg_ros.ros.parameters.options import options_from, track_options_from
 from ovseg_ros.ros.parameters.table import Settings
 from ovseg_ros.ros.requests.answers import RequestError, without_traceback
@@ -106,7 +106,7 @@ class Engine:
 
     def age_s(self, header: Any) -> float | None:
         """Seconds since the stamp of a header by the node's clock; None where the stamp is 0."""
-        stamp = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+        stamp = stamp_ns(header)
         return (self._now_ns() - stamp) * 1e-9 if stamp else None
 
     def newest(self, *, after: int = 0) -> EmbeddedImage:
@@ -210,14 +210,6 @@ class Engine:
         if verbatim:
             return self.segmenter.clip.encode_text(labels, BARE_TEMPLATE)
         return self.segmenter.encode_text(labels)
-
-    def check(self, settings: Settings) -> None:
-        """Refuses settings this model cannot follow.
-
-        Raises:
-            ConfigError: a classifier that this preset's proposals do not serve.
-        """
-        self.segmenter.check(options_from(self.segmenter.options, settings))
 
     def _options(self) -> Any:
         """The options of the moment; made anew only where the parameters or the preset's options changed."""

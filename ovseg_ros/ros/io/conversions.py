@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -104,6 +104,7 @@ class MessageContext:
 
     header: Any
     segmentation: Segmentation
+    _known_boxes: dict[int, Box3d | None] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -191,10 +192,6 @@ class MessageContext:
         """True where depth and intrinsics came with the image."""
         frame = self.segmentation.frame
         return frame.depth_m is not None and frame.intrinsics is not None
-
-    @cached_property
-    def _known_boxes(self) -> dict[int, Box3d | None]:
-        return {}
 
     def box_3d(self, index: int) -> Box3d | None:
         """Centre and size (3,) in metres of mask `index`'s visible points; None where no point is known."""

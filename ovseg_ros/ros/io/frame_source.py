@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,26 +134,19 @@ class FrameSource:
 
     def add_camera_info(self, message: Any) -> None:
         """Takes intrinsics; they hold for all images until the next."""
-        with self._lock:
+        with self._changing():
             self._camera_info = message
-            filled = self._match()
-        if filled:
-            self._on_images()
 
     def add_depth(self, message: Any) -> None:
         """Takes a depth image."""
-        with self._lock:
+        with self._changing():
             self._depths.append((stamp_ns(message.header), message))
             self._depth_arrival = self._clock()
-            filled = self._match()
-        if filled:
-            self._on_images()
 
     def add_image(self, message: Any) -> None:
         """Takes a colour image."""
         stamp = stamp_ns(message.header)
-        filled = False
-        with self._lock:
+        with self._changing():
             self._counts["images"] += 1
             if stamp and self._last_stamp - stamp > JUMP_BACK_S * 1e9:
                 self._counts["time_jumps"] += 1
@@ -166,13 +160,17 @@ class FrameSource:
                 if len(self._images) == KEPT:
                     self._counts["dropped"] += 1
                 self._images.append((self._clock(), stamp, message))
-                filled = self._match()
-        if filled:
-            self._on_images()
 
     def poll(self) -> None:
         """Lets images go whose wait for depth is over; call it now and then."""
+        with self._changing():
+            pass
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Holds the lock for a change, then fills the slot where an image is ready, and says so unlocked."""
         with self._lock:
+            yield
             filled = self._match()
         if filled:
             self._on_images()

@@ -114,15 +114,12 @@ class Outputs:
         """The topics of one frame that someone subscribes to; each is asked about when its turn comes."""
         return (output for output in self._outputs if output.wanted)
 
-    def publish(self, context: MessageContext) -> tuple[str, ...]:
-        """Computes and publishes what is wanted; returns the names of the topics that were written."""
-        written = []
+    def publish(self, context: MessageContext) -> None:
+        """Computes and publishes what is wanted."""
         for output in self.wanted():
             message = output.message_of(context)
             if message is not None:
                 output.publisher.publish(message)
-                written.append(output.name)
-        return tuple(written)
 
     def publish_vocabulary(self, vocabulary: Any, default_threshold: float) -> None:
         """Publishes the latched topics about the words."""

@@ -30,15 +30,8 @@ def _row(
     at_configure: bool = False,
 ) -> Any:
     """One row of the table. `at_configure`: may be set any time, read at the next configure."""
-    metadata = {
-        "description": description,
-        "low": low,
-        "high": high,
-        "choices": choices,
-        "read_only": read_only,
-        "at_configure": at_configure,
-    }
-    return field(default=default, metadata=metadata)
+    metadata = {"description": description, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata={**metadata, "read_only": read_only, "at_configure": at_configure})
 
 
 @dataclass(frozen=True)

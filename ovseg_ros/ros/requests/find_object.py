@@ -90,10 +90,6 @@ class FindObjectServer:
             callback_group=ReentrantCallbackGroup(),
         )
 
-    def destroy(self) -> None:
-        """Takes the action away."""
-        self._server.destroy()
-
     async def _execute(self, goal_handle: Any) -> Any:
         result = FindObject.Result()
         self._running += 1

@@ -7,6 +7,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,11 @@ class Queries:
         group = ReentrantCallbackGroup()
         node.create_subscription(String, "~/query", self._on_query, 10)
         node.create_service(SetVocabulary, "~/set_vocabulary", self._on_set_vocabulary)
-        node.create_service(SegmentImage, "~/segment", self._on_segment, callback_group=group)
-        node.create_service(EmbedText, "~/embed_text", self._on_embed_text, callback_group=group)
+        for kind, name, job in (
+            (SegmentImage, "~/segment", self._segment_job),
+            (EmbedText, "~/embed_text", self._embed_job),
+        ):
+            node.create_service(kind, name, partial(self._answered, job), callback_group=group)
 
     def _on_query(self, message: String) -> None:
         """The words of a query become the vocabulary; a bad query is said and changes nothing."""
@@ -97,16 +101,12 @@ class Queries:
         response.vocabulary = vocabulary_message(node.vocabulary, node.default_threshold(), stamp)
         return response
 
-    async def _on_segment(self, request: Any, response: Any) -> Any:
-        return await self._answered(response, lambda: self._segment_job(request, response))
-
-    async def _on_embed_text(self, request: Any, response: Any) -> Any:
-        return await self._answered(response, lambda: self._embed_job(request, response))
-
-    async def _answered(self, response: Any, submit: Callable[[], ThreadFuture[Any]]) -> Any:
-        """Awaits a submitted job; whatever goes wrong becomes the reply's code and message."""
+    async def _answered(
+        self, job: Callable[[Any, Any], ThreadFuture[Any]], request: Any, response: Any
+    ) -> Any:
+        """Submits a job and awaits it; whatever goes wrong becomes the reply's code and message."""
         try:
-            await self._node.bridge.wrap(submit())
+            await self._node.bridge.wrap(job(request, response))
         except Exception as error:
             refusal = request_error_of(error)
             response.code, response.message = refusal.code, refusal.message

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from core_fixtures import TINY_SIDE, FixedProposer, tiny_clip, tiny_tokenizer
+from core_fixtures import FixedProposer, tiny_clip, tiny_tokenizer
 
-from ovseg_ros.app.bench import baseline as bench_baseline
 from ovseg_ros.app.bench.baseline import Baseline
 from ovseg_ros.app.bench.cases import labelled_alike, least_cosine, our_frame, vocabulary_of
 from ovseg_ros.app.bench.clock import Timing, interleave, memory_bytes, peak_memory, ratios, spread
 from ovseg_ros.app.bench.scene import made_up_frame, made_up_masks
 from ovseg_ros.app.cli import main
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
-from ovseg_ros.core.maps.compose import semantic_map
-from ovseg_ros.core.regions.crop import crop_regions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.errors import ConfigError
 
@@ -47,15 +42,6 @@ def segmenter(masks: torch.Tensor, prompts: bool = True, **options) -> OpenVocab
     return OpenVocabularySegmenter(FixedProposer(masks), clip, chosen)
 
 
-def test_crops_of_the_baseline_are_those_of_the_core():
-    frame, masks = made_up_frame(SIZE_HW), made_up_masks(5, SIZE_HW)
-    pixels, region_masks = bench_baseline.crop(frame, masks, TINY_SIDE)
-    image = torch.from_numpy(frame.image_rgb).permute(2, 0, 1)
-    regions = crop_regions(image, masks, size=TINY_SIDE)
-    assert torch.allclose(pixels, regions.pixels, atol=1e-3)
-    assert torch.equal(region_masks, regions.masks)
-
-
 @pytest.mark.parametrize("prompts", [True, False])
 def test_baseline_and_ours_find_the_same(prompts):
     frame, masks = made_up_frame(SIZE_HW), made_up_masks(6, SIZE_HW)
@@ -70,15 +56,6 @@ def test_baseline_and_ours_find_the_same(prompts):
     labels = torch.from_numpy(segmentation.semantic()[0]).long()
     assert (labels == baseline.label_map).float().mean() > 0.999
     assert len(baseline.probs.argmax(dim=1).unique()) > 1
-
-
-def test_composition_of_the_baseline_is_the_argmax_over_all_classes():
-    masks, probs = made_up_masks(7, SIZE_HW, seed=2), torch.rand(7, 4).softmax(dim=1)
-    found = bench_baseline.compose(masks, probs)
-    covered = masks.any(dim=0)
-    assert torch.equal(found[covered], semantic_map(masks.float(), probs).argmax(dim=0)[covered])
-    assert (found[~covered] == 255).all()
-    assert (bench_baseline.compose(masks, probs[:, :0]) == 255).all()
 
 
 @pytest.mark.parametrize("count", [0, 2])
@@ -218,13 +195,3 @@ def test_a_size_that_is_none_is_refused(size, capsys):
     with pytest.raises(SystemExit):
         main(["bench", "--size", size])
     assert f"want WIDTHxHEIGHT such as 640x480, got '{size}'" in capsys.readouterr().err
-
-
-def test_parser_waits_for_nothing_heavy():
-    code = (
-        "import sys, argparse\nfrom ovseg_ros.app import bench\n"
-        "bench.add_parser(argparse.ArgumentParser().add_subparsers())\n"
-        "print([name for name in ('torch', 'cv2', 'numpy', 'matplotlib', 'rclpy') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

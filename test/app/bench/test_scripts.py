@@ -44,4 +44,3 @@ def test_frames_are_fresh_and_upset_a_tracker():
     assert {frame.frame_id for frame in frames} == {"left", "right"}
     assert any(b < a for a, b in itertools.pairwise(stamps))
     assert any(not frame.image_rgb.any() for frame in frames)
-    assert soak.small(made_up_frame((48, 64)), 32).size_hw == (24, 32)

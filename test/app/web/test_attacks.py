@@ -86,16 +86,13 @@ def secret(tmp_path):
     return files
 
 
-def test_a_path_that_a_request_names_is_never_handed_out(client, secret):
+def test_a_path_that_a_request_names_is_never_handed_out_nor_read(client, secret, tmp_path):
     uploaded = event(client, "image", "upload")
     assert ask(client, uploaded, [None, ""])["success"]  # the request as such is a good one
     for path in secret:
         message = ask(client, uploaded, [file_data(path), ""])
         assert not message["success"], message
         assert "/file=" not in json.dumps(message)
-
-
-def test_a_path_that_a_request_names_is_never_read(client, secret, tmp_path):
     picture = save(tmp_path / "red.png", colours())
     submit = event(client, "submit", "click")
     for values in (submit_values(file_data(picture)), submit_values(None, file_data(secret[3]))):

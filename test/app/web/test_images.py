@@ -67,12 +67,6 @@ def test_what_is_no_picture(tmp_path):
         assert str(tmp_path) not in str(caught.value)  # where the server keeps it is nobody's business
 
 
-def test_depth_in_metres(tmp_path):
-    depth = read_registered_depth(save(tmp_path / "d.png", GREY), (HEIGHT, WIDTH))
-    np.testing.assert_allclose(depth, GREY / 1000.0, rtol=1e-6)
-    assert depth.dtype == np.float32
-
-
 @pytest.mark.parametrize(
     ("pixels", "part"),
     [
@@ -80,21 +74,18 @@ def test_depth_in_metres(tmp_path):
         (GREY * 0, "no distance is known"),
         (colours(), "shape"),
         (colours()[:, :, 0], "16-bit millimetres"),
+        (None, "the depth image cannot be read"),
     ],
-    ids=["another size", "nothing known", "colours", "8 bit"],
+    ids=["another size", "nothing known", "colours", "8 bit", "damaged"],
 )
 def test_depth_that_cannot_be_used(tmp_path, pixels, part):
+    path = tmp_path / "d.png"
+    path.write_text("no") if pixels is None else save(path, pixels)
     with pytest.raises(InvalidInputError, match=part) as caught:
-        read_registered_depth(save(tmp_path / "d.png", pixels), (HEIGHT, WIDTH))
+        read_registered_depth(path, (HEIGHT, WIDTH))
     assert "depth image" in str(caught.value)
-    assert str(tmp_path) not in str(caught.value)
-
-
-def test_damaged_depth(tmp_path):
-    (tmp_path / "d.png").write_text("no")
-    with pytest.raises(InvalidInputError, match="the depth image cannot be read") as caught:
-        read_registered_depth(tmp_path / "d.png", (HEIGHT, WIDTH))
     assert "the the" not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_camera_from_the_field_of_view():
@@ -128,6 +119,7 @@ def test_large_pictures_are_shrunk_with_depth_and_camera(tmp_path):
     assert frame.size_hw == (640, 1280)
     assert remarks == ["shrunk from 2000x1000 to 1280x640"]
     np.testing.assert_allclose(frame.depth_m, 1.5)
+    assert frame.depth_m.dtype == np.float32
     camera = frame.intrinsics  # the middle stays the middle
     assert (camera.fx, camera.cx, camera.cy) == pytest.approx((640.0, 639.5, 319.5))
     assert (camera.width, camera.height) == (1280, 640)

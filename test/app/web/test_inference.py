@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from core_fixtures import FixedProposer
 from web_fixtures import BOXES, HEIGHT, WIDTH, colour_segmenter, colours, inputs, save
 
 from ovseg_ros.app.web import inference as web_inference
@@ -81,7 +82,7 @@ def test_granularity_leaves_all_but_the_best_mask_of_a_word_out_of_map_overlay_a
     picture = save(tmp_path / "two_reds.png", image)
     segmenter = colour_segmenter(background=())
     masks = torch.from_numpy(np.stack([(image == c).all(axis=2) for c in ((255, 0, 0), (200, 60, 0))]))
-    segmenter.proposer.propose = lambda frame: web_fixture_proposals(masks)
+    segmenter.proposer = FixedProposer(masks, torch.tensor([0.9, 0.8]))
     inference = one(segmenter)
     coarse, fine = (inference.answer(inputs(picture, "red", granularity=g)) for g in (0.0, 1.0))
     assert [(row.name, row.masks) for row in coarse.legend] == [("red", 2)]
@@ -92,12 +93,6 @@ def test_granularity_leaves_all_but_the_best_mask_of_a_word_out_of_map_overlay_a
     assert fine.reused
     assert not np.array_equal(fine.overlay_rgb, coarse.overlay_rgb)
     assert "left out by granularity" in table_html(fine.masks)
-
-
-def web_fixture_proposals(masks):
-    from ovseg_ros.core.frame import Proposals
-
-    return Proposals(masks, torch.tensor([0.9, 0.8]))
 
 
 def test_no_mask_and_one_mask(tmp_path):
@@ -251,15 +246,10 @@ def test_errors_of_loading_are_shown_and_the_next_request_is_answered(picture, k
 
     inference = Inference(load)
     assert inference.answer(inputs(picture)).error == "the cure"
+    failures.append(kind("the cure"))
+    with pytest.raises(kind, match="the cure"):
+        inference.preload("a")
     assert inference.answer(inputs(picture)).error == ""
-
-
-def test_preload_raises():
-    def load(preset, proposals_from):
-        raise WeightsError("none here")
-
-    with pytest.raises(WeightsError, match="none here"):
-        Inference(load).preload("a")
 
 
 def test_a_bug_goes_to_the_log_and_not_to_the_page(picture, caplog):
@@ -308,11 +298,7 @@ def test_html_escapes_what_people_type():
     assert "1,234 (50.0 %)" in table_html((row,))
     assert "1, 2 to 3, 4" in table_html((row,))
     assert (legend_html(()), table_html(())) == ("", "")
-
-
-def test_messages_say_whether_it_is_an_error():
-    assert 'class="ov-error"' in message_html(Answer(error="upload an image"))
-    assert "Upload an image" in message_html(Answer(error="upload an image"))
+    assert '<div class="ov-error" role="alert">Upload an' in message_html(Answer(error="upload an image"))
     assert "Nothing found" in message_html(Answer(remarks=("no mask",)))
 
 

@@ -6,10 +6,10 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
-import threading
+import tempfile
 import urllib.request
+import webbrowser
 
 import pytest
 from web_fixtures import colour_segmenter, colours, save
@@ -40,17 +40,8 @@ def ids(blocks):
 
 
 def values(**changes):
-    given = {
-        "image": None,
-        "words": "red",
-        "preset": "mini",
-        "generator": "mini",
-        "granularity": 0.0,
-        "threshold": 0.5,
-        "depth": None,
-        "field_of_view": 60,
-        "camera": "",
-    }
+    given = {"image": None, "words": "red", "preset": "mini", "generator": "mini", "granularity": 0.0}
+    given |= {"threshold": 0.5, "depth": None, "field_of_view": 60, "camera": ""}
     return list((given | changes).values())
 
 
@@ -68,6 +59,7 @@ def test_the_fields_have_sensible_defaults(page):
 def test_submit_gives_message_map_overlay_legend_and_table(page, tmp_path):
     _, blocks = page
     (submit,) = events(blocks, "submit", "click")
+    assert events(blocks, "words", "submit") == [submit]  # Enter in the words
     picture = str(save(tmp_path / "a.png", colours()))
     message, label_map, overlay, legend, table, answered = submit.fn(*values(image=picture))
     assert "Found: red (1)" in message
@@ -78,11 +70,6 @@ def test_submit_gives_message_map_overlay_legend_and_table(page, tmp_path):
     nothing = submit.fn(*values())
     assert "ov-error" in nothing[0]
     assert nothing[1:] == [None, None, "", "", False]  # no old picture stays beside an error
-
-
-def test_enter_in_the_words_is_submit(page):
-    _, blocks = page
-    assert events(blocks, "words", "submit") == events(blocks, "submit", "click")
 
 
 def test_sliders_answer_again_only_after_an_answer(page, tmp_path):
@@ -166,7 +153,10 @@ def test_uploads_reach_us_as_they_are(page, tmp_path):
 def test_the_page_names_no_script_or_font_of_another_host_and_forbids_them(page):
     from fastapi.testclient import TestClient
 
-    app, _ = page
+    app, blocks = page
+    assert blocks.analytics_enabled is False  # nor is there telemetry
+    assert web._QUIET["GRADIO_ANALYTICS_ENABLED"] == "False"
+    assert (blocks.share, blocks.run_history) == (False, False)
     with TestClient(app) as client:
         reply = client.get("/")
         css = client.get("/theme.css").text
@@ -174,14 +164,6 @@ def test_the_page_names_no_script_or_font_of_another_host_and_forbids_them(page)
     assert "default-src 'self'" in reply.headers["content-security-policy"]
     assert not re.findall(r"""<(?:script|link)[^>]+(?:src|href)=["']https?:""", reply.text)
     assert "googleapis" not in css + reply.text
-
-
-def test_there_is_no_telemetry(page):
-    _, blocks = page
-    assert blocks.analytics_enabled is False
-    assert web._QUIET["GRADIO_ANALYTICS_ENABLED"] == "False"
-    assert blocks.share is False
-    assert blocks.run_history is False
 
 
 # ------------------------------------------------------------------------------------------------ the command
@@ -246,18 +228,8 @@ def test_addresses():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_the_block(number):
-    before = signal.getsignal(number)
-    with web._ctrl_c_ends():
-        signal.raise_signal(number)
-        pytest.fail("went on")
-    assert signal.getsignal(number) is before
-
-
-def test_it_serves_until_ctrl_c_and_says_where(capsys):
-    listener = web._listen("127.0.0.1", 0)
-    url = web._url("127.0.0.1", listener.getsockname()[1])
-    got = []
+def test_it_serves_until_a_signal_says_where_and_leaves_no_file(number, monkeypatch, tmp_path, capsys):
+    got, before = [], signal.getsignal(number)
 
     async def application(scope, receive, send):
         if scope["type"] == "lifespan":
@@ -268,34 +240,18 @@ def test_it_serves_until_ctrl_c_and_says_where(capsys):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"here"})
 
-    def visit():
+    def visit(url):
         with urllib.request.urlopen(url, timeout=10) as reply:
-            got.append(reply.read())
-        os.kill(os.getpid(), signal.SIGINT)
+            got.append((url, reply.read()))
+        os.kill(os.getpid(), number)
 
-    visitor = threading.Thread(target=visit)
-    with web._ctrl_c_ends():
-        visitor.start()  # it waits in the listening socket's queue until the server is up
-        web._serve(application, listener, url, open_browser=False)
-        pytest.fail("went on")
-    visitor.join(timeout=10)
-    assert got == [b"here"]
+    monkeypatch.setattr(web, "make_app", lambda *_: application)
+    monkeypatch.setattr(webbrowser, "open", visit)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert web.run(options("--port", "0", "--open-browser")) == 0
+    ((url, body),) = got
+    assert body == b"here"
+    assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*/", url)
     assert f"the page is at {url}" in capsys.readouterr().out
-
-
-@pytest.mark.slow  # the imports alone take some seconds
-def test_the_command_serves_the_page_until_ctrl_c(tmp_path):
-    command = [sys.executable, "-m", "ovseg_ros.app.cli", "web", "--port", "0"]
-    env = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
-    ) as process:
-        line = process.stdout.readline()
-        url = re.search(r"http://127\.0\.0\.1:[1-9]\d*/", line)[0]
-        with urllib.request.urlopen(url, timeout=10) as reply:
-            assert b"Find things by name" in reply.read()
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert "Traceback" not in errors
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("ovseg_web_")] == []
+    assert signal.getsignal(number) is before
+    assert list(tmp_path.iterdir()) == []

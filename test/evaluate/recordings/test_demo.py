@@ -13,7 +13,6 @@ from ovseg_ros.evaluate.recordings import demo, measures, tables
 from ovseg_ros.evaluate.recordings.demo import (
     Suite,
     Target,
-    evaluate_suites,
     judge,
     recording_folder,
     summarise,
@@ -53,8 +52,7 @@ def test_a_mask_too_small_is_no_right_mask(rows, iou, unmatched):
 
 
 def test_any_instance_of_a_shared_word_counts():
-    names = {1: "red", 2: "red", 3: "blue"}
-    counts = measure(segmenter(), [recorded(0, names=names)], absent_words=())
+    counts = measure(segmenter(), [recorded(0, names={1: "red", 2: "red", 3: "blue"})], absent_words=())
     assert counts.asked["red"] == [1.0]  # one trial, not one per instance
     assert counts.scene["red"] == [True, False]  # the green box is no red one: classification is per object
 
@@ -162,14 +160,3 @@ def test_tables_line_up_and_say_what_was_missed():
     text = tables.report({"suites": {"tiny": suite}, "machine": demo.machine()})
     assert "| t       | >= 90.0 % |        - | MISSED |" in text
     assert "preset y" in text
-
-
-def test_an_unreadable_preset_ends_the_command_with_2(tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "tabletop"
-    write_recording(folder, [recorded(0)])
-
-    def load(preset):
-        raise InvalidInputError("no such preset")
-
-    with pytest.raises(InvalidInputError):
-        evaluate_suites({"a": Suite(str(folder), "none")}, load)

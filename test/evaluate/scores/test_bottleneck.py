@@ -15,7 +15,6 @@ from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.evaluate.datasets.dataset import IGNORE, Sample, open_dataset
-from ovseg_ros.evaluate.scores import bottleneck as module
 from ovseg_ros.evaluate.scores.bottleneck import (
     bottleneck,
     majority_classes,
@@ -231,8 +230,3 @@ def test_figures_are_drawn(tmp_path: Path) -> None:
     line_chart(tmp_path / "n.png", "nothing", "x", [0], {"a": [None]})
     class_chart(tmp_path / "c.png", "classes", [(f"class {i}", i / 100, i % 2 == 0) for i in range(80)])
     assert min(painted(tmp_path / name) for name in ("l.png", "n.png", "c.png")) > 500
-
-
-def test_the_modules_table_names_every_variant() -> None:
-    for name in ("CLIP", "CLIP_CONTEXT", "ORACLE_MASKS", "ORACLE_MASKS_CONTEXT", "ORACLE_CLASSES"):
-        assert f"| {getattr(module, name)} |" in module.__doc__

@@ -21,7 +21,6 @@ from ros_bench import camera_info_message, colour_segmenter, image_message, pict
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
-from ovseg_ros.core.maps.paint import confidence_bytes
 from ovseg_ros.core.segmenter import SegmenterOptions
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.models import presets
@@ -41,15 +40,13 @@ from ovseg_ros.ros.parameters.table import Settings
 pytestmark = pytest.mark.ros
 
 
-def scene(words=("red", "blue"), depth=None, granularity=0.0, semantic="binary", **colours):
+def scene(words=("red", "blue"), depth=None, **colours):
     """A labelled scene of the test picture."""
     image = image_message(picture(**{"red": True, "blue": True, **colours}))
     depth = None if depth is None else image_message(np.asarray(depth, np.float32), "32FC1")
     frame, _ = frame_from_messages(image, depth, camera_info_message())
     vocabulary, _ = Vocabulary.empty().replace(words)
-    segmenter = colour_segmenter()
-    options = dataclasses.replace(segmenter.options, granularity=granularity, semantic=semantic)
-    return MessageContext(image.header, segmenter.segment(frame, vocabulary, options))
+    return MessageContext(image.header, colour_segmenter().segment(frame, vocabulary))
 
 
 def test_a_cloud_is_written_over_the_last_one():
@@ -110,15 +107,6 @@ def all_segments(of):
     return [segment_message(of, i) for i in of.order]
 
 
-@pytest.mark.parametrize("semantic", ["binary", "soft"])
-def test_confidence_in_bytes_is_that_of_the_floats(semantic):
-    of = scene(semantic=semantic)
-    np.testing.assert_array_equal(
-        of.segmentation.confidence_bytes(), confidence_bytes(of.segmentation.semantic()[1])
-    )
-    assert of.segmentation.confidence_bytes().max() > 200
-
-
 def test_nothing_proposed():
     empty = scene(red=False, blue=False)
     message = segmentation_message(empty, model="m", with_masks=True, with_unlabelled=True)
@@ -130,8 +118,7 @@ def test_nothing_proposed():
 
 def test_masks_can_be_left_out():
     message = segmentation_message(scene(), model="m", with_masks=False, with_unlabelled=False)
-    assert len(message.segments) == 2
-    assert all(segment.mask.width == 0 and segment.box.width == 10 for segment in message.segments)
+    assert [(segment.mask.width, segment.box.width) for segment in message.segments] == [(0, 10)] * 2
 
 
 def test_mask_bytes_are_the_mask_inside_its_box():
@@ -156,17 +143,6 @@ def test_an_object_without_known_depth_has_no_3d():
     assert messages["red"].size.y == pytest.approx(7 * 2.0 / 30)
 
 
-def test_granularity_thins_the_label_image_alone():
-    masks, probs = 2, scene().segmentation.probs
-    assert probs.shape == (masks, 2)
-    all_of_it = scene(granularity=0.0).label_image
-    best_alone = scene(granularity=1.0).label_image
-    assert (all_of_it == best_alone).all()  # each label has one mask here
-    crowded = scene(words=("red",), granularity=1.0)
-    crowded.segmentation.label_index[:] = 0
-    assert (crowded.label_image != 255).sum() == 80
-
-
 def test_vocabulary_message_has_the_thresholds_in_force():
     vocabulary, _ = Vocabulary.empty().replace(["a", "b"], [None, 0.75])
     message = vocabulary_message(vocabulary, 0.25, Time(sec=3))
@@ -176,17 +152,11 @@ def test_vocabulary_message_has_the_thresholds_in_force():
 
 
 def test_options_from_parameters():
-    preset = SegmenterOptions(threshold=0.4, background=("wall", "floor"), max_masks=9)
+    preset = SegmenterOptions(threshold=0.4, background=("wall", "floor"), granularity=0.5, clip_weight=0.6)
     assert options_from(preset, Settings()) == preset
-    changed = options_from(preset, Settings(threshold=0.7, background_labels=("sky", "preset", "wall", "")))
-    assert changed.threshold == 0.7
-    assert changed.background == ("sky", "wall", "floor")
-    assert changed.max_masks == 9
-
-
-def test_modes_of_classification_from_parameters():
-    preset = SegmenterOptions(granularity=0.5, clip_weight=0.6)
     settings = Settings(
+        threshold=0.7,
+        background_labels=("sky", "preset", "wall", ""),
         classifier="ensemble",
         clip_weight=0.0,
         region_view="both",
@@ -197,10 +167,20 @@ def test_modes_of_classification_from_parameters():
         others="",
     )
     changed = options_from(preset, settings)
-    assert (changed.classifier, changed.clip_weight, changed.region_view) == ("ensemble", 0.0, "both")
-    assert (changed.mask_prompts, changed.semantic, changed.granularity) == (False, "soft", 0.0)
-    assert changed.others == ""
     assert len(changed.templates) == 80
+    assert changed == dataclasses.replace(
+        preset,
+        threshold=0.7,
+        background=("sky", "wall", "floor"),
+        classifier="ensemble",
+        clip_weight=0.0,
+        region_view="both",
+        mask_prompts=False,
+        templates=changed.templates,
+        semantic="soft",
+        granularity=0.0,
+        others="",
+    )
 
 
 def test_neighbouring_ids_differ_in_colour():
