@@ -6,8 +6,8 @@
         print(thing.label, thing.score, thing.box_xyxy, thing.centroid_m)
 
 Importing this package imports neither ROS nor torch: the names below come with what they need when they are
-first used. What lies under them is in the sub-packages (`core`, `proposals`, `models`, `learn`, `evaluate`,
-`app`, `ros`).
+first used. What lies under them is in the sub-packages: `core` (the method), `files`, `proposals`, `models`,
+`learn`, `evaluate`, `app`, `ros`.
 """
 
 from importlib import import_module

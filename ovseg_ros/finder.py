@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.segmentation import EmbeddedFrame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracking import VideoSegmenter
 from ovseg_ros.core.words import Vocabulary, as_vocabulary

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.segmentation import EmbeddedFrame
 
 
 @dataclass(frozen=True)

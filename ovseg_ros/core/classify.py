@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
+from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.errors import ConfigError, InvalidInputError
-
-if TYPE_CHECKING:
-    from ovseg_ros.core.segmentation import EmbeddedFrame
 
 
 def mask_probabilities(

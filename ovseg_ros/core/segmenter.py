@@ -18,9 +18,10 @@ from ovseg_ros.core.device_memory import (
     encode_words,
     retry_on_oom,
 )
+from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, RegionEncoder, as_proposer
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
+from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError
 

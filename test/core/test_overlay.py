@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from ovseg_ros.core import overlay
+from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.overlay import draw_overlay, label_colour
-from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
+from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import InvalidInputError
 

@@ -114,10 +114,11 @@ def overlay(
     """
     import torch
 
+    from ovseg_ros.core.embedded_frame import EmbeddedFrame
     from ovseg_ros.core.frame import Frame
     from ovseg_ros.core.options import SegmenterOptions
     from ovseg_ros.core.overlay import draw_overlay
-    from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
+    from ovseg_ros.core.segmentation import Segmentation
     from ovseg_ros.core.words import Vocabulary
 
     vocabulary, _ = Vocabulary.empty().replace(list(words))

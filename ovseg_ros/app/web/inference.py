@@ -29,9 +29,9 @@ from ovseg_ros.app.web.results import (
     what_is_missing,
     without_labels,
 )
+from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.overlay import draw_overlay
-from ovseg_ros.core.segmentation import EmbeddedFrame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.core.words import Vocabulary, parse_query
 from ovseg_ros.errors import InvalidInputError, OvsegError

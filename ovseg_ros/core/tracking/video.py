@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import torch
 
 from ovseg_ros.core.candidates import Candidates
+from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame, Hints
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
+from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracking.budget import Budget
 from ovseg_ros.core.tracking.camera_tracks import Association, CameraTracks

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.maps import mask_iou
-from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
+from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import InvalidInputError

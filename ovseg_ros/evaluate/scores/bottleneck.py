@@ -17,9 +17,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame, Proposals, Proposer, as_proposer
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.segmentation import EmbeddedFrame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.evaluate.datasets.dataset import IGNORE, Sample, SegmentationDataset

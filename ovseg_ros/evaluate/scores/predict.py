@@ -19,9 +19,9 @@ import torch.nn.functional as F
 
 from ovseg_ros.core.classify import background_rows, name_masks
 from ovseg_ros.core.classify import class_probabilities as core_probabilities
+from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.maps import label_map
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.segmentation import EmbeddedFrame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.evaluate.datasets.class_names import ClassList

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
+from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame, Proposals, as_proposer
-from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
+from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracking import Budget, Deadline, FrameCost, VideoReport, VideoSegmenter
 from ovseg_ros.core.words import BARE_TEMPLATE
