@@ -1,7 +1,7 @@
 """What one mask-category pair is, how it lies in a tar shard, and what the files of a collection are called.
 
 The layout is webdataset's: per pair STEM.png (the crop), STEM.mask.png (0/255) and STEM.json, one after the
-other in an uncompressed tar, STEM = IMAGE-NUMBER. `pair_store` writes it, `pair_index` reads it.
+other in an uncompressed tar, STEM = IMAGE-NUMBER. `store` writes it, `index` reads it.
 """
 
 from __future__ import annotations

@@ -222,8 +222,8 @@ def test_a_size_that_is_none_is_refused(size, capsys):
 
 def test_parser_waits_for_nothing_heavy():
     code = (
-        "import sys, argparse\nfrom ovseg_ros.app import bench\n"
-        "bench.add_parser(argparse.ArgumentParser().add_subparsers())\n"
+        "import sys, argparse\nfrom ovseg_ros.app.bench import command\n"
+        "command.add_parser(argparse.ArgumentParser().add_subparsers())\n"
         "print([name for name in ('torch', 'cv2', 'numpy', 'matplotlib', 'rclpy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

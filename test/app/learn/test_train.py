@@ -24,7 +24,7 @@ from ovseg_ros.models.presets import load_preset
 SETTINGS = ("batch=24", "epochs=2", "learning_rate=3e-3", "precision=fp32", "workers=0", "held_out=0.2")
 RUN = """
 import argparse
-from ovseg_ros.app import learn_train
+from ovseg_ros.app.learn import train as learn_train
 parser = argparse.ArgumentParser()
 learn_train.add_parser(parser.add_subparsers())
 options = parser.parse_args()
@@ -73,7 +73,7 @@ def test_a_slip_of_the_pen_is_refused(tmp_path):
 
 def test_building_the_parser_imports_nothing_heavy():
     code = (
-        "import argparse, sys; from ovseg_ros.app import learn_train; "
+        "import argparse, sys; from ovseg_ros.app.learn import train as learn_train; "
         "learn_train.add_parser(argparse.ArgumentParser().add_subparsers()); "
         "print([m for m in ('torch', 'numpy', 'cv2', 'accelerate', 'yaml') if m in sys.modules])"
     )
@@ -81,10 +81,13 @@ def test_building_the_parser_imports_nothing_heavy():
     assert done.stdout.strip() == "[]", done.stderr
 
 
-@pytest.mark.parametrize("module", ["finetune", "tune_prompts", "training", "pair_data", "recipes"])
+@pytest.mark.parametrize("module", ["finetune", "tune_prompts", "loop", "data", "recipes"])
 def test_modules_can_be_imported_first(module):
     done = subprocess.run(
-        [sys.executable, "-c", f"import ovseg_ros.learn.{module}"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", f"import ovseg_ros.learn.training.{module}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
 
