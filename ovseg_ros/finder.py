@@ -141,7 +141,7 @@ class Finder:
         candidates = self.segmenter.propose(frame)
         scores = candidates.proposals.scores.float().cpu()
         order = scores.argsort(descending=True, stable=True)
-        order = order[candidates.seen[order]]  # those that are large enough to be named
+        order = order[candidates.is_encodable[order]]  # those that are large enough to be named
         masks = candidates.proposals.masks[order.to(candidates.proposals.masks.device)]
         return MaskProposals(masks.cpu().numpy(), scores[order].numpy())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -32,3 +33,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what is marked `ros` where ROS is missing."""
     if item.get_closest_marker("ros") and not ros_is_here():
         pytest.skip(NO_ROS)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Torch in one thread, for networks so small that waking others costs more than they do."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,6 +75,7 @@ def _add_presets(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     presets.add_argument("preset", nargs="*", help="only these (names, or paths of preset files)")
     presets.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here first")
+    presets.add_argument("--json", action="store_true", help="print the list as JSON")
     presets.set_defaults(run=_presets)
 
 
@@ -129,34 +132,54 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--garage-preset", default="lite", metavar="PRESET", help="who answers in the garage (default: lite)"
     )
     parser.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
+    parser.add_argument("--json", action="store_true", help="print result.json's content, and nothing else")
     parser.set_defaults(run=_demo)
 
 
 def _demo(options: argparse.Namespace) -> int:
     from ovseg_ros.app.demo.without_ros import run
 
-    return run(options)
+    with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
+        status = run(options)
+    if options.json:
+        print((options.out / "result.json").read_text(encoding="utf-8"), end="")
+    return status
 
 
 def _presets(options: argparse.Namespace) -> int:
     """Lists presets: where their masks come from, who names them, and which weights are missing."""
     from ovseg_ros.models.downloads.files import find_file
+    from ovseg_ros.models.preset_parts import needs_depth
     from ovseg_ros.models.presets import list_presets, preset_path, preset_weights, read_preset
 
+    rows = []
     for name in options.preset or list_presets():
         path = preset_path(name)
-        preset = read_preset(path)
-        missing = [
-            file for file in preset_weights(name) if not find_file(file, options.weights_dir, path.parent)
-        ]
-        print(f"{path.stem}: {preset['description']}")
-        print(f"    proposals: {preset['proposer']['kind']}    encoder: {preset['encoder']['kind']}", end="")
-        classifier = (preset.get("options") or {}).get("classifier", "clip")
-        print(f"    classifier: {classifier}")
-        if missing:
-            print(f"    weights: not here, see `ovseg download {name}`: {', '.join(missing)}")
-        else:
-            print("    weights: ready")
+        preset = read_preset(path, part_options=False)
+        row = {
+            "name": path.stem,
+            "description": preset.get("description", ""),
+            "proposals": preset["proposer"]["kind"],
+            "encoder": preset["encoder"]["kind"],
+            "classifier": (preset.get("options") or {}).get("classifier", "clip"),
+            "needs_depth": needs_depth(preset["proposer"]),
+            "missing_weights": [
+                file for file in preset_weights(name) if not find_file(file, options.weights_dir, path.parent)
+            ],
+        }
+        rows.append(row)
+        if options.json:
+            continue
+        print(f"{row['name']}: {row['description']}")
+        print("    " + "    ".join(f"{key}: {row[key]}" for key in ("proposals", "encoder", "classifier")))
+        missing = ", ".join(row["missing_weights"])
+        print(
+            f"    weights: not here, see `ovseg download {name}`: {missing}"
+            if missing
+            else "    weights: ready"
+        )
+    if options.json:
+        print(json.dumps(rows, indent=2))
     return 0
 
 

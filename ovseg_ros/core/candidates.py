@@ -19,12 +19,12 @@ class Candidates:
 
     Attributes:
         proposals: N masks, at most `max_masks`, in the generator's order.
-        seen: (N,) bool on the CPU, which of them CLIP may see.
+        is_encodable: (N,) bool on the CPU, which of them are large enough for CLIP to see.
         options: by which they were chosen.
     """
 
     proposals: Proposals
-    seen: torch.Tensor
+    is_encodable: torch.Tensor
     options: SegmenterOptions
 
     def __len__(self) -> int:
@@ -36,7 +36,7 @@ class Candidates:
         embeddings: torch.Tensor,
         timings: Mapping[str, float],
         *,
-        seen: torch.Tensor | None = None,
+        has_clip_embedding: torch.Tensor | None = None,
         track_ids: torch.Tensor | None = None,
         boxes_xyxy: torch.Tensor | None = None,
     ) -> EmbeddedFrame:
@@ -46,19 +46,19 @@ class Candidates:
             frame: the one the masks were proposed on.
             embeddings: (N, D) float32 unit rows, zeros for masks CLIP has not seen.
             timings: seconds per stage.
-            seen: (N,) bool, which masks CLIP has seen; those it may see when None.
+            has_clip_embedding: (N,) bool, which masks CLIP has seen; those it may see when None.
             track_ids: (N,) int64, 0 for a mask that is not tracked; all 0 when None.
             boxes_xyxy: (N, 4) int64 tight boxes where they are known, zeros for an empty mask.
         """
         kept = self.proposals
-        shown = self.seen if seen is None else seen
+        seen = self.is_encodable if has_clip_embedding is None else has_clip_embedding
         return EmbeddedFrame(
             frame=frame,
             masks=kept.masks.cpu(),
             mask_scores=kept.scores.cpu().float(),
             embeddings=embeddings,
             timings=timings,
-            has_clip_embedding=shown.cpu() & self.options.uses_clip,
+            has_clip_embedding=seen.cpu() & self.options.uses_clip,
             soft=None if kept.soft is None else kept.soft.cpu(),
             class_embeddings=kept.class_embeddings,
             non_object=kept.non_object,

@@ -103,15 +103,14 @@ def encode_pooled(
     The pass over the frame has no half: where that does not fit, `pooled_side` is not lowered behind anyone's
     back, as things would then get other names.
     """
-
-    def work(budget: int) -> torch.Tensor:
-        rows: torch.Tensor = encoder.encode_pooled(  # type: ignore[attr-defined]
-            frame.image_rgb, masks, memory_budget=budget
-        )
-        return rows
-
-    amount = min(POOLING_BUDGET, mask_bytes(masks))
-    return retry_on_oom(work, amount, device, stage="pooling", hint=POOL_LESS)
+    pool: Callable[..., torch.Tensor] = encoder.encode_pooled  # type: ignore[attr-defined]
+    return retry_on_oom(
+        lambda budget: pool(frame.image_rgb, masks, memory_budget=budget),
+        min(POOLING_BUDGET, mask_bytes(masks)),
+        device,
+        stage="pooling",
+        hint=POOL_LESS,
+    )
 
 
 def encode_words(

@@ -1,18 +1,24 @@
-"""What goes through the chain: a camera frame, the masks proposed on it, and the two protocols."""
+"""What goes through the chain: a camera frame, the masks proposed on it, and the two protocols.
+
+Importing it imports no torch: files are read, and what is wrong with them is said, without.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ovseg_ros.core.intrinsics import CameraIntrinsics
-from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ovseg_ros.core.soft_masks import SoftMasks
 
 __all__ = ["CameraIntrinsics", "Frame", "Proposals", "Proposer", "RegionEncoder"]
 
@@ -77,6 +83,8 @@ class Proposals:
     non_object: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
+        import torch
+
         if self.masks.ndim != 3 or self.masks.dtype != torch.bool:
             raise InvalidInputError(
                 f"want masks (N,H,W) bool, got {tuple(self.masks.shape)} {self.masks.dtype}"
@@ -107,9 +115,23 @@ class Proposals:
             self.non_object,
         )
 
+    def check_size(self, frame: Frame, generator: object) -> None:
+        """Refuses masks that are not of the frame's size; `generator` gave them.
+
+        Raises:
+            InvalidInputError: they are not.
+        """
+        size_hw = tuple(self.masks.shape[1:])
+        if size_hw != frame.size_hw:
+            raise InvalidInputError(
+                f"want proposals of size {frame.size_hw}, got {size_hw} from {type(generator).__name__}"
+            )
+
     @classmethod
     def empty(cls, height: int, width: int) -> Proposals:
         """No masks on an image of height x width."""
+        import torch
+
         return cls(torch.zeros((0, height, width), dtype=torch.bool), torch.zeros(0))
 
 

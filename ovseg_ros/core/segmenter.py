@@ -22,7 +22,7 @@ from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, RegionEncoder, as_propo
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import EmbeddedFrame, Segmentation
 from ovseg_ros.core.words import Vocabulary
-from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.errors import ConfigError
 
 __all__ = ["EmbeddedFrame", "OpenVocabularySegmenter", "Segmentation", "SegmenterOptions"]
 
@@ -114,7 +114,7 @@ class OpenVocabularySegmenter:
         start = time.perf_counter()
         candidates = self.propose(frame, options)
         timings = {"propose": time.perf_counter() - start}
-        seen = candidates.seen & options.uses_clip
+        seen = candidates.is_encodable & options.uses_clip
         rows = self.encode_masks(frame, candidates.proposals.masks[seen], options, timings)
         embeddings = torch.zeros((len(candidates), self.clip.embedding_dim), device=self.device)
         embeddings[seen.to(self.device)] = rows
@@ -143,11 +143,7 @@ class OpenVocabularySegmenter:
             stage="proposing masks",
             hint=PROPOSE_LESS,
         )
-        if proposals.masks.shape[1:] != frame.size_hw:
-            raise InvalidInputError(
-                f"want proposals of size {frame.size_hw}, got {tuple(proposals.masks.shape[1:])} from "
-                f"{type(self.proposer).__name__}"
-            )
+        proposals.check_size(frame, self.proposer)
         return choose(proposals, options)
 
     def encode_masks(

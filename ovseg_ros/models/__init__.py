@@ -1,9 +1,1 @@
-"""Building and loading networks: presets, checkpoints, bundled weights.
-
-Raises:
-    ConfigError: on import, where torchvision was not built for the torch beside it.
-"""
-
-from ovseg_ros.models.torchvision_check import check_torchvision
-
-check_torchvision()
+"""Building and loading networks: presets, checkpoints, bundled weights. Presets are read without torch."""

@@ -88,19 +88,36 @@ def load_clip(
     _check_grid(network, state, weights, name)
     ignore = ("attn_mask", "*.attn_mask", "*.position_ids")  # constants that some programs save
     load_exactly(network, state, path=weights, what=f"CLIP {name}", ignore=ignore)
-    network.eval().requires_grad_(False)
     rows = own_prompts if prompts is None else read_prompts(Path(prompts))
-    if rows is not None:
-        check_finite({"mask prompts": rows}, path=prompts or weights)
-        rows = rows.float() if rows.numel() else None  # OVSeg saves depth 0 as (0, patches, width)
     tokenizer = SimpleTokenizer(
         context_length=network.context_length, **config["text_cfg"].get("tokenizer_kwargs") or {}
     )
+    return with_prompts(network, tokenizer, rows, path=prompts or weights, what=f"CLIP {name}")
+
+
+def with_prompts(
+    network: CLIP | CustomTextCLIP,
+    tokenizer: Any,
+    prompts: torch.Tensor | None,
+    *,
+    path: Path,
+    what: str,
+    cure: str = DEFAULT_CURE,
+) -> MaskPromptedClip:
+    """The filled network as an encoder, in evaluation mode, locked; path, what and cure are for messages.
+
+    `prompts` are (depth, patches, width), or None for none; depth 0 is none too, as OVSeg saves it.
+
+    Raises:
+        WeightsError: prompts that are not finite, or that the network cannot take.
+    """
+    if prompts is not None:
+        check_finite({"mask prompts": prompts}, path=path, cure=cure)
+        prompts = prompts.float() if prompts.numel() else None
     try:
-        clip = (PooledClip if can_pool(network) else MaskPromptedClip)(network, tokenizer, rows)
+        clip = (PooledClip if can_pool(network) else MaskPromptedClip)(network, tokenizer, prompts)
     except ConfigError as error:
-        bad = prompts or weights
-        raise WeightsError(f"{bad} does not fit CLIP {name}: {error}; {DEFAULT_CURE}") from error
+        raise WeightsError(f"{path} does not fit {what}: {error}; {cure}") from error
     return clip.eval().requires_grad_(False)
 
 

@@ -6,20 +6,22 @@ anything is loaded. Networks are imported by the builder that needs them.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from ovseg_ros.core.encoders import AccelerateOptions
 from ovseg_ros.core.frame import Proposer, RegionEncoder
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.downloads.download import resolve_file
 from ovseg_ros.models.downloads.files import find_file
+from ovseg_ros.models.yaml_files import check_keys, from_mapping
+
+if TYPE_CHECKING:
+    import torch
+
+    from ovseg_ros.core.encoders import AccelerateOptions
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,17 @@ class ComponentSpec:
     files: tuple[str, ...] = ("weights",)
 
 
-def check_part(path: Path, what: str, part: object, kinds: Mapping[str, ComponentSpec]) -> None:
+def check_part(
+    path: Path, what: str, part: object, kinds: Mapping[str, ComponentSpec], *, options: bool = True
+) -> None:
     """Checks a part's keys, kind and options, without loading anything.
+
+    Args:
+        path: the preset's file, for messages.
+        what: the part, for messages.
+        part: from the file.
+        kinds: that there are.
+        options: False leaves the part's options for later: to know them, torch is imported.
 
     Raises:
         ConfigError: names the file, what was wanted and what came.
@@ -94,14 +105,22 @@ def check_part(path: Path, what: str, part: object, kinds: Mapping[str, Componen
     for key in spec.files:
         if part.get(key) is not None and not isinstance(part[key], str):
             raise ConfigError(f"{path}: want {key} as a file name, got {part[key]!r}")
-    if spec.options:
+    if options and spec.options:
         _options(path, part, spec)
     if name == "union":
         members = part["members"]
         if not isinstance(members, Sequence) or isinstance(members, str) or not members:
             raise ConfigError(f"{path}: want members as a list of proposers, got {members!r}")
         for member in members:
-            check_part(path, "union member", member, kinds)
+            check_part(path, "union member", member, kinds, options=options)
+
+
+def needs_depth(proposer: Mapping[str, Any]) -> bool:
+    """Whether a checked proposer part can do nothing with colour alone; see `Proposer.needs_depth`."""
+    if proposer["kind"] != "union":
+        return bool(proposer["kind"] == "depth_clusters")
+    needs = [needs_depth(member) for member in proposer["members"]]
+    return all(needs) if (proposer.get("options") or {}).get("skip_without_depth", True) else any(needs)
 
 
 def weights_named(part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -> tuple[str, ...]:
@@ -110,58 +129,6 @@ def weights_named(part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -
     for member in part.get("members", ()):
         names += weights_named(member, kinds)
     return tuple(names)
-
-
-def check_keys(path: Path, what: str, value: object, known: set[str]) -> None:
-    """Refuses keys that are not known, so a slip of the pen cannot go unnoticed.
-
-    Raises:
-        ConfigError: the keys, and those that are known.
-    """
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{path}: want {what} as key: value pairs, got {value!r}")
-    unknown = sorted(str(key) for key in value if key not in known)
-    if unknown:
-        raise ConfigError(
-            f"{path}: {what} does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}"
-        )
-
-
-def from_mapping(path: Path, kind: type, values: Mapping[str, Any]) -> Any:
-    """An options dataclass from YAML values; lists become tuples, and no other kind of value is bent.
-
-    Raises:
-        ConfigError: an unknown name, one that was removed, another kind of value than the default's, or one
-            out of range.
-    """
-    removed: Mapping[str, str] = getattr(kind, "removed", {})
-    for name in values:
-        if name in removed:
-            raise ConfigError(f"{path}: there is no option {name} any more; {removed[name]}")
-    check_keys(path, "options", values, {f.name for f in dataclasses.fields(kind)})
-    defaults = kind()
-    for name, value in values.items():
-        default = getattr(defaults, name)
-        if value is None and name in _may_be_none(kind):
-            continue
-        wanted: tuple[type, ...] = (type(default),)
-        if isinstance(default, float):
-            wanted = (float, int)
-        elif isinstance(default, tuple):
-            wanted = (list, tuple)
-        if default is not None and (
-            not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)
-        ):
-            raise ConfigError(f"{path}: want {name} as {wanted[0].__name__}, got {value!r}")
-    tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    try:
-        return kind(**tuples)
-    except (ConfigError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-
-
-def _may_be_none(kind: type) -> set[str]:
-    return {f.name for f in dataclasses.fields(kind) if "None" in str(f.type)}
 
 
 def build(context: LoadContext, part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -> Any:

@@ -30,31 +30,31 @@ A key that is not known is an error, so a slip of the pen cannot go unnoticed.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import yaml
-
-from ovseg_ros.core.encoders import accelerate
 from ovseg_ros.core.frame import as_proposer
-from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
+from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.preset_parts import (
     ENCODERS,
     PROPOSERS,
     LoadContext,
     build,
-    check_keys,
     check_part,
     encoder_options,
-    from_mapping,
     weights_named,
 )
 from ovseg_ros.models.template_sets import template_set
+from ovseg_ros.models.torchvision_check import check_torchvision
+from ovseg_ros.models.yaml_files import check_keys, from_mapping, read_yaml, yaml_file, yaml_names
+
+if TYPE_CHECKING:
+    import torch
+
+    from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 
 PRESETS_FOLDER = Path(__file__).parent / "presets"
 
@@ -63,7 +63,7 @@ _LOG = logging.getLogger(__name__)
 
 def list_presets() -> tuple[str, ...]:
     """Names of the presets that come with the package, sorted."""
-    return tuple(sorted(file.stem for file in PRESETS_FOLDER.glob("*.yaml")))
+    return yaml_names(PRESETS_FOLDER)
 
 
 def preset_path(name_or_path: str | Path) -> Path:
@@ -72,24 +72,7 @@ def preset_path(name_or_path: str | Path) -> Path:
     Raises:
         ConfigError: no such name or file; the message lists the names.
     """
-    text = str(name_or_path)
-    if text in list_presets():
-        return PRESETS_FOLDER / f"{text}.yaml"
-    path = Path(text).expanduser()
-    if path.suffix in (".yaml", ".yml") and path.is_file():
-        return path
-    raise ConfigError(
-        f"want a preset name ({', '.join(list_presets())}) or the path of a .yaml file, got {text!r}"
-        f"{_meant(path, text)}"
-    )
-
-
-def _meant(path: Path, text: str) -> str:
-    """What was probably wanted instead of a preset that is not there, "" where that is not clear."""
-    if path.suffix in (".yaml", ".yml"):
-        return ", which is not there"
-    near = difflib.get_close_matches(text.lower(), list_presets(), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return yaml_file(name_or_path, PRESETS_FOLDER, "a preset name")
 
 
 def load_preset(
@@ -110,11 +93,18 @@ def load_preset(
             classify and this preset counts on that, CLIP alone decides, and a warning says so.
 
     Raises:
-        ConfigError: unknown preset, key, kind or device, or a value out of range.
+        ConfigError: unknown preset, key, kind or device, a value out of range, or a torchvision that was not
+            built for the torch beside it.
         WeightsError: weights missing or not the expected ones; names the cure.
     """
     path = preset_path(name_or_path)
     preset = read_preset(path)
+    import torch
+
+    from ovseg_ros.core.encoders import accelerate
+    from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+
+    check_torchvision()
     folder = None if weights_dir is None else Path(weights_dir).expanduser()
     context = LoadContext(path, _device(device), folder, offline)
     options = build_options(path, preset.get("options") or {})
@@ -148,22 +138,23 @@ def _served_by(proposer: Any, options: SegmenterOptions, path: Path) -> Segmente
     return dataclasses.replace(options, classifier="clip")
 
 
-def read_preset(path: Path) -> dict[str, Any]:
+def read_preset(path: Path, *, part_options: bool = True) -> dict[str, Any]:
     """Reads and checks a preset file, without loading anything it names.
+
+    Args:
+        path: see `preset_path`.
+        part_options: False leaves the options of generator and encoder unchecked, and needs no torch.
 
     Raises:
         ConfigError: not YAML, unknown or missing keys, wrong kinds of value.
     """
-    try:
-        preset = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    preset = read_yaml(path)
     check_keys(path, "the preset", preset, {"description", "proposer", "encoder", "logit_scale", "options"})
     for part in ("proposer", "encoder"):
         if part not in preset:
             raise ConfigError(f"{path}: want a {part!r} part, it has none")
-    check_part(path, "proposer", preset["proposer"], PROPOSERS)
-    check_part(path, "encoder", preset["encoder"], ENCODERS)
+    check_part(path, "proposer", preset["proposer"], PROPOSERS, options=part_options)
+    check_part(path, "encoder", preset["encoder"], ENCODERS, options=part_options)
     scale = preset.get("logit_scale")
     if scale is not None and not (isinstance(scale, (int, float)) and scale > 0):
         raise ConfigError(f"{path}: want logit_scale > 0, got {scale!r}")
@@ -176,9 +167,9 @@ def preset_weights(name_or_path: str | Path) -> tuple[str, ...]:
     """The names of the weights files a preset needs beside what comes in packages.
 
     Raises:
-        ConfigError: see `read_preset`.
+        ConfigError: see `read_preset`, without the options of its parts.
     """
-    preset = read_preset(preset_path(name_or_path))
+    preset = read_preset(preset_path(name_or_path), part_options=False)
     names = weights_named(preset["proposer"], PROPOSERS) + weights_named(preset["encoder"], ENCODERS)
     return tuple(dict.fromkeys(names))
 
@@ -199,12 +190,16 @@ def build_options(path: Path, values: Mapping[str, Any]) -> SegmenterOptions:
 
 def best_device() -> str:
     """What the device "auto" stands for: "cuda" if torch sees such a GPU, else a Mac's "mps", else "cpu"."""
+    import torch
+
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _device(device: str | torch.device) -> torch.device:
+    import torch
+
     try:
         chosen = torch.device(best_device() if device == "auto" else device)
         torch.zeros(1, device=chosen)

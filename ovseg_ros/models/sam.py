@@ -16,6 +16,7 @@ import torch
 
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
+from ovseg_ros.models.yaml_files import sizes_from
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -23,11 +24,7 @@ if TYPE_CHECKING:
 MODELS = {"vit_b": (768, 12), "vit_l": (1024, 24), "vit_h": (1280, 32)}
 """The published sizes: width and number of blocks of the image encoder."""
 
-FILES = {
-    "vit_b": "sam_vit_b_01ec64.pth",
-    "vit_l": "sam_vit_l_0b3195.pth",
-    "vit_h": "sam_vit_h_4b8939.pth",
-}
+FILES = {"vit_b": "sam_vit_b_01ec64.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_h": "sam_vit_h_4b8939.pth"}
 """The published files, see https://github.com/facebookresearch/segment-anything#model-checkpoints."""
 
 _RELATIVES = {  # what else people call SAM, by a key only it has
@@ -73,9 +70,10 @@ class SamArchitecture:
             value = getattr(self, field.name)
             if field.name != "global_attn_indexes" and (type(value) is not int or value < 1):
                 raise ConfigError(f"want SAM's {field.name} as a whole number >= 1, got {value!r}")
-        if any(type(i) is not int or not 0 <= i < self.depth for i in self.global_attn_indexes):
+        indexes = self.global_attn_indexes
+        if type(indexes) is not tuple or any(type(i) is not int or not 0 <= i < self.depth for i in indexes):
             raise ConfigError(
-                f"want global_attn_indexes from 0 to {self.depth - 1}, got {self.global_attn_indexes}"
+                f"want global_attn_indexes as a list of numbers from 0 to {self.depth - 1}, got {indexes!r}"
             )
         if self.image_size % 16:
             raise ConfigError(f"want SAM's image_size divisible by 16, got {self.image_size}")
@@ -104,30 +102,28 @@ def build_sam(model: str | Mapping[str, Any]) -> Sam:
         from segment_anything import sam_model_registry
 
         return sam_model_registry[model]()
-    return _build(_architecture(model))
+    return _build(sizes_from(SamArchitecture, model, "SAM"))
 
 
-def load_sam(model: str | Mapping[str, Any], weights: Path, *, sha256: str | None = None) -> Sam:
+def load_sam(model: str | Mapping[str, Any], weights: Path) -> Sam:
     """Builds a network and fills it from a file.
 
     Args:
         model: see `build_sam`.
         weights: a published `sam_vit_*.pth`, or safetensors with the same names.
-        sha256: 64 hex digits the file must have, or None.
 
     Returns:
         The network on the CPU, float32, in evaluation mode.
 
     Raises:
         ConfigError: see `build_sam`.
-        WeightsError: missing, damaged, another SHA-256, or of another architecture; says which one it looks
-            like.
+        WeightsError: missing, damaged, or of another architecture; says which one it looks like.
     """
     wanted = f"SAM {model}" if isinstance(model, str) else "the SAM of this preset"
     weights = Path(weights)
     if isinstance(model, str) and model not in MODELS:
         build_sam(model)  # raises, before a file of gigabytes is read
-    state, _ = read_weights(weights, cure=_file_cure(model), sha256=sha256)
+    state, _ = read_weights(weights, cure=_file_cure(model))
     sam = build_sam(model)
     load_exactly(sam, state, path=weights, what=wanted, cure=_cure(model, state))
     return sam
@@ -173,20 +169,6 @@ def _file_cure(model: str | Mapping[str, Any]) -> str:
             f"get {FILES[model]} from https://github.com/facebookresearch/segment-anything#model-checkpoints"
         )
     return "name a file that was saved from this architecture"
-
-
-def _architecture(model: Mapping[str, Any]) -> SamArchitecture:
-    names = {field.name for field in fields(SamArchitecture)}
-    unknown = sorted(str(key) for key in model if key not in names)
-    if unknown:
-        raise ConfigError(f"SAM does not know {', '.join(unknown)}; it knows {', '.join(sorted(names))}")
-    needed = [name for name in ("embed_dim", "depth", "heads", "global_attn_indexes") if name not in model]
-    if needed:
-        raise ConfigError(f"want {', '.join(needed)} for a SAM of its own size, got {', '.join(model)}")
-    indexes = model["global_attn_indexes"]
-    if not isinstance(indexes, (list, tuple)):
-        raise ConfigError(f"want global_attn_indexes as a list, got {indexes!r}")
-    return SamArchitecture(**{**model, "global_attn_indexes": tuple(indexes)})
 
 
 def _build(architecture: SamArchitecture) -> Sam:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 from importlib.metadata import version
 
-import torch
-
 from ovseg_ros.errors import ConfigError
 
 
@@ -23,6 +21,8 @@ def check_torchvision() -> None:
     except RuntimeError as error:  # operator torchvision::nms does not exist
         if "torchvision::" not in str(error):
             raise
+        import torch
+
         raise ConfigError(
             f"want torchvision as built for torch {torch.__version__}, got torchvision "
             f"{version('torchvision')}, whose operators do not load with it ({error}); install both anew, in "

@@ -14,10 +14,9 @@ from PIL import Image
 from torch import nn
 
 from ovseg_ros.core.frame import Frame, Proposals
+from ovseg_ros.core.precision import DTYPES, is_finite
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _FLOATS_AT_ONCE = 1 << 24  # probabilities held at full size: 64 MiB of them
 
@@ -90,8 +89,8 @@ class MaskFormerOptions:
             raise ConfigError(f"want short_side >= 32 pixels, got {self.short_side}")
         if self.long_side is not None and self.long_side < (self.short_side or 32):
             raise ConfigError(f"want long_side >= {self.short_side or 32} pixels, got {self.long_side}")
-        if self.precision not in PRECISIONS:
-            raise ConfigError(f"want precision of {list(PRECISIONS)}, got {self.precision!r}")
+        if self.precision not in DTYPES:
+            raise ConfigError(f"want precision of {list(DTYPES)}, got {self.precision!r}")
         if self.max_mask_pixels < 1:
             raise ConfigError(f"want max_mask_pixels >= 1, got {self.max_mask_pixels}")
 
@@ -143,7 +142,7 @@ class MaskFormerProposals:
         Source: MaskFormer's evaluation (facebookresearch/MaskFormer), which OVSeg keeps.
         """
         pixels, valid_hw = self._prepare(frame.image_rgb)
-        dtype = PRECISIONS[self.options.precision]
+        dtype = DTYPES[self.options.precision]
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
             output = self.network(pixels)
         self._check_finite(output)
@@ -181,7 +180,7 @@ class MaskFormerProposals:
 
     def _check_finite(self, output: MaskFormerOutput) -> None:
         values = (output.mask_logits, output.class_embeddings, output.objectness)
-        if not all(bool(torch.isfinite(value).all()) for value in values if value is not None):
+        if not is_finite(tuple(value for value in values if value is not None)):
             chosen = self.options.precision
             cure = "look after its weights" if chosen == "fp32" else "take precision fp32"
             raise ConfigError(f"want finite masks and embeddings, the network overflows in {chosen}; {cure}")

@@ -14,7 +14,7 @@ import torch
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, as_proposer
 from ovseg_ros.core.maps import boxed_masks, mask_iou
 from ovseg_ros.core.soft_masks import SoftMasks
-from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.errors import ConfigError
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
@@ -96,18 +96,14 @@ class UnionProposals:
         Raises:
             InvalidInputError: a member cannot use the frame, or gave masks of another size.
         """
-        parts = [
-            _of_size(as_proposer(member).propose(frame, hints), frame, member) for member in self._able(frame)
-        ]
+        parts = []
+        for member in self._able(frame):
+            parts.append(as_proposer(member).propose(frame, hints))
+            parts[-1].check_size(frame, member)
         given = [part for part in parts if len(part)]
         if not given:
             return Proposals.empty(*frame.size_hw)
-        joined = concatenate(given)
-        masks = joined.masks.numpy()
-        keep = distinct(masks, joined.scores.numpy(), self.options.duplicate_iou)
-        if joined.soft is None:
-            keep = keep[masks[keep].any(axis=(1, 2))]
-        return joined.take(torch.from_numpy(keep))
+        return without_duplicates(given, self.options.duplicate_iou)
 
     def _able(self, frame: Frame) -> Sequence[Any]:
         """The members that are asked about this frame."""
@@ -126,24 +122,25 @@ class UnionProposals:
         return able
 
 
-def _of_size(proposals: Proposals, frame: Frame, member: Any) -> Proposals:
-    if tuple(proposals.masks.shape[1:]) != frame.size_hw:
-        raise InvalidInputError(
-            f"want proposals of size {frame.size_hw}, got {tuple(proposals.masks.shape[1:])} from "
-            f"{type(member).__name__}"
-        )
-    return proposals
-
-
-def concatenate(parts: Sequence[Proposals]) -> Proposals:
-    """Proposals one after another, on the CPU.
+def without_duplicates(parts: Sequence[Proposals], duplicate_iou: float) -> Proposals:
+    """Proposals one after another, on the CPU; of two masks of one thing the better-scored stays.
 
     Args:
         parts: of one image; at least one.
+        duplicate_iou: see `distinct`.
 
     Returns:
         With soft masks and class embeddings as `UnionProposals.propose` says.
     """
+    joined = _concatenated(parts)
+    masks = joined.masks.numpy()
+    keep = distinct(masks, joined.scores.numpy(), duplicate_iou)
+    if joined.soft is None:
+        keep = keep[masks[keep].any(axis=(1, 2))]
+    return joined.take(torch.from_numpy(keep))
+
+
+def _concatenated(parts: Sequence[Proposals]) -> Proposals:
     masks = torch.cat([part.masks.cpu() for part in parts])  # (N,H,W)
     scores = torch.cat([part.scores.cpu().float() for part in parts])  # (N,)
     embeddings = _joined_embeddings(parts)

@@ -84,6 +84,10 @@ def test_presets_are_listed_with_what_they_lack(capsys, tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(b"")
     assert main(["presets", "vitb16", "--weights-dir", str(tmp_path)]) == 0
     assert "weights: ready" in capsys.readouterr().out
+    assert main(["presets", "mini", "vitl14", "--json"]) == 0
+    mini, large = json.loads(capsys.readouterr().out)
+    assert (mini["name"], mini["needs_depth"], mini["missing_weights"]) == ("mini", True, [])
+    assert (large["proposals"], large["needs_depth"], len(large["missing_weights"])) == ("sam", False, 2)
 
 
 def test_unknown_preset(capsys):
@@ -104,14 +108,16 @@ def test_help_waits_for_no_network_to_be_imported():
 
 
 def test_demo_answers_words_of_the_user_s_own(capsys, tmp_path):
-    assert main(["demo", "find the teapot, motorcycle and zeppelin", "--out", str(tmp_path)]) == 0
-    result = json.loads((tmp_path / "result.json").read_text())
+    assert main(["demo", "find the teapot, motorcycle and zeppelin", "--out", str(tmp_path), "--json"]) == 0
+    shown, said = capsys.readouterr()
+    result = json.loads(shown)
+    assert result == json.loads((tmp_path / "result.json").read_text())
     given = {(a["word"], a["recording"], a["code"], a["correct"]) for a in result["answers"]}
     assert ("teapot", "tabletop", "FOUND", True) in given
     assert ("motorcycle", "garage", "FOUND", True) in given
     assert {correct for word, _, _, correct in given if word == "zeppelin"} == {None}  # nobody can tell
     assert len(result["answers"]) == 3 * 4  # in each of three tables and in the garage
-    assert "not judged" in capsys.readouterr().out
+    assert "not judged" in said
     assert cv2.imread(str(tmp_path / "overlay_tabletop_00_find_teapot.png")).shape[1:] == (640, 3)
 
 

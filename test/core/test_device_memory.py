@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conse_fixtures import new_pooled
-from core_fixtures import ColourEncoder, FixedProposer
+from core_fixtures import ColourEncoder, FixedProposer, words
 from sam_fixtures import picture, tiny_options, tiny_sam
 
 from ovseg_ros.core import device_memory as memory
@@ -20,21 +20,13 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.regions.gather import crop_bytes
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.words.vocabulary import Vocabulary
-from ovseg_ros.errors import ConfigError, OutOfMemoryError
+from ovseg_ros.errors import OutOfMemoryError
 from ovseg_ros.proposals.sam.proposer import SamProposals
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 HEIGHT, WIDTH, COUNT = 40, 60, 5
 FULL = "CUDA out of memory. Tried to allocate 20.00 MiB"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Failing:
@@ -59,10 +51,6 @@ def frame():
 @pytest.fixture
 def masks():
     return torch.rand(COUNT, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0)) > 0.5
-
-
-def words(*names):
-    return Vocabulary.empty().replace(names)[0]
 
 
 # ---- the rule itself ----
@@ -175,7 +163,7 @@ def test_once_is_survived_twice_is_said_and_the_next_frame_works(place, monkeypa
     torch.testing.assert_close(once.embeddings, plain.embeddings, atol=1e-5, rtol=0)
     torch.testing.assert_close(once.probs, plain.probs, atol=1e-4, rtol=0)
     failing.left = 2
-    with pytest.raises(OutOfMemoryError, match="ran out of memory twice while"):
+    with pytest.raises(OutOfMemoryError, match=r"ran out of memory twice while .*; (lower|ask for fewer)"):
         segmenter.segment(frame, asked)
     after = segmenter.segment(frame, asked)
     torch.testing.assert_close(after.probs, plain.probs, atol=1e-5, rtol=0)
@@ -252,16 +240,3 @@ def test_sam_decodes_half_as_many_prompts_when_asked_again(call):
     seen.clear()
     assert torch.equal(propose().masks, wanted.masks)
     assert max(seen) == 6, "all at once again after a call that went well"
-
-
-def test_other_errors_of_sam_halve_nothing():
-    sam, seen, _ = halving_sam()
-    proposer = SamProposals(sam, tiny_options(points_per_batch=6, points_per_side=3))
-    hook = sam.mask_decoder.register_forward_pre_hook(
-        lambda *_: (_ for _ in ()).throw(ConfigError("no")), prepend=True
-    )
-    with pytest.raises(ConfigError):
-        proposer.propose(Frame(picture()))
-    hook.remove()
-    proposer.propose(Frame(picture()))
-    assert max(seen) == 6

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from core_fixtures import FixedProposer, tiny_clip, tiny_tokenizer
+from core_fixtures import FixedProposer, tiny_clip, tiny_tokenizer, words
 
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.frame import Frame, Proposals
@@ -18,7 +18,6 @@ from ovseg_ros.core.options import CLASSIFIERS, REGION_VIEWS
 from ovseg_ros.core.regions.crop import crop_regions
 from ovseg_ros.core.segmenter import EmbeddedFrame, OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.core.soft_masks import SoftMasks
-from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 HEIGHT, WIDTH, QUERIES, DIM = 24, 36, 5, 16
@@ -56,10 +55,6 @@ def clip():
 @pytest.fixture(scope="module")
 def frame():
     return Frame(np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
-
-
-def words(*names: str) -> Vocabulary:
-    return Vocabulary.empty().replace(names)[0]
 
 
 def softmax(values: list[float]) -> list[float]:
@@ -200,31 +195,14 @@ def test_soft_semantic_map_is_the_evaluation_s_formula(clip, frame):
 # What the released code does wrong
 
 
-def test_the_caller_s_words_are_not_changed(clip, frame):
-    names = [" Cat "]
-    vocabulary, _ = Vocabulary.empty().replace(names)
-    result = OpenVocabularySegmenter(ClassifyingProposer(), clip, OPEN).segment(frame, vocabulary)
-    assert names == [" Cat "]
-    assert vocabulary.names == ("Cat",), "stripped, and no 'others' among them"
-    assert result.probs.shape[1] == 1
-    assert result.semantic()[0].max() in (0, 255)
-
-
-def test_the_others_rule_can_be_switched_off(clip, frame):
+def test_a_lone_word_has_another_rival_or_none(clip, frame):
     lone = words("cat")
     segmenter = OpenVocabularySegmenter(ClassifyingProposer(empty=()), clip, OPEN)
     assert float(segmenter.segment(frame, lone).probs.max()) < 1.0
     alone = segmenter.segment(frame, lone, dataclasses.replace(OPEN, others=""))
     assert alone.probs.eq(1).all()
-
-
-def test_another_rival_for_a_lone_word(clip, frame):
-    segmenter = OpenVocabularySegmenter(ClassifyingProposer(empty=()), clip, OPEN)
-    a = segmenter.segment(frame, words("cat")).probs
-    b = segmenter.segment(frame, words("cat"), dataclasses.replace(OPEN, others="dog")).probs
-    both = segmenter.segment(frame, words("cat", "dog")).probs
-    assert (a - b).abs().max() > 1e-4
-    torch.testing.assert_close(b[:, 0], both[:, 0])
+    dog = segmenter.segment(frame, lone, dataclasses.replace(OPEN, others="dog"))
+    torch.testing.assert_close(dog.probs[:, 0], segmenter.segment(frame, words("cat", "dog")).probs[:, 0])
 
 
 # Refusals
@@ -278,23 +256,6 @@ def test_embedding_keys():
         {"classifier": "pooled"},
     ):
         assert dataclasses.replace(OPEN, **other).embedding_key != key
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"classifier": "clip+"},
-        {"region_view": "crop"},
-        {"semantic": "hard"},
-        {"clip_weight": 1.1},
-        {"clip_weight": -0.1},
-        {"granularity": 1.01},
-        {"granularity": float("nan")},
-    ],
-)
-def test_options_out_of_range(change):
-    with pytest.raises(ConfigError, match=f"want {next(iter(change))}"):
-        dataclasses.replace(OPEN, **change)
 
 
 def test_soft_masks_check_themselves():

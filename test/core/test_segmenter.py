@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from core_fixtures import ColourEncoder, FixedProposer, tiny_clip, tiny_tokenizer
+from core_fixtures import ColourEncoder, FixedProposer, tiny_clip, tiny_tokenizer, words
 
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, Proposer, RegionEncoder, as_proposer
@@ -17,14 +17,10 @@ from ovseg_ros.core.segmenter import (
     SegmenterOptions,
 )
 from ovseg_ros.core.words.vocabulary import Vocabulary
-from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
+from ovseg_ros.errors import ConfigError, InvalidInputError
 
 HEIGHT, WIDTH = 40, 60
 SQUARES = {"red": (0, 0), "green": (0, 20), "blue": (20, 40)}
-
-
-def words(*names, thresholds=None):
-    return Vocabulary.empty().replace(names, thresholds)[0]
 
 
 @pytest.fixture
@@ -153,11 +149,6 @@ def test_no_words(segmenter, frame):
     assert result.semantic()[0].min() == 255
 
 
-def test_one_mask_one_word(frame, masks):
-    segmenter = OpenVocabularySegmenter(FixedProposer(masks[:1]), ColourEncoder())
-    assert segmenter.segment(frame, words("red")).best("red")[0] == 0
-
-
 def test_a_lone_word_has_a_rival(segmenter, frame):
     assert segmenter.segment(frame, words("cloud")).scores.max() < 1.0, "softmax over one word is always 1"
     assert "others" in segmenter.clip.encoded
@@ -201,31 +192,6 @@ def test_batches(segmenter, frame):
     assert segmenter.clip.batches == [3, 2, 1]
 
 
-class Forgetful(ColourEncoder):
-    """Runs out of memory above some batch size, or always."""
-
-    limit = 2
-
-    def encode_regions(self, pixels, region_masks=None):
-        if len(pixels) > self.limit:
-            self.batches.append(-len(pixels))
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return super().encode_regions(pixels, region_masks)
-
-
-def test_out_of_memory_is_tried_once_more_with_half(frame, masks, caplog):
-    segmenter = OpenVocabularySegmenter(FixedProposer(masks), Forgetful(), SegmenterOptions(batch_size=4))
-    assert len(segmenter.embed(frame).embeddings) == 3
-    assert segmenter.clip.batches == [-3, 2, 1]
-    assert "out of memory" in caplog.text
-    segmenter.clip.limit = 0
-    with pytest.raises(OutOfMemoryError, match="max_masks") as caught:
-        segmenter.embed(frame)
-    assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
-    segmenter.clip.limit = 8
-    assert len(segmenter.embed(frame).embeddings) == 3, "and lives on"
-
-
 def test_proposals_of_another_size_are_refused(frame, masks):
     segmenter = OpenVocabularySegmenter(FixedProposer(masks[:, :-1]), ColourEncoder())
     with pytest.raises(InvalidInputError, match="want proposals of size"):
@@ -237,6 +203,11 @@ def test_proposals_of_another_size_are_refused(frame, masks):
     [
         {"threshold": 1.5},
         {"threshold": float("nan")},
+        {"clip_weight": -0.1},
+        {"granularity": 1.01},
+        {"classifier": "clip+"},
+        {"region_view": "crop"},
+        {"semantic": "hard"},
         {"background": "wall"},
         {"background_max_similarity": 2.0},
         {"templates": ()},

@@ -5,13 +5,11 @@ import re
 
 import pytest
 import torch
-import torch.nn.functional as F
 import yaml
 from repository import ROOT
 
 from ovseg_ros.core.encoders.accelerate import AcceleratedEncoder, AccelerateOptions
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip
-from ovseg_ros.core.regions import crop as regions
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.presets import list_presets, load_preset, preset_path, read_preset
 
@@ -35,44 +33,13 @@ def test_mini_in_bf16_agrees_and_is_used(tmp_path):
     assert (clip.encode_regions(pixels) * exact).sum(dim=1).min() > 0.999
 
 
-def test_crops_both_ways_look_alike_to_mini():
-    """Against a loop that cuts, blanks and resizes each mask by itself."""
-    clip = load_preset("mini").clip
-    generator = torch.Generator().manual_seed(0)
-    image = 255 * F.interpolate(torch.rand(1, 3, 12, 16, generator=generator), (91, 123), mode="bilinear")[0]
-    masks = torch.zeros(6, 91, 123, dtype=torch.bool)
-    masks[0, 3:40, 5:90] = torch.rand(37, 85, generator=generator) > 0.2
-    masks[1] = True
-    masks[2, 50, 60] = True
-    masks[3, 90, :] = True
-    masks[4, 20:81, 100:123] = torch.rand(61, 23, generator=generator) > 0.5  # masks[5] is empty
-    mean, std = (255 * torch.tensor(c)[:, None, None] for c in (regions.CLIP_MEAN, regions.CLIP_STD))
-    pixels, small = torch.zeros(6, 3, clip.size, clip.size), torch.zeros(6, 1, clip.size, clip.size)
-    for i, mask in enumerate(masks[:5]):
-        ys, xs = mask.nonzero(as_tuple=True)
-        box = (slice(None), slice(int(ys.min()), int(ys.max()) + 1), slice(int(xs.min()), int(xs.max()) + 1))
-        crop = ((torch.where(mask, image, mean) - mean) / std)[box]
-        pixels[i] = F.interpolate(crop[None], (clip.size, clip.size), mode="bicubic")[0]
-        small[i] = F.interpolate(mask[None].float()[box][None], (clip.size, clip.size), mode="nearest")[0]
-    one = regions.crop_regions(image, masks, size=clip.size)
-    boxes_xyxy, keep = regions.mask_boxes(masks)
-    together = regions._crop_together(image, masks, boxes_xyxy, keep, clip.size, "mean", 1 << 20)
-    with torch.no_grad():
-        expected = clip.encode_regions(pixels, small)
-        for found in (one, together):
-            torch.testing.assert_close(found.pixels, pixels, atol=1e-3, rtol=0)
-            assert torch.equal(found.masks, small)
-            assert (clip.encode_regions(found.pixels, found.masks) * expected).sum(dim=1).min() > 0.999
-
-
 @pytest.mark.parametrize("options", [{}, None, {"precision": "fp32"}])
 def test_without_it_the_encoder_is_as_it_was(tmp_path, options):
     assert type(load_preset(preset(tmp_path, options=options)).clip) is MaskPromptedClip
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"precison": "bf16"}, {"precision": "int8"}, {"compile": 1}, {"check_regions": -1}, "bf16"],
+    "options", [{"precison": "bf16"}, {"precision": "int8"}, {"compile": 1}, {"check_regions": -1}, "bf16"]
 )
 def test_slips_are_found_before_anything_is_loaded(tmp_path, options):
     with pytest.raises(ConfigError):
@@ -91,11 +58,6 @@ def test_options_there_were_once_name_their_replacement(tmp_path, option, instea
 def test_what_the_device_cannot_do_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="fp16"):
         load_preset(preset(tmp_path, options={"precision": "fp16"}))
-
-
-def test_bundled_presets_are_readable():
-    for name in list_presets():
-        read_preset(preset_path(name))
 
 
 def test_documentation_names_every_option_with_its_default():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import urllib.request
 
 import pytest
 import torch
@@ -18,6 +16,7 @@ from clip_layout import (
     random_clip,
     random_prompts,
 )
+from no_network import forbid_network
 from safetensors.torch import save_file
 
 from ovseg_ros.errors import ConfigError, WeightsError
@@ -305,45 +304,8 @@ def test_torchscript_as_openai_publishes_it(tmp_path, pixels):
     assert torch.equal(clip.clip_model.visual.proj, random_clip()["visual.proj"].half().float())
 
 
-def test_a_convolutional_clip_without_prompts(save):
-    """ConvNeXt from timm: no patches to prompt, everything else as usual."""
-    model = MODEL | {
-        "vision_cfg": {
-            "timm_model_name": "convnext_atto",
-            "timm_pool": "",
-            "timm_proj": "linear",
-            "image_size": 64,
-        }
-    }
-    torch.manual_seed(0)
-    network = open_clip.CLIP(**model)
-    path = save(network.state_dict())
-    clip = load_clip(model, path, activation="gelu")
-    pixels = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        expected = torch.nn.functional.normalize(network.eval().encode_image(pixels), dim=-1)
-    torch.testing.assert_close(clip(pixels), expected)
-    with pytest.raises(WeightsError, match="mask prompts need open_clip's VisionTransformer"):
-        load_clip(
-            model, path, prompts=save({"mask_prompts": torch.zeros(1, 4, 8)}, "p.pth"), activation="gelu"
-        )
-
-
-def test_named_convnext_is_accepted():
-    config, name, stated = clip_module.architecture("convnext_base_w")
-    assert (name, stated) == ("convnext_base_w", None)
-    with torch.device("meta"):
-        network = clip_module.build_network(config, name)
-    assert network.text_projection.shape == (640, 640)
-
-
-def test_nothing_touches_the_network(save, monkeypatch, pixels):
-    def refuse(*args, **kwargs):
-        raise AssertionError("the network was touched")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+def test_nothing_touches_the_network(save, monkeypatch):
+    forbid_network(monkeypatch)
     clip = load_clip(MODEL, save(random_clip()), activation="gelu")
     clip.encode_text(["teapot"])
 

@@ -216,7 +216,8 @@ def test_the_package_alone_imports_neither_torch_nor_ros() -> None:
 
 def test_readers_import_without_torch() -> None:
     """`ovseg segment` says what is wrong with its inputs before it waits for torch."""
-    names = [f"ovseg_ros.files.{name}" for name in ("pictures", "depth", "cameras")]
+    names = [f"ovseg_ros.files.{path.stem}" for path in sorted((SOURCE / "files").glob("[!_]*.py"))]
+    names += ["ovseg_ros.core.words", "ovseg_ros.core.camera", "ovseg_ros.models.presets"]
     code = f"import importlib, sys; [importlib.import_module(n) for n in {names}]"
     assert run_python(f"{code}; print('torch' in sys.modules)") == "False"
 

@@ -12,7 +12,7 @@ from ovseg_ros.core.frame import CameraIntrinsics, Frame, Proposals, Proposer
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.proposals.depth.depth_clusters import DepthClusters
-from ovseg_ros.proposals.union import UnionOptions, UnionProposals, concatenate, distinct
+from ovseg_ros.proposals.union import UnionOptions, UnionProposals, distinct
 
 HEIGHT, WIDTH = 12, 16
 IMAGE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
@@ -112,20 +112,8 @@ def test_of_equal_scores_the_earlier_members_stays():
     assert torch.equal(UnionProposals([second, first]).propose(FRAME).masks, near.masks)
 
 
-def test_a_member_is_asked_once_and_scores_become_float32():
-    member = Fixed(Proposals(boxes((0, 0, 2, 2)).masks, torch.tensor([0.5], dtype=torch.float64)))
-    got = UnionProposals([member]).propose(FRAME)
-    assert member.calls == 1
-    assert got.scores.dtype == torch.float32
-
-
-def test_no_masks_at_all():
-    got = UnionProposals([Fixed(boxes()), Fixed(boxes())]).propose(FRAME)
-    assert got.masks.shape == (0, HEIGHT, WIDTH)
-    assert got.scores.shape == (0,)
-
-
 def test_a_member_without_masks_has_no_say():
+    assert UnionProposals([Fixed(boxes()), Fixed(boxes())]).propose(FRAME).masks.shape == (0, HEIGHT, WIDTH)
     member = Fixed(boxes((0, 0, 2, 2), soft=soft(1), class_embeddings=torch.ones(1, 3)))
     got = UnionProposals([Fixed(boxes()), member]).propose(FRAME)
     assert got.soft is not None
@@ -197,13 +185,6 @@ def test_class_embeddings_of_some_or_of_another_space_are_dropped(other):
     assert got.non_object is None
 
 
-def test_concatenate_keeps_everything():
-    parts = [boxes((0, 0, 2, 2), soft=soft(1)), boxes((0, 0, 2, 2), (1, 1, 5, 5), soft=soft(2))]
-    got = concatenate(parts)
-    assert len(got) == len(got.soft) == 3
-    assert torch.equal(got.masks[1:], parts[1].masks)
-
-
 # ---- depth ----
 
 
@@ -237,13 +218,6 @@ def test_where_all_need_depth_the_union_does(caplog):
     assert union.needs_depth
     with pytest.raises(InvalidInputError, match="depth_clusters wants depth"):
         union.propose(FRAME)
-    assert not caplog.records
-
-
-def test_where_none_needs_depth_nothing_is_said(caplog):
-    union = UnionProposals([Fixed(boxes((0, 0, 4, 4)))], UnionOptions(skip_without_depth=False))
-    assert not union.needs_depth
-    union.propose(FRAME)
     assert not caplog.records
 
 
@@ -281,18 +255,3 @@ def test_a_union_of_nothing_is_refused():
 def test_a_limit_out_of_range_is_refused(value):
     with pytest.raises(ConfigError, match="duplicate_iou"):
         UnionOptions(duplicate_iou=value)
-
-
-def test_many_masks_are_quick():
-    """300 masks of a VGA image, where a product of all pairs would be 45 thousand passes over it."""
-    import time
-
-    rng = np.random.default_rng(0)
-    masks = np.zeros((300, 480, 640), bool)
-    for mask in masks:
-        top, left = rng.integers(0, 400), rng.integers(0, 560)
-        mask[top : top + 60 + rng.integers(60), left : left + 60 + rng.integers(60)] = True
-    start = time.perf_counter()
-    kept = distinct(masks, rng.random(300).astype(np.float32), 0.85)
-    assert time.perf_counter() - start < 3.0
-    assert 200 < len(kept) <= 300

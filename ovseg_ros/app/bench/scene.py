@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import torch
 
-import ovseg_ros.models  # noqa: F401  # before open_clip, see there
 from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.core.frame import Frame, Proposals
 
@@ -76,6 +75,9 @@ def random_clip(
     Raises:
         ConfigError: an architecture that is not known or cannot be used.
     """
+    from ovseg_ros.models.torchvision_check import check_torchvision
+
+    check_torchvision()
     from open_clip.tokenizer import SimpleTokenizer
 
     from ovseg_ros.models.clip import architecture, build_network

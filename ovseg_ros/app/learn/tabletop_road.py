@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.files.whole import write_whole
 
 MODELS = ("plain", "control", "prompts", "finetuned", "both")
 LABELS = {
@@ -165,7 +166,7 @@ def walk(folder: Path, weights: Path, steps: Steps, seed: int = 0) -> dict[str, 
         file = folder / name / _MEASURED
         if not file.is_file():
             _say(f"{folder.name}: measuring {LABELS[name]}")
-            _write(file, json.dumps(steps.measure(presets[name]), indent=1))
+            write_whole(file, json.dumps(steps.measure(presets[name]), indent=1))
         found[name] = json.loads(file.read_text(encoding="utf-8"))
 
     def train(name: str, stage: str, start: str, changes: Sequence[str] = ()) -> None:
@@ -216,8 +217,10 @@ def write_report(out: Path, measured: Sequence[Mapping[str, Mapping[str, Any]]])
             bars.append(Bar(f"{who}: {variant}", mean, colours.get(variant, BLUE), spread))
     text = ["# Tabletop", "", f"{len(measured)} seed(s), percent.", "", *table(measured), ""]
     text += ["![bottleneck](bottleneck.png)", ""]
-    _write(out / "tabletop.md", "\n".join(text))
-    _write(out / "tabletop.json", json.dumps({"seeds": list(measured), "made_with": made_with()}, indent=1))
+    write_whole(out / "tabletop.md", "\n".join(text))
+    write_whole(
+        out / "tabletop.json", json.dumps({"seeds": list(measured), "made_with": made_with()}, indent=1)
+    )
     bar_chart(out / "bottleneck.png", "Tabletop: masks or classes?", bars)
 
 
@@ -236,22 +239,9 @@ class RealSteps:
         from ovseg_ros.app.learn import pairs as learn_pairs
 
         folder = self.options.benchmark
-        words = [
-            "pairs",
-            "--images",
-            str(folder / "images" / "training"),
-            "--resume",
-            "--preset",
-            str(preset),
-        ]
-        words += [
-            "--captions",
-            str(folder / "captions_training.json"),
-            "--out",
-            str(out),
-            "--crop-size",
-            "128",
-        ]
+        words = ["pairs", "--images", str(folder / "images" / "training"), "--out", str(out), "--resume"]
+        words += ["--captions", str(folder / "captions_training.json")]
+        words += ["--preset", str(preset), "--crop-size", "128"]
         if _parsed(learn_pairs.add_parser, words) not in (0, 1):
             raise ConfigError(f"no pairs came of {folder}; see what was left out above")
 
@@ -303,13 +293,6 @@ def _whole(pairs: Path) -> bool:
 def _cell(values: Sequence[float]) -> str:
     mean, spread = mean_and_spread(values)
     return f"{100 * mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _say(text: str) -> None:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import datetime
+import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovseg_ros import __version__
-from ovseg_ros.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from ovseg_ros.app.segment.inputs import Source
     from ovseg_ros.app.segment.outputs import OutputFolder
     from ovseg_ros.app.segment.run import Run
-    from ovseg_ros.app.segment.setup import Load
-    from ovseg_ros.core.words import Rejected, Vocabulary
+    from ovseg_ros.app.segment.setup import Checked, Load
 
 MAX_MEGAPIXELS = 120.0
 DEPTH_TOLERANCE_S = 0.02
@@ -32,18 +31,25 @@ def add_parser(commands: Any) -> None:
         help="find things in pictures, videos and recordings",
         description="Finds things by name in pictures, folders of pictures, videos and rosbag2 recordings, "
         "and writes overlays, label images, instance images, COCO masks and a summary. Exits 0 if every "
-        "frame was done, 1 if some failed, 2 if all did, 130 if interrupted.",
+        "frame was done, 1 if some failed, 2 if all did or something cannot be used, 130 if interrupted.",
     )
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="picture, folder of pictures, video or recording"
     )
     parser.add_argument(
-        "--labels", required=True, metavar="WORDS", help='what to look for: "teapot, red mug"'
+        "--labels", "-l", required=True, metavar="WORDS", help='what to look for: "teapot, red mug"'
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the results go")
+    parser.add_argument(
+        "--out",
+        "-o",
+        type=Path,
+        metavar="DIR",
+        help="where the results go (default: out/segment, or the first free of out/segment-2, …)",
+    )
     present = parser.add_mutually_exclusive_group()
-    present.add_argument("--resume", action="store_true", help="go on where an earlier run into DIR stopped")
-    present.add_argument("--overwrite", action="store_true", help="replace what an earlier run left in DIR")
+    present.add_argument("--resume", action="store_true", help="go on where the last run into DIR stopped")
+    present.add_argument("--overwrite", action="store_true", help="replace what the last run left in DIR")
+    parser.add_argument("--json", action="store_true", help="print the summary, as JSON, and nothing else")
     _add_model(parser.add_argument_group("model"))
     _add_pictures(parser.add_argument_group("pictures"))
     _add_moving(parser.add_argument_group("videos and recordings"))
@@ -119,46 +125,51 @@ def run(options: argparse.Namespace, load: Load | None = None) -> int:
     Raises:
         OvsegError: options or inputs that cannot be used at all, weights that are missing, a full disk.
     """
+    with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
+        status, summary, found = _segment(options, load)
+    if options.json:
+        print(json.dumps(summary, indent=2))
+    print(found, file=sys.stderr if options.json else sys.stdout, flush=True)
+    return status
+
+
+def _segment(options: argparse.Namespace, load: Load | None) -> tuple[int, dict[str, Any], str]:
+    """Everything but what goes to stdout: the exit status, the summary, and what was found in one line."""
     from ovseg_ros.app.segment import setup
-    from ovseg_ros.app.segment.outputs import OutputFolder, check_unused
-    from ovseg_ros.app.segment.plan import plan_inputs
-    from ovseg_ros.app.segment.run import Progress, Run, expected
+    from ovseg_ros.app.segment.inputs import Picture
 
     started = time.time()
-    vocabulary, rejected = setup.vocabulary_of(options.labels)
-    for word in rejected:
+    plan = setup.checked(options)
+    for word in plan.rejected:
         _say(f"word not taken: {word.name!r}: {word.reason}")
-    changes = setup.changed_options(options)
-    if not (options.overwrite or options.resume):
-        check_unused(options.out)
-    sources, unusable = plan_inputs(options.inputs, setup.input_options(options))
-    if not sources:
-        raise InvalidInputError("; ".join(reason for _, reason in unusable))
     _say(f"loading {options.preset}")
-    segmenter = setup.loaded(options, load, changes)
-    setup.check_depth(options.preset, segmenter, sources)
-    about = setup.about(options, segmenter)
-    settings = {key: about[key] for key in ("preset", "weights", "options")}
-    settings |= {"labels": list(vocabulary.names), "ovseg_ros": __version__}
-    folder = OutputFolder(options.out, settings, overwrite=options.overwrite, resume=options.resume)
-    progress = Progress(expected(sources))
-    job = Run(segmenter, vocabulary, folder, progress)
+    segmenter = setup.loaded(options, load, plan.changes)
+    about = setup.about(options, plan, segmenter)
+
+    from ovseg_ros.app.segment.outputs import OutputFolder
+    from ovseg_ros.app.segment.run import Progress, Run
+    from ovseg_ros.app.segment.summary import found_text
+
+    settings = {**plan.settings, "weights": about["weights"], "options": about["options"]}
+    folder = OutputFolder(plan.out, settings, overwrite=options.overwrite, resume=options.resume)
+    progress = Progress(sum(source.count for source in plan.sources))
+    job = Run(segmenter, plan.vocabulary, folder, progress)
     status = "failed"
     try:
-        status = _work(job, sources, unusable)
+        status = _work(job, plan)
     finally:
         progress.close()
-        _finish(folder, job, vocabulary, rejected, about, status, started)
-        folder.close()
-    return _verdict(options.out, job, status)
+        summary = _finish(folder, job, plan, about, status, started)
+    noun = "picture" if all(isinstance(source, Picture) for source in plan.sources) else "frame"
+    return _verdict(job, status, noun), summary, found_text(summary, noun)
 
 
-def _work(job: Run, sources: Sequence[Source], unusable: Sequence[tuple[str, str]]) -> str:
+def _work(job: Run, plan: Checked) -> str:
     """Does everything, or what comes before Ctrl-C; which of both is the summary's status."""
     try:
-        for source, reason in unusable:
+        for source, reason in plan.unusable:
             job.fail(source, reason)
-        job.over(sources)
+        job.over(plan.sources)
         job.films()
     except KeyboardInterrupt:
         return "interrupted"
@@ -166,22 +177,18 @@ def _work(job: Run, sources: Sequence[Source], unusable: Sequence[tuple[str, str
 
 
 def _finish(
-    folder: OutputFolder,
-    job: Run,
-    vocabulary: Vocabulary,
-    rejected: Sequence[Rejected],
-    about: Mapping[str, Any],
-    status: str,
-    started: float,
-) -> None:
-    """Makes masks.json and the summaries from the journal."""
+    folder: OutputFolder, job: Run, plan: Checked, about: Mapping[str, Any], status: str, started: float
+) -> dict[str, Any]:
+    """Makes masks.json and the summaries from the journal; without a frame in it nothing stays.
+
+    Returns:
+        summary.json's content, and "out": where everything is, None where nothing stayed.
+    """
     from ovseg_ros.app.segment.summary import count, summary_text
     from ovseg_ros.evaluate.scores.provenance import versions
 
-    counted = count(folder.entries(), vocabulary)
+    counted = count(folder.entries(), plan.vocabulary)
     start = datetime.datetime.fromtimestamp(started).astimezone()
-    info = {"description": "ovseg segment", "version": __version__, "date_created": start.isoformat()}
-    folder.write_masks([{"id": label.id, "name": label.name} for label in vocabulary], info)
     tally = job.tally
     summary = {
         "status": status,
@@ -190,26 +197,32 @@ def _finish(
         "frames": {"segmented": counted["frames"], "kept": tally.kept, "failed": tally.failed},
         "labels": counted["labels"],
         "median_ms": counted["median_ms"],
-        "rejected_labels": [dataclasses.asdict(word) for word in rejected],
+        "rejected_labels": [dataclasses.asdict(word) for word in plan.rejected],
         "failures": [{"source": source, "reason": reason} for source, reason in tally.failures],
         "remarks": tally.remarks,
         **about,
         "versions": versions(),
     }
-    folder.write_summary(summary, summary_text(summary))
+    if counted["frames"]:
+        info = {"description": "ovseg segment", "version": __version__, "date_created": start.isoformat()}
+        folder.write_masks([{"id": label.id, "name": label.name} for label in plan.vocabulary], info)
+        folder.write_summary(summary, summary_text(summary))
+    folder.close()
+    return {**summary, "out": folder.paths() if counted["frames"] else None}
 
 
-def _verdict(out: Path, job: Run, status: str) -> int:
+def _verdict(job: Run, status: str, noun: str) -> int:
+    """The exit status; what is out of the ordinary is said."""
+    from ovseg_ros.app.segment.summary import counted
+
     tally = job.tally
     done = tally.segmented + tally.kept
-    kept = f" ({tally.kept} of them from an earlier run)" if tally.kept else ""
-    _say(f"{status}: {done} frames{kept}, {tally.failed} failed; see {out}")
+    if status != "complete" or tally.kept or tally.failed:
+        kept = f" ({tally.kept} of them from an earlier run)" if tally.kept else ""
+        _say(f"{status}: {counted(done, noun)}{kept}, {tally.failed} failed")
     if status == "interrupted":
         return 130
-    if not done:
-        _say(f"nothing could be segmented: {tally.failures[0][1] if tally.failures else 'no frame came'}")
-        return 2
-    return 1 if tally.failed else 0
+    return 2 if not done else 1 if tally.failed else 0
 
 
 def _say(text: str) -> None:

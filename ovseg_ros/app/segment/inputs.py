@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 
@@ -39,6 +40,7 @@ class InputOptions:
         depth_topic: a topic or "none".
         camera_info_topic: a topic or "none".
         depth_tolerance_s: how far in time depth may be from its image.
+        needs_depth: frames without depth and intrinsics are of no use.
         leave_out: folders in which no pictures are looked for: the outputs of earlier runs.
     """
 
@@ -52,6 +54,7 @@ class InputOptions:
     depth_topic: str | None = None
     camera_info_topic: str | None = None
     depth_tolerance_s: float = DEPTH_TOLERANCE_S
+    needs_depth: bool = False
     leave_out: tuple[Path, ...] = ()
 
 
@@ -88,6 +91,7 @@ class Source(ABC):
         remarks: what people should know, filled while it is read.
     """
 
+    camera_cure: ClassVar[str] = "give them with --intrinsics"
     path: Path
     name: str
     options: InputOptions
@@ -103,6 +107,26 @@ class Source(ABC):
         Raises:
             InvalidInputError: the file breaks off; what was yielded before stays good.
         """
+
+    @property
+    @abstractmethod
+    def no_depth(self) -> str:
+        """Why a frame has no depth, and what helps."""
+
+    def loaded(self, frame: InputFrame) -> Frame:
+        """One of its frames, read.
+
+        Raises:
+            InvalidInputError: it cannot be read, or lacks what the preset needs; with the cure for this kind.
+        """
+        loaded = frame.load()
+        if self.options.needs_depth and loaded.depth_m is None:
+            raise InvalidInputError(f"the preset needs depth, {self.no_depth}")
+        if self.options.needs_depth and loaded.intrinsics is None:
+            raise InvalidInputError(
+                f"the preset needs the camera's intrinsics beside depth, there are none; {self.camera_cure}"
+            )
+        return loaded
 
     def _frame(self, index: int, load: Callable[[], Frame], *more: object) -> InputFrame:
         return InputFrame(
@@ -124,6 +148,7 @@ class Picture(Source):
     """One image file, with depth beside it where that was given."""
 
     below: Path = Path()
+    no_depth = "this picture has none; give it with --depth and --intrinsics"
 
     def __post_init__(self) -> None:
         self.gives_depth = self.options.depth is not None
@@ -144,6 +169,8 @@ class Picture(Source):
 @dataclass
 class Video(Source):
     """A film, through OpenCV."""
+
+    no_depth = "a video has none"
 
     def __post_init__(self) -> None:
         capture = open_video(self.path)
@@ -180,6 +207,15 @@ class Video(Source):
 @dataclass
 class Recording(Source):
     """A rosbag2 recording."""
+
+    camera_cure = "name its topic with --camera-info-topic"
+
+    @property
+    def no_depth(self) -> str:
+        """Why an image has no depth."""
+        if self.gives_depth:
+            return "there is none within --depth-tolerance of this image"
+        return "no topic of this recording is depth; name one with --depth-topic"
 
     def __post_init__(self) -> None:
         options = self.options

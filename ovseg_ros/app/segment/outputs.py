@@ -21,29 +21,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from ovseg_ros.app.segment.coco import masks_of, write_coco
+from ovseg_ros.app.segment.folder import FOLDERS, JOURNAL, MASKS, SUMMARIES, check_same, parsed, writing
 from ovseg_ros.core.overlay import draw_overlay, label_colour
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.words import UNLABELLED_ID
-from ovseg_ros.errors import ConfigError, OvsegError
-
-FOLDERS = ("overlay", "labels", "instances")
-JOURNAL, MASKS = "frames.jsonl", "masks.json"
-SUMMARIES = ("summary.json", "summary.md")
-
-
-def check_unused(path: Path) -> None:
-    """Refuses a folder with something in it, before anything costly is done.
-
-    Raises:
-        ConfigError: it holds files.
-        OvsegError: it is no folder, or cannot be looked into.
-    """
-    with _writing(path):
-        if path.exists() and any(path.iterdir()):
-            raise ConfigError(
-                f"want an empty folder, {path} holds files; --resume goes on where an earlier run stopped, "
-                "--overwrite starts again"
-            )
+from ovseg_ros.errors import OvsegError
 
 
 class OutputFolder:
@@ -66,19 +48,34 @@ class OutputFolder:
         self._settings = json.loads(json.dumps(settings))
         self._done: dict[str, str] = {}  # name -> identity of frames from earlier runs
         self._replaced: set[str] = set()  # of these, the ones done again
-        with _writing(path):
+        with writing(path):
             path.mkdir(parents=True, exist_ok=True)
             if overwrite:
                 self._remove_earlier()
             elif resume and any(path.iterdir()):
                 self._keep_earlier()
+            if not (overwrite or resume):
+                (path / JOURNAL).touch(exist_ok=False)  # two runs that start at once do not share a folder
             if not self._done:
                 self._write(JOURNAL, (json.dumps({"settings": self._settings}) + "\n").encode())
             self._journal = (path / JOURNAL).open("a", encoding="utf-8", buffering=1)
 
     def close(self) -> None:
-        """Closes the journal; what is in the folder stays good."""
+        """Ends the run; of one without a single frame nothing stays: the next finds the folder free."""
         self._journal.close()
+        if next(self.entries(), None) is None:
+            self._remove_earlier()
+            with contextlib.suppress(OSError):  # something else is in it
+                self.path.rmdir()
+
+    def paths(self) -> dict[str, str]:
+        """Where everything is, by what it is called in docs/segment.md."""
+        names = {name: name for name in FOLDERS} | {
+            "masks": MASKS,
+            "summary": SUMMARIES[0],
+            "frames": JOURNAL,
+        }
+        return {"folder": str(self.path), **{key: str(self.path / name) for key, name in names.items()}}
 
     def is_done(self, name: str, identity: str) -> bool:
         """Whether an earlier run left the outputs of exactly this frame."""
@@ -97,7 +94,7 @@ class OutputFolder:
         """
         labels, _ = result.semantic()
         numbers = result.instances()
-        with _writing(self.path):
+        with writing(self.path):
             overlay = draw_overlay(result.frame.image_rgb, result)
             self._write(f"overlay/{name}.png", _png(cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR)))
             self._write(f"labels/{name}.png", palette_png(labels))
@@ -120,7 +117,7 @@ class OutputFolder:
         replaced = set(self._replaced)
         with (self.path / JOURNAL).open(encoding="utf-8") as lines:
             for line in lines:
-                entry = _parsed(line)
+                entry = parsed(line)
                 if "name" not in entry:
                     continue
                 if entry["name"] in replaced:
@@ -134,7 +131,7 @@ class OutputFolder:
         Raises:
             OvsegError: the disk is full or the like.
         """
-        with _writing(self.path), _whole(self.path / MASKS) as part, part.open("w", encoding="utf-8") as out:
+        with writing(self.path), _whole(self.path / MASKS) as part, part.open("w", encoding="utf-8") as out:
             write_coco(out, self.entries, categories, info)
 
     def write_film(self, name: str, indices: Sequence[int], rate_hz: float) -> str:
@@ -145,7 +142,7 @@ class OutputFolder:
         """
         if not indices:
             return ""
-        with _writing(self.path), _whole(self.path / f"overlay/{name}.mp4") as part:
+        with writing(self.path), _whole(self.path / f"overlay/{name}.mp4") as part:
             film: cv2.VideoWriter | None = None
             for index in indices:
                 image = cv2.imread(str(self.path / f"overlay/{name}/{index:06d}.png"))
@@ -169,7 +166,7 @@ class OutputFolder:
         Raises:
             OvsegError: the disk is full or the like.
         """
-        with _writing(self.path):
+        with writing(self.path):
             content = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
             self._write(SUMMARIES[0], content.encode())
             self._write(SUMMARIES[1], text.encode())
@@ -199,20 +196,7 @@ class OutputFolder:
     def _keep_earlier(self) -> None:
         """Takes over the frames of an earlier run with the same settings."""
         journal = self.path / JOURNAL
-        if not journal.is_file():
-            raise ConfigError(f"--resume: {self.path} holds files, but no {JOURNAL} of an earlier run")
-        with journal.open(encoding="utf-8") as lines:
-            earlier = _parsed(next(lines, "")).get("settings", {})
-        changed = [
-            f"{key}: {earlier.get(key)!r} then, {self._settings.get(key)!r} now"
-            for key in sorted({*earlier, *self._settings})
-            if earlier.get(key) != self._settings.get(key)
-        ]
-        if changed:
-            raise ConfigError(
-                f"--resume: {self.path} was made with other settings ({'; '.join(changed)[:300]}); "
-                "--overwrite starts again"
-            )
+        check_same(self.path, self._settings)
         last = {str(entry["name"]): i for i, entry in enumerate(self.entries())}  # a frame may be there twice
         with _whole(journal) as part, part.open("w", encoding="utf-8") as out:
             out.write(json.dumps({"settings": self._settings}) + "\n")
@@ -243,15 +227,6 @@ def _png(pixels: npt.NDArray[Any]) -> bytes:
     return data
 
 
-def _parsed(line: str) -> dict[str, Any]:
-    """One line of the journal, {} where it broke off."""
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return {}
-    return entry if isinstance(entry, dict) else {}
-
-
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A path to write to that takes the place of `path` when all went well."""
@@ -263,14 +238,6 @@ def _whole(path: Path) -> Iterator[Path]:
             os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OvsegError(f"cannot write to {path}: {error.strerror or error}") from error
 
 
 def _is_inside(folder: Path, path: Path) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
+from ovseg_ros.app.segment.folder import FOLDERS, JOURNAL
 from ovseg_ros.app.segment.inputs import InputOptions, Picture, Recording, Source, Video, readable
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.pictures import IMAGE_SUFFIXES
@@ -74,7 +75,8 @@ def _pictures_in(folder: Path, options: InputOptions) -> list[Path]:
     found = []
     for at, folders, files in os.walk(folder):
         here = Path(at)
-        keep = [name for name in folders if not name.startswith(".")]
+        made = FOLDERS if (here / JOURNAL).is_file() else ()  # by an earlier run
+        keep = [name for name in folders if not name.startswith(".") and name not in made]
         folders[:] = [f for f in keep if options.recursive and (here / f).resolve() not in left_out]
         if here.resolve() not in left_out:
             shown = [f for f in files if not f.startswith(".")]

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 from tqdm import tqdm
 
 from ovseg_ros.app.segment.inputs import InputFrame, Picture, Recording, Source, readable
 from ovseg_ros.app.segment.outputs import OutputFolder
-from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.segmentation import Segmentation
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import InvalidInputError, OutOfMemoryError
 
 MAX_FAILURES_LISTED = 1000
 MAX_FAILURES_SAID = 20
 LINE_EVERY_S = 10.0
-
-
-class Segmenter(Protocol):
-    """What is needed of core.segmenter.OpenVocabularySegmenter."""
-
-    proposer: Any
-
-    def segment(self, frame: Frame, vocabulary: Vocabulary) -> Segmentation:
-        """Finds the words in a frame."""
-        ...
 
 
 @dataclass
@@ -91,14 +79,17 @@ class Run:
     """One run over all inputs."""
 
     def __init__(
-        self, segmenter: Segmenter, vocabulary: Vocabulary, folder: OutputFolder, progress: Progress
+        self,
+        segmenter: OpenVocabularySegmenter,
+        vocabulary: Vocabulary,
+        folder: OutputFolder,
+        progress: Progress,
     ) -> None:
         self.tally = Tally()
         self._segmenter = segmenter
         self._vocabulary = vocabulary
         self._folder = folder
         self._progress = progress
-        self._needs_depth = segmenter.needs_depth
         self._films: list[tuple[Source, list[int]]] = []
 
     def over(self, sources: Iterable[Source]) -> None:
@@ -118,7 +109,7 @@ class Run:
                     self._progress.step()
             except InvalidInputError as error:
                 self.fail(readable(source.path), str(error))
-            for remark in source.remarks:
+            for remark in dict.fromkeys(source.remarks):  # the check of the inputs read it too
                 self.remark(remark)
 
     def films(self) -> None:
@@ -150,16 +141,12 @@ class Run:
             return True
         try:
             start = time.perf_counter()
-            loaded = frame.load()
-            self._check_depth(source, loaded)
+            loaded = source.loaded(frame)
             read = time.perf_counter()
             result = self._segmenter.segment(loaded, self._vocabulary)
-        except (InvalidInputError, OutOfMemoryError) as error:
-            self.fail(frame.source, str(error))
-            self._folder.drop(frame.name)
-            return False
-        except MemoryError:
-            self.fail(frame.source, "this frame does not fit into memory; make it smaller")
+        except (InvalidInputError, OutOfMemoryError, MemoryError) as error:
+            too_large = "this frame does not fit into memory; make it smaller"
+            self.fail(frame.source, too_large if isinstance(error, MemoryError) else str(error))
             self._folder.drop(frame.name)
             return False
         seconds = {"read": read - start, **result.timings}
@@ -174,33 +161,3 @@ class Run:
         self._folder.write(frame.name, entry, result)
         self.tally.segmented += 1
         return True
-
-    def _check_depth(self, source: Source, frame: Frame) -> None:
-        """Raises InvalidInputError with the cure that fits this kind of input."""
-        if not self._needs_depth:
-            return
-        if frame.depth_m is None:
-            raise InvalidInputError(no_depth(source))
-        if frame.intrinsics is None:
-            cure = (
-                "name its topic with --camera-info-topic" if isinstance(source, Recording) else "--intrinsics"
-            )
-            raise InvalidInputError(
-                f"the preset needs the camera's intrinsics beside depth, there are none; {cure}"
-            )
-
-
-def no_depth(source: Source) -> str:
-    """Why a frame of this source has no depth, and what helps."""
-    if isinstance(source, Picture):
-        return "the preset needs depth, this picture has none; give it with --depth and --intrinsics"
-    if isinstance(source, Recording) and source.gives_depth:
-        return "the preset needs depth, there is none within --depth-tolerance of this image"
-    if isinstance(source, Recording):
-        return "the preset needs depth, no topic of this recording is depth; name one with --depth-topic"
-    return "the preset needs depth, a video has none"
-
-
-def expected(sources: Sequence[Source]) -> int:
-    """How many frames the sources will give, about."""
-    return sum(source.count for source in sources)

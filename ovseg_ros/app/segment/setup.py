@@ -1,4 +1,7 @@
-"""From the command line of `ovseg segment` to words, options, inputs and a segmenter, each checked."""
+"""From the command line of `ovseg segment` to words, options, inputs and a segmenter, each checked.
+
+`checked` comes first and imports no torch: what is wrong is said within a second.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,81 @@ import math
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ovseg_ros import __version__
+from ovseg_ros.app.segment.folder import FOLDERS, check_folder, default_folder
 from ovseg_ros.app.segment.inputs import InputOptions, Source, readable
-from ovseg_ros.app.segment.outputs import FOLDERS
-from ovseg_ros.app.segment.run import no_depth
-from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+from ovseg_ros.app.segment.plan import plan_inputs
 from ovseg_ros.core.words import Rejected, Vocabulary, parse_query
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.files.cameras import read_camera
+from ovseg_ros.models.downloads.download import resolve_file
 from ovseg_ros.models.downloads.files import find_file
 from ovseg_ros.models.downloads.verify import sha256_of
-from ovseg_ros.models.presets import (
-    build_options,
-    list_presets,
-    load_preset,
-    preset_path,
-    preset_weights,
-    read_preset,
-)
+from ovseg_ros.models.preset_parts import ENCODERS, PROPOSERS, needs_depth, weights_named
+from ovseg_ros.models.presets import build_options, list_presets, load_preset, preset_path, read_preset
 
-Load = Callable[..., OpenVocabularySegmenter]
+if TYPE_CHECKING:
+    from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+
+Load = Callable[..., "OpenVocabularySegmenter"]
 """What `models.presets.load_preset` is."""
+
+MAX_REASONS = 5
+"""Most reasons told where no input can be used."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a run is about.
+
+    Attributes:
+        vocabulary: the words to look for.
+        rejected: the words that are not taken.
+        changes: the segmenter's options that differ from the preset's.
+        out: where the results go.
+        sources: the inputs, at least one frame of which can be read.
+        unusable: (input, reason) of those that cannot be used.
+        weights: name of each weights file, and the preset that names it.
+        settings: what a resumed run must share, as far as it is known without the networks.
+    """
+
+    vocabulary: Vocabulary
+    rejected: list[Rejected]
+    changes: dict[str, Any]
+    out: Path
+    sources: list[Source]
+    unusable: list[tuple[str, str]]
+    weights: dict[str, Path]
+    settings: dict[str, Any]
+
+
+def checked(options: argparse.Namespace) -> Checked:
+    """Checks all that can be checked without a network.
+
+    Raises:
+        OvsegError: what cannot be used, and the cure.
+    """
+    vocabulary, rejected = vocabulary_of(options.labels)
+    proposer, weights = read_presets(options)
+    out = options.out or default_folder(again=options.resume or options.overwrite)
+    settings = {
+        "preset": preset_identity(options),
+        "labels": list(vocabulary.names),
+        "ovseg_ros": __version__,
+    }
+    check_folder(out, settings, overwrite=options.overwrite, resume=options.resume)
+    sources, unusable = plan_inputs(options.inputs, input_options(options, out, needs_depth(proposer)))
+    check_depth(options, sources)
+    check_frames(sources, unusable)
+    check_weights(options, weights)
+    changes = changed_options(options)  # may import torch, for a list of templates
+    return Checked(vocabulary, rejected, changes, out, sources, unusable, weights, settings)
 
 
 def vocabulary_of(labels: str) -> tuple[Vocabulary, list[Rejected]]:
@@ -70,8 +123,13 @@ def changed_options(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(checked, name) for name in changes}
 
 
-def input_options(options: argparse.Namespace) -> InputOptions:
+def input_options(options: argparse.Namespace, out: Path, depth_is_needed: bool) -> InputOptions:
     """How the inputs are read.
+
+    Args:
+        options: the command line's.
+        out: where the results go.
+        depth_is_needed: whether the proposals need it.
 
     Raises:
         ConfigError: a number out of range.
@@ -94,7 +152,8 @@ def input_options(options: argparse.Namespace) -> InputOptions:
         depth_topic=options.depth_topic,
         camera_info_topic=options.camera_info_topic,
         depth_tolerance_s=options.depth_tolerance,
-        leave_out=tuple(options.out / name for name in FOLDERS),
+        needs_depth=depth_is_needed,
+        leave_out=tuple(out / name for name in FOLDERS),
     )
 
 
@@ -120,52 +179,101 @@ def loaded(
     return segmenter
 
 
-def check_depth(preset: str, segmenter: OpenVocabularySegmenter, sources: Sequence[Source]) -> None:
+def read_presets(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Path]]:
+    """What proposes masks, as the preset describes it, and the weights files that will be loaded.
+
+    Returns:
+        The checked part of the preset; and each file's name with the preset that names it.
+
+    Raises:
+        ConfigError: no such preset, or one that is not right.
+    """
+    path = preset_path(options.preset)
+    preset = read_preset(path, part_options=False)
+    source = path if options.proposals_from is None else preset_path(options.proposals_from)
+    proposer = read_preset(source, part_options=False)["proposer"]
+    weights = dict.fromkeys(weights_named(proposer, PROPOSERS), source)
+    return proposer, weights | dict.fromkeys(weights_named(preset["encoder"], ENCODERS), path)
+
+
+def check_weights(options: argparse.Namespace, weights: Mapping[str, Path]) -> None:
+    """Looks whether the files are there; what is in them is verified when they are loaded.
+
+    Raises:
+        WeightsError: one is missing and shall not be downloaded; names the cure.
+    """
+    for name, preset in weights.items():
+        where = {"weights_dir": options.weights_dir, "beside": preset.parent}
+        if not options.download and find_file(name, **where) is None:
+            resolve_file(name, **where, offline=True)
+
+
+def check_depth(options: argparse.Namespace, sources: Sequence[Source]) -> None:
     """Refuses at once what could only fail frame by frame.
 
     Raises:
         InvalidInputError: the proposals need depth, and no input has any.
     """
-    if not segmenter.needs_depth or any(s.gives_depth for s in sources):
+    lacking = [source for source in sources if source.options.needs_depth and not source.gives_depth]
+    if not lacking or len(lacking) < len(sources):
         return
-    others = presets_without_depth()
-    cure = f"; or take a preset that needs no depth: {', '.join(others)}" if others else ""
-    reasons = dict.fromkeys(no_depth(source).replace("the preset", f"preset {preset}") for source in sources)
-    raise InvalidInputError("; ".join(reasons) + cure)
+    preset = options.proposals_from or options.preset
+    reasons = dict.fromkeys(f"preset {preset} needs depth, {source.no_depth}" for source in lacking)
+    cure = f"or take a preset that needs no depth: {', '.join(presets_without_depth())}"
+    raise InvalidInputError("; ".join([*reasons, cure]))
 
 
 def presets_without_depth() -> tuple[str, ...]:
     """The bundled presets whose proposals come from colour alone."""
-
-    def needs_depth(part: Mapping[str, Any]) -> bool:
-        return part["kind"] == "depth_clusters" or any(map(needs_depth, part.get("members", ())))
-
-    proposers = {name: read_preset(preset_path(name))["proposer"] for name in list_presets()}
+    proposers = {
+        name: read_preset(preset_path(name), part_options=False)["proposer"] for name in list_presets()
+    }
     return tuple(name for name, part in proposers.items() if not needs_depth(part))
 
 
-def about(options: argparse.Namespace, segmenter: OpenVocabularySegmenter) -> dict[str, Any]:
-    """What a run is made with; goes into the summary, and in part into what a resumed run must share."""
+def check_frames(sources: Sequence[Source], unusable: Sequence[tuple[str, str]]) -> None:
+    """Reads frames until one is good: what is wrong with all is said before the networks are waited for.
+
+    Raises:
+        InvalidInputError: none is; with the reasons, those of the unusable inputs first.
+    """
+    said = {reason: 1 for _, reason in unusable}
+    for source in sources:
+        try:
+            for frame in source.frames():
+                try:
+                    source.loaded(frame)
+                    return
+                except InvalidInputError as error:
+                    said[str(error)] = said.get(str(error), 0) + 1
+        except InvalidInputError as error:
+            said[str(error)] = 1
+    reasons = [reason if count == 1 else f"{reason} ({count} frames)" for reason, count in said.items()]
+    if len(reasons) > MAX_REASONS:
+        reasons[MAX_REASONS:] = [f"and {len(reasons) - MAX_REASONS} more"]
+    raise InvalidInputError("; ".join(reasons) or "no input holds a frame")
+
+
+def preset_identity(options: argparse.Namespace) -> dict[str, str]:
+    """Name and SHA-256 of the preset, and of the one that proposes masks in its place."""
     preset = {"name": readable(options.preset), "sha256": sha256_of(preset_path(options.preset))}
     if options.proposals_from is not None:
         preset["proposals_from"] = readable(options.proposals_from)
         preset["proposals_from_sha256"] = sha256_of(preset_path(options.proposals_from))
+    return preset
+
+
+def about(options: argparse.Namespace, run: Checked, segmenter: OpenVocabularySegmenter) -> dict[str, Any]:
+    """What a run is made with; goes into the summary, and in part into what a resumed run must share."""
+    files = {
+        name: find_file(name, weights_dir=options.weights_dir, beside=preset.parent)
+        for name, preset in run.weights.items()
+    }
     return {
-        "preset": preset,
-        "weights": weights_hashes(options),
+        "preset": run.settings["preset"],
+        "weights": {name: sha256_of(path) for name, path in files.items() if path is not None},
         "options": dataclasses.asdict(segmenter.options),
         "device": str(segmenter.device),
         "inputs": [readable(path) for path in options.inputs],
         "command": readable(shlex.join(["ovseg", *sys.argv[1:]])),
     }
-
-
-def weights_hashes(options: argparse.Namespace) -> dict[str, str]:
-    """SHA-256 of the weights files the presets name; bundled models go with the package's version."""
-    found = {}
-    for preset in filter(None, (options.preset, options.proposals_from)):
-        for name in preset_weights(preset):
-            path = find_file(name, weights_dir=options.weights_dir, beside=preset_path(preset).parent)
-            if path is not None:
-                found[name] = sha256_of(path)
-    return found

@@ -51,12 +51,36 @@ def count(entries: Iterable[Mapping[str, Any]], vocabulary: Vocabulary) -> dict[
     return {"frames": frames, "labels": labels, "median_ms": median_ms}
 
 
+def found_text(summary: Mapping[str, Any], noun: str) -> str:
+    """What was found, in one line: "teapot in 45 of 45 frames, mug in 16; giraffe in none; see out/segment".
+
+    Args:
+        summary: with "out" beside what summary.json holds.
+        noun: "frame" or "picture".
+    """
+    total = summary["frames"]["segmented"]
+    if not total:
+        reason = summary["failures"][0]["reason"] if summary["failures"] else summary["status"]
+        return f"nothing was segmented: {reason}; nothing is left behind"
+    of_all = f" of {counted(total, noun)}"
+    found = [f"{label['name']} in {label['frames']}" for label in summary["labels"] if label["frames"]]
+    missing = ", ".join(label["name"] for label in summary["labels"] if not label["frames"])
+    parts = [", ".join([found[0] + of_all, *found[1:]])] if found else []
+    parts += [f"{missing} in none{'' if found else of_all}"] if missing else []
+    return "; ".join([*parts, f"see {summary['out']['folder']}"])
+
+
+def counted(number: int, noun: str) -> str:
+    """The number with the noun in its right form: 1 frame, 2 frames."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def summary_text(summary: Mapping[str, Any]) -> str:
     """`summary.json` for people, as Markdown."""
     frames, preset = summary["frames"], summary["preset"]
     kept = f", {frames['kept']} of them from an earlier run" if frames["kept"] else ""
     parts = [
-        f"# {summary['status']}: {frames['segmented']} frames{kept}, {frames['failed']} failed",
+        f"# {summary['status']}: {counted(frames['segmented'], 'frame')}{kept}, {frames['failed']} failed",
         f"Preset {preset['name']} on {summary['device']}, {summary['started']}, {summary['seconds']:.1f} s.",
         markdown_table(
             ("label", "id", "frames", "instances", "mean score", "best score"),

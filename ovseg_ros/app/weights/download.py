@@ -41,11 +41,8 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         ConfigError: no preset named, or one that is not known.
     """
-    from ovseg_ros.app.weights.download_presets import fetch_presets, list_files
+    from ovseg_ros.app.weights.download_presets import fetch_presets
 
     weights_dir = None if options.weights_dir is None else options.weights_dir.expanduser()
-    if options.list and not options.presets:
-        list_files(weights_dir)
-        return 0
     complete = fetch_presets(options.presets, weights_dir, offline=options.offline, list_only=options.list)
     return 0 if complete else 2

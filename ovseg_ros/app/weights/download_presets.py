@@ -40,18 +40,13 @@ class _Places:
         return find_file(name, self.weights_dir, self.beside)
 
 
-def list_files(weights_dir: Path | None) -> None:
-    """Prints the whole table."""
-    print(_table(known_files(), _Places(weights_dir)))
-
-
 def fetch_presets(
     presets: Sequence[str], weights_dir: Path | None, *, offline: bool = False, list_only: bool = False
 ) -> bool:
     """Prints what each preset needs, then fetches and verifies it.
 
     Args:
-        presets: names, or paths of preset files.
+        presets: names, or paths of preset files; none for the whole table, with `list_only`.
         weights_dir: where files are looked for and kept; None is the cache.
         offline: only checks what is there.
         list_only: prints the tables alone.
@@ -62,7 +57,9 @@ def fetch_presets(
     Raises:
         ConfigError: a preset that is not known.
     """
-    if not presets:
+    if list_only and not presets:
+        print(_table(known_files(), _Places(weights_dir)))
+    elif not presets:
         raise ConfigError(f"want the name of a preset ({', '.join(list_presets())}), or --list, got neither")
     complete = True
     needed = {preset: _needed(preset) for preset in dict.fromkeys(presets)}

@@ -202,14 +202,9 @@ def _own_logit_scale(clip_model: Any) -> float:
 
 def _embedding_dim(clip_model: Any) -> int:
     visual = clip_model.visual
-    if getattr(visual, "proj", None) is not None and isinstance(visual.proj, torch.Tensor):
-        return int(visual.proj.shape[1])
-    for source in (visual, clip_model):
-        for name in ("output_dim", "embed_dim"):
-            if isinstance(getattr(source, name, None), int):
-                return int(getattr(source, name))
-    side = _input_side(clip_model)
-    weight = _first_parameter(visual)
+    if isinstance(getattr(visual, "output_dim", None), int):
+        return int(visual.output_dim)
+    side, weight = _input_side(clip_model), _first_parameter(visual)
     with torch.no_grad():
         blank = torch.zeros((1, 3, side, side), device=weight.device, dtype=weight.dtype)
         return int(clip_model.encode_image(blank).shape[-1])

@@ -146,9 +146,8 @@ class PooledClip(MaskPooling, MaskPromptedClip):
         tokenizer: Tokenizer,
         mask_prompts: torch.Tensor | None = None,
         *,
-        size: int | None = None,
-        logit_scale: float | None = None,
         pooled_side: int = POOLED_SIDE,
+        **others: Any,
     ) -> None:
         """Wraps a model; nothing is copied.
 
@@ -156,9 +155,8 @@ class PooledClip(MaskPooling, MaskPromptedClip):
             clip_model: an open_clip `CLIP` or `CustomTextCLIP` with a ConvNeXt of timm's as image tower.
             tokenizer: see `MaskPromptedClip`.
             mask_prompts: always refused, a ConvNeXt has no tokens; here so that the message is the same.
-            size: side of crops, by default the image tower's own.
-            logit_scale: by default exp of the model's own.
             pooled_side: see there.
+            others: `size` and `logit_scale`, see `MaskPromptedClip`.
 
         Raises:
             ConfigError: another image tower, prompts, or a side that cannot be.
@@ -170,7 +168,7 @@ class PooledClip(MaskPooling, MaskPromptedClip):
                 f"pooling over masks needs a ConvNeXt of open_clip as image tower, got {name}: take the "
                 "classifier clip, or an encoder such as convnext_base_w"
             )
-        super().__init__(clip_model, tokenizer, mask_prompts, size=size, logit_scale=logit_scale)
+        super().__init__(clip_model, tokenizer, mask_prompts, **others)
         self.stride = int(self.clip_model.visual.trunk.feature_info[-1]["reduction"])
         self.pooled_side = pooled_side
 

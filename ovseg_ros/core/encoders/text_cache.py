@@ -38,8 +38,6 @@ class TextCache:
         labels: Sequence[str],
         templates: Sequence[str],
         encode: TextEncoder,
-        *,
-        batch_size: int = SENTENCES_AT_ONCE,
     ) -> torch.Tensor:
         """Embeds labels, encoding only those not seen before.
 
@@ -48,8 +46,8 @@ class TextCache:
         Args:
             labels: K words or phrases.
             templates: sentences with one `{}` each.
-            encode: list of M sentences -> (M, D), of any length and on any device.
-            batch_size: most sentences per call of `encode`, which is given all those around a word at once.
+            encode: list of M sentences -> (M, D), of any length and on any device; it is given
+                `SENTENCES_AT_ONCE` at most, but all those around a word at once.
 
         Returns:
             (K, D) float32 unit rows on the CPU; (0, 0) for no labels.
@@ -68,12 +66,15 @@ class TextCache:
         missing = [label for label in dict.fromkeys(labels) if label not in found]
         if missing:
             filled = [template.replace("{}", label) for label in missing for template in sentences]
-            step = max(batch_size // len(sentences), 1) * len(sentences)  # those around one word together
+            step = max(SENTENCES_AT_ONCE // len(sentences), 1) * len(sentences)
             parts = [encode(filled[i : i + step]) for i in range(0, len(filled), step)]
             rows = F.normalize(torch.cat([part.detach().float().cpu() for part in parts]), dim=-1)
             rows = rows.reshape(len(missing), len(sentences), -1).mean(dim=1)  # (M,T,D) -> (M,D)
             found.update(zip(missing, F.normalize(rows, dim=-1), strict=True))
-            self._store({label: found[label] for label in missing}, sentences)
+            with self._lock:
+                self._rows.update({(label, sentences): found[label].clone() for label in missing})
+                while len(self._rows) > self._capacity:
+                    self._rows.popitem(last=False)
         return torch.stack([found[label] for label in labels])
 
     def clear(self) -> None:
@@ -90,13 +91,6 @@ class TextCache:
                     self._rows.move_to_end((label, templates))
                     found[label] = row
         return found
-
-    def _store(self, rows: dict[str, torch.Tensor], templates: tuple[str, ...]) -> None:
-        with self._lock:
-            for label, row in rows.items():
-                self._rows[label, templates] = row.clone()
-            while len(self._rows) > self._capacity:
-                self._rows.popitem(last=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_capacity": self._capacity}  # a copy starts empty: locks cannot be copied

@@ -1,8 +1,8 @@
 """From masks with probabilities to images of labels, instances and confidence."""
 
-from ovseg_ros.core.maps.compose import LabelMap, label_map, select_by_granularity
+from ovseg_ros.core.maps.compose import label_map, select_by_granularity
 from ovseg_ros.core.maps.mask_overlap import BoxedMask, boxed_masks, mask_iou
-from ovseg_ros.core.maps.paint import box_slices, paint_instances
+from ovseg_ros.core.maps.paint import LabelMap, box_slices, paint_instances
 
 __all__ = [
     "BoxedMask",

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from ovseg_ros.core.maps.paint import LabelIds, LabelPainting, box_slices, confidence_bytes, paint_labels
+from ovseg_ros.core.maps.paint import LabelIds, LabelMap, box_slices, paint_labels
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 _CHUNK_ELEMENTS = 1 << 23  # pixels times labels held at once, 32 MiB
-
-
-@dataclass(frozen=True)
-class SoftLabelMap:
-    """What `soft_label_map` made.
-
-    Attributes:
-        labels: (H, W) label ids, 255 (or -1 in 32 bits) where no mask has any weight.
-        confidence: (H, W) float32 in [0, 1], the winner's probability averaged over the masks by their weight
-            in the pixel; 0 where there is none.
-    """
-
-    labels: LabelIds
-    confidence: npt.NDArray[np.float32]
-
-    def confidence_bytes(self) -> npt.NDArray[np.uint8]:
-        """`confidence`, 0 to 255 for 0 to 1."""
-        return confidence_bytes(self.confidence)
-
-
-LabelMap = LabelPainting | SoftLabelMap
 
 
 def semantic_map(mask_probs: torch.Tensor, class_probs: torch.Tensor) -> torch.Tensor:
@@ -103,7 +79,7 @@ def label_map(
     )
 
 
-def soft_label_map(mask_probs: torch.Tensor, class_probs: torch.Tensor, label_ids: LabelIds) -> SoftLabelMap:
+def soft_label_map(mask_probs: torch.Tensor, class_probs: torch.Tensor, label_ids: LabelIds) -> LabelMap:
     """The argmax over `semantic_map`.
 
     K values are held for some pixels at a time and not for all.
@@ -136,7 +112,8 @@ def soft_label_map(mask_probs: torch.Tensor, class_probs: torch.Tensor, label_id
         confidence[start : start + step] = torch.where(some, score / weight.clamp(min=1e-12), 0.0)
     ids = np.append(label_ids, np.array(-1).astype(label_ids.dtype))  # the last for -1, no winner
     size_hw = mask_probs.shape[1:]
-    return SoftLabelMap(ids[winners.numpy()].reshape(size_hw), confidence.numpy().reshape(size_hw))
+    drawn = confidence.numpy().reshape(size_hw)
+    return LabelMap(ids[winners.numpy()].reshape(size_hw), lambda convert: convert(drawn))
 
 
 def instance_map(masks: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:

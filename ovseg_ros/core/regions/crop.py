@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ovseg_ros.core.options import FILLS, Fill
-from ovseg_ros.core.regions.gather import gather_crops, gather_masks
+from ovseg_ros.core.regions.gather import gather_crops, gather_masks, nearest
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -132,6 +131,8 @@ def _crop_one_by_one(
     right, bottom = boxes_xyxy[keep, 2:].amax(dim=0).tolist()
     picture, shift = _normalised(image[:, top:bottom, left:right], fill)
     planes = picture.numpy()
+    columns = (nearest(boxes_xyxy[:, 0], boxes_xyxy[:, 2], size) - boxes_xyxy[:, :1]).numpy()  # (N,S)
+    rows = (nearest(boxes_xyxy[:, 1], boxes_xyxy[:, 3], size) - boxes_xyxy[:, 1:2]).numpy()
     for i in keep.nonzero()[:, 0].tolist():
         x0, y0, x1, y1 = boxes_xyxy[i].tolist()
         inside = masks[i, y0:y1, x0:x1].numpy().view(np.uint8)  # (h,w)
@@ -142,8 +143,7 @@ def _crop_one_by_one(
             cv2.resize(crop, (size, size), dst=square, interpolation=cv2.INTER_CUBIC)
             if offset:
                 square += offset
-        rows, columns = (_nearest(side, size) for side in inside.shape)
-        small[i, 0].numpy()[:] = inside[rows].take(columns, axis=1)
+        small[i, 0].numpy()[:] = inside[rows[i]].take(columns[i], axis=1)
     return Regions(pixels, small, keep)
 
 
@@ -158,12 +158,6 @@ def _normalised(image: torch.Tensor, fill: Fill) -> tuple[torch.Tensor, tuple[fl
         torch.sub(image[channel], zero, out=picture[channel]).div_(255.0 * std)
         shift.append((zero / 255.0 - mean) / std)
     return picture, tuple(shift)
-
-
-def _nearest(side: int, size: int) -> npt.NDArray[np.int64]:
-    """Source pixel of each output pixel, rounded as `F.interpolate` does it, in float32."""
-    at = np.arange(size, dtype=np.float32) * (np.float32(side) / np.float32(size))
-    return np.minimum(at.astype(np.int64), side - 1)
 
 
 def mask_boxes(masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

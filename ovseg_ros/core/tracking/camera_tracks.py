@@ -175,7 +175,7 @@ class CameraTracks:
         """
         if not candidates.options.uses_clip:
             return []
-        able = [n for n in sorted(association.track_of) if candidates.seen[n]]
+        able = [n for n in sorted(association.track_of) if candidates.is_encodable[n]]
         scores = candidates.proposals.scores.cpu().float().numpy()[able]
         chosen = due([association.track_of[n] for n in able], scores, self.now_s, self.options, most)
         if chosen and candidates.options.uses_pooling:

@@ -130,7 +130,7 @@ class VideoSegmenter:
             deaths=len(before - after),
             encoded=len(due),
             reused=have_embedding - len(due),
-            unseen=int(candidates.seen.sum()) - have_embedding if options.uses_clip else 0,
+            unseen=int(candidates.is_encodable.sum()) - have_embedding if options.uses_clip else 0,
             reset_reason=reason,
         )
         timings["track"] = time.perf_counter() - start - sum(timings.values())
@@ -179,16 +179,18 @@ class VideoSegmenter:
         count, device = len(candidates), self.segmenter.device
         ids, seen = torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.bool)
         embeddings = torch.zeros((count, self.segmenter.clip.embedding_dim), device=device)
-        rows = []
+        encodable, rows = candidates.is_encodable & candidates.options.uses_clip, []
         for n, track in sorted(association.track_of.items()):
             ids[n] = track.id
-            if candidates.options.uses_clip and track.embedding_ema is not None and candidates.seen[n]:
+            if track.embedding_ema is not None and encodable[n]:
                 seen[n] = True
                 rows.append(track.embedding_ema)
         if rows:
             embeddings[seen.to(device)] = torch.stack(rows).to(device)
         boxes = torch.tensor([mask.box_xyxy for mask in association.masks], dtype=torch.int64).reshape(-1, 4)
-        embedded = candidates.embedded(frame, embeddings, timings, seen=seen, track_ids=ids, boxes_xyxy=boxes)
+        embedded = candidates.embedded(
+            frame, embeddings, timings, has_clip_embedding=seen, track_ids=ids, boxes_xyxy=boxes
+        )
         own = embedded.class_embeddings
         if own is None:
             return embedded

@@ -33,10 +33,6 @@ Tagged = list[tuple[str, str]]
 """(word, BNC tag) of each token."""
 
 
-Tagger = Callable[[Sequence[str]], list[str]]
-"""Gives one tag of the BNC's basic tag set (C5) per word: NN1 singular, NN2 plural, AJ0, VVG."""
-
-
 @dataclass(frozen=True)
 class NounOptions:
     """What counts as a noun, and by which name it goes.
@@ -70,18 +66,14 @@ class NounOptions:
 class NounFinder:
     """Finds the nouns of captions; loads the tagger once, about 0.3 s."""
 
-    def __init__(self, options: NounOptions | None = None, tagger: Tagger | None = None) -> None:
+    def __init__(self, options: NounOptions | None = None) -> None:
         """Prepares the lists.
-
-        Args:
-            options: see there.
-            tagger: instead of HanTa's English model.
 
         Raises:
             ConfigError: HanTa or inflect is not installed.
         """
         self.options = NounOptions() if options is None else options
-        self._tag = hanta_tagger() if tagger is None else tagger
+        self._tag = hanta_tagger()
         self._class_of = {
             _spelt(word): _spelt(name) for name, words in self.options.synonyms.items() for word in words
         }
@@ -219,8 +211,8 @@ def _inflect() -> Any:
 
 
 @functools.cache
-def hanta_tagger() -> Tagger:
-    """HanTa's English model as a `Tagger`.
+def hanta_tagger() -> Callable[[Sequence[str]], list[str]]:
+    """HanTa's English model; it gives a tag of the BNC's basic set (C5) per word: NN1, NN2, AJ0, VVG.
 
     Raises:
         ConfigError: HanTa is not installed.

@@ -28,14 +28,9 @@ from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.core.regions import crop_regions
 from ovseg_ros.core.words import BARE_TEMPLATE
 from ovseg_ros.errors import ConfigError
+from ovseg_ros.files.whole import write_whole
 from ovseg_ros.learn.tabletop.cutouts import Picture, load_pictures
-from ovseg_ros.learn.tabletop.words import (
-    caption,
-    class_names,
-    household_nouns,
-    is_figure_name,
-    unseen_names,
-)
+from ovseg_ros.learn.tabletop.words import caption, class_names, household_nouns, is_figure_name, unseen_names
 
 if TYPE_CHECKING:
     from ovseg_ros.learn.tabletop.scenes import Scene
@@ -74,23 +69,6 @@ def write_scene(
     return record
 
 
-def write_lists(folder: Path, camera: Mapping[str, float]) -> None:
-    """Writes `classes.txt`, `unseen.txt` and `camera.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "classes.txt").write_text("\n".join(class_names()) + "\n", encoding="utf-8")
-    (folder / "unseen.txt").write_text("\n".join(unseen_names()) + "\n", encoding="utf-8")
-    (folder / "camera.json").write_text(json.dumps(camera) + "\n", encoding="utf-8")
-
-
-def write_captions(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> None:
-    """Writes `captions_training.json` in COCO's format from the records of the training scenes."""
-    names = sorted(records)
-    images = [{"id": i, "file_name": f"{name}.jpg"} for i, name in enumerate(names, 1)]
-    notes = [{"id": i, "image_id": i, "caption": records[name]["caption"]} for i, name in enumerate(names, 1)]
-    text = json.dumps({"images": images, "annotations": notes}, indent=0)
-    (folder / "captions_training.json").write_text(text, encoding="utf-8")
-
-
 def pictures_of(cutouts: Path, split: str) -> list[Picture]:
     """The figures of a split: in training every seen noun, a third of them classes; else classes."""
     classes = set(class_names()) - set(household_nouns())
@@ -121,7 +99,7 @@ def render_benchmark(folder: Path, cutouts: Path, scenes: int, validation: int, 
                 camera = {
                     key: getattr(scene.intrinsics, key) for key in ("fx", "fy", "cx", "cy", "width", "height")
                 }
-            _write_json(done, {"camera": camera, "scenes": records})
+            write_whole(done, json.dumps({"camera": camera, "scenes": records}))
     finish(folder)
 
 
@@ -138,12 +116,19 @@ def finish(folder: Path) -> None:
             block = json.loads(file.read_text(encoding="utf-8"))
             records.update(block["scenes"])
             camera = block["camera"]
-        _write_json(folder / f"things_{split}.json", {n: r["things"] for n, r in records.items()})
+        things = {name: record["things"] for name, record in records.items()}
+        write_whole(folder / f"things_{split}.json", json.dumps(things))
         if split == "training":
-            write_captions(folder, {n: r for n, r in records.items() if r["things"]})
+            texts = {f"{name}.jpg": r["caption"] for name, r in sorted(records.items()) if r["things"]}
+            images = [{"id": i, "file_name": name} for i, name in enumerate(texts, 1)]
+            notes = [{"id": i, "image_id": i, "caption": text} for i, text in enumerate(texts.values(), 1)]
+            captions = json.dumps({"images": images, "annotations": notes})
+            write_whole(folder / "captions_training.json", captions)
     if not camera:
         raise ConfigError(f"no scene in {folder}; want --scenes or --validation above 0")
-    write_lists(folder, camera)
+    write_whole(folder / "camera.json", json.dumps(camera))
+    write_whole(folder / "classes.txt", "\n".join(class_names()) + "\n")
+    write_whole(folder / "unseen.txt", "\n".join(unseen_names()) + "\n")
 
 
 @dataclass(frozen=True)
@@ -213,13 +198,6 @@ def top1(
                 hits.setdefault(view, []).append(right)
                 hits.setdefault(f"{view}_{'unseen' if noun in unseen else 'seen'}", []).append(right)
     return {key: sum(value) / len(value) for key, value in sorted(hits.items())}
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(value), encoding="utf-8")
-    partial.rename(path)
 
 
 def _write(path: Path, image: np.ndarray, options: Iterable[int] = ()) -> None:

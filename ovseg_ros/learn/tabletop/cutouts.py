@@ -82,11 +82,7 @@ def emoji_name(file_stem: str) -> str | None:
 
 
 def load_pictures(
-    folder: Path,
-    nouns: Iterable[str] | None = None,
-    *,
-    banned: Iterable[str] = (),
-    size: int = 128,
+    folder: Path, nouns: Iterable[str] | None = None, *, banned: Iterable[str] = (), size: int = 128
 ) -> list[Picture]:
     """The pictures of single things in a folder of emoji.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ovseg_ros.errors import ConfigError, install_cure
@@ -41,7 +42,6 @@ class HouseholdObject:
         names: what a training caption calls it, the plain name first.
         synonyms: what no training caption calls it.
         upright: rotation (w, x, y, z) that stands the model on its base.
-        tint: RGBA that multiplies the texture; None leaves it.
     """
 
     key: str
@@ -49,31 +49,23 @@ class HouseholdObject:
     names: tuple[str, ...]
     synonyms: tuple[str, ...] = ()
     upright: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
-    tint: tuple[float, float, float, float] | None = None
 
 
-_HOPE_UPRIGHT = (0.70710678, 0.70710678, 0.0, 0.0)  # the HOPE scans have y up
-
-
-def _hope(
-    key: str, names: tuple[str, ...], synonyms: tuple[str, ...] = (), stand: bool = True
+def _model(
+    folder: str,
+    key: str,
+    names: tuple[str, ...],
+    synonyms: tuple[str, ...] = (),
+    upright: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0),
 ) -> HouseholdObject:
-    upright = _HOPE_UPRIGHT if stand else (1.0, 0.0, 0.0, 0.0)
-    return HouseholdObject(key, f"stable_hope_objects/{key}/{key}.xml", names, synonyms, upright)
+    return HouseholdObject(key, f"{folder}/{key}/{key}.xml", names, synonyms, upright)
 
 
-def _scan(key: str, names: tuple[str, ...], synonyms: tuple[str, ...] = ()) -> HouseholdObject:
-    return HouseholdObject(key, f"stable_scanned_objects/{key}/{key}.xml", names, synonyms)
-
-
-def _turbo(key: str, names: tuple[str, ...], synonyms: tuple[str, ...] = ()) -> HouseholdObject:
-    return HouseholdObject(key, f"turbosquid_objects/{key}/{key}.xml", names, synonyms)
-
-
-def _custom(key: str, names: tuple[str, ...], synonyms: tuple[str, ...] = ()) -> HouseholdObject:
-    return HouseholdObject(key, f"custom_objects/{key}/{key}.xml", names, synonyms)
-
-
+_scan = partial(_model, "stable_scanned_objects")
+_turbo = partial(_model, "turbosquid_objects")
+_custom = partial(_model, "custom_objects")
+_lying = partial(_model, "stable_hope_objects")
+_hope = partial(_lying, upright=(0.70710678, 0.70710678, 0.0, 0.0))  # the HOPE scans have y up
 _MUG = ("cup", "coffee cup")
 _BOOK = ("novel", "paperback")
 _WINE = ("champagne bottle", "liquor bottle")
@@ -125,13 +117,8 @@ OBJECTS: tuple[HouseholdObject, ...] = (
     _hope("red_alphabet_soup", ("soup can", "red can of alphabet soup"), ("tin of soup",)),
     _hope("tomato_sauce", ("tomato sauce", "can of tomato sauce"), ("pasta sauce", "marinara")),
     _hope("yellow_tomato_sauce", ("tomato sauce", "yellow can of tomato sauce"), ("pasta sauce",)),
-    _hope(
-        "bbq_sauce",
-        ("barbecue sauce", "bottle of barbecue sauce", "bbq sauce"),
-        ("steak sauce",),
-        stand=False,
-    ),
-    _hope("green_bbq_sauce", ("barbecue sauce", "bottle of bbq sauce"), ("steak sauce",), stand=False),
+    _lying("bbq_sauce", ("barbecue sauce", "bottle of barbecue sauce", "bbq sauce"), ("steak sauce",)),
+    _lying("green_bbq_sauce", ("barbecue sauce", "bottle of bbq sauce"), ("steak sauce",)),
     _hope("ketchup", ("ketchup bottle", "ketchup", "bottle of ketchup"), ("catsup",)),
     _hope("green_ketchup", ("green ketchup bottle", "ketchup"), ("catsup",)),
     _hope("blue_ketchup", ("blue bottle", "blue ketchup bottle"), ()),
@@ -139,31 +126,18 @@ OBJECTS: tuple[HouseholdObject, ...] = (
     _hope("red_salad_dressing", ("salad dressing", "bottle of salad dressing"), ("vinaigrette",)),
     _hope("milk", ("milk carton", "milk", "carton of milk"), ("dairy drink",)),
     _hope("yellow_milk", ("milk carton", "yellow milk carton"), ("dairy drink",)),
-    _hope(
-        "orange_juice",
-        ("orange juice", "carton of orange juice", "juice carton"),
-        _JUICE,
-    ),
+    _hope("orange_juice", ("orange juice", "carton of orange juice", "juice carton"), _JUICE),
     _hope("red_orange_juice", ("orange juice", "juice carton"), _JUICE),
-    _hope("butter", ("butter", "box of butter", "butter box"), ("margarine",), stand=False),
-    _hope("green_butter", ("butter", "green butter box"), ("margarine",), stand=False),
-    _hope("chocolate_pudding", ("chocolate pudding", "chocolate pudding box"), ("dessert mix",), stand=False),
-    _hope(
-        "green_chocolate_pudding", ("chocolate pudding", "green pudding box"), ("dessert mix",), stand=False
-    ),
-    _hope("cookies", ("cookies", "box of cookies", "cookie box"), ("biscuits",), stand=False),
-    _hope("yellow_cookies", ("cookies", "yellow box of cookies"), ("biscuits",), stand=False),
-    _hope("cream_cheese", ("cream cheese", "box of cream cheese"), ("soft cheese",), stand=False),
-    _hope(
-        "red_cream_cheese", ("cream cheese", "red and white cream cheese box"), ("soft cheese",), stand=False
-    ),
-    _hope(
-        "macaroni_and_cheese",
-        ("macaroni and cheese", "box of macaroni and cheese"),
-        ("boxed pasta",),
-        stand=False,
-    ),
-    _hope("popcorn", ("popcorn", "popcorn box", "box of popcorn"), ("movie snack",), stand=False),
+    _lying("butter", ("butter", "box of butter", "butter box"), ("margarine",)),
+    _lying("green_butter", ("butter", "green butter box"), ("margarine",)),
+    _lying("chocolate_pudding", ("chocolate pudding", "chocolate pudding box"), ("dessert mix",)),
+    _lying("green_chocolate_pudding", ("chocolate pudding", "green pudding box"), ("dessert mix",)),
+    _lying("cookies", ("cookies", "box of cookies", "cookie box"), ("biscuits",)),
+    _lying("yellow_cookies", ("cookies", "yellow box of cookies"), ("biscuits",)),
+    _lying("cream_cheese", ("cream cheese", "box of cream cheese"), ("soft cheese",)),
+    _lying("red_cream_cheese", ("cream cheese", "red and white cream cheese box"), ("soft cheese",)),
+    _lying("macaroni_and_cheese", ("macaroni and cheese", "box of macaroni and cheese"), ("boxed pasta",)),
+    _lying("popcorn", ("popcorn", "popcorn box", "box of popcorn"), ("movie snack",)),
 )
 
 BY_KEY = {thing.key: thing for thing in OBJECTS}

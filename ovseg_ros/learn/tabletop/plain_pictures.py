@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ovseg_ros.learn.pairs.crop import mask_box
 from ovseg_ros.learn.pairs.index import open_pairs
 from ovseg_ros.learn.pairs.shards import Pair
 from ovseg_ros.learn.tabletop.benchmark import Scenes
@@ -26,7 +27,6 @@ from ovseg_ros.learn.tabletop.cutouts import load_pictures, paste
 from ovseg_ros.learn.tabletop.household import OBJECTS
 from ovseg_ros.learn.tabletop.made_pairs import MakePairs, made_pair, write_pairs
 from ovseg_ros.learn.tabletop.words import BACKGROUND_WORDS
-from ovseg_ros.learn.training.augment_pairs import mask_box
 
 PICTURES_PER_IMAGE = 100
 Draw = Callable[[np.random.Generator], tuple[np.ndarray, str]]  # a picture (h, w, 3) uint8 and its word
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("benchmark", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--pictures", type=int, default=20_000)
-    parser.add_argument("--crops", type=Path, help="of learn.crops; goes with --cutouts")
+    parser.add_argument("--crops", type=Path, help="of learn.tabletop.crops; goes with --cutouts")
     parser.add_argument("--cutouts", type=Path, help="emoji, see ovseg_ros/learn/tabletop/cutouts.py")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -82,7 +82,7 @@ class Tabletop:
         things: the objects; the same one may come twice.
         surroundings: table, floor and walls.
         size_hw: rendered image size in pixels.
-        tints: per object an RGBA that replaces its own `tint`; None keeps it.
+        tints: per object an RGBA that multiplies its texture; None leaves it.
         samples: multisampling of edges (0 is fastest).
         lamp_m: where a spot lamp hangs that throws the shadows; None takes a sun from a direction (faster to
             vary, its shadows are grainy).
@@ -102,7 +102,7 @@ class Tabletop:
         self.size_hw = size_hw
         spec = _room(surroundings, size_hw, samples, lamp_m)
         for i, thing in enumerate(self.things):
-            _add_thing(spec, i, thing, (tints[i] if tints else None) or thing.tint)
+            _add_thing(spec, i, thing, tints[i] if tints else None)
         self.model = spec.compile()
         self.data = mujoco.MjData(self.model)
         self._placed = [self._locate(i) for i in range(len(self.things))]
@@ -158,35 +158,31 @@ class Tabletop:
         for i in order:
             p = self._placed[i]
             quat = _yaw(rng.uniform(0, 2 * np.pi), p.upright if rng.random() < upright else _random_quat(rng))
-            points = p.corners @ _matrix(quat).T
-            lo, hi = points.min(0), points.max(0)
+            lo, hi = _extent(p, quat)
             radius = float(np.hypot(*(hi - lo)[:2]) / 2) * 0.85
             centre = _free_spot(rng, radius, taken, spread_m, gap_m)
             taken.append((*centre, radius))
-            middle = (lo + hi) / 2
-            self.data.qpos[p.qpos : p.qpos + 3] = [
-                centre[0] - middle[0],
-                centre[1] - middle[1],
-                0.004 - lo[2],
-            ]
-            self.data.qpos[p.qpos + 3 : p.qpos + 7] = quat
-        self.data.qvel[:] = 0
+            self._put(p, quat, *centre, 0.004)
         self._settle()
 
     def place(self, poses: Sequence[tuple[float, float, float]]) -> None:
         """Stands every object at (x m, y m, yaw rad) on its base and lets physics settle."""
         for p, (x, y, yaw) in zip(self._placed, poses, strict=True):
-            quat = _yaw(yaw, p.upright)
-            points = p.corners @ _matrix(quat).T
-            lo, hi = points.min(0), points.max(0)
-            middle = (lo + hi) / 2
-            self.data.qpos[p.qpos : p.qpos + 3] = [x - middle[0], y - middle[1], 0.002 - lo[2]]
-            self.data.qpos[p.qpos + 3 : p.qpos + 7] = quat
-        self.data.qvel[:] = 0
+            self._put(p, _yaw(yaw, p.upright), x, y, 0.002)
         self._settle()
 
-    def _settle(self, longest_s: float = 1.2) -> None:
-        for step in range(int(longest_s / _GRAVITY_STEP_S)):
+    def _put(self, placed: _Placed, quat: np.ndarray, x: float, y: float, above_m: float) -> None:
+        """The middle of an object's extent over (x, y), its lowest vertex so far above the table."""
+        lo, hi = _extent(placed, quat)
+        middle = (lo + hi) / 2
+        at = placed.qpos
+        self.data.qpos[at : at + 3] = [x - middle[0], y - middle[1], above_m - lo[2]]
+        self.data.qpos[at + 3 : at + 7] = quat
+
+    def _settle(self) -> None:
+        """From rest, for 1.2 s at most."""
+        self.data.qvel[:] = 0
+        for step in range(int(1.2 / _GRAVITY_STEP_S)):
             mujoco.mj_step(self.model, self.data)
             if step > 150 and step % 50 == 0 and np.abs(self.data.qvel).max() < 0.05:
                 break
@@ -333,10 +329,12 @@ def _free_spot(
     return best
 
 
-def _matrix(quat: np.ndarray) -> np.ndarray:
-    out = np.empty(9)
-    mujoco.mju_quat2Mat(out, np.asarray(quat, float))
-    return out.reshape(3, 3)
+def _extent(placed: _Placed, quat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest (x, y, z) of an object that is turned like this."""
+    matrix = np.empty(9)
+    mujoco.mju_quat2Mat(matrix, np.asarray(quat, float))
+    points = placed.corners @ matrix.reshape(3, 3).T
+    return points.min(0), points.max(0)
 
 
 def _yaw(angle: float, quat: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 import yaml
 
+from ovseg_ros.files.whole import write_whole
 from ovseg_ros.models.bundled.mini import MiniConfig, build_mini_clip, save_mini
 from ovseg_ros.models.presets import preset_path, read_preset
 
@@ -36,10 +37,7 @@ def write_mini_preset(path: Path, weights: Path, description: str) -> None:
     preset["description"] = description
     preset["encoder"] = {"kind": "mini", "weights": str(weights.resolve())}
     preset["options"] = {**preset["options"], "background": [], "threshold": 0.0}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    partial.write_text(yaml.safe_dump(preset, sort_keys=False), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, yaml.safe_dump(preset, sort_keys=False))
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from ovseg_ros.core.options import FILLS
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.errors import ConfigError
+from ovseg_ros.learn.pairs.crop import mask_box
 
 MEAN_RGB = (255.0 * np.array(CLIP_MEAN)).astype(np.float32)
 STD_RGB = (255.0 * np.array(CLIP_STD)).astype(np.float32)
@@ -69,30 +70,27 @@ class Augment:
         """What replaces the background most often."""
         return max(self.fills, key=lambda name: self.fills[name])
 
-
-def plain_view(
-    image_rgb: np.ndarray, mask: np.ndarray, size: int, *, fill: str = "mean", expand_ratio: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """What `core.regions.crop.crop_regions` gives for one mask.
-
-    Args:
-        image_rgb: (h, w, 3) uint8.
-        mask: (h, w) bool, not empty.
-        size: S, side of the result.
-        fill: what replaces the background: mean, none, black or grey.
-        expand_ratio: see `crop_regions`.
-
-    Returns:
-        Pixels (3, S, S) float32, CLIP-normalised; mask (1, S, S) uint8 in {0, 1}.
-    """
-    x0, y0, x1, y1 = mask_box(mask, expand_ratio)
-    return _squash(image_rgb[y0:y1, x0:x1], mask[y0:y1, x0:x1], size, fill)
+    @property
+    def plain(self) -> Augment:
+        """Nothing at random: the most frequent fill, and the box as it is."""
+        return Augment(fills={self.fill: 1.0}, expand_ratio=self.expand_ratio)
 
 
 def training_view(
     image_rgb: np.ndarray, mask: np.ndarray, size: int, augment: Augment, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One random view of a pair; arguments and results as `plain_view`. Never loses the mask."""
+    """One random view of a pair, which never loses the mask.
+
+    Args:
+        image_rgb: (h, w, 3) uint8.
+        mask: (h, w) bool, not empty.
+        size: S, side of the result.
+        augment: how far it may stray; `Augment.plain` gives what `crop_regions` does.
+        rng: source of all randomness.
+
+    Returns:
+        Pixels (3, S, S) float32, CLIP-normalised; mask (1, S, S) uint8 in {0, 1}.
+    """
     if rng.random() < augment.edges:
         mask = _roughen(mask.astype(np.uint8) * 255, rng) > 127
     if rng.random() < augment.coarse:
@@ -112,21 +110,8 @@ def training_view(
     return pixels, inside
 
 
-def mask_box(mask: np.ndarray, expand_ratio: float = 1.0) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1, end exclusive: the tight box, grown and clipped as `crop_regions` does it."""
-    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    x0, x1, y0, y1 = int(xs[0]), int(xs[-1]) + 1, int(ys[0]), int(ys[-1]) + 1
-    grow_x = round((x1 - x0) * (expand_ratio - 1.0) / 2.0)
-    grow_y = round((y1 - y0) * (expand_ratio - 1.0) / 2.0)
-    height, width = mask.shape
-    return max(x0 - grow_x, 0), max(y0 - grow_y, 0), min(x1 + grow_x, width), min(y1 + grow_y, height)
-
-
 def _crop(
-    mask: np.ndarray,
-    box: tuple[int, int, int, int],
-    shares: tuple[float, float],
-    rng: np.random.Generator,
+    mask: np.ndarray, box: tuple[int, int, int, int], shares: tuple[float, float], rng: np.random.Generator
 ) -> tuple[int, int, int, int]:
     """A part of the box with a random share of its area, the loss split at random over both sides."""
     x0, y0, x1, y1 = box

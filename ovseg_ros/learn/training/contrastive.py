@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.core.encoders import MaskPromptedClip
-
 
 def contrastive_loss(
     images: torch.Tensor,
@@ -70,22 +68,6 @@ class GlobalBatch:
             first = self._rank * len(part)
             rows[first : first + len(part)] = part.detach() + self._ranks * (part - part.detach())
         return rows
-
-
-class NounEmbeddings:
-    """Text embeddings of nouns, each computed once; the text tower is locked, so they never change."""
-
-    def __init__(self, clip: MaskPromptedClip, templates: Sequence[str]) -> None:
-        self._clip, self._templates = clip, tuple(templates)
-        self._rows: dict[str, torch.Tensor] = {}
-
-    def rows(self, nouns: Sequence[str]) -> torch.Tensor:
-        """(B, D) unit rows on the model's device."""
-        new = [noun for noun in dict.fromkeys(nouns) if noun not in self._rows]
-        if new:
-            for noun, row in zip(new, self._clip.encode_text(new, self._templates).cpu(), strict=True):
-                self._rows[noun] = row
-        return torch.stack([self._rows[noun] for noun in nouns]).to(self._clip.device)
 
 
 def noun_ids(nouns: Sequence[str]) -> torch.Tensor:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.learn.pairs.index import PairIndex, UnreadablePair
 from ovseg_ros.learn.pairs.shards import Pair
-from ovseg_ros.learn.training.augment_pairs import Augment, plain_view, training_view
+from ovseg_ros.learn.training.augment_pairs import Augment, training_view
 
 TRIES = 200
 """So many pairs in a row may be unreadable before that is an error."""
@@ -46,24 +46,12 @@ class PairDataset(Dataset):
     Args:
         index: where they lie.
         size: S, the encoder's input side.
-        augment: how they are changed at random; None changes nothing.
+        augment: how they are changed at random.
         seed: of the randomness.
-        fill: without augmentation, what replaces the background.
-        expand_ratio: without augmentation, see `crop_regions`.
     """
 
-    def __init__(
-        self,
-        index: PairIndex,
-        size: int,
-        augment: Augment | None = None,
-        *,
-        seed: int = 0,
-        fill: str = "mean",
-        expand_ratio: float = 1.0,
-    ) -> None:
+    def __init__(self, index: PairIndex, size: int, augment: Augment, *, seed: int = 0) -> None:
         self.index, self.size, self.augment, self.seed = index, size, augment, seed
-        self.fill, self.expand_ratio = fill, expand_ratio
 
     def __len__(self) -> int:
         return len(self.index)
@@ -77,12 +65,7 @@ class PairDataset(Dataset):
         epoch, number = key
         rng = np.random.default_rng([self.seed, epoch, number])
         pair, skipped = self._readable(number, rng)
-        if self.augment is None:
-            pixels, mask = plain_view(
-                pair.image_rgb, pair.mask, self.size, fill=self.fill, expand_ratio=self.expand_ratio
-            )
-        else:
-            pixels, mask = training_view(pair.image_rgb, pair.mask, self.size, self.augment, rng)
+        pixels, mask = training_view(pair.image_rgb, pair.mask, self.size, self.augment, rng)
         return PairBatch(torch.from_numpy(pixels), torch.from_numpy(mask), [pair.noun], skipped)
 
     def _readable(self, number: int, rng: np.random.Generator) -> tuple[Pair, list[tuple[str, str]]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.learn.pairs.index import PairIndex, UnreadablePair
-from ovseg_ros.learn.training.contrastive import NounEmbeddings
+from ovseg_ros.learn.training.augment_pairs import Augment
 from ovseg_ros.learn.training.data import PairBatch, PairDataset, load_batches
+
+_BATCH = 64
 
 
 class HeldOut:
@@ -20,8 +23,7 @@ class HeldOut:
         index: the pairs.
         size: the encoder's input side.
         limit: at most so many, spread evenly.
-        fill: what replaces the background.
-        expand_ratio: see `crop_regions`.
+        view: how they are shown, the same each time: nothing in it is left to chance.
         rank: measures each `ranks`-th pair, beginning here.
         ranks: processes that measure together.
 
@@ -31,15 +33,7 @@ class HeldOut:
     """
 
     def __init__(
-        self,
-        index: PairIndex,
-        size: int,
-        *,
-        limit: int,
-        fill: str,
-        expand_ratio: float,
-        rank: int = 0,
-        ranks: int = 1,
+        self, index: PairIndex, size: int, *, limit: int, view: Augment, rank: int = 0, ranks: int = 1
     ) -> None:
         """See the class.
 
@@ -62,29 +56,24 @@ class HeldOut:
             )
         self.nouns = sorted(set(found.values()))
         self.count = len(found)
-        self._data = PairDataset(index, size, fill=fill, expand_ratio=expand_ratio)
+        self._data = PairDataset(index, size, view)
         self._mine = list(found)[rank::ranks]
-
-    def batches(self, batch: int, workers: int = 0) -> DataLoader:
-        """This process's pairs."""
-        keys = [[(0, i) for i in self._mine[k : k + batch]] for k in range(0, len(self._mine), batch)]
-        return load_batches(self._data, keys, workers, keep_workers=False)
 
     @torch.no_grad()
     def sums(
         self,
         clip: MaskPromptedClip,
-        texts: NounEmbeddings,
+        templates: Sequence[str],
         *,
         use_masks: bool,
-        batch: int = 64,
         workers: int = 0,
     ) -> torch.Tensor:
-        """(3,) float64: pairs, how many are nearest to their own noun, sum of cosines to it."""
-        rows = texts.rows(self.nouns)  # (K, D)
+        """(3,) float64: this process's pairs, those nearest to their own noun, sum of cosines to it."""
+        rows = clip.encode_text(self.nouns, templates)  # (K, D)
         place = {noun: k for k, noun in enumerate(self.nouns)}
         sums = torch.zeros(3, dtype=torch.float64)
-        for part in self.batches(batch, workers):
+        keys = [[(0, i) for i in self._mine[k : k + _BATCH]] for k in range(0, len(self._mine), _BATCH)]
+        for part in load_batches(self._data, keys, workers, keep_workers=False):
             assert isinstance(part, PairBatch)
             cosines = clip.encode_regions(part.pixels, part.masks if use_masks else None) @ rows.T
             truth = torch.tensor([place[noun] for noun in part.nouns], device=cosines.device)

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import ConfigError
+from ovseg_ros.files.whole import write_whole
 from ovseg_ros.models.bundled.mini import mini_config, save_mini
 from ovseg_ros.models.checkpoints.convert import read_metadata
 from ovseg_ros.models.downloads.files import find_file
@@ -147,11 +148,7 @@ def write_preset(out: Path, start: Start, encoder: Mapping[str, Any], trained: s
     preset["encoder"] = dict(encoder)
     preset["options"] = {**(preset.get("options") or {}), **options}
     path = out / "preset.yaml"
-    partial = path.with_suffix(".tmp")
-    partial.write_text(
-        yaml.safe_dump(preset, sort_keys=False, allow_unicode=True, width=110), encoding="utf-8"
-    )
-    partial.replace(path)
+    write_whole(path, yaml.safe_dump(preset, sort_keys=False, allow_unicode=True, width=110))
     read_preset(path)
     return path
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 
+from ovseg_ros.core.encoders import TextCache
 from ovseg_ros.errors import ConfigError, OutOfMemoryError
 from ovseg_ros.learn.pairs.index import PairIndex, open_pairs
-from ovseg_ros.learn.training.contrastive import GlobalBatch, NounEmbeddings, contrastive_loss, noun_ids
+from ovseg_ros.learn.training.contrastive import GlobalBatch, contrastive_loss, noun_ids
 from ovseg_ros.learn.training.data import PairBatch, PairDataset, PairOrder, load_batches, split_by_image
 from ovseg_ros.learn.training.held_out import HeldOut
 from ovseg_ros.learn.training.processes import Processes
@@ -30,6 +31,7 @@ _LOG = logging.getLogger(__name__)
 Report = Callable[[Mapping[str, Any]], None]
 
 
+_NOUNS = 1_000_000  # whose embeddings are kept: more than captions have
 SAID = 20
 """So many skipped pairs are named on the way; `skipped.json` has all of them."""
 
@@ -90,8 +92,8 @@ class Trainer:
         self.steps = recipe.epochs * len(self.order)
         if recipe.max_steps is not None:
             self.steps = min(self.steps, recipe.max_steps)
-        self.model, self.optimizer = self.processes.prepare(Forward(task), self._optimizer())
-        self.texts = NounEmbeddings(task.clip, task.templates)
+        self.model, self.optimizer = self.processes.accelerator.prepare(Forward(task), self._optimizer())
+        task.clip.text_cache = TextCache(_NOUNS)  # the text tower is locked: each noun is encoded once
         self.average = {name: p.detach().clone() for name, p in task.parameters.items()}
         self.step, self.waited_s, self.busy_s = 0, 0.0, 0.0
         self._losses: list[float] = []
@@ -121,8 +123,7 @@ class Trainer:
                 measured,
                 size,
                 limit=recipe.held_out_pairs,
-                fill=recipe.augment.fill,
-                expand_ratio=recipe.augment.expand_ratio,
+                view=recipe.augment.plain,
                 rank=self.processes.rank,
                 ranks=self.processes.count,
             )
@@ -214,10 +215,10 @@ class Trainer:
             group["lr"] = learning_rate(self.recipe, self.step, self.steps)
         self.optimizer.zero_grad(set_to_none=True)
         images, scale = self.model(batch.pixels.to(processes.device), batch.masks.to(processes.device))
-        whole = GlobalBatch(processes.gather, processes.rank, processes.count)
+        whole = GlobalBatch(processes.accelerator.gather, processes.rank, processes.count)
         loss = contrastive_loss(
             whole.all(images.float()),
-            whole.all(self.texts.rows(batch.nouns)),
+            whole.all(self.task.clip.encode_text(batch.nouns, self.task.templates)),
             whole.all(noun_ids(batch.nouns).to(processes.device)),
             scale,
             same_noun=recipe.same_noun,
@@ -262,9 +263,12 @@ class Trainer:
             return {}
         self._training(False)
         live = self._swap(self.average if self.recipe.average and self.step else {})
-        with self.processes.autocast():
+        with self.processes.accelerator.autocast():
             sums = self.held_out.sums(
-                self.task.clip, self.texts, use_masks=self.task.use_masks, workers=self.recipe.workers
+                self.task.clip,
+                self.task.templates,
+                use_masks=self.task.use_masks,
+                workers=self.recipe.workers,
             )
         self._swap(live)
         count, right, cosine = self.processes.sum(sums).tolist()
@@ -357,5 +361,5 @@ class Trainer:
 
     def close(self) -> None:
         """Waits for the other processes and ends the charts."""
-        self.processes.wait()
+        self.processes.accelerator.wait_for_everyone()
         self.processes.close()

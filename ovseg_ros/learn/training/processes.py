@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -25,6 +24,7 @@ class Processes:
         precision: "auto", "fp32", "bf16" or "fp16".
 
     Attributes:
+        accelerator: Accelerate's own, for what is not here.
         rank: of this process.
         count: of all.
         device: of this process.
@@ -54,11 +54,11 @@ class Processes:
         if alone and kind.index is not None:
             torch.cuda.set_device(kind)
         self.precision = _precision(kind, precision)
-        self._accelerator = Accelerator(
+        self.accelerator = Accelerator(
             cpu=kind.type == "cpu", mixed_precision="no" if self.precision == "fp32" else self.precision
         )
-        self.rank, self.count = self._accelerator.process_index, self._accelerator.num_processes
-        self.device = self._accelerator.device
+        self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes
+        self.device = self.accelerator.device
         self.scales_loss = self.precision == "fp16"
         self._writer: Any = None
 
@@ -72,33 +72,21 @@ class Processes:
         """Whether batches are copied to a GPU."""
         return self.device.type == "cuda"
 
-    def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
-        """The model on its device and wrapped, and the optimizer."""
-        return self._accelerator.prepare(model, optimizer)
-
-    def gather(self, part: torch.Tensor) -> torch.Tensor:
-        """The parts of all processes, one after the other; no gradient."""
-        return self._accelerator.gather(part)
-
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over all processes, on the CPU."""
         if self.count == 1:
             return values
-        return self._accelerator.reduce(values.to(self.device), "sum").cpu()
-
-    def autocast(self) -> contextlib.AbstractContextManager:
-        """Forward passes outside the wrapped model in the same number format."""
-        return self._accelerator.autocast()
+        return self.accelerator.reduce(values.to(self.device), "sum").cpu()
 
     def backward(self, loss: torch.Tensor, parameters: Iterable[nn.Parameter], limit: float) -> float:
         """Gradients, limited to a norm of `limit`; returns the norm they had."""
-        self._accelerator.backward(loss)
-        norm = self._accelerator.clip_grad_norm_(list(parameters), limit)
+        self.accelerator.backward(loss)
+        norm = self.accelerator.clip_grad_norm_(list(parameters), limit)
         return float(norm) if norm is not None else 0.0
 
     def scaler_state(self) -> dict[str, Any] | None:
         """State of the loss scaler, where there is one."""
-        return None if self._accelerator.scaler is None else self._accelerator.scaler.state_dict()
+        return None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict()
 
     def random_states(self) -> list[dict[str, torch.Tensor]]:
         """States of torch's generators in all processes, by rank; a meeting point of all of them."""
@@ -117,16 +105,12 @@ class Processes:
 
     def restore(self, scaler: Mapping[str, Any] | None, states: list[Mapping[str, torch.Tensor]]) -> None:
         """Puts back what `scaler_state` and `random_states` gave."""
-        if scaler is not None and self._accelerator.scaler is not None:
-            self._accelerator.scaler.load_state_dict(dict(scaler))
+        if scaler is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(dict(scaler))
         if len(states) == self.count:
             torch.set_rng_state(states[self.rank]["cpu"])
             if self.on_gpu and "gpu" in states[self.rank]:
                 torch.cuda.set_rng_state(states[self.rank]["gpu"], self.device)
-
-    def wait(self) -> None:
-        """Until all processes are here."""
-        self._accelerator.wait_for_everyone()
 
     def chart(self, run: Path, record: Mapping[str, Any]) -> None:
         """Writes the numbers of a record for TensorBoard, under the run's folder."""

@@ -20,8 +20,8 @@ import yaml
 
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.learn.training.augment_pairs import Augment
-from ovseg_ros.models.preset_parts import check_keys, from_mapping
 from ovseg_ros.models.template_sets import TEMPLATE_SETS
+from ovseg_ros.models.yaml_files import check_keys, from_mapping, read_yaml, yaml_file, yaml_names
 
 RECIPES_FOLDER = Path(__file__).parent / "recipes"
 STAGES = ("finetune", "prompts")
@@ -163,7 +163,7 @@ _KINDS: Mapping[str, type[Recipe]] = {"finetune": FinetuneRecipe, "prompts": Pro
 
 def list_recipes() -> tuple[str, ...]:
     """Names of the recipes that come with the package, sorted."""
-    return tuple(sorted(file.stem for file in RECIPES_FOLDER.glob("*.yaml")))
+    return yaml_names(RECIPES_FOLDER)
 
 
 def load_recipe(name_or_path: str | Path, stage: str, changes: Sequence[str] = ()) -> Any:
@@ -180,11 +180,8 @@ def load_recipe(name_or_path: str | Path, stage: str, changes: Sequence[str] = (
     Raises:
         ConfigError: no such recipe; keys that are not known; values of another kind or out of range.
     """
-    path = _recipe_path(name_or_path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    path = yaml_file(name_or_path, RECIPES_FOLDER, "a recipe")
+    content = read_yaml(path)
     check_keys(path, "the recipe", content, {"description", *STAGES})
     values = content.get(stage)
     if values is None:
@@ -237,18 +234,6 @@ def save_recipe(path: Path, stage: str, recipe: Recipe) -> None:
         {"description": f"what {path.parent.name} ran with", stage: recipe_values(recipe)}, sort_keys=False
     )
     path.write_text(text, encoding="utf-8")
-
-
-def _recipe_path(name_or_path: str | Path) -> Path:
-    text = str(name_or_path)
-    if text in list_recipes():
-        return RECIPES_FOLDER / f"{text}.yaml"
-    path = Path(text).expanduser()
-    if path.suffix in (".yaml", ".yml") and path.is_file():
-        return path
-    raise ConfigError(
-        f"want a recipe ({', '.join(list_recipes())}) or the path of a .yaml file, got {text!r}"
-    )
 
 
 def _numbers(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ovseg_ros.core.encoders import MaskPromptedClip
-from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.models.bundled.minilm import EMBEDDING_DIM, MiniLmTextTower, MiniLmTokenizer, load_text_tower
-from ovseg_ros.models.checkpoints.checkpoint import check_finite, load_exactly, read_weights
-from ovseg_ros.models.clip import read_prompts
+from ovseg_ros.errors import WeightsError
+from ovseg_ros.models.bundled.minilm import EMBEDDING_DIM, MiniLmTokenizer, load_text_tower
+from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
+from ovseg_ros.models.clip import read_prompts, with_prompts
 from ovseg_ros.models.downloads.verify import sha256_of
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
@@ -50,19 +50,13 @@ class MiniConfig:
             raise WeightsError(f"want the text tower's embed_dim {EMBEDDING_DIM}, got {self.embed_dim}")
 
 
-def build_mini_clip(
-    config: MiniConfig, text: tuple[MiniLmTextTower, MiniLmTokenizer] | None = None
-) -> tuple[CustomTextCLIP, MiniLmTokenizer]:
+def build_mini_clip(config: MiniConfig) -> tuple[CustomTextCLIP, MiniLmTokenizer]:
     """The open_clip model with a freshly initialised image tower and the pretrained, locked text tower.
-
-    Args:
-        config: shape of the image tower.
-        text: tower and tokenizer to use; loaded from the package by default.
 
     Returns:
         The model (CPU, float32) and its tokenizer.
     """
-    tower, tokenizer = load_text_tower() if text is None else text
+    tower, tokenizer = load_text_tower()
     vision = CLIPVisionCfg(
         image_size=config.image_size,
         patch_size=config.patch_size,
@@ -136,18 +130,12 @@ def load_mini(
     state, _ = read_weights(path, cure=CURE, sha256=sha256)
     model, tokenizer = build_mini_clip(config)
     mask_prompts = state.pop("mask_prompts", None)
-    _load_state(path, model, state)
+    part = nn.Module()
+    part.visual, part.logit_scale = model.visual, model.logit_scale
+    load_exactly(part, state, path=path, what="this `mini`", cure=CURE)
     if prompts is not None:
         mask_prompts = read_prompts(prompts)
-    if mask_prompts is not None:
-        check_finite({"mask_prompts": mask_prompts}, path=prompts or path, cure=CURE)
-        mask_prompts = mask_prompts.float()
-    model.eval().requires_grad_(False)
-    try:
-        clip = MaskPromptedClip(model, tokenizer, mask_prompts, size=config.image_size)
-    except ConfigError as error:
-        raise WeightsError(f"{prompts or path}: {error}; {CURE}") from error
-    return clip.eval().requires_grad_(False)
+    return with_prompts(model, tokenizer, mask_prompts, path=prompts or path, what="this `mini`", cure=CURE)
 
 
 def _read_config(path: Path) -> tuple[MiniConfig, str]:
@@ -160,10 +148,3 @@ def _read_config(path: Path) -> tuple[MiniConfig, str]:
         raise WeightsError(f"want the description {path}, it does not exist; {CURE}") from error
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path} does not describe a `mini` model: {error!r}; {CURE}") from error
-
-
-def _load_state(path: Path, model: CustomTextCLIP, state: dict[str, torch.Tensor]) -> None:
-    """Copies `state` into the image tower and the logit scale; every key must fit exactly."""
-    part = nn.Module()
-    part.visual, part.logit_scale = model.visual, model.logit_scale
-    load_exactly(part, state, path=path, what="this `mini`", cure=CURE)

@@ -49,11 +49,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def resolve_file(
-    name: str,
-    *,
-    weights_dir: str | Path | None = None,
-    beside: Path | None = None,
-    offline: bool = True,
+    name: str, *, weights_dir: str | Path | None = None, beside: Path | None = None, offline: bool = True
 ) -> Path:
     """The verified file of that name; fetched first where it is missing, can be, and `offline` is False.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ovseg_ros.errors import ConfigError
+from ovseg_ros.models.yaml_files import sizes_from
 
 
 @dataclass(frozen=True)
@@ -133,18 +133,8 @@ class OvsegMaskFormerConfig:
         kind = backbone.pop("kind", None)
         if kind not in kinds:
             raise ConfigError(f"want backbone with kind of {sorted(kinds)}, got {kind!r}")
-        return _fill(cls, {**fields, "backbone": _fill(kinds[kind], backbone)})
-
-
-def _fill(cls: type, values: Mapping[str, Any]) -> Any:
-    """A configuration of class `cls`; lists become tuples."""
-    known = {field.name for field in dataclasses.fields(cls)}
-    if unknown := sorted(set(values) - known):
-        raise ConfigError(f"want fields of {cls.__name__} ({sorted(known)}), got {unknown}")
-    try:
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
-    except TypeError as error:
-        raise ConfigError(f"want every field of {cls.__name__} without a default: {error}") from error
+        body = sizes_from(kinds[kind], backbone, f"the {kind} backbone")
+        return sizes_from(cls, {**fields, "backbone": body}, "OVSeg's MaskFormer")
 
 
 SWIN_BASE = OvsegMaskFormerConfig(SwinConfig(), embedding_dim=768)

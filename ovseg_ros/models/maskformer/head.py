@@ -157,8 +157,5 @@ def sine_positions(
         return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)  # (size, n)
 
     rows, columns = line(height), line(width)
-    grid = (
-        rows[:, None].expand(height, width, -1),
-        columns[None].expand(height, width, -1),
-    )
+    grid = (rows[:, None].expand(height, width, -1), columns[None].expand(height, width, -1))
     return torch.cat(grid, -1).flatten(0, 1)  # (height * width, D)

@@ -14,12 +14,6 @@ _STEEPEST = 15.0  # slope (depth over width, 86 degrees) beyond which neighbours
 _SHARE_OF_DEPTH = 0.006  # jumps are also at least this part of the distance
 
 
-def median(values: npt.NDArray[np.floating]) -> float:
-    """The median of M >= 1 finite values (M,), as np.median's; sorting takes as long for any values."""
-    ordered, middle = np.sort(values), len(values) // 2
-    return float(ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
-
-
 def pixel_noise(depth_m: FloatArray) -> float:
     """How far single pixels scatter around their own surface: standard deviation at 1 m, metres.
 
@@ -32,7 +26,7 @@ def pixel_noise(depth_m: FloatArray) -> float:
         inverse = np.reciprocal(depth_m[4::8])  # infinite where unknown, and so is whatever it takes part in
         bend = inverse[:, 2:] - 2 * inverse[:, 1:-1] + inverse[:, :-2]
     bend = bend[np.isfinite(bend)]
-    return 1.4826 * median(np.abs(bend, out=bend)) / float(np.sqrt(6.0)) if len(bend) else 0.0
+    return 1.4826 * float(np.median(np.abs(bend, out=bend))) / float(np.sqrt(6.0)) if len(bend) else 0.0
 
 
 def close_gaps(depth_m: FloatArray) -> FloatArray:

@@ -237,7 +237,7 @@ def _whole_things(
         return table
     if not table[1:].all():
         clusters.relabel(some, table)
-    fragments = describe(some, count, plane.feet(depth, intrinsics, 2), height, reach_px=_REACH_PX)
+    fragments = describe(some, count, plane.feet(depth, intrinsics, 2), height)
     return roots(count, fragments, reach_px=_REACH_PX)[table]
 
 

@@ -21,9 +21,6 @@ _HANGS_M = 0.012  # a fragment whose lowest point is higher than this hangs on s
 _SAME_TOP_M = 0.010  # two sides of one rim are this equal in height
 _RIM_GAP_M = 0.015  # and this near each other, seen from above
 _COMPACT = 0.9  # two halves fill their common outline so well
-_EIGHT_WAYS = np.array(
-    [[np.cos(angle), np.sin(angle)] for angle in np.arange(8) * np.pi / 4], np.float32
-)  # (8, 2), anticlockwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +59,7 @@ class Fragment:
         return np.concatenate([inward, (corners * inward).sum(axis=1, keepdims=True)], axis=1)
 
 
-def describe(
-    labels: IntArray, count: int, feet: FloatArray, heights: FloatArray, *, reach_px: int | None = None
-) -> list[Fragment]:
+def describe(labels: IntArray, count: int, feet: FloatArray, heights: FloatArray) -> list[Fragment]:
     """Looks at labels 1..count on a grid of pixels.
 
     Args:
@@ -72,7 +67,6 @@ def describe(
         count: how many labels.
         feet: (H, W, 2) float32 metres on the plane.
         heights: (H, W) float32 metres above it.
-        reach_px: if given, those whose box is not so near to another's are left out, as none joins them.
 
     Returns:
         One Fragment for each label with at least three points; pixels and boxes count on the grid given.
@@ -86,51 +80,22 @@ def describe(
     sizes = np.bincount(which, minlength=count + 1)
     ends = np.cumsum(sizes)
     chosen = np.flatnonzero(sizes >= 3)  # label 0 has none
-    boxes = _boxes(where, ends[chosen] - sizes[chosen], ends[chosen], labels.shape[1])
-    if reach_px is not None:
-        near = _boxes_near(boxes[:, None], boxes[None], reach_px)
-        beside = np.count_nonzero(near, axis=1) > 1  # another than itself
-        chosen, boxes = chosen[beside], boxes[beside]
-    points = [np.ascontiguousarray(feet[..., k]).reshape(-1) for k in range(2)]
+    points = feet.reshape(-1, 2)
     raised = heights.reshape(-1)
     out = []
-    for label, box in zip(chosen.tolist(), boxes):
-        part = where[ends[label - 1] : ends[label]]
-        ground = np.stack([side[part] for side in points])  # (2, M)
-        hull = _convex_hull(ground)
-        some = np.concatenate([ground[:, :: max(1, len(part) // _POINTS)].T, hull[:, 0]])
+    for label in chosen.tolist():
+        part = where[ends[label - 1] : ends[label]]  # row by row
+        columns = part % labels.shape[1]
+        first, last = part[[0, -1]] // labels.shape[1]
+        box = np.array([columns.min(), first, columns.max(), last])
+        ground = points[part]  # (M, 2)
+        hull = cv2.convexHull(ground)
+        some = np.concatenate([ground[:: max(1, len(part) // _POINTS)], hull[:, 0]])
         few = len(part) // 50
         ordered = np.partition(raised[part], (few, len(part) - 1 - few))
         lowest, top = float(ordered[few]), float(ordered[-1 - few])
         out.append(Fragment(label, len(part), some, hull, cv2.contourArea(hull), lowest, top, box))
     return out
-
-
-def _boxes(
-    where: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], width: int
-) -> npt.NDArray[np.int64]:
-    """(N, 4) xyxy of the pieces where[start:end], flat indices in ascending order."""
-    boxes = np.empty((len(starts), 4), np.int64)
-    boxes[:, 1], boxes[:, 3] = where[starts] // width, where[ends - 1] // width
-    for box, start, end in zip(boxes, starts, ends):
-        columns = where[start:end] % width
-        box[0], box[2] = columns.min(), columns.max()
-    return boxes
-
-
-def _convex_hull(points: FloatArray) -> FloatArray:
-    """(K, 1, 2) cv2.convexHull of points (2, M), which is spared those well inside an octagon of them."""
-    if points.shape[1] > 100:
-        local = points - points[:, :1]
-        corners = local[:, (_EIGHT_WAYS @ local).argmax(axis=1)]  # (2, 8), anticlockwise
-        edges = np.roll(corners, -1, axis=1) - corners
-        inward = np.stack([-edges[1], edges[0]])
-        depth = inward.T @ local - (corners * inward).sum(axis=0)[:, None]  # (8, M), times the edge's length
-        none = ~edges.any(axis=0)  # one point may be farthest in two directions, or in all
-        depth[none] = 0.0 if none.all() else np.inf
-        slack = 1e-5 * float(np.square(edges).sum())  # far beyond what rounding does
-        points = points[:, depth.min(axis=0) <= slack]
-    return cv2.convexHull(np.ascontiguousarray(points.T))
 
 
 def roots(count: int, fragments: list[Fragment], *, reach_px: int) -> npt.NDArray[np.int64]:

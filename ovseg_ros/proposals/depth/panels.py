@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ovseg_ros.core.camera import pixel_rays
 from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.proposals.depth.clusters import connect, median, spread, window_around
+from ovseg_ros.proposals.depth.clusters import connect, spread, window_around
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -74,7 +74,7 @@ def _is_wall(inside: BoolArray, depth_m: FloatArray, intrinsics: CameraIntrinsic
     where, z = where[z > 0], z[z > 0]
     if len(where) < 30:
         return False
-    z_middle = median(z)
+    z_middle = float(np.median(z))
     if len(where) * z_middle**2 / (intrinsics.fx * intrinsics.fy) < _LARGE_M2:
         return False
     step = max(1, len(where) // _SAMPLES)
@@ -84,7 +84,7 @@ def _is_wall(inside: BoolArray, depth_m: FloatArray, intrinsics: CameraIntrinsic
     points = np.stack([rays_x[columns] * z, rays_y[rows] * z, z], axis=1)
     m = np.linalg.lstsq(points, np.ones(len(points)), rcond=None)[0]
     away = np.abs(1.0 - points @ m) / max(float(np.linalg.norm(m)), 1e-9)
-    return median(away) < _FLAT * z_middle
+    return float(np.median(away)) < _FLAT * z_middle
 
 
 def _two_colours(image_rgb: npt.NDArray[np.uint8], inside: BoolArray) -> BoolArray | None:

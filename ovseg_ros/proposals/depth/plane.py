@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from ovseg_ros.core.camera import pixel_rays
 from ovseg_ros.core.frame import CameraIntrinsics
-from ovseg_ros.proposals.depth.clusters import median
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -133,8 +132,6 @@ def find_planes(
 ) -> list[Plane]:
     """The dominant planes of a view, largest first, by repeated RANSAC on a grid of pixels.
 
-    It ends early where `choose_support` would take no plane among the points that are left.
-
     Args:
         depth_m: (H, W) metres, 0 where unknown.
         intrinsics: of the same image.
@@ -152,7 +149,7 @@ def find_planes(
     enough = max(12.0, min_support * len(points))
     planes: list[Plane] = []
     left = np.ones(len(points), bool)
-    while len(planes) < _MAX_PLANES and left.sum() >= enough and not _settled(planes, left.mean()):
+    while len(planes) < _MAX_PLANES and left.sum() >= enough:
         m = _best_hypothesis(points[left], rows[left] / tolerance, rng)
         if m is None:
             break
@@ -174,29 +171,14 @@ def choose_support(planes: list[Plane]) -> Plane | None:
     Returns:
         One of them, or None when all face sideways or down.
     """
-    level = _level(planes)
+    level = [p for p in planes if p.up > _LOWEST_UP and p.sideways < _MOST_SIDEWAYS]
     if not level:
         return None
-    best = max(level, key=_carries)
+    best = max(level, key=lambda plane: plane.support * (0.2 + max(plane.up, 0.0)))
     normal = best.m * best.distance_m
     large = [p for p in level if p.support > _LEVEL_SHARE * best.support]
     same_way = [p for p in large if p.m @ normal * p.distance_m > _PARALLEL_COS]
     return min(same_way, key=lambda plane: plane.distance_m)
-
-
-def _level(planes: list[Plane]) -> list[Plane]:
-    return [p for p in planes if p.up > _LOWEST_UP and p.sideways < _MOST_SIDEWAYS]
-
-
-def _carries(plane: Plane) -> float:
-    """How well a plane does as the largest level: by its support, more for facing up."""
-    return plane.support * (0.2 + max(plane.up, 0.0))
-
-
-def _settled(planes: list[Plane], rest: float) -> bool:
-    """Whether no further plane, of a support up to `rest`, can change what `choose_support` says."""
-    best = max(_level(planes), key=_carries, default=None)
-    return best is not None and rest <= _LEVEL_SHARE * best.support and 1.2 * rest <= _carries(best)
 
 
 def _sample_points(depth_m: FloatArray, intrinsics: CameraIntrinsics) -> npt.NDArray[np.float64]:
@@ -214,10 +196,7 @@ def _homogeneous(
     points: npt.NDArray[np.float64], reaches: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """(M, 4) rows (x, y, z, 1)/reach: times (-m, 1)/|m|, heights over a plane in units of `reaches` (M,)."""
-    rows = np.empty((len(points), 4))
-    rows[:, :3], rows[:, 3] = points, 1.0
-    rows /= reaches[:, None]
-    return rows
+    return np.concatenate([points, np.ones((len(points), 1))], axis=1) / reaches[:, None]
 
 
 def _residuals(m: npt.NDArray[np.float64], rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -228,15 +207,10 @@ def _residuals(m: npt.NDArray[np.float64], rows: npt.NDArray[np.float64]) -> npt
 def _best_hypothesis(
     points: npt.NDArray[np.float64], rows: npt.NDArray[np.float64], rng: np.random.Generator
 ) -> npt.NDArray[np.float64] | None:
-    """The three-point plane with most points near it; half of the triples are neighbours.
+    """(3,) m of the three-point plane with most points near it; half of the triples are neighbours.
 
-    Args:
-        points: (M, 3) metres.
-        rows: (M, 4) the same in units of their tolerances, see `_homogeneous`.
-        rng: source of the triples.
-
-    Returns:
-        (3,) m, or None when no triple spans a plane that misses the camera.
+    Of points (M, 3) in metres; rows (M, 4) are the same in units of their tolerances, see `_homogeneous`.
+    None when no triple spans a plane that misses the camera.
     """
     count = len(points)
     first = rng.integers(0, count, _HYPOTHESES)
@@ -272,15 +246,10 @@ def _points_near(planes: FloatArray, points: FloatArray) -> npt.NDArray[np.int32
 def _polish(
     m: npt.NDArray[np.float64], rows: npt.NDArray[np.float64], tolerance_m: float
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Least squares on the inliers, with a tolerance that shrinks to a few of their own deviations.
+    """The plane (3,) and its scatter in metres, by least squares on the inliers of a plane m (3,).
 
-    Args:
-        m: (3,) the plane to start from.
-        rows: (M, 4) points in units of their growth, see `_homogeneous`.
-        tolerance_m: at 1 m.
-
-    Returns:
-        The plane, and its scatter at 1 m in metres.
+    The tolerance shrinks to a few of their own deviations; it and the scatter are at 1 m, and rows (M, 4) in
+    units of their growth, see `_homogeneous`.
     """
     limit, scatter = tolerance_m, tolerance_m / 3
     before: npt.NDArray[np.bool_] | None = None
@@ -294,6 +263,6 @@ def _polish(
         some = rows[inliers]
         squares = some.T @ some  # (4, 4)
         m = np.linalg.solve(squares[:3, :3] + 1e-9 * np.eye(3), squares[:3, 3])
-        scatter = 1.4826 * median(_residuals(m, some))
+        scatter = 1.4826 * float(np.median(_residuals(m, some)))
         limit = min(limit, max(3.5 * scatter, 0.0015))
     return m, scatter

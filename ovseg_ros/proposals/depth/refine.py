@@ -71,15 +71,9 @@ def _in_doubt(
     things: BoolArray, heights: FloatArray, limits: FloatArray, known: BoolArray, band_px: int, margin: int
 ) -> BoolArray:
     """(H, W): pixels that colour may move in or out; those of unknown depth up to `margin` pixels away."""
-    scaled = limits * np.float32(1.5)
-    doubt = heights < scaled
-    doubt &= things
-    np.multiply(limits, np.float32(0.3), out=scaled)
-    within = heights > scaled
-    within &= heights <= limits
-    within &= _widened(things, band_px)
-    within &= ~things
-    doubt |= within
+    doubt = things & (heights < np.float32(1.5) * limits)
+    near = _widened(things, band_px) & ~things
+    doubt |= near & (heights > np.float32(0.3) * limits) & (heights <= limits)
     blind = ~known
     if blind.any():
         blind &= _widened(things, min(2 * band_px + 2, margin))
@@ -142,14 +136,8 @@ def _colour_distances(
 ) -> tuple[FloatArray, FloatArray]:
     """(M,) distances of pixels' colours from the mean of things, and of the rest, in a small window around.
 
-    Infinite where there are less than two pixels of the side.
-
-    Args:
-        image_rgb: (H, W, 3) uint8.
-        things: (H, W).
-        certain: (H, W), pixels that count.
-        where: (M,) flat indices of the pixels.
-        window: of the image, holds them and all that is around them.
+    Of the pixels at flat indices `where` (M,); only `certain` ones (H, W) count, and where a side has less
+    than two of them it is infinitely far. `window` holds the pixels and all that is around them.
     """
     rows, columns = np.divmod(where, image_rgb.shape[1])
     colours = image_rgb[rows, columns].astype(np.float32)

@@ -26,7 +26,8 @@ from ovseg_ros.proposals.sam.images import resized, unpacked, working_size
 from ovseg_ros.proposals.sam.options import SamOptions
 from ovseg_ros.proposals.sam.precision import PrecisionReport, SamInPrecision, as_it_is, check_precision
 from ovseg_ros.proposals.sam.prompts import ArrayLike, Prompts, read_prompts
-from ovseg_ros.proposals.sam.video import boxes_on_image, interleaved_grid, stability, without_duplicates
+from ovseg_ros.proposals.sam.video import boxes_on_image, interleaved_grid, stability
+from ovseg_ros.proposals.union import without_duplicates
 
 __all__ = ["Multimask", "SamOptions", "SamProposals", "working_size"]
 
@@ -181,7 +182,7 @@ class SamProposals:
             if points:
                 gridded = self._gridded(frame, interleaved_grid(points, self._phase))
                 self._phase += 1
-        return without_duplicates(boxed, gridded, self.options.video_duplicate_iou)
+        return without_duplicates([boxed, gridded], self.options.video_duplicate_iou)
 
     def _filtered(self, frame: Frame, boxes_xyxy: torch.Tensor) -> Proposals:
         """One mask per box, without those that the network rates low or that change when the cut moves."""
@@ -255,7 +256,9 @@ class SamProposals:
         self._share = 1
 
     def _prompts_at_once(self, size_hw: tuple[int, int]) -> int:
-        return max(1, _batch_size(self.options.points_per_batch, size_hw) // self._share)
+        """As many as have room for their masks, at least one."""
+        room = _BATCH_PIXELS // (_MASKS_PER_POINT * size_hw[0] * size_hw[1])
+        return max(1, min(self.options.points_per_batch, room) // self._share)
 
     def _at(self, frame: Frame, prompts: Prompts, multimask: Multimask) -> Proposals:
         """One mask or three per prompt, with soft masks, for at least one prompt."""
@@ -365,8 +368,3 @@ class SamProposals:
 def _check_points(points_per_side: int, least: int) -> None:
     if isinstance(points_per_side, bool) or not isinstance(points_per_side, int) or points_per_side < least:
         raise InvalidInputError(f"want points_per_side as a whole number >= {least}, got {points_per_side!r}")
-
-
-def _batch_size(most: int, size_hw: tuple[int, int]) -> int:
-    """As many prompts as have room for their masks, at least one."""
-    return max(1, min(most, _BATCH_PIXELS // (_MASKS_PER_POINT * size_hw[0] * size_hw[1])))

@@ -8,10 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovseg_ros.core.frame import Proposals
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.proposals.union import concatenate, distinct
 
 PHASES = ((0, 0), (1, 1), (1, 0), (0, 1))
 """Where in each square of four points the frames' grids lie, (x, y), frame after frame."""
@@ -70,21 +68,3 @@ def stability(soft: SoftMasks, cut: float, offset: float) -> torch.Tensor:
     logits = soft.logits[:, :height, :width].flatten(1)
     high, low = ((logits > cut + shift).sum(dim=1) for shift in (offset, -offset))
     return high / low.clamp(min=1)
-
-
-def without_duplicates(boxed: Proposals, gridded: Proposals, duplicate_iou: float) -> Proposals:
-    """The masks of boxes, then those of the grid; of two of one thing the better-scored stays.
-
-    Args:
-        boxed: the first.
-        gridded: the second, of the same image.
-        duplicate_iou: mask IoU from which two masks are one thing; of equal scores the earlier stays.
-
-    Returns:
-        Without soft masks and without empty masks, on the CPU.
-    """
-    joined = concatenate([boxed, gridded])
-    masks = joined.masks.numpy()
-    found = distinct(masks, joined.scores.numpy(), duplicate_iou)
-    keep = torch.from_numpy(found[masks[found].any(axis=(1, 2))])
-    return Proposals(joined.masks[keep], joined.scores[keep])

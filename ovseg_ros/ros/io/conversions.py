@@ -201,7 +201,7 @@ class MessageContext:
         return self.find_boxes_3d([index])[0]
 
     def find_boxes_3d(self, indices: Sequence[int]) -> list[Box3d | None]:
-        """`box_3d` of several masks, which takes less time for all at once."""
+        """`box_3d` of several masks."""
         if not self.has_depth:
             return [None] * len(indices)
         frame, known = self.segmentation.frame, self._known_boxes

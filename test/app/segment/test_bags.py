@@ -225,8 +225,10 @@ def test_segment_names_what_depth_lacks(tmp_path):
     ):
         ovseg_segment(bag, *WORDS, "--out", tmp_path / "a", "--depth-topic", "none", segmenter=segmenter)
     no_camera = ("--camera-info-topic", "none")
-    assert ovseg_segment(bag, *WORDS, "--out", tmp_path / "b", *no_camera, segmenter=segmenter) == 2
-    assert "--camera-info-topic" in summary_of(tmp_path / "b")["failures"][0]["reason"]
+    with pytest.raises(
+        InvalidInputError, match=r"intrinsics.*--camera-info-topic \(3 frames\); want a colour"
+    ):
+        ovseg_segment(bag, *WORDS, "--out", tmp_path / "b", *no_camera, segmenter=segmenter)
     messages = [(COLOUR, i, shot(9, i + 1)) for i in range(2)] + [(DEPTH, 3, depth_shot(1, 1))]
     write_bag(tmp_path / "sparse", [*messages, (CAMERA, 4, camera_info(size_wh=(4, 4)))])
     assert ovseg_segment(tmp_path / "sparse", *WORDS, "--out", tmp_path / "c", segmenter=segmenter) == 1
@@ -236,8 +238,8 @@ def test_segment_names_what_depth_lacks(tmp_path):
 def test_depth_of_another_size_is_named(tmp_path):
     depth = image(np.full((30, 40), 1000, np.uint16), "16UC1", 1.0)
     bag = write_bag(tmp_path / "bag", [(COLOUR, 0, image(picture(), "rgb8")), (DEPTH, 0.1, depth)])
-    assert ovseg_segment(bag, *WORDS, "--out", tmp_path / "out") == 2
-    assert "registered to the image" in summary_of(tmp_path / "out")["failures"][0]["reason"]
+    with pytest.raises(InvalidInputError, match="registered to the image"):
+        ovseg_segment(bag, *WORDS, "--out", tmp_path / "out")
 
 
 def test_a_film_of_images_that_change_in_size_and_none_of_single_pixels(tmp_path):

@@ -14,7 +14,7 @@ from ovseg_ros.core.camera.decode import COLOUR_ENCODINGS
 from ovseg_ros.files import bag_frames, pictures
 
 DOCS = ROOT / "docs" / "segment.md"
-IN_WORDS = {"needed", "off", "on", "none", "all", "found", "the preset's"}
+IN_WORDS = {"needed", "off", "on", "none", "all", "found", "numbered", "the preset's"}
 
 
 @pytest.fixture(name="text")

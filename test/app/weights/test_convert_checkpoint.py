@@ -56,9 +56,6 @@ def test_refusals_exit_2_with_one_line(checkpoint, tmp_path, capsys):
     assert "--force" in err
     assert "Traceback" not in err
     assert main(["convert-checkpoint", str(checkpoint), "--out", parts, "--force"]) == 0
-    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
-    assert main(["convert-checkpoint", str(checkpoint), "--out", parts]) == 2
-    assert f"{checkpoint} ends too early" in capsys.readouterr().err
     assert main(["convert-checkpoint", str(tmp_path / "none.pth")]) == 2
     assert "does not exist" in capsys.readouterr().err
 

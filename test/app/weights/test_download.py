@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 from dataclasses import replace
 
 import pytest
+from no_network import forbid_network
 from weights_server import serve, sha256
 
 from ovseg_ros.app.cli import main
@@ -47,11 +47,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def no_network(monkeypatch):
-    def refuse(*_, **__):
-        raise AssertionError("a socket was opened")
-
-    for name in ("socket", "getaddrinfo", "create_connection"):
-        monkeypatch.setattr(socket, name, refuse)
+    forbid_network(monkeypatch)
 
 
 def names(folder):
@@ -88,15 +84,12 @@ def test_two_presets_share_a_file(server, cache):
     assert len(asked) == 5  # four files, and what the hash of one of them is
 
 
-def test_offline_checks_and_opens_no_socket(no_network, cache, capsys):
+def test_offline_checks_what_is_there_and_opens_no_socket(no_network, cache, capsys):
     assert main(["download", "vitb16", "--offline"]) == 2
     err = capsys.readouterr().err
     for word in (SAM, CLIP, "offline", f"put it at {cache / SAM}"):
         assert word in err
     assert not cache.exists()
-
-
-def test_offline_verifies_what_is_there(no_network, cache, capsys):
     cache.mkdir(parents=True)
     (cache / CLIP).write_bytes(CONTENT)  # of which nothing is known
     (cache / SAM).write_bytes(CONTENT)
@@ -193,12 +186,9 @@ def test_the_list_has_every_file_and_fetches_none(no_network, cache, capsys):
     assert SAM in out
     assert "sam_vit_h" not in out
     assert not cache.exists()
-
-
-def test_the_list_says_what_is_here(no_network, cache, capsys):
     cache.mkdir(parents=True)
     (cache / SAM).write_bytes(CONTENT)
-    main(["download", "--list"])
+    assert main(["download", "--list"]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(SAM))
     assert line.endswith(str(cache / SAM))
     assert "375 MB" in line

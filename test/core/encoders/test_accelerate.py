@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import logging
+import sys
 
 import pytest
 import torch
@@ -10,23 +11,16 @@ import torch.nn.functional as F
 from core_fixtures import TINY_DIM, TINY_PATCHES, TINY_SIDE, TINY_WIDTH, tiny_clip, tiny_tokenizer
 
 from ovseg_ros.core import precision
-from ovseg_ros.core.encoders import accelerate as module
 from ovseg_ros.core.encoders.accelerate import AcceleratedEncoder, AccelerateOptions, accelerate
 from ovseg_ros.core.encoders.agreement import CHECK_WORDS, check_agreement, check_regions
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip
 from ovseg_ros.core.precision import check_device, repaired, under_autocast
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
+MODULE = sys.modules[AcceleratedEncoder.__module__]  # its name is also that of a function
 BF16 = AccelerateOptions(precision="bf16", check_regions=0)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -99,13 +93,13 @@ def test_a_precision_that_agrees_is_kept(clip):
 
 
 def test_a_precision_that_does_not_agree_gives_way(clip, monkeypatch, caplog):
-    right = module._vit
+    right = MODULE._vit
 
     def wrong(visual, prompts, dtype):
         run = right(visual, prompts, dtype)
         return run if dtype == torch.float32 else lambda *arguments: -run(*arguments)
 
-    monkeypatch.setattr(module, "_vit", wrong)
+    monkeypatch.setattr(MODULE, "_vit", wrong)
     with caplog.at_level(logging.WARNING):
         fast = accelerate(clip, AccelerateOptions(precision="bf16", check_regions=4), CPU)
     assert fast.precision == "fp32"
@@ -164,7 +158,7 @@ def test_what_is_not_finite_does_not_agree():
 
 def test_overflow_is_done_again_in_full(clip, monkeypatch, caplog):
     short = torch.full((3, TINY_DIM), float("inf"))
-    monkeypatch.setattr(module, "_vit", lambda *_: lambda *_: short)
+    monkeypatch.setattr(MODULE, "_vit", lambda *_: lambda *_: short)
     fast = AcceleratedEncoder(clip, BF16, CPU)
     pixels, masks = batch(3)
     with torch.no_grad():
@@ -198,30 +192,9 @@ def test_running_out_of_memory_comes_through(clip, monkeypatch):
     def full(pixels, masks):
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setattr(module, "_vit", lambda *_: full)
+    monkeypatch.setattr(MODULE, "_vit", lambda *_: full)
     with pytest.raises(torch.OutOfMemoryError):
         AcceleratedEncoder(clip, BF16, CPU).encode_regions(*batch(2))
-
-
-def test_compiled_is_tried_with_one_region_and_with_more(clip, monkeypatch):
-    """The compiler itself takes a minute; what goes into it and comes out of it does not need it."""
-    sizes = []
-
-    def compiler(run):
-        def compiled(pixels, masks):
-            sizes.append(len(pixels))
-            return run(pixels, masks)
-
-        return compiled
-
-    monkeypatch.setattr(torch, "compile", compiler)
-    fast = accelerate(clip, AccelerateOptions(compile=True, check_regions=0), CPU)
-    assert fast.compiled
-    pixels, masks = batch(7)
-    with torch.no_grad():
-        exact = clip.encode_regions(pixels, masks)
-    torch.testing.assert_close(fast.encode_regions(pixels, masks), exact, atol=1e-5, rtol=1e-4)
-    assert sizes == [1, 2, 7]
 
 
 def test_all_batches_share_two_programs(clip, monkeypatch):

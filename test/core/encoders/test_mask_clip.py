@@ -2,7 +2,6 @@
 
 import copy
 import math
-import threading
 
 import pytest
 import torch
@@ -105,17 +104,6 @@ def test_follows_the_formula(tower, depth, pixels, region_masks):
     assert (rows[:2] - plain[:2]).abs().max() > 1e-3
 
 
-def test_background_pixels_do_not_matter_foreground_does(pixels, region_masks):
-    model = tiny_clip()
-    clip = MaskPromptedClip(model, tiny_tokenizer, new_mask_prompts(model, 1))
-    rows = clip.encode_regions(pixels, region_masks)
-    other = pixels.clone()
-    other[0, :, :, 16:] = 9.0  # patches wholly off the mask
-    assert torch.equal(clip.encode_regions(other, region_masks)[0], rows[0])
-    other[0, :, 0, 15] = 9.0  # off the mask, but in a patch the mask touches
-    assert not torch.equal(clip.encode_regions(other, region_masks)[0], rows[0])
-
-
 def test_without_prompts_masks_change_nothing(pixels, region_masks):
     clip = MaskPromptedClip(tiny_clip(), tiny_tokenizer)
     assert clip.mask_prompts is None
@@ -153,15 +141,6 @@ def test_prompts_learn_alone(pixels, region_masks, checkpointing):
     touched = clip.mask_prompts.grad.abs().sum(dim=2) > 0  # (depth, patches)
     assert touched.all(), "some mask leaves every patch out, so every prompt learns"
     assert "mask_prompts" in clip.state_dict()
-
-
-def test_gradient_is_zero_where_no_patch_is_background(pixels, region_masks):
-    model = tiny_clip()
-    clip = MaskPromptedClip(model, tiny_tokenizer, new_mask_prompts(model, 2))
-    clip(pixels[:1], region_masks[:1])[:, 0].sum().backward()
-    touched = (clip.mask_prompts.grad.abs().sum(dim=2) > 0).reshape(2, 4, 4)
-    assert touched[:, :, 2:].all()
-    assert not touched[:, :, :2].any()
 
 
 def test_attributes_and_empty_input():
@@ -252,7 +231,7 @@ def test_cache_is_bounded_and_forgets_the_least_recent():
     assert len(cache) == 2
     cache.encode(["b", "b"], BARE_TEMPLATE, encode)
     assert calls == ["a", "b", "c", "b"]
-    assert cache.encode([f"w{i}" for i in range(9)], BARE_TEMPLATE, encode, batch_size=4).shape == (9, 2)
+    assert cache.encode([f"w{i}" for i in range(300)], BARE_TEMPLATE, encode).shape == (300, 2)
     assert len(cache) == 2
 
 
@@ -268,25 +247,6 @@ def test_braces_in_labels_are_only_text():
     seen = []
     cache.encode(["{0.x} {"], ("a {}.",), lambda texts: seen.extend(texts) or torch.ones(len(texts), 2))
     assert seen == ["a {0.x} {."]
-
-
-def test_several_threads_agree():
-    clip = MaskPromptedClip(tiny_clip(), tiny_tokenizer)
-    words = [f"word {i}" for i in range(20)]
-    expected = MaskPromptedClip(tiny_clip(), tiny_tokenizer).encode_text(words, BARE_TEMPLATE)
-    wrong = []
-
-    def ask():
-        for _ in range(3):
-            if not torch.allclose(clip.encode_text(words, BARE_TEMPLATE), expected, atol=1e-5):
-                wrong.append(1)
-
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
 
 
 def test_copies(pixels, region_masks):

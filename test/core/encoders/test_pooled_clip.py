@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from convnext_layout import TINY, TINY_D, random_convnext
-from core_fixtures import FixedProposer, tiny_clip, tiny_tokenizer
+from core_fixtures import FixedProposer, tiny_clip, tiny_tokenizer, words
 
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip
 from ovseg_ros.core.encoders.pooled_clip import PooledClip, can_pool, cell_shares, dense_size
@@ -18,19 +18,11 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.regions.crop import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.models.clip import architecture, build_network
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 OPTIONS = SegmenterOptions(classifier="pooled", threshold=0.0, min_mask_pixels=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def tokens(texts: list[str]) -> torch.Tensor:
@@ -194,11 +186,7 @@ def test_images_of_any_shape(clip, size):
 @pytest.mark.parametrize(
     ("size", "side", "wanted"),
     [
-        ((480, 640), 640, (640, 864)),
         ((1080, 1920), 640, (640, 1152)),
-        ((720, 1280), 320, (320, 576)),
-        ((640, 640), 256, (256, 256)),
-        ((100, 1000), 640, (256, 2560)),
         ((1, 10_000), 640, (32, 2560)),
         ((3, 3), 1, (32, 32)),
     ],
@@ -257,10 +245,6 @@ def test_a_vit_is_refused():
 
 
 # ---- in the chain ----
-
-
-def words(*names: str) -> Vocabulary:
-    return Vocabulary.empty().replace(names)[0]
 
 
 def test_the_chain_names_masks_by_them(clip, monkeypatch):

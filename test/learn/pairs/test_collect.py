@@ -15,15 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pair_fixtures import (
-    ThingEncoder,
-    boxes,
-    coco,
-    ovseg_pairs,
-    stored,
-    thing_segmenter,
-    write_tabletop,
-)
+from pair_fixtures import ThingEncoder, boxes, coco, ovseg_pairs, stored, thing_segmenter, write_tabletop
 from PIL import Image
 from repository import ROOT
 from segment_fixtures import BLUE, GREEN, GREEN_BOX, RED, RED_BOX, Blobs, picture, save
@@ -166,8 +158,7 @@ def test_crops_are_scaled_down_with_their_mask_and_never_lose_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"min_score": 2}, {"min_area": -1}, {"max_overlap": 1.5}, {"crop_size": 4}, {"batch_size": 0}],
+    "changes", [{"min_score": 2}, {"min_area": -1}, {"max_overlap": 1.5}, {"crop_size": 4}, {"batch_size": 0}]
 )
 def test_options_out_of_range_are_refused(changes: dict) -> None:
     with pytest.raises(ConfigError, match=f"want {next(iter(changes))}"):
@@ -297,7 +288,9 @@ def test_a_run_that_was_ended_goes_on_with_the_shard_it_was_at(tmp_path: Path, e
     arguments = ["--images", folder, "--pairs-per-shard", 4]
     assert ovseg_pairs(*arguments, "--out", whole) == 0
     command = [sys.executable, "-c", ENDED, str(int(end)), *map(str, arguments), "--out", str(out)]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, cwd=ROOT / "test" / "fixtures", capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == status, done.stderr
     assert [file.name for file in out.glob("shard-*")] == ["shard-00000.tar"]
     if end == signal.SIGINT:

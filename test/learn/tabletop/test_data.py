@@ -6,10 +6,11 @@ import importlib.util
 
 import numpy as np
 import pytest
+from tabletop_fixtures import red
 
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.learn.pairs.index import open_pairs
-from ovseg_ros.learn.tabletop.cutouts import Picture, emoji_name, holds_word, paste
+from ovseg_ros.learn.tabletop.cutouts import emoji_name, holds_word, paste
 from ovseg_ros.learn.tabletop.household import OBJECTS
 from ovseg_ros.learn.tabletop.made_pairs import copies_of, made_pair, write_pairs
 from ovseg_ros.learn.tabletop.teapot import teapot_mesh
@@ -66,10 +67,6 @@ def test_emoji_are_named_plainly_or_left_out(stem, name):
     assert emoji_name(stem) == name
 
 
-def red() -> Picture:
-    return Picture("ball", np.full((40, 30, 4), (255, 0, 0, 255), np.uint8))
-
-
 def test_a_pasted_picture_is_where_its_mask_is_and_surroundings_stay():
     background = np.full((7, 9, 3), 40, np.uint8)
     first, mask = paste(red(), background, np.random.default_rng(0))
@@ -111,7 +108,8 @@ def test_made_pairs_are_a_data_set_and_a_stopped_run_goes_on(tmp_path):
 def test_rendered_depth_is_metric_and_masks_fit_the_objects():
     if importlib.util.find_spec("mujoco") is None:  # not imported here: `tabletop` chooses its GL before
         pytest.skip("MuJoCo is installed by `make setup-render` only")
-    from ovseg_ros.core.camera.geometry import back_project
+    from camera_oracles import back_project
+
     from ovseg_ros.learn.tabletop.household import BY_KEY
     from ovseg_ros.learn.tabletop.render import TEAPOT_SCALE_M, CameraPose, Surroundings, Tabletop
 

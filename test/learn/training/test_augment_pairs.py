@@ -7,7 +7,7 @@ import pytest
 from learn_fixtures import COLOURS, make_pair
 
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.learn.training.augment_pairs import MEAN_RGB, STD_RGB, Augment, plain_view, training_view
+from ovseg_ros.learn.training.augment_pairs import MEAN_RGB, STD_RGB, Augment, training_view
 
 ALL = Augment(flip=0.5, colour=1.0, edges=1.0, coarse=1.0, scale=1.0, crop=(0.9, 1.0))
 
@@ -17,6 +17,10 @@ def views(augment: Augment, count: int = 60, size: int = 32):
         rng = np.random.default_rng(seed)
         pair = make_pair(list(COLOURS)[seed % 4], rng)
         yield pair, *training_view(pair.image_rgb, pair.mask, size, augment, rng)
+
+
+def plain_view(pair, fill: str = "mean"):
+    return training_view(pair.image_rgb, pair.mask, 32, Augment(fills={fill: 1.0}), np.random.default_rng(0))
 
 
 def test_results_have_the_shapes_and_types_an_encoder_takes():
@@ -32,7 +36,7 @@ def test_results_have_the_shapes_and_types_an_encoder_takes():
 
 def test_no_augmentation_loses_the_mask():
     for pair, _, mask in views(ALL, 200):
-        assert mask.sum() >= 0.2 * plain_view(pair.image_rgb, pair.mask, 32)[1].sum()
+        assert mask.sum() >= 0.2 * plain_view(pair)[1].sum()
 
 
 def test_a_mask_of_one_pixel_survives():
@@ -74,7 +78,7 @@ def test_no_crop_cuts_away_more_than_a_quarter_of_the_mask():
 def test_a_flip_turns_pixels_and_mask_together():
     flipped = 0
     for pair, pixels, mask in views(Augment(flip=0.5)):
-        plain, inside = plain_view(pair.image_rgb, pair.mask, 32)
+        plain, inside = plain_view(pair)
         turned = not np.array_equal(pixels, plain)
         flipped += turned
         assert np.array_equal(pixels, plain[..., ::-1] if turned else plain)
@@ -86,7 +90,7 @@ def test_fills_come_as_often_as_asked():
     counts = {"mean": 0, "none": 0, "black": 0, "grey": 0}
     for pair, pixels, _ in views(Augment(fills={"mean": 0.5, "black": 0.5}), 100):
         for fill in counts:
-            counts[fill] += np.array_equal(pixels, plain_view(pair.image_rgb, pair.mask, 32, fill=fill)[0])
+            counts[fill] += np.array_equal(pixels, plain_view(pair, fill)[0])
     assert counts["none"] == counts["grey"] == 0
     assert 30 < counts["mean"] < 70
     assert counts["mean"] + counts["black"] == 100
@@ -96,15 +100,14 @@ def test_fills_come_as_often_as_asked():
 @pytest.mark.parametrize("name", ["colour", "edges", "coarse", "scale"])
 def test_each_kind_does_something_and_only_when_asked(name):
     changed = sum(
-        not np.array_equal(pixels, plain_view(pair.image_rgb, pair.mask, 32)[0])
-        for pair, pixels, _ in views(Augment(**{name: 1.0}))
+        not np.array_equal(pixels, plain_view(pair)[0]) for pair, pixels, _ in views(Augment(**{name: 1.0}))
     )
     assert changed > 30
 
 
 def test_colours_stay_within_reason():
     for pair, pixels, mask in views(Augment(colour=1.0), 40):
-        plain, _ = plain_view(pair.image_rgb, pair.mask, 32)
+        plain, _ = plain_view(pair)
         inside = np.broadcast_to(mask > 0, pixels.shape)
         assert np.abs((pixels - plain)[inside]).mean() < 1.5
 

@@ -8,7 +8,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from repository import ROOT
 
 from ovseg_ros.core.classify import mask_probabilities
@@ -114,20 +113,6 @@ def test_tells_things_in_the_garage_apart(segmenter, garage):
         overlaps = [iou(mask, recorded.mask(instance)) for mask in result.masks]
         if name in words:
             assert result.name_of(int(np.argmax(overlaps))) == name
-
-
-@pytest.mark.parametrize("size", [(96, 128), (64, 64)])
-def test_pooled_over_everything_is_the_networks_own_answer(encoder, garage, monkeypatch, size):
-    """The whole network, from pixels to logits, on the picture as it is looked at."""
-    monkeypatch.setattr(encoder, "_pooled_side", size[0])
-    image = np.ascontiguousarray(garage[0].frame.image_rgb[: 2 * size[0], : 2 * size[1]])
-    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-    pixels = F.interpolate(pixels, size=size, mode="bicubic", antialias=True)
-    with torch.no_grad():
-        logits = encoder.classifier(pixels / 127.5 - 1)
-        want = F.normalize(encoder._combined((logits / lite.TEMPERATURE).softmax(dim=-1)), dim=-1)
-    got = encoder.encode_pooled(image, torch.ones(1, *image.shape[:2], dtype=torch.bool))
-    torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
 
 
 def test_pooled_finds_the_motorcycle_and_nothing_absent(segmenter, garage):

@@ -13,11 +13,7 @@ from safetensors.torch import save_file
 
 from ovseg_ros.errors import ConfigError, InvalidInputError, WeightsError
 from ovseg_ros.models.maskformer.config import R101C, SWIN_BASE, OvsegMaskFormerConfig
-from ovseg_ros.models.maskformer.network import (
-    OvsegMaskFormer,
-    build_ovseg_maskformer,
-    load_ovseg_maskformer,
-)
+from ovseg_ros.models.maskformer.network import OvsegMaskFormer, build_ovseg_maskformer, load_ovseg_maskformer
 
 EXACT = 1e-9  # of float64 arithmetic in another order
 
@@ -139,17 +135,19 @@ def test_full_size_names_of_the_backbones() -> None:
     assert sum(np.prod(shape) for key, shape in swin.items() if key.startswith("backbone")) == 86_880_376
 
 
-def test_what_follows_from_the_sizes_may_be_absent_but_not_wrong(tmp_path: Path) -> None:
-    table = "backbone.layers.0.blocks.0.attn.relative_position_index"
-    load_ovseg_maskformer(TINY_SWIN, *write(tmp_path, TINY_SWIN, {table: None}))
-    wrong = {table: torch.zeros(9, 9, dtype=torch.int64)}
-    with pytest.raises(WeightsError, match=r"relative_position_index \(window size\)"):
-        load_ovseg_maskformer(TINY_SWIN, *write(tmp_path, TINY_SWIN, wrong))
+TABLE = "backbone.layers.0.blocks.0.attn.relative_position_index"
+COUNTER = "backbone.stem.conv1.norm.num_batches_tracked"
 
 
-def test_counters_of_batches_are_not_missed_nor_minded(tmp_path: Path) -> None:
-    counter = {"backbone.stem.conv1.norm.num_batches_tracked": torch.tensor(7)}
-    load_ovseg_maskformer(TINY_RESNET, *write(tmp_path, TINY_RESNET, counter))
+@pytest.mark.parametrize(
+    ("sizes", "change"),
+    [
+        (TINY_SWIN, {TABLE: None}),
+        (TINY_RESNET, {COUNTER: torch.tensor(7)}),
+    ],
+)
+def test_what_nobody_learned_may_be_absent_or_there(tmp_path: Path, sizes: dict, change: dict) -> None:
+    load_ovseg_maskformer(sizes, *write(tmp_path, sizes, change))
 
 
 @pytest.mark.parametrize(
@@ -160,6 +158,7 @@ def test_counters_of_batches_are_not_missed_nor_minded(tmp_path: Path) -> None:
         ({"clip_adapter.pixel_mean": torch.ones(3)}, "unexpected.*clip_adapter.*convert-checkpoint"),
         ({"sem_seg_head.predictor.query_embed.weight": torch.ones(6, 32)}, r"\(6, 32\)"),
         ({"backbone.norm3.bias": torch.full((128,), float("nan"))}, "NaN"),
+        ({TABLE: torch.zeros(9, 9, dtype=torch.int64)}, r"relative_position_index \(window size\)"),
     ],
 )
 def test_a_file_of_another_network_is_refused(tmp_path: Path, change: dict, told: str) -> None:

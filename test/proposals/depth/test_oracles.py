@@ -62,12 +62,6 @@ def renumbered(labels):
     return np.array([names.setdefault(int(label), len(names)) for label in labels.ravel()])
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 10, 11])
-def test_median(count):
-    values = np.random.default_rng(count).integers(0, 5, count).astype(np.float32)
-    assert clusters.median(values) == np.median(values)
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_connected_pieces(seed):
     open_pixels = blobs(seed, smooth=1.0)
@@ -76,12 +70,6 @@ def test_connected_pieces(seed):
     expected[np.bincount(expected.ravel())[expected] < 6] = 0
     np.testing.assert_array_equal(renumbered(labels), renumbered(expected))
     assert sorted(np.unique(labels[labels > 0])) == list(range(1, count + 1))
-
-
-def test_connected_pieces_of_nothing():
-    labels, count = clusters.connect(np.zeros((4, 5), bool), 1)
-    assert count == 0
-    assert not labels.any()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -229,30 +217,6 @@ def test_plane_search(seed):
     assert scatter == pytest.approx(expected_scatter, rel=1e-6)
 
 
-@pytest.mark.parametrize("pitch_deg", [5.0, 15.0, 25.0, 40.0, 60.0, 90.0])
-def test_the_search_ends_early_only_where_the_plane_is_chosen(pitch_deg, monkeypatch):
-    wall, floor = Box((0.0, 2.5, 0.5), (8.0, 0.05, 3.0)), Box((0.0, 0.0, -0.8), (8.0, 8.0, 0.02))
-    grounds = ([table()], [table(0.3, -0.2, 0.3), floor], [table(0.4), floor, wall], [floor, wall], [wall])
-    views = [as_sensed(view([], ground=ground, pitch_deg=pitch_deg)[0]) for ground in grounds]
-    counted = []
-    best = plane._best_hypothesis
-    monkeypatch.setattr(plane, "_best_hypothesis", lambda *given: counted.append(1) or best(*given))
-    early = [plane_of_table(frame) for frame in views]
-    searches = len(counted)
-    monkeypatch.setattr(plane, "_settled", lambda planes, rest: False)
-    for chosen, frame in zip(early, views):
-        expected = plane_of_table(frame)
-        assert (chosen is None) == (expected is None)
-        assert chosen is None or (chosen.m == expected.m).all()
-    assert searches < len(counted) - searches or pitch_deg == 90.0  # straight down there is one plane alone
-
-
-def test_plane_search_where_no_three_points_span_a_plane():
-    line = np.stack([np.linspace(-1, 1, 40), np.zeros(40), np.ones(40)], axis=1)
-    rows = plane._homogeneous(line, np.ones(40))
-    assert plane._best_hypothesis(line, rows, np.random.default_rng(0)) is None
-
-
 def outline_slowly(feet, on_plane, overhang_m):
     """The table's hull on a map of cells, widened by a disc, looked up for every point."""
     labels, _ = flood(on_plane)
@@ -307,35 +271,6 @@ def test_outline_of_no_table_leaves_nothing_out():
     assert over_outline(feet, np.zeros((6, 7), bool), 0.1).all()
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_convex_hull(seed):
-    rng = np.random.default_rng(seed)
-    count = (3, 99, 101, 500, 3000, 3000)[seed]
-    points = rng.normal(0.5, (0.2, 0.02), (count, 2)) if seed != 4 else rng.integers(0, 12, (count, 2)) * 0.01
-    points = points.astype(np.float32)
-    np.testing.assert_array_equal(
-        np.unique(fragments._convex_hull(points.T)[:, 0], axis=0),
-        np.unique(cv2.convexHull(points)[:, 0], axis=0),
-    )
-
-
-def test_convex_hull_is_computed_of_few_points(monkeypatch):
-    points, given = np.random.default_rng(0).random((2, 5000)).astype(np.float32), []
-    points[1] *= 1 - points[0]
-    points[:, :3] = [[0, 1, 0], [0, 0, 1]]  # a triangle: three corners are the farthest in eight directions
-    monkeypatch.setattr(cv2, "convexHull", lambda some: given.append(len(some)))
-    fragments._convex_hull(points)
-    assert given[0] < 2500
-
-
-def test_convex_hull_of_points_on_a_line_and_of_one_many_times():
-    line = np.repeat(np.linspace(0, 1, 120, dtype=np.float32)[:, None], 2, axis=1)
-    ends = fragments._convex_hull(line.T)
-    assert (ends.min(), ends.max()) == (0, 1)
-    same = np.full((2, 150), 0.25, np.float32)
-    np.testing.assert_array_equal(fragments._convex_hull(same), [[[0.25, 0.25]]])
-
-
 def scene_of_fragments(seed):
     """Labels, feet and heights of random patches; the view is from above, 2 mm a pixel."""
     labels, count = flood(blobs(seed, (80, 100), smooth=2.5, share=0.45))
@@ -363,17 +298,6 @@ def test_fragments_are_described_as_they_are(seed):
         depth_in = [cv2.pointPolygonTest(hull, tuple(map(float, p)), True) for p in fragment.feet[:5]]
         within = fragments._depth_within(fragment.feet[:5], fragment.sides)
         np.testing.assert_allclose(within, depth_in, atol=1e-6)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_fragments_that_are_left_out_would_not_have_been_joined(seed):
-    labels, count, feet, heights = scene_of_fragments(seed)
-    every = fragments.describe(labels, count, feet, heights)
-    some = fragments.describe(labels, count, feet, heights, reach_px=1)
-    assert len(some) < len(every) or seed == 4  # there every piece has one beside it
-    np.testing.assert_array_equal(
-        fragments.roots(count, some, reach_px=1), fragments.roots(count, every, reach_px=1)
-    )
 
 
 def fill_slowly(labels, heights, limits, known):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from proposals_scenes import Box, as_sensed, table, view
 
-from ovseg_ros.core.frame import CameraIntrinsics
 from ovseg_ros.proposals.depth import clusters, refine
 from ovseg_ros.proposals.depth.fragments import describe, roots
 from ovseg_ros.proposals.depth.plane import Plane, choose_support, find_planes
@@ -24,7 +23,7 @@ def joined(labels, heights):
     rows, columns = np.mgrid[: labels.shape[0], : labels.shape[1]]
     feet = np.stack([columns, rows], axis=-1).astype(np.float32) * 0.002
     count = int(labels.max())
-    into = roots(count, describe(labels, count, feet, heights, reach_px=3), reach_px=3)
+    into = roots(count, describe(labels, count, feet, heights), reach_px=3)
     return len(np.unique(into[1:]))
 
 
@@ -72,13 +71,6 @@ def test_heights_and_feet_are_metres_on_and_over_the_plane():
     assert spans[0] == pytest.approx(0.1, abs=0.01)  # the narrowest width of its outline
 
 
-def test_plane_search_draws_from_the_generator_it_is_given():
-    frame = as_sensed(view([Box((0.0, 0.0, 0.05), (0.2, 0.1, 0.1))])[0])
-    first, again, other = (planes_of(frame, 0.001, seed)[0].m for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first, again)
-    np.testing.assert_allclose(first, other, atol=0.01)
-
-
 def test_pixel_noise_is_measured_at_one_metre():
     frame, _ = view([], pitch_deg=50)
     assert clusters.pixel_noise(frame.depth_m) < 1e-5
@@ -99,27 +91,6 @@ def test_a_slanted_surface_is_no_jump_and_a_step_is():
     jumps = clusters.depth_jumps(step, inside, **options)
     np.testing.assert_array_equal(np.unique(np.nonzero(jumps)[1]), [30])  # the farther side
     assert not clusters.depth_jumps(step, np.broadcast_to(columns < 30, step.shape), **options).any()
-
-
-def test_closed_gaps_take_the_nearest_depth_and_touch_no_known_pixel():
-    depth = np.full((5, 7), 2.0, np.float32)
-    depth[:, :3] = 1.0
-    depth[:, 3:6] = 0.0
-    closed = clusters.close_gaps(depth)
-    np.testing.assert_array_equal(closed[2], [1, 1, 1, 1, 0, 2, 2])
-    np.testing.assert_array_equal(closed[depth > 0], depth[depth > 0])
-
-
-def test_absorbed_pixels_join_the_label_nearest_in_depth():
-    labels = np.array([[1, 0, 2]], np.int32)
-    todo = np.array([1])
-    depth = np.array([[1.0, 1.9, 2.0]], np.float32)
-    near = labels.copy()
-    clusters.spread(near, todo, depth, reach_m=0.2)
-    np.testing.assert_array_equal(near, [[1, 2, 2]])
-    far = labels.copy()
-    clusters.spread(far, todo, np.array([[1.0, 1.5, 2.0]], np.float32), reach_m=0.2)
-    np.testing.assert_array_equal(far, labels)
 
 
 def test_what_stands_within_an_outline_is_joined_and_what_stands_beside_is_not():
@@ -157,14 +128,6 @@ def test_a_pans_bottom_within_the_noise_is_filled_and_the_table_through_a_handle
     np.testing.assert_array_equal(pan == 0, squares((10, 60, 10, 60)) == 0)
 
 
-def test_small_blind_holes_are_filled():
-    labels = squares((10, 60, 10, 60), shape=(200, 200))
-    labels[20:25, 20:25] = 0
-    heights = np.zeros(labels.shape, np.float32)
-    out = refine.fill_holes(labels, heights, np.full_like(heights, 0.002), labels > 0)
-    assert (out[20:25, 20:25] == 1).all()
-
-
 def test_colour_decides_only_in_the_band_of_doubt():
     labels = squares((20, 60, 20, 60))
     image = np.where(squares((20, 60, 20, 62))[..., None] > 0, 200, 50).astype(np.uint8) * np.ones(
@@ -180,11 +143,3 @@ def test_colour_decides_only_in_the_band_of_doubt():
     np.testing.assert_array_equal(grown > 0, image[..., 0] > 100)
     empty = np.zeros_like(labels)
     np.testing.assert_array_equal(refine.refine_edges(image, empty, heights, limits, known, band_px=3), empty)
-
-
-def test_intrinsics_of_another_principal_point_move_the_feet():
-    depth = np.ones((4, 4), np.float32)
-    plane = Plane(np.array([0.0, 0.0, 1.0]), 0.0, 0.0, 1.0)
-    centred = plane.feet(depth, CameraIntrinsics(4, 4, 2, 2, 4, 4))
-    moved = plane.feet(depth, CameraIntrinsics(4, 4, 0, 2, 4, 4))
-    assert np.linalg.norm(moved - centred, axis=-1).max() == pytest.approx(0.5)

@@ -22,16 +22,9 @@ from ovseg_ros.proposals.sam.proposer import SamOptions, SamProposals
 from ovseg_ros.proposals.sam.video import boxes_on_image, interleaved_grid, stability
 from ovseg_ros.proposals.union import UnionOptions, UnionProposals
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 HEIGHT, WIDTH = 96, 80
 BOXES = torch.tensor([[5.0, 6.0, 40.0, 50.0], [30.0, 10.0, 75.0, 90.0], [20.5, 30.25, 70.0, 90.0]])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +75,6 @@ def test_crop_layers_without_a_point_are_left_out(calls, sam, frame):
     got = proposer.propose(frame, Hints(points_per_side=3))
     assert len(calls["encoded"]) == 1 + 4
     assert np.array_equal(got.masks.numpy(), masks)
-
-
-@pytest.mark.parametrize("points", [0, -1, 2.0, True, "4"])
-def test_no_such_grid(sam, frame, points):
-    with pytest.raises(InvalidInputError, match="want points_per_side as a whole number >= 1"):
-        SamProposals(sam).propose(frame, Hints(points_per_side=points))
 
 
 # ---- the input's size ----
@@ -229,7 +216,9 @@ def test_a_budget_lowers_the_grid_and_never_raises_it(sam, frame, calls, points,
 
 
 @pytest.mark.parametrize("points", [-1, 1.5, True])
-def test_no_such_budget(sam, frame, points):
+def test_no_such_grid(sam, frame, points):
+    with pytest.raises(InvalidInputError, match="want points_per_side as a whole number >= 1"):
+        SamProposals(sam).propose(frame, Hints(points_per_side=points))
     with pytest.raises(InvalidInputError, match="want points_per_side as a whole number >= 0"):
         SamProposals(sam).propose_video(frame, BOXES, points_per_side=points)
 
@@ -259,12 +248,6 @@ def test_boxes_are_cut_to_the_image():
     assert boxes_on_image(broken, (HEIGHT, WIDTH)).shape == (0, 4)
 
 
-def test_boxes_off_the_image_do_no_harm(sam, frame, calls):
-    boxes = torch.tensor([[-50.0, -50.0, -1.0, -1.0], [60.0, 70.0, 500.0, 500.0]])
-    SamProposals(sam, tiny_options()).propose_video(frame, boxes, points_per_side=0)
-    assert calls["decoded"] == [1]
-
-
 @pytest.mark.parametrize("boxes", [torch.zeros(4), torch.zeros(2, 5), torch.zeros(1, 2, 4)])
 def test_boxes_of_another_shape_are_refused(sam, frame, boxes):
     with pytest.raises(InvalidInputError, match=r"want boxes_xyxy \(M,4\)"):
@@ -275,14 +258,6 @@ def test_so_many_boxes_that_their_masks_do_not_fit(sam, frame, calls):
     proposer = SamProposals(sam, tiny_options(max_mask_pixels=2 * HEIGHT * WIDTH))
     proposer.propose_video(frame, BOXES, points_per_side=0)
     assert calls["decoded"] == [2]
-
-
-def test_large_images_come_back_at_their_size(sam):
-    got = SamProposals(sam, tiny_options(long_side=100)).propose_video(
-        Frame(picture(200, 120)), 2 * BOXES[:1]
-    )
-    assert got.masks.shape[1:] == (200, 120)
-    assert len(got) >= 1
 
 
 def test_stability_is_counted_cell_by_cell():
@@ -296,20 +271,6 @@ def test_stability_is_counted_cell_by_cell():
         want.append(high / low if low else 0.0)
     assert got.tolist() == pytest.approx(want)
     assert want[3] == 0.0
-
-
-def test_running_out_of_memory_shows_and_passes(frame):
-    sam = tiny_sam()
-    proposer = SamProposals(sam, tiny_options(video_points_per_side=2))
-
-    def full(*_):
-        raise torch.OutOfMemoryError("no room")
-
-    hook = sam.mask_decoder.register_forward_pre_hook(full)
-    with pytest.raises(torch.OutOfMemoryError):
-        proposer.propose_video(frame, BOXES)
-    hook.remove()
-    assert proposer.propose_video(frame, BOXES).masks.shape[1:] == (HEIGHT, WIDTH)
 
 
 def test_video_in_the_chain(sam, calls):
