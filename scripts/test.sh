@@ -2,7 +2,7 @@
 # Runs the tests once, through `colcon test`, against the overlay, and fails if one fails (part of `make test`).
 #   scripts/test.sh           without the tests marked slow
 #   scripts/test.sh --slow    with them
-# For one file while working: scripts/env.sh python -m pytest test/test_x.py
+# For one file while working: scripts/env.sh python -m pytest test/core/test_classify.py
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

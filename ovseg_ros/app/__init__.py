@@ -1,1 +1,1 @@
-"""The ovseg command and the demo."""
+"""The `ovseg` command: a folder for each subcommand that is more than a file."""

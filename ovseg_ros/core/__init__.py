@@ -1,1 +1,1 @@
-"""The method on tensors: regions, mask-prompted CLIP, classification, composition. No ROS, no I/O."""
+"""The method on tensors: words, regions, CLIP, classification, maps, tracking. No ROS, no files."""

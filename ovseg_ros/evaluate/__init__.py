@@ -1,1 +1,1 @@
-"""Measuring: recordings, scores, speed."""
+"""Measuring: recordings, data sets, scores."""

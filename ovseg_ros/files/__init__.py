@@ -1,1 +1,1 @@
-"""One reader for each kind of file: pictures, depth, cameras, and frames put together from them."""
+"""One reader for each kind of file: pictures, depth, cameras, films, recordings, whole frames."""

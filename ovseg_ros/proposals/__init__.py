@@ -1,1 +1,1 @@
-"""Class-agnostic mask proposal generators, one module each, all with .propose(frame)."""
+"""Class-agnostic mask proposal generators, all with `.propose(frame)`."""

@@ -138,6 +138,65 @@ def test_folders_of_the_layout_exist():
         assert (ROOT / folder).is_dir(), folder
 
 
+def test_the_table_of_folders_says_what_they_say_of_themselves():
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Where is what")[1].split("##")[0]
+    package = ROOT / "ovseg_ros"
+    wanted = {
+        file.parent.relative_to(package).as_posix(): (
+            ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        ).split("\n")[0]
+        for file in package.rglob("__init__.py")
+        if file.parent != package
+    }
+    assert dict(re.findall(r"^\| `(.+?)` \| (.+) \|$", table, re.MULTILINE)) == wanted
+
+
+def test_every_page_is_in_the_readmes_list():
+    section = README.split("## Documentation")[1].split("\n## ")[0]
+    assert set(re.findall(r"\(docs/(\w+\.md)\)", section)) == {p.name for p in (ROOT / "docs").glob("*.md")}
+
+
+def there(name: str) -> bool:
+    """Whether a dotted name such as `ovseg_ros.core.frame.Frame` is a module, or is written in one."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        place = ROOT.joinpath(*parts[:length])
+        file = place.with_suffix(".py") if place.with_suffix(".py").is_file() else place / "__init__.py"
+        if file.is_file():
+            rest = parts[length : length + 1]
+            return not rest or re.search(rf"\b{rest[0]}\b", file.read_text(encoding="utf-8")) is not None
+        if place.is_dir():
+            return length == len(parts)
+    return False
+
+
+NAMED = (
+    *PAGES,
+    *(ROOT / "ovseg_ros").rglob("*.md"),
+    *(ROOT / "demo").rglob("*.md"),
+    ROOT / "CONTRIBUTING.md",
+)
+
+
+@pytest.mark.parametrize("page", NAMED, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_modules_and_files_that_pages_name_exist(page):
+    """Apart from paragraphs and blocks about an old commit, which has names of its own."""
+    text = page.read_text(encoding="utf-8")
+    paragraphs = re.split(r"\n(?=\n)", text)
+    old = [bool(re.search(r"commit [0-9a-f]{7}|checkout [0-9a-f]{7}", part)) for part in paragraphs]
+    blocks = [part.strip().startswith("```") or part.strip("\n").startswith("    ") for part in paragraphs]
+    now = [part for n, part in enumerate(paragraphs) if not old[n] and not (n and blocks[n] and old[n - 1])]
+    now_text = "\n".join(now)
+    modules = re.findall(r"\bovseg_ros(?:\.\w+)+", now_text)
+    assert [
+        name for name in modules if not there(name) and name.split(".")[1] not in ("msg", "srv", "action")
+    ] == []
+    files = re.findall(
+        r"(?<![\w/.])(?:ovseg_ros|test|demo|scripts|benchmark|config)/[\w./-]*\w\.\w+", now_text
+    )
+    assert [name for name in files if not (ROOT / name).exists()] == []
+
+
 def test_presets_in_the_table_are_the_bundled_ones():
     section = README.split("## Presets")[1].split("##")[0]
     stated = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))

@@ -224,11 +224,10 @@ def test_readers_import_without_torch() -> None:
 
 def test_core_imports_where_rclpy_is_absent() -> None:
     names = [
-        f"ovseg_ros.core.{path.stem}"
-        for path in sorted((SOURCE / "core").glob("*.py"))
-        if path.stem != "__init__"
+        "ovseg_ros." + ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+        for path in sorted((SOURCE / "core").rglob("*.py"))
     ]
-    assert names
+    assert "ovseg_ros.core.tracking.video" in names
     code = f"""
 import importlib, sys
 for name in ("rclpy", "sensor_msgs", "std_msgs", "ovseg_ros.msg"):

@@ -135,23 +135,39 @@ def overlay(
     return draw_overlay(image_rgb, Segmentation(embedded, vocabulary, probs, found_before))
 
 
-def captioned(picture_rgb: np.ndarray, caption: str) -> np.ndarray:
-    """A picture (H, W, 3) uint8 RGB under a line that says what was asked and answered."""
+def captioned(picture_rgb: np.ndarray, parts: Sequence[str]) -> np.ndarray:
+    """A picture (H, W, 3) uint8 RGB under lines of text; what does not fit begins a new one."""
     from ovseg_ros.core.letters import letters
 
-    height, width = max(round(picture_rgb.shape[0] / 22), 14), picture_rgb.shape[1]
-    line = letters(caption, height)[:, : width - 12]
-    strip = np.zeros((height + 8, width), np.uint8)
-    strip[4:-4, 6 : 6 + line.shape[1]] = line
+    height, margin = max(round(picture_rgb.shape[0] / 22), 14), 6
+    room = picture_rgb.shape[1] - 2 * margin
+    lines: list[list[np.ndarray]] = [[]]
+    for part in parts:
+        text = letters(part, height)[:, :room]
+        if lines[-1] and sum(one.shape[1] + height for one in lines[-1]) + text.shape[1] > room:
+            lines.append([])
+        lines[-1].append(text)
+    strip = np.zeros((len(lines) * (height + 4) + 4, picture_rgb.shape[1]), np.uint8)
+    for number, line in enumerate(lines):
+        x, y = margin, 4 + number * (height + 4)
+        for text in line:
+            strip[y : y + height, x : x + text.shape[1]] = text
+            x += text.shape[1] + height
     return np.vstack([np.repeat(strip[:, :, None], 3, axis=2), picture_rgb])
 
 
-def answers_in_words(ask: str, answers: Sequence[Answer]) -> str:
-    """The line above a picture: `find teapot, giraffe: teapot FOUND 0.93, giraffe NOT_FOUND`."""
-    told = (
-        f"{a.word} {a.code}" + (f" {a.score:.2f}" if a.code == "FOUND" and a.score else "") for a in answers
-    )
-    return f"{ask}:  {',  '.join(told)}"
+def in_words(ask: str, answers: Sequence[Answer]) -> list[str]:
+    """What stands above a picture, such as `find mug?` and `FOUND mug 0.93: right`.
+
+    Where nothing was found, "best" is the highest probability that any mask had, if the interface tells it.
+    """
+    parts = [f"{ask.removesuffix('?')}?"]
+    for answer in answers:
+        best = "" if answer.code == "FOUND" else ", best"
+        score = "" if answer.score is None else f"{best} {answer.score:.2f}"
+        judged = {True: "right", False: "WRONG", None: "not judged"}[answer.correct]
+        parts.append(f"{answer.code} {answer.word}{score}: {judged}")
+    return parts
 
 
 def write_animation(path: Path, frames: Sequence[np.ndarray], rate_hz: float) -> int:

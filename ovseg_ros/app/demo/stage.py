@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ovseg_ros.app.demo.output import Answer, answers_in_words, captioned, file_name, overlay, write_image
+from ovseg_ros.app.demo.output import Answer, captioned, file_name, in_words, overlay, write_image
 from ovseg_ros.app.demo.processes import Child, end_all
 from ovseg_ros.app.demo.queries import ACTION, SERVICES, TOPIC, Ask
 from ovseg_ros.app.demo.truth import Truth
@@ -227,7 +227,7 @@ class Stage:
             iou=judgement.iou,
             latency_ms=1000 * reply.latency_s,
             correct=judgement.correct and code == judgement.expected,
-            note=self.truth.note(word),
+            note=self.truth.note(word, ask.scene),
         )
 
     def _failure(self, ask: Ask, word: str, code: str, note: str) -> Answer:
@@ -244,7 +244,7 @@ class Stage:
         found = [(s.label, s.score, s.mask(image.shape[:2])) for s in reply.segments]
         path = self._output / f"overlay_{self.name}_{number:02d}_{file_name(ask.text)}.png"
         picture = overlay(image, ask.words, found)
-        write_image(path, captioned(picture, answers_in_words(ask.text, answers)))
+        write_image(path, captioned(picture, in_words(ask.text, answers)))
 
     def film(self, words: Sequence[str]) -> list[np.ndarray]:
         """One round of the recording as the node's overlay shows it, labelled with `words`."""

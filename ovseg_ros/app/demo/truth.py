@@ -153,11 +153,16 @@ class Truth:
         needed = self._needed_iou.get(self._words_by_instance[instance][0], GOOD_IOU)
         return Judgement(bool(ious[instance] >= needed), float(ious[instance]), "FOUND")
 
-    def note(self, word: str) -> str:
-        """What the table says of a word beside its row."""
+    def note(self, word: str, scene: int | None = None) -> str:
+        """What the table says of a word beside its row; `scene`: the one it was asked in, if in one."""
         if not self.judges(word):
-            return "not judged: the ground truth has no such word"
-        return "" if self.knows(word) else "absent in this recording"
+            said = "not judged: the ground truth has no such word"
+        elif not self.knows(word):
+            said = "absent in this recording"
+        else:
+            said = "" if self.instances(word, scene) else "absent in this scene"
+        where = f"scene {scene + 1}" if scene is not None and self.scenes > 1 else ""
+        return ": ".join(part for part in (where, said) if part)
 
 
 def forms(name: str) -> tuple[str, ...]:

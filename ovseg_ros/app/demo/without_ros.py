@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ovseg_ros.app.demo.output import (
     Answer,
-    answers_in_words,
     captioned,
     file_name,
+    in_words,
     overlay,
     table,
     verdict,
@@ -113,12 +113,12 @@ def _ask(
     latency_ms = (time.perf_counter() - start) * 1e3
     answers, drawn = [], []
     for word in vocabulary.names:
-        masks = [result.masks[i].numpy() for i in result.found(word)]
+        found = result.found(word)
+        masks = [result.masks[i].numpy() for i in found]
         best, score = result.best(word)
         judgement = truth.judge(word, masks, one.instances, ask.scene)
         code = "FOUND" if best is not None else "NOT_FOUND"
-        if best is not None:
-            drawn.append((word, score, masks[0]))
+        drawn += [(word, float(result.scores[i]), mask) for i, mask in zip(found, masks)]
         answers.append(
             Answer(
                 query=ask.text,
@@ -132,10 +132,10 @@ def _ask(
                 iou=judgement.iou if judgement else None,
                 latency_ms=latency_ms,
                 correct=judgement.correct if judgement else False,
-                note=truth.note(word),
+                note=truth.note(word, ask.scene),
             )
         )
     picture = overlay(one.frame.image_rgb, vocabulary.names, drawn)
-    picture = captioned(picture, answers_in_words(ask.text, answers))
+    picture = captioned(picture, in_words(ask.text, answers))
     write_image(path.with_name(f"{path.name}_{file_name(ask.text)}.png"), picture)
     return answers

@@ -1,6 +1,6 @@
 """The layout of `ovseg web`: fields, buttons, what happens on which event. Imports Gradio.
 
-What is computed is in `web.inference`, how it looks as HTML in `web.html`.
+What is computed is in `inference`, how it looks as HTML in `html`.
 """
 
 from __future__ import annotations

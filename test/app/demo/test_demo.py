@@ -20,10 +20,10 @@ from ovseg_ros.app.demo import output as demo_output
 from ovseg_ros.app.demo import stage as demo_stage
 from ovseg_ros.app.demo.output import (
     Answer,
-    answers_in_words,
     captioned,
     contact_sheet,
     file_name,
+    in_words,
     table,
     verdict,
     write_animation,
@@ -79,6 +79,7 @@ def test_only_words_the_truth_has_are_judged():
         assert "not judged" in TRUTH.note(word)
     assert TRUTH.note("giraffe") == "absent in this recording"
     assert TRUTH.note("mugs") == ""
+    assert TRUTH.note("giraffe", 1) == "scene 2: absent in this recording"
 
 
 def test_a_scene_is_asked_about_its_own_things():
@@ -181,14 +182,18 @@ def test_a_picture_says_what_was_asked_and_answered():
     picture = np.full((220, 300, 3), 90, np.uint8)
     given = [
         Answer("find 茶壶, mug", "茶壶", ACTION, "t", "m", "NOT_FOUND", "", 0.2, None, None, None),
-        Answer("find 茶壶, mug", "mug", ACTION, "t", "m", "FOUND", "", 0.912, None, None, None),
+        Answer("find 茶壶, mug", "mug", ACTION, "t", "m", "FOUND", "", 0.912, None, None, True),
     ]
-    text = answers_in_words("find 茶壶, mug", given)
-    assert text == "find 茶壶, mug:  茶壶 NOT_FOUND,  mug FOUND 0.91"
-    with_line = captioned(picture, text)
-    np.testing.assert_array_equal(with_line[-220:], picture)
-    assert with_line[:-220].max() == 255
-    assert captioned(picture, text * 20).shape == with_line.shape
+    parts = in_words("find 茶壶, mug", given)
+    assert parts == ["find 茶壶, mug?", "NOT_FOUND 茶壶, best 0.20: not judged", "FOUND mug 0.91: right"]
+    assert in_words("where is it?", [])[0] == "where is it?"
+    with_lines = captioned(picture, parts)
+    np.testing.assert_array_equal(with_lines[-220:], picture)
+    one_line = captioned(picture, ["mug?"]).shape[0] - 220
+    assert with_lines.shape[0] - 220 > 2 * one_line - 8, "what does not fit begins a new line"
+    last = with_lines[-220 - one_line // 2 : -220]
+    assert last.max() == 255, "and nothing is lost of it"
+    assert captioned(picture, ["mug " * 50]).shape[0] - 220 == one_line
 
 
 def test_an_animation_is_made_small_enough(tmp_path, monkeypatch):
@@ -304,7 +309,9 @@ def test_the_whole_demo_over_dds(box_demo, monkeypatch, capsys):
         assert 0 < answer["latency_ms"] < 60_000
     pictures = sorted(box_demo.glob("overlay_*.png"))
     assert len(pictures) == 7
-    assert cv2.imread(str(pictures[0])).shape == (60 + 14 + 8, 80, 3)  # under a line with the question
+    height, width, _ = cv2.imread(str(pictures[0])).shape
+    assert width == 80
+    assert height > 60 + 2 * 14, "under the question and the answer"
     assert (box_demo / "tabletop.png").is_file()
     with Image.open(box_demo / "tabletop.gif") as picture:
         assert picture.n_frames >= 2
