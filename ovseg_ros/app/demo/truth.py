@@ -172,8 +172,8 @@ def forms(name: str) -> tuple[str, ...]:
         many = one + "es"
     elif one.endswith("y") and not one.endswith(("ay", "ey", "oy", "uy")):
         many = one[:-1] + "ies"
-    elif one.endswith(("lf", "fe")):
-        many = one[: -len("f" if one.endswith("lf") else "fe")] + "ves"
+    elif one.endswith(("lf", "ife")):  # shelf, knife, and no giraffe
+        many = one.removesuffix("e").removesuffix("f") + "ves"
     else:
         many = one + "s"
     return one, many

@@ -59,7 +59,15 @@ def test_words_name_things_by_name_synonym_or_end_of_name():
 
 @pytest.mark.parametrize(
     ("one", "many"),
-    [("mug", "mugs"), ("Dish", "dishes"), ("box", "boxes"), ("knife", "knives"), ("berry", "berries")],
+    [
+        ("mug", "mugs"),
+        ("Dish", "dishes"),
+        ("box", "boxes"),
+        ("knife", "knives"),
+        ("shelf", "shelves"),
+        ("giraffe", "giraffes"),
+        ("berry", "berries"),
+    ],
 )
 def test_one_and_many_are_the_same_question(one, many):
     assert forms(one) == (one.casefold(), many)
