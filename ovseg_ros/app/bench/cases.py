@@ -113,10 +113,10 @@ def agreement(
         if isinstance(one, VideoSegmenter):
             one.reset()
     for frame in frames:
-        expected = reference.label(reference.embed(frame), vocabulary)
+        expected = reference.segment(frame, vocabulary)
         masks += len(expected)
         for name, one in others.items():
-            found = one.label(one.embed(frame), vocabulary)
+            found = one.segment(frame, vocabulary)
             alike[name] += labelled_alike(expected, found)
             encoded[name] += one.last.encoded if isinstance(one, VideoSegmenter) else len(found)
     return {
@@ -136,18 +136,15 @@ def labelled_alike(expected: Segmentation, found: Segmentation) -> int:
 
 
 def our_frame(segmenter: Segmenter, frame: Frame, vocabulary: Vocabulary) -> tuple[Segmentation, Stages]:
-    """One frame from pixels to label map, and the seconds of each stage; "track" is the rest of embedding."""
+    """One frame from pixels to label map, and the seconds of each stage; "track" is the segmenter's rest."""
     start = time.perf_counter()
-    embedded = segmenter.embed(frame)
-    embed_s = time.perf_counter() - start
-    segmentation = segmenter.label(embedded, vocabulary)
+    segmentation = segmenter.segment(frame, vocabulary)
     labelled = time.perf_counter()
     segmentation.semantic()
     compose_s = time.perf_counter() - labelled
     timings = segmentation.timings
-    stages = {name: timings.get(name, 0.0) for name in ("propose", "crop", "encode")}
-    stages["track"] = max(embed_s - sum(stages.values()), 0.0)
-    stages |= {name: timings[name] for name in ("text", "classify")}
+    stages = {name: timings.get(name, 0.0) for name in ("propose", "crop", "encode", "text", "classify")}
+    stages["track"] = max(labelled - start - sum(stages.values()), 0.0)
     return segmentation, {**stages, "compose": compose_s}
 
 
