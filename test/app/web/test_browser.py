@@ -229,7 +229,7 @@ def test_a_person_finds_the_teapot(page, truth, server):
     assert not (page.map_pixels() == page.colour("mug")).all(axis=2).any()
 
     # Bad files get a sentence, and no old picture stays beside it.
-    for name, part in (("no_picture.png", "want a picture"), ("tiny.png", "too small, 1x1")):
+    for name, part in (("no_picture.png", "no format that is read here"), ("tiny.png", "too small, 1x1")):
         page.upload("image", folder / name)
         page.submit(part)
         assert not page.find("#map img")
