@@ -38,6 +38,8 @@ from typing import TYPE_CHECKING, Any
 from ovseg_ros.core.frame import as_proposer
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.errors import ConfigError
+from ovseg_ros.models.downloads.files import find_file
+from ovseg_ros.models.downloads.verify import sha256_of
 from ovseg_ros.models.preset_parts import (
     ENCODERS,
     PROPOSERS,
@@ -172,6 +174,17 @@ def preset_weights(name_or_path: str | Path) -> tuple[str, ...]:
     preset = read_preset(preset_path(name_or_path), part_options=False)
     names = weights_named(preset["proposer"], PROPOSERS) + weights_named(preset["encoder"], ENCODERS)
     return tuple(dict.fromkeys(names))
+
+
+def weights_hashes(name_or_path: str | Path, weights_dir: Path | None = None) -> dict[str, str]:
+    """SHA-256 of each weights file a preset names and that is here; bundled ones go with the package.
+
+    Raises:
+        ConfigError: see `read_preset`.
+    """
+    beside = preset_path(name_or_path).parent
+    files = {name: find_file(name, weights_dir, beside) for name in preset_weights(name_or_path)}
+    return {name: sha256_of(file) for name, file in files.items() if file is not None}
 
 
 def build_options(path: Path, values: Mapping[str, Any]) -> SegmenterOptions:

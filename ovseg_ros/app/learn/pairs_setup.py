@@ -11,9 +11,8 @@ from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.learn.pairs.collect import PairOptions
 from ovseg_ros.learn.pairs.noun_lists import PHRASES, STOP_WORDS, SYNONYMS
 from ovseg_ros.learn.pairs.nouns import NounOptions, read_names, read_synonyms
-from ovseg_ros.models.downloads.files import find_file
 from ovseg_ros.models.downloads.verify import sha256_of
-from ovseg_ros.models.presets import preset_path, preset_weights
+from ovseg_ros.models.presets import preset_path, weights_hashes
 from ovseg_ros.models.template_sets import template_set
 
 
@@ -67,25 +66,15 @@ def noun_options_of(options: argparse.Namespace) -> NounOptions:
 
 def model_of(options: argparse.Namespace, segmenter: OpenVocabularySegmenter) -> dict[str, Any]:
     """Preset and weights, by name and SHA-256."""
+    presets = filter(None, (options.preset, options.proposals_from))
     return {
         "preset": str(options.preset),
         "preset_sha256": sha256_of(preset_path(options.preset)),
         "proposals_from": options.proposals_from,
         "proposer": type(segmenter.proposer).__name__,
         "encoder": type(segmenter.clip).__name__,
-        "weights": _weights_hashes(options),
+        "weights": {k: v for one in presets for k, v in weights_hashes(one, options.weights_dir).items()},
     }
-
-
-def _weights_hashes(options: argparse.Namespace) -> dict[str, str]:
-    """SHA-256 of the weights files the presets name; bundled models go with the package's version."""
-    found = {}
-    for preset in filter(None, (options.preset, options.proposals_from)):
-        for name in preset_weights(preset):
-            path = find_file(name, weights_dir=options.weights_dir, beside=preset_path(preset).parent)
-            if path is not None:
-                found[name] = sha256_of(path)
-    return found
 
 
 def describe_nouns(options: NounOptions) -> dict[str, Any]:

@@ -18,6 +18,7 @@ LabelIds = npt.NDArray[np.uint8] | npt.NDArray[np.int32]
 
 _NONE = np.int64(-1)  # no label: 255 in 8 bits without a sign, -1 in 32
 
+_MANY_PAIRS = 24  # of boxes that meet: beyond, one look at the whole image is cheaper
 _CHUNK_ELEMENTS = 1 << 24  # overlapping pixels times masks, or sets of masks times labels, held at once
 
 
@@ -95,8 +96,7 @@ def paint_labels(
 
     probs = class_probs[list(chosen)]
     paint(labels, label_ids[probs.argmax(axis=1)])
-    overlap = _overlap(masks, boxes, chosen)
-    winners, confidence = _summed([masks[i] for i in chosen], probs, overlap)
+    overlap, winners, confidence = _decided(masks, class_probs, boxes, chosen)
     labels.reshape(-1)[overlap] = label_ids[winners]
     best = probs.max(axis=1)
 
@@ -132,6 +132,33 @@ def _paint(
             plain = paint[: part.size].reshape(part.shape)  # the same memory each time: it is in the cache
             plain.fill(value)
             cv2.copyTo(plain, masks[i][boxes[i]].view(np.uint8), part)
+
+
+def _decided(
+    masks: npt.NDArray[np.bool_],
+    class_probs: npt.NDArray[np.float32],
+    boxes: Sequence[Box],
+    chosen: Sequence[int],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """What is to be said where several of the chosen masks are.
+
+    Returns:
+        Flat index of these pixels (P,), the label with the highest sum there (P,), and that sum over the
+        number of masks (P,).
+    """
+    pairs, involved = _pairs_of_boxes(boxes, chosen), list(chosen)
+    if len(pairs) <= _MANY_PAIRS:
+        found = [(a, b, pixels) for a, b in pairs if len(pixels := _shared_pixels(masks, boxes, a, b))]
+        pixels = np.concatenate([np.zeros(0, np.int64), *(part for _, _, part in found)])
+        ordered = np.sort(pixels) if len(found) > 1 else pixels
+        if not (ordered[1:] == ordered[:-1]).any():  # nowhere more than two: each pair has one sum
+            sums = np.array([class_probs[a] + class_probs[b] for a, b, _ in found], np.float32)
+            sums = sums.reshape(-1, class_probs.shape[1])
+            times = [len(part) for _, _, part in found]
+            return pixels, sums.argmax(axis=1).repeat(times), (sums.max(axis=1) / 2).repeat(times)
+        involved = sorted({i for a, b, _ in found for i in (a, b)})
+    pixels = _overlap(masks, boxes, involved)
+    return pixels, *_summed([masks[i] for i in involved], class_probs[involved], pixels)
 
 
 def _summed(
@@ -185,14 +212,38 @@ def _best_sums(
     return best, share
 
 
+def _pairs_of_boxes(boxes: Sequence[Box], chosen: Sequence[int]) -> list[tuple[int, int]]:
+    """The pairs of chosen masks whose boxes meet."""
+    edges = np.array([(r.start, r.stop, c.start, c.stop) for r, c in (boxes[i] for i in chosen)])
+    low, high = edges[:, None, ::2], edges[:, None, 1::2]
+    meet = (np.minimum(high, high.swapaxes(0, 1)) > np.maximum(low, low.swapaxes(0, 1))).all(axis=2)
+    pairs = zip(*(i.tolist() for i in meet.nonzero()), strict=True)
+    return [(chosen[a], chosen[b]) for a, b in pairs if a < b]
+
+
+def _shared_pixels(
+    masks: npt.NDArray[np.bool_], boxes: Sequence[Box], a: int, b: int
+) -> npt.NDArray[np.int64]:
+    """Flat index of the pixels under two masks."""
+    (rows, columns), (others, across) = boxes[a], boxes[b]
+    top, left = max(rows.start, others.start), max(columns.start, across.start)
+    part = slice(top, min(rows.stop, others.stop)), slice(left, min(columns.stop, across.stop))
+    y, x = (masks[a][part] & masks[b][part]).nonzero()
+    shared: npt.NDArray[np.int64] = (y + top) * masks.shape[2] + (x + left)
+    return shared
+
+
 def _overlap(
     masks: npt.NDArray[np.bool_], boxes: Sequence[Box], chosen: Sequence[int]
 ) -> npt.NDArray[np.int64]:
     """Flat index of the pixels under several of the chosen masks."""
-    once = np.zeros(masks.shape[1:], np.bool_)
-    twice = np.zeros(masks.shape[1:], np.bool_)
+    once, twice = np.zeros((2, *masks.shape[1:]), np.bool_)  # of pages that are touched where masks are alone
+    top, bottom = masks.shape[1], 0
     for i in chosen:
         mask, seen = masks[i][boxes[i]], once[boxes[i]]
-        twice[boxes[i]] |= seen & mask
+        both = seen & mask
+        if both.any():
+            twice[boxes[i]] |= both
+            top, bottom = min(top, boxes[i][0].start), max(bottom, boxes[i][0].stop)
         seen |= mask
-    return np.flatnonzero(twice)
+    return np.flatnonzero(twice[top:bottom]) + top * masks.shape[2]

@@ -22,9 +22,8 @@ from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.evaluate.datasets.dataset import SegmentationDataset
 from ovseg_ros.evaluate.recordings.demo import machine
-from ovseg_ros.models.downloads.files import find_file
 from ovseg_ros.models.downloads.verify import sha256_of
-from ovseg_ros.models.presets import preset_path, preset_weights
+from ovseg_ros.models.presets import preset_path, weights_hashes
 
 PACKAGES = (
     "torch",
@@ -73,8 +72,7 @@ def made_with(
     if preset is not None:
         path = preset_path(preset)
         found["preset"] = {"name": str(preset), "sha256": sha256_of(path)}
-        files = {name: find_file(name, weights_dir, path.parent) for name in preset_weights(preset)}
-        found["weights"] = {name: sha256_of(file) for name, file in files.items() if file is not None}
+        found["weights"] = weights_hashes(preset, weights_dir)
     if segmenter is not None:
         used = segmenter.options if options is None else options
         found["device"] = str(segmenter.device)
