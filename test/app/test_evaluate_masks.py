@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from mask_fixtures import Shaken, write_instances
 from PIL import Image
+from repository import ROOT
 from tiny_presets import make_tiny_presets
 
 from ovseg_ros.app.cli import main
@@ -102,3 +104,15 @@ def test_the_generator_of_a_preset_file_alone(tiny: Path, tmp_path: Path, capsys
     made = json.loads((tmp_path / "out/masks.json").read_text())["made_with"]
     assert set(made["weights"]) >= {"sam.pth"}
     assert "on 1 pictures" in capsys.readouterr().out
+
+
+def test_the_python_example_runs(tiny: Path, stand_in, monkeypatch, capsys) -> None:
+    text = (ROOT / "docs/benchmarks.md").read_text()
+    code = next(c for c in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "score_masks" in c)
+    tiny.rename(tiny.parent / "objects.json")
+    tiny.parent.rename(tiny.parents[1] / "my_data")
+    monkeypatch.chdir(tiny.parents[1])
+    exec(compile(code, "docs/benchmarks.md", "exec"), {})
+    all_sizes, small = map(float, capsys.readouterr().out.split())
+    assert 0.0 < all_sizes <= 1.0
+    assert 0.0 < small <= 1.0
