@@ -19,6 +19,7 @@ FOUND_COLOUR, MISSED_COLOUR = (0, 200, 255), (255, 96, 0)
 """RGB; told apart without red and green."""
 
 _FILL_OPACITY = 0.35
+_NUMBER_WH = (28, 14)  # what the number covers, in pixels
 
 
 def write_overlays(
@@ -55,7 +56,8 @@ def draw_objects(image_rgb: npt.NDArray[np.uint8], objects: Sequence[ObjectResul
     """True objects over their picture: found ones in one colour, missed ones in the other.
 
     The outline is the truth. The fill of a found object is the mask with the best IoU, so that what it has
-    too much or too little can be seen; that of a missed one is the object itself. The number is the best IoU.
+    too much or too little can be seen; that of a missed one is the object itself. The number is the best IoU;
+    an object that it would hide has none.
 
     Args:
         image_rgb: (H, W, 3) uint8; not changed.
@@ -87,7 +89,9 @@ def _mask(rle: RunLengths) -> npt.NDArray[np.bool_]:
 
 def _write_number(canvas: npt.NDArray[np.uint8], one: ObjectResult) -> None:
     """The best IoU at the left top corner of the object's box."""
-    x, y, _, _ = coco_mask.toBbox(dict(one.rle)).tolist()
+    x, y, width, height = coco_mask.toBbox(dict(one.rle)).tolist()
+    if width < _NUMBER_WH[0] or height < _NUMBER_WH[1]:
+        return
     at = round(x) + 2, max(round(y) + 12, 12)
     font, text = cv2.FONT_HERSHEY_SIMPLEX, f"{one.best_iou:.2f}"
     for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):

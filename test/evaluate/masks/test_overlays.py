@@ -38,6 +38,16 @@ def test_found_and_missed_differ_in_colour(tmp_path: Path) -> None:
     np.testing.assert_array_equal(drawn[5, 5], image[5, 5])
 
 
+def test_a_number_hides_no_small_object(tmp_path: Path) -> None:
+    dataset = read_instances(write_instances(tmp_path))
+    scores = score_masks(dataset, first_alone)
+    image = np.zeros((240, 320, 3), np.uint8)
+    small = draw_objects(image, scores.objects[2:3])  # a disc 21 pixels wide
+    large = draw_objects(image, scores.objects[1:2])
+    white = [(drawn.min(axis=2) > 200).any() for drawn in (small, large)]
+    assert white == [False, True]
+
+
 def test_a_file_for_each_picture_with_objects(tmp_path: Path) -> None:
     dataset = read_instances(write_instances(tmp_path))
     seen = []
