@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +141,7 @@ def _check(options: argparse.Namespace) -> int:
         options.split,
         layout=options.layout,
         read_all=options.all,
-        progress=_progress("reading"),
+        progress=show_progress("reading"),
     )
     for line in report.found:
         print(line)
@@ -170,7 +170,7 @@ def _score(options: argparse.Namespace) -> int:
 
     dataset = _opened(options)
     result = score_predictions(
-        dataset, options.predictions, first_id=options.first_id, progress=_progress("picture")
+        dataset, options.predictions, first_id=options.first_id, progress=show_progress("picture")
     )
     write_dataset(options.out, result, made_with(dataset=dataset))
     return _told(options.out, {"": result})
@@ -216,7 +216,7 @@ def _measured(
 
     segmenter, chosen = _loaded(options)
     found = measure(
-        segmenter, dataset, options=chosen, names=options.names, progress=_progress("picture"), **own
+        segmenter, dataset, options=chosen, names=options.names, progress=show_progress("picture"), **own
     )
     return found, made_with(
         preset=options.preset,
@@ -249,7 +249,7 @@ def _loaded(options: argparse.Namespace) -> tuple[OpenVocabularySegmenter, Segme
     if options.rules not in ("benchmark", "preset"):
         raise ConfigError(f"want --rules benchmark or preset, got {options.rules!r}")
     changes = changed_options(options)
-    _say(f"loading {options.preset}")
+    say(f"loading {options.preset}")
     segmenter = load_preset(options.preset, device=options.device, weights_dir=options.weights_dir)
     chosen = segmenter.options if options.rules == "preset" else benchmark_options(segmenter.options)
     chosen = dataclasses.replace(chosen, **changes)
@@ -264,28 +264,33 @@ def _told(out: Path, results: dict[str, Result]) -> int:
     for name, result in results.items():
         print(f"{name}: {summary_line(result)}" if name else summary_line(result))
     print(f"written to {out}")
-    failed = next(iter(results.values())).failed
+    return tell_failed(next(iter(results.values())).failed)
+
+
+def tell_failed(failed: Sequence[tuple[str, str]]) -> int:
+    """Names on stderr the pictures that could not be scored, (name, reason) each; 1 where there are any."""
     if not failed:
         return 0
-    _say(f"{len(failed)} pictures could not be scored:")
+    say(f"{len(failed)} pictures could not be scored:")
     for name, reason in failed[:20]:
-        _say(f"  {name}: {reason}")
+        say(f"  {name}: {reason}")
     if len(failed) > 20:
-        _say(f"  and {len(failed) - 20} more, all of them in the results")
+        say(f"  and {len(failed) - 20} more, all of them in the results")
     return 1
 
 
-def _progress(what: str) -> Callable[[int, int], None]:
+def show_progress(what: str) -> Callable[[int, int], None]:
     """A line on stderr that grows on a terminal, and a line every hundredth picture elsewhere."""
 
     def show(done: int, total: int) -> None:
         if sys.stderr.isatty():
             print(f"\r{what} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
         elif done % 100 == 0 or done == total:
-            _say(f"{what} {done}/{total}")
+            say(f"{what} {done}/{total}")
 
     return show
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """A line on stderr, at once."""
     print(text, file=sys.stderr, flush=True)

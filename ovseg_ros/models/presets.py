@@ -35,7 +35,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovseg_ros.core.frame import as_proposer
+from ovseg_ros.core.frame import Proposer, as_proposer
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.downloads.files import find_file
@@ -126,6 +126,24 @@ def load_preset(
     encoder = accelerate(encoder, encoder_options(path, preset["encoder"]), context.device)
     _LOG.info("preset %s loaded on %s", path.stem, context.device)
     return OpenVocabularySegmenter(proposer, encoder, options, context.device, name=path.stem)
+
+
+def load_proposer(
+    name_or_path: str | Path,
+    device: str | torch.device = "cpu",
+    weights_dir: str | Path | None = None,
+    offline: bool = True,
+) -> Proposer:
+    """Builds the proposal generator a preset describes, and nothing that names its masks.
+
+    Args, Raises: see `load_preset`.
+    """
+    path = preset_path(name_or_path)
+    preset = read_preset(path)
+    check_torchvision()
+    folder = None if weights_dir is None else Path(weights_dir).expanduser()
+    context = LoadContext(path, _device(device), folder, offline)
+    return as_proposer(build(context, preset["proposer"], PROPOSERS))
 
 
 def _served_by(proposer: Any, options: SegmenterOptions, path: Path) -> SegmenterOptions:

@@ -204,7 +204,7 @@ def test_the_commands_of_the_documentation_are_commands(page: str) -> None:
 
 def test_the_python_example_runs(tree: Path, tmp_path: Path, stand_in, monkeypatch, capsys) -> None:
     text = (ROOT / "docs/benchmarks.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code = next(c for c in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "evaluate_dataset" in c)
     tree.rename(tmp_path / "my_data")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs/benchmarks.md", "exec"), {})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ovseg_ros.evaluate.markdown import cell, row, write_report
 from ovseg_ros.evaluate.scores.bottleneck import (
     CLIP,
     CLIP_CONTEXT,
@@ -112,20 +112,20 @@ def _table(rows: Sequence[tuple[str, Result]], first: str) -> list[str]:
     split = any(r.seen_miou is not None or r.unseen_miou is not None for _, r in rows)
     columns = _COLUMNS | (_SPLIT_COLUMNS if split else {})
     named = [first] if first else []
-    lines = [_row([*named, *columns]), _row(["---"] * len([*named, *columns]))]
+    lines = [row([*named, *columns]), row(["---"] * len([*named, *columns]))]
     for name, result in rows:
         shares = [_percent(getattr(result, share)) for share in columns.values()]
-        lines.append(_row([_cell(name), *shares] if first else shares))
+        lines.append(row([cell(name), *shares] if first else shares))
     return lines
 
 
 def _class_table(result: Result) -> list[str]:
-    lines = [_row(["class", "IoU", "accuracy", "true pixels", "predicted pixels", ""])]
-    lines.append(_row(["---"] * 6))
+    lines = [row(["class", "IoU", "accuracy", "true pixels", "predicted pixels", ""])]
+    lines.append(row(["---"] * 6))
     for e in result.per_class:
         unseen = "unseen" if e.unseen else ""
-        cells = [_cell(e.name), _percent(e.iou), _percent(e.accuracy), str(e.true_pixels)]
-        lines.append(_row([*cells, str(e.predicted_pixels), unseen]))
+        cells = [cell(e.name), _percent(e.iou), _percent(e.accuracy), str(e.true_pixels)]
+        lines.append(row([*cells, str(e.predicted_pixels), unseen]))
     return lines
 
 
@@ -137,15 +137,7 @@ def _counted(result: Result) -> list[str]:
     ]
     if result.failed:
         lines += ["", f"**{len(result.failed)} pictures could not be scored:**", ""]
-        lines += [f"- `{name}`: {_cell(reason)}" for name, reason in result.failed]
-    return lines
-
-
-def _provenance(made_with: Mapping[str, Any]) -> list[str]:
-    lines = ["## Made with", "", _row(["", ""]), _row(["---", "---"])]
-    for name, value in made_with.items():
-        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        lines.append(_row([name, f"`{_cell(shown)}`"]))
+        lines += [f"- `{name}`: {cell(reason)}" for name, reason in result.failed]
     return lines
 
 
@@ -160,21 +152,8 @@ def _write(
     figure: Sequence[str],
 ) -> None:
     """NAME.json, and NAME.md: title, table, what was counted, figure, provenance."""
-    out.mkdir(parents=True, exist_ok=True)
-    document = {**content, "made_with": dict(made_with)}
-    text = [f"# {title}", "", *table, "", *_counted(counted), "", *figure, "", *_provenance(made_with)]
-    (out / f"{name}.json").write_text(
-        json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    (out / f"{name}.md").write_text("\n".join(text) + "\n", encoding="utf-8")
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    body = [*table, "", *_counted(counted), "", *figure]
+    write_report(out, name, content, made_with, title, body)
 
 
 def _percent(share: float | None) -> str:

@@ -127,7 +127,7 @@ def score_each(
         except (ConfigError, WeightsError):
             raise
         except Exception as error:  # a run does not die of one picture; the result says which and why
-            failed.append((dataset.items[i].name, _reason(error)))
+            failed.append((dataset.items[i].name, reason_of(error)))
             if len(failed) == i + 1 == GIVE_UP_AFTER:
                 raise _nothing_scored(dataset, failed) from error
         else:
@@ -150,7 +150,8 @@ def score_each(
     }
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why a picture failed; what nobody foresaw is logged with its traceback too."""
     if isinstance(error, OvsegError):
         return str(error)
     _log.exception("a picture failed in a way nobody foresaw")

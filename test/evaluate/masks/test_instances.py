@@ -1,0 +1,111 @@
+"""COCO instance files: masks in three forms, and what is said of files that are none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mask_fixtures import SIZES_HW, true_masks, write_instances
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.masks import read_instances
+
+
+def test_masks_in_every_form_are_read_as_they_are(tmp_path: Path) -> None:
+    dataset = read_instances(write_instances(tmp_path))
+    assert (dataset.name, len(dataset), len(dataset.sha256)) == ("tiny", 4, 64)
+    for picture, size_hw, masks in zip(dataset.pictures, SIZES_HW, true_masks(), strict=True):
+        assert picture.size_hw == size_hw == picture.read().shape[:2]
+        own = [one for one in picture.instances if not one.is_crowd]
+        assert len(own) == len(masks)
+        for one, mask in zip(own, masks, strict=True):
+            np.testing.assert_array_equal(coco_mask.decode(dict(one.rle)), mask)
+            assert one.area == mask.sum()
+    (crowd,) = (one for one in dataset.pictures[0].instances if one.is_crowd)
+    decoded = coco_mask.decode(dict(crowd.rle))
+    assert decoded.sum() == 5000 == decoded[180:230, 200:300].sum()
+
+
+def changed(path: Path, **values) -> Path:
+    """The file with a list, or a value of its first annotation, changed; "-" leaves it out."""
+    content = json.loads(path.read_text())
+    row = content["annotations"][0]
+    for key, value in values.items():
+        target = content if key in content else row
+        target[key] = value
+        if value == "-":
+            del target[key]
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_what_may_be_missing(tmp_path: Path) -> None:
+    path = changed(write_instances(tmp_path), area="-", iscrowd="-", category_id="-", categories="-", id="-")
+    first = read_instances(path).pictures[0].instances[0]
+    assert (first.area, first.is_crowd, first.category) == (120 * 110, False, "None")
+    assert read_instances(path).pictures[1].instances[0].category == "3"
+    none = read_instances(changed(path, annotations=[]))
+    assert all(picture.instances == () for picture in none.pictures)
+
+
+def test_coco_s_own_area_is_kept(tmp_path: Path) -> None:
+    path = changed(write_instances(tmp_path), area=17.5)
+    assert read_instances(path).pictures[0].instances[0].area == 17.5
+
+
+def test_pictures_may_lie_elsewhere(tmp_path: Path) -> None:
+    path = write_instances(tmp_path / "a")
+    (tmp_path / "a/pictures").rename(tmp_path / "pictures")
+    assert read_instances(path, tmp_path).pictures[0].read().shape == (240, 320, 3)
+    with pytest.raises(InvalidInputError, match="is not there"):
+        read_instances(path).pictures[0].read()
+
+
+def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
+    dataset = read_instances(write_instances(tmp_path))
+    picture = dataset.pictures[1]
+    Image.fromarray(np.zeros((160, 120, 3), np.uint8)).save(picture.path)
+    with pytest.raises(
+        InvalidInputError, match=r"p1.png as 160x120, as the masks are, it is 120x160; .*EXIF"
+    ):
+        picture.read()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"segmentation": []}, "want a mask for annotation 0 .*boxes alone"),
+        ({"segmentation": [[1, 2, 3, 4]]}, "three corners or more in annotation 0"),
+        ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "three corners or more in annotation 0"),
+        (
+            {"segmentation": {"size": [9, 9], "counts": [81]}},
+            r"a size of \[240, 320\], got the size \[9, 9\]",
+        ),
+        ({"segmentation": {"size": [240, 320]}}, "with counts"),
+        ({"segmentation": "-"}, "want image_id, segmentation in each of the annotations"),
+        ({"image_id": 5}, "belongs to picture 5, which the file has not"),
+        ({"images": []}, "names no pictures"),
+        ({"images": "-"}, "want a list of images in .* as COCO's instance files have"),
+        ({"annotations": {}}, "want a list of annotations"),
+        ({"images": [{"id": 0, "file_name": "a"}]}, "want id, file_name, width, height"),
+        ({"images": [{"id": 0, "file_name": "a", "width": 3, "height": 3}] * 2}, "have the same id"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, values, message: str) -> None:
+    path = changed(write_instances(tmp_path), **values)
+    with pytest.raises(InvalidInputError, match=message):
+        read_instances(path)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    (tmp_path / "b.json").write_text("[]")
+    for name in ("a.json", "b.json", "c.json"):
+        with pytest.raises(InvalidInputError, match=name):
+            read_instances(tmp_path / name)
+    with pytest.raises(InvalidInputError, match="at least 1 picture, got 0"):
+        read_instances(write_instances(tmp_path)).take(0)
