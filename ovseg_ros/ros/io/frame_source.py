@@ -132,6 +132,13 @@ class FrameSource:
         with self._lock:
             return self.needs_depth and self._slot is None and self._counts["images"] > 0
 
+    @property
+    def depth_stopped_s(self) -> float:
+        """Seconds since the last depth message where these came and do no more; else 0."""
+        with self._lock:
+            silent_s = self._clock() - self._depth_arrival
+        return silent_s if DEPTH_ALIVE_S <= silent_s < float("inf") else 0.0
+
     def add_camera_info(self, message: Any) -> None:
         """Takes intrinsics; they hold for all images until the next."""
         with self._changing():
