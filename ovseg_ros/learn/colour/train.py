@@ -34,6 +34,8 @@ from ovseg_ros.models.bundled.colour_masks import save_colour_masks
 from ovseg_ros.models.bundled.lite import load_classifier
 from ovseg_ros.proposals.colour.network import ColourMaskNetwork
 
+_SAVE_EVERY = 250  # steps
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -129,7 +131,7 @@ def train(
         if (step + 1) % 50 == 0:
             _report(out, step + 1, recipe, sums / 50, time.monotonic() - begun)
             sums[:] = 0
-        if (step + 1) % 250 == 0 or step + 1 == recipe.steps:
+        if (step + 1) % _SAVE_EVERY == 0 or step + 1 == recipe.steps:
             _save(checkpoint, recipe, step + 1, network, average, optimizer)
     return average
 
@@ -218,8 +220,8 @@ def _prepare(asked: argparse.Namespace, folder: Path) -> None:
     print(
         "pictures: " + ", ".join(f"{f.stem} {len(s)}" for f, s in zip(files, sets, strict=True)), flush=True
     )
-    given = dict(pair.split("=") for pair in asked.share)
-    shares = [float(given.get(f.stem, len(s))) for f, s in zip(files, sets, strict=True)]
+    given = _shares(asked.share, [file.stem for file in files])
+    shares = [given.get(file.stem, float(len(s))) for file, s in zip(files, sets, strict=True)]
     backbone = load_classifier().to(asked.device)
     made = prepare(
         Composer(sets, shares),
@@ -232,6 +234,20 @@ def _prepare(asked: argparse.Namespace, folder: Path) -> None:
     for number in made:
         if number % 20 == 0:
             print(f"prepared {number} of {asked.batches}", flush=True)
+
+
+def _shares(given: Sequence[str], names: Sequence[str]) -> dict[str, float]:
+    """What --share says; see `main`."""
+    shares = {}
+    for pair in given:
+        name, _, number = pair.partition("=")
+        try:
+            shares[name] = float(number)
+        except ValueError:
+            raise ConfigError(f"want --share NAME=NUMBER, got {pair!r}") from None
+        if name not in names or not shares[name] > 0:
+            raise ConfigError(f"want --share of {', '.join(names)} with a number above 0, got {pair!r}")
+    return shares
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class ColourMasksOptions:
     min_score: float = 0.05
     max_masks: int = 100
     duplicate_iou: float = 0.7
-    candidates: int = 300
+    candidates: int = 600
     precision: str = "auto"
     max_mask_pixels: int = 1 << 32
 
@@ -161,20 +161,20 @@ def best_masks(cells: Cells, options: ColourMasksOptions) -> tuple[torch.Tensor,
     expected = cells.scores.float().sigmoid()
     expected, index = expected.topk(min(options.candidates, len(expected)))
     index = index[expected >= options.min_score]
-    logits = cells.mask_logits(index)  # (K,h,w)
+    logits = cells.mask_logits(index, every=2)  # (K,h/2,w/2): a quarter of the work, and as good to compare
     inside = logits > 0
     areas = inside.sum((1, 2))
     sureness = (logits.sigmoid() * inside).sum((1, 2)) / areas.clamp(min=1)
     scores = expected[: len(index)] * sureness
     order = scores.argsort(descending=True, stable=True)
     order = order[(areas[order] > 0) & (scores[order] >= options.min_score)]
-    kept = _distinct(inside[order], options.duplicate_iou)[: options.max_masks]
-    return logits[order[kept]], scores[order[kept]]
+    order = order[_distinct(inside[order], options.duplicate_iou)[: options.max_masks]]
+    return cells.mask_logits(index[order]), scores[order]
 
 
 def _distinct(masks: torch.Tensor, duplicate_iou: float) -> torch.Tensor:
     """(M,) int64: which of (K, h, w) bool masks stay, each compared with the better ones that stayed."""
-    flat = masks[:, ::2, ::2].flatten(1).float()  # of every second pixel: four times faster, and as good
+    flat = masks.flatten(1).float()
     both = flat @ flat.T
     areas = both.diagonal()
     iou = (both / (areas[:, None] + areas - both).clamp(min=1)).cpu().numpy()

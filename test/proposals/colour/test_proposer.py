@@ -104,7 +104,7 @@ def test_the_networks_input_keeps_the_aspect_in_whole_cells(size_hw, expected):
         ({"short_side": 31}, "short_side >= 32"),
         ({"min_score": -0.1}, "min_score in"),
         ({"max_masks": 0}, "1 <= max_masks"),
-        ({"max_masks": 301}, "max_masks <= candidates"),
+        ({"max_masks": 601}, "max_masks <= candidates"),
         ({"duplicate_iou": 0}, "duplicate_iou in"),
         ({"precision": "int8"}, "precision one of"),
         ({"max_mask_pixels": 0}, "max_mask_pixels >= 1"),
