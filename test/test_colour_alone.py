@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
-from colour_alone import lite_like_finder
+import torch
+from colour_alone import lite_like_finder, save_untrained_colour_masks
 from door_fixtures import CAMERA, GREEN, HEIGHT, RED, SMALL_RED, WIDTH, masks, picture
 from PIL import Image
 
 import ovseg_ros
+from ovseg_ros.core.frame import Proposals
 
 WORDS = ["red", "green", "blue"]
 BOXES = {(4, 5, 24, 25), (34, 10, 54, 30), (4, 30, 10, 36)}
@@ -124,3 +128,41 @@ def test_video_with_depth_now_and_then(caplog):
     ]
     assert tracks[0] == tracks[1] == tracks[2]
     assert caplog.messages == ["depth was there and is missing: DepthClusters left out of the union"]
+
+
+# The real networks, the mask network with random weights
+
+
+@pytest.fixture(scope="module")
+def lite(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    save_untrained_colour_masks(folder)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield ovseg_ros.load("lite", device="cpu", weights_dir=folder)
+    torch.set_num_threads(before)
+
+
+def test_lite_needs_no_depth_and_uses_it(lite):
+    assert not lite.segmenter.needs_depth
+    colour, depth = lite.segmenter.proposer.members
+    assert (type(colour).__name__, type(depth).__name__) == ("ColourMasks", "DepthClusters")
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+    assert len(lite.masks(image)) > 0
+    depth_m = np.full((96, 128), 1.5, np.float32)
+    with mock.patch.object(type(depth), "propose", return_value=Proposals.empty(96, 128)) as asked:
+        lite.masks(image)
+        assert not asked.called
+        lite.masks(image, depth=depth_m, intrinsics=(100.0, 100.0, 64.0, 48.0))
+    (frame,) = asked.call_args.args
+    assert (frame.depth_m == depth_m).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (200, 3), (160, 90)])
+@pytest.mark.parametrize("noise", [0, 255], ids=["one colour", "noise"])
+def test_lite_takes_pictures_of_every_shape(lite, size, noise):
+    image = np.random.default_rng(0).integers(0, noise + 1, (*size, 3), np.uint8)
+    result = lite(image, ["cup", "spoon"])
+    assert result.label_map.shape == size
+    assert {"cup", "spoon"} == {*result.found, *result.missing}
+    assert lite.masks(image).masks.shape[1:] == size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from colour_alone import save_untrained_colour_masks
 from repository import ROOT
 from sam_fixtures import LENIENT, TINY_SAM, save_tiny_sam
 from tiny_presets import write_preset
@@ -108,9 +109,10 @@ def test_memory_is_asked_of_torch(monkeypatch):
 
 def test_what_was_taken_and_why_is_logged_once_and_kept(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    save_untrained_colour_masks(tmp_path)
     why = "auto: the weights of the larger presets (convnext, vitl14, vitb16) are not here"
     with caplog.at_level("INFO"):
-        segmenter = presets.load_preset("auto")
+        segmenter = presets.load_preset("auto", weights_dir=tmp_path)
     assert (segmenter.name, segmenter.reason, segmenter.warning) == ("lite", why, "")
     assert [m for m in caplog.messages if m.startswith("preset")] == [f"preset lite loaded on cpu; {why}"]
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
