@@ -78,7 +78,8 @@ def test_depth_that_comes_is_used_and_late_or_stopped_depth_is_not_waited_for(be
     assert bench.proposer.frames[-1].depth_m is None
     assert bench.node.engine.source.counts.without_depth == 1
     assert caplog.messages == ["depth was there and is missing: DepthClusters left out of the union"]
-    monkeypatch.setattr("ovseg_ros.ros.io.frame_source.DEPTH_ALIVE_S", 0.0)  # as if a second had passed
+    for name in ("DEPTH_ALIVE_S", "DEPTH_STOPPED_S"):  # as if these had passed
+        monkeypatch.setattr(f"ovseg_ros.ros.io.frame_source.{name}", 0.0)
     answer(bench, received, bench.show())
     assert bench.node.engine.source.counts.without_depth == 1  # it did not wait
     level, message = verdict(bench.node)
