@@ -1,6 +1,6 @@
 """Start the lifecycle node `ovseg`, and RViz if asked.
 
-    ros2 launch ovseg_ros ovseg.launch.py preset:=mini image_topic:=/head/rgb vocabulary:="teapot, red mug"
+    ros2 launch ovseg_ros ovseg.launch.py image_topic:=/head/rgb vocabulary:="teapot, red mug"
 
 An argument left empty is not handed to the node, so that each default stands once: in the node's table of
 parameters and in params_file. An argument that is given wins over params_file.
@@ -24,14 +24,19 @@ ARGUMENTS = (
     (
         "preset",
         "",
-        "name of a bundled preset or path of a preset's YAML file; empty: as in params_file (mini)",
+        "name of a bundled preset, path of a preset's YAML file, or auto: the best that is here and that the "
+        "device can carry; empty: as in params_file (auto)",
     ),
     (
         "image_topic",
         "/camera/color/image_raw",
         "colour images; with image_transport:=compressed, without /compressed",
     ),
-    ("depth_topic", "/camera/depth/image_raw", "depth registered to the colour images, 16UC1 mm or 32FC1 m"),
+    (
+        "depth_topic",
+        "/camera/depth/image_raw",
+        "depth registered to the colour images, 16UC1 mm or 32FC1 m, used where it comes; empty: none",
+    ),
     ("camera_info_topic", "/camera/color/camera_info", "intrinsics of the colour images"),
     ("image_transport", "", "raw or compressed; empty: as in params_file (raw)"),
     ("vocabulary", "", "words to look for from the start, with commas between; empty: as in params_file"),
@@ -74,6 +79,12 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         parameters["autostart"] = as_bool("autostart", given["autostart"])
     parameters["use_sim_time"] = use_sim_time
 
+    topics = {
+        "image": given["image_topic"],
+        "image/compressed": given["image_topic"] + "/compressed",
+        "depth": given["depth_topic"],  # empty: stays `depth`, which nobody publishes
+        "camera_info": given["camera_info_topic"],
+    }
     logger = ".".join([*filter(None, namespace.split("/")), "ovseg"])
     nodes: list[LaunchDescriptionEntity] = [
         LifecycleNode(
@@ -84,12 +95,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             output="screen",
             emulate_tty=True,
             parameters=[given["params_file"], parameters],
-            remappings=[
-                ("image", given["image_topic"]),
-                ("image/compressed", given["image_topic"] + "/compressed"),
-                ("depth", given["depth_topic"]),
-                ("camera_info", given["camera_info_topic"]),
-            ],
+            remappings=[(name, topic) for name, topic in topics.items() if topic],
             ros_arguments=["--log-level", f"{logger}:={given['log_level']}"],
         )
     ]

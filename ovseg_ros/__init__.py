@@ -1,9 +1,9 @@
 """Find things by name in a camera's view: open-vocabulary segmentation for ROS 2.
 
     import ovseg_ros
-    find = ovseg_ros.load("lite")
-    for thing in find("photo.jpg", ["cup", "spoon"], depth="depth.png", intrinsics="camera.yaml"):
-        print(thing.label, thing.score, thing.box_xyxy, thing.centroid_m)
+    find = ovseg_ros.load()
+    for thing in find("photo.jpg", ["cup", "spoon"]):
+        print(thing.label, thing.score, thing.box_xyxy)
 
 Importing this package imports neither ROS nor torch: the names below come with what they need when they are
 first used. What lies under them is in the sub-packages: `core` (the method), `files`, `proposals`, `models`,

@@ -22,6 +22,7 @@ from ovseg_ros.core.words import Vocabulary, as_vocabulary
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.frames import as_frame
 from ovseg_ros.files.streams import Stream, open_stream
+from ovseg_ros.models.auto import AUTO
 from ovseg_ros.models.presets import load_preset
 from ovseg_ros.result import MaskProposals, Result
 
@@ -44,7 +45,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def load(
-    preset: str | Path = "lite",
+    preset: str | Path = AUTO,
     device: str | torch.device = "auto",
     *,
     weights_dir: str | Path | None = None,
@@ -53,7 +54,8 @@ def load(
     """Loads a preset's networks and gives what finds things with them.
 
     Args:
-        preset: a name (lite, mini, vitb16 …), or the path of a YAML file of your own.
+        preset: a name (lite, mini, vitb16 …), or the path of a YAML file of your own; "auto" takes the best
+            whose weights are here and that the device can carry, else lite: see `Finder.reason`.
         device: cpu, cuda, cuda:1, mps …; "auto" takes cuda if there is one, else mps, else cpu.
         weights_dir: folder where weights files are looked for first.
         offline: False allows downloading what is missing; True never touches the network.
@@ -81,6 +83,11 @@ class Finder:
         return self.segmenter.name
 
     @property
+    def reason(self) -> str:
+        """Why this preset was taken: "asked for by name", or what "auto" went by."""
+        return self.segmenter.reason
+
+    @property
     def device(self) -> str:
         """Where the networks run, for example "cuda"."""
         return str(self.segmenter.device)
@@ -105,6 +112,7 @@ class Finder:
                 `image[..., ::-1]`, as nothing tells their order from this one.
             words: a list, or text such as "cup, spoon".
             depth: registered to the image, pixel by pixel: a 16-bit PNG or TIFF, .npy, or an array (H, W).
+                Presets that need none use it where it is given.
             intrinsics: of the image, in pixels: (fx, fy, cx, cy), a (3, 3) matrix, a camera_info YAML file or
                 `CameraIntrinsics`; the last two are scaled from the size they were measured at.
             depth_scale: metres per unit of the depth's numbers; None: integers are millimetres, floats
@@ -215,7 +223,7 @@ class Finder:
     def _tracked(self, stream: Stream, vocabulary: Vocabulary, options: SegmenterOptions) -> Iterator[Result]:
         video, left_out = VideoSegmenter(self.segmenter), 0
         for number, frame in enumerate(stream.frames):
-            if missing := self._missing(frame):
+            if missing := self._missing(frame, recorded=stream.recorded):
                 if not stream.recorded:
                     raise InvalidInputError(f"frame {number} of the video: {missing}")
                 left_out += 1
@@ -240,13 +248,20 @@ class Finder:
             raise InvalidInputError(missing)
         return frame
 
-    def _missing(self, frame: Frame) -> str:
-        """What the preset needs and this frame has not, with the cure; "" where there is nothing."""
-        wanted = []
-        if self.segmenter.needs_depth and frame.depth_m is None:
+    def _missing(self, frame: Frame, *, recorded: bool = False) -> str:
+        """What is wanted and this frame has not, with the cure; "" where there is nothing.
+
+        Depth that a person gives is to be used, whatever the preset: without intrinsics it cannot be. What a
+        recording has is only wanted where the preset needs it.
+        """
+        wanted, camera = [], "intrinsics= ((fx, fy, cx, cy), a 3x3 matrix or a camera_info YAML file)"
+        if not self.segmenter.needs_depth:
+            useless = frame.depth_m is not None and frame.intrinsics is None and not recorded
+            return f"depth= is of no use without {camera}" if useless else ""
+        if frame.depth_m is None:
             wanted.append("depth= (a path or an (H,W) array)")
-        if self.segmenter.needs_depth and frame.intrinsics is None:
-            wanted.append("intrinsics= ((fx, fy, cx, cy), a 3x3 matrix or a camera_info YAML file)")
+        if frame.intrinsics is None:
+            wanted.append(camera)
         if not wanted:
             return ""
         return f"the preset {self.preset!r} finds masks in depth: pass {' and '.join(wanted)}"

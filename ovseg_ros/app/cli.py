@@ -151,9 +151,18 @@ def _presets(options: argparse.Namespace) -> int:
     """Lists presets: where their masks come from, who names them, and which weights are missing."""
     from ovseg_ros.models.downloads.files import find_file
     from ovseg_ros.models.preset_parts import needs_depth
-    from ovseg_ros.models.presets import list_presets, preset_path, preset_weights, read_preset
+    from ovseg_ros.models.presets import (
+        list_presets,
+        preset_path,
+        preset_weights,
+        read_preset,
+        resolve_preset,
+    )
 
     rows = []
+    if not options.preset and not options.json:
+        chosen = resolve_preset("auto", weights_dir=options.weights_dir)
+        print(f"auto, the default: here {chosen.preset}; {chosen.reason.removeprefix('auto: ')}\n")
     for name in options.preset or list_presets():
         path = preset_path(name)
         preset = read_preset(path, part_options=False)

@@ -108,7 +108,11 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     _add_out(parser)
-    parser.add_argument("--preset", default="mini", help="name or YAML file (default: mini)")
+    parser.add_argument(
+        "--preset",
+        default="auto",
+        help="name or YAML file (default: auto, the best that is here and that the device can carry)",
+    )
     parser.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
     parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here first")
     parser.add_argument(
@@ -244,12 +248,14 @@ def _loaded(options: argparse.Namespace) -> tuple[OpenVocabularySegmenter, Segme
     """The preset's segmenter, and the options to measure under."""
     from ovseg_ros.app.segment.setup import changed_options
     from ovseg_ros.evaluate.scores.predict import benchmark_options
-    from ovseg_ros.models.presets import load_preset
+    from ovseg_ros.models.presets import load_preset, resolve_preset
 
     if options.rules not in ("benchmark", "preset"):
         raise ConfigError(f"want --rules benchmark or preset, got {options.rules!r}")
     changes = changed_options(options)
-    say(f"loading {options.preset}")
+    chosen_preset = resolve_preset(options.preset, options.device, options.weights_dir)
+    options.preset = chosen_preset.preset  # what the results say they were made with
+    say(f"loading {options.preset}; {chosen_preset.reason}")
     segmenter = load_preset(options.preset, device=options.device, weights_dir=options.weights_dir)
     chosen = segmenter.options if options.rules == "preset" else benchmark_options(segmenter.options)
     chosen = dataclasses.replace(chosen, **changes)

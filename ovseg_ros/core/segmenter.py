@@ -43,6 +43,8 @@ class OpenVocabularySegmenter:
         options: SegmenterOptions | None = None,
         device: str | torch.device = "cpu",
         name: str = "",
+        reason: str = "",
+        warning: str = "",
     ) -> None:
         """Puts a chain together.
 
@@ -52,6 +54,8 @@ class OpenVocabularySegmenter:
             options: see `SegmenterOptions`.
             device: where crops are made and encoded.
             name: for logs and diagnostics, usually the preset's.
+            reason: why this chain was chosen, for the same.
+            warning: what is unwise about it here, "" where nothing is.
 
         Raises:
             ConfigError: the options ask for what the proposer cannot do.
@@ -60,7 +64,7 @@ class OpenVocabularySegmenter:
         self.clip = clip
         self.options = SegmenterOptions() if options is None else options
         self.device = torch.device(device)
-        self.name = name
+        self.name, self.reason, self.warning = name, reason, warning
         self.check(self.options)
 
     @property

@@ -123,6 +123,11 @@ def needs_depth(proposer: Mapping[str, Any]) -> bool:
     return all(needs) if (proposer.get("options") or {}).get("skip_without_depth", True) else any(needs)
 
 
+def uses_sam(proposer: Mapping[str, Any]) -> bool:
+    """Whether a checked proposer part is Segment Anything, or has it among its members."""
+    return proposer["kind"] == "sam" or any(uses_sam(member) for member in proposer.get("members", ()))
+
+
 def weights_named(part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -> tuple[str, ...]:
     """The names of the weights files a checked part needs, without those of bundled models."""
     names = [part[key] for key in kinds[part["kind"]].files if part.get(key) is not None]

@@ -17,6 +17,7 @@ A preset is a YAML file; those in `ovseg_ros/models/presets` go by their name, u
       pooled_side: 640           # of ConvNeXts and lite, for the classifier pooled; see docs/modes.md
       options: {precision: auto} # how its image tower is run, see docs/encoders.md
     logit_scale: 40.0            # optional; multiplies cosines instead of the model's own
+    gpu_memory_gb: 4             # optional; what it needs of a GPU, in 1e9 bytes: `auto` asks for it
     options:                     # all optional, see core.options.SegmenterOptions and docs/modes.md
       threshold: 0.5
       background: [wall, floor]
@@ -38,6 +39,7 @@ from typing import TYPE_CHECKING, Any
 from ovseg_ros.core.frame import Proposer, as_proposer
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.errors import ConfigError
+from ovseg_ros.models.auto import AUTO, RANKING, Candidate, Choice, Gpu, choose
 from ovseg_ros.models.downloads.files import find_file
 from ovseg_ros.models.downloads.verify import sha256_of
 from ovseg_ros.models.preset_parts import (
@@ -47,6 +49,7 @@ from ovseg_ros.models.preset_parts import (
     build,
     check_part,
     encoder_options,
+    uses_sam,
     weights_named,
 )
 from ovseg_ros.models.template_sets import template_set
@@ -59,6 +62,8 @@ if TYPE_CHECKING:
     from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 
 PRESETS_FOLDER = Path(__file__).parent / "presets"
+
+_KEYS = {"description", "proposer", "encoder", "logit_scale", "gpu_memory_gb", "options"}
 
 _LOG = logging.getLogger(__name__)
 
@@ -74,7 +79,38 @@ def preset_path(name_or_path: str | Path) -> Path:
     Raises:
         ConfigError: no such name or file; the message lists the names.
     """
+    if str(name_or_path) == AUTO:
+        raise ConfigError(
+            f"want one preset here, and {AUTO!r} stands for any of several: {', '.join(list_presets())}"
+        )
     return yaml_file(name_or_path, PRESETS_FOLDER, "a preset name")
+
+
+def resolve_preset(
+    name_or_path: str | Path, device: str | torch.device = "auto", weights_dir: str | Path | None = None
+) -> Choice:
+    """The preset that a name stands for: itself, or for "auto" the best for this machine, and why.
+
+    Args:
+        name_or_path: "auto", or see `preset_path`; not looked for here.
+        device: where the networks shall run, as for `load_preset`. Looked at, with torch, only where the
+            weights of a larger preset are here.
+        weights_dir: as for `load_preset`.
+
+    Raises:
+        ConfigError: a device that cannot be used.
+    """
+    if str(name_or_path) != AUTO:
+        return Choice(str(name_or_path), "asked for by name")
+    candidates = []
+    for name in RANKING:
+        path = preset_path(name)
+        files = [f for f in preset_weights(name) if find_file(f, weights_dir, path.parent) is None]
+        needs_gb = read_preset(path, part_options=False)["gpu_memory_gb"]
+        candidates.append(Candidate(name, tuple(files), float(needs_gb)))
+    if all(candidate.missing for candidate in candidates):
+        return choose(candidates, None)
+    return choose(candidates, _gpu(_device(device)))
 
 
 def load_preset(
@@ -87,7 +123,7 @@ def load_preset(
     """Builds the segmenter a preset describes, weights loaded and verified.
 
     Args:
-        name_or_path: see `preset_path`.
+        name_or_path: see `resolve_preset`.
         device: torch device of the networks; "auto": see `best_device`.
         weights_dir: folder where weights files are looked for before the cache and installed packages.
         offline: False allows downloading what is missing and can be had; True never touches the network.
@@ -99,7 +135,8 @@ def load_preset(
             built for the torch beside it.
         WeightsError: weights missing or not the expected ones; names the cure.
     """
-    path = preset_path(name_or_path)
+    chosen = resolve_preset(name_or_path, device, weights_dir)
+    path = preset_path(chosen.preset)
     preset = read_preset(path)
     import torch
 
@@ -110,13 +147,13 @@ def load_preset(
     folder = None if weights_dir is None else Path(weights_dir).expanduser()
     context = LoadContext(path, _device(device), folder, offline)
     options = build_options(path, preset.get("options") or {})
-    if proposals_from is None:
-        proposer = build(context, preset["proposer"], PROPOSERS)
-    else:
-        other = preset_path(proposals_from)
-        proposer = build(
-            dataclasses.replace(context, preset=other), read_preset(other)["proposer"], PROPOSERS
-        )
+    part, beside = preset["proposer"], context
+    if proposals_from is not None:
+        beside = dataclasses.replace(context, preset=preset_path(proposals_from))
+        part = read_preset(beside.preset)["proposer"]
+    proposer = build(beside, part, PROPOSERS)
+    warning = _too_slow(beside, part)
+    if proposals_from is not None:
         options = _served_by(proposer, options, path)
     encoder = build(context, preset["encoder"], ENCODERS)
     if preset.get("logit_scale") is not None:
@@ -124,8 +161,22 @@ def load_preset(
     if isinstance(encoder, torch.nn.Module):
         encoder.to(context.device).eval()
     encoder = accelerate(encoder, encoder_options(path, preset["encoder"]), context.device)
-    _LOG.info("preset %s loaded on %s", path.stem, context.device)
-    return OpenVocabularySegmenter(proposer, encoder, options, context.device, name=path.stem)
+    _LOG.info("preset %s loaded on %s; %s", path.stem, context.device, chosen.reason)
+    about = {"name": path.stem, "reason": chosen.reason, "warning": warning}
+    return OpenVocabularySegmenter(proposer, encoder, options, context.device, **about)
+
+
+def _too_slow(context: LoadContext, proposer: Mapping[str, Any]) -> str:
+    """Says, and returns, that a generator is not for this device; "" where it may be."""
+    if context.device.type != "cpu" or not uses_sam(proposer):
+        return ""
+    warning = (
+        f"the proposals of {context.preset.stem} are Segment Anything's and run on the CPU, which takes from "
+        "15 s (image_size: 512) to minutes of processor time for every frame; take a GPU (device cuda), or "
+        "the preset lite"
+    )
+    _LOG.warning(warning)
+    return warning
 
 
 def load_proposer(
@@ -169,15 +220,16 @@ def read_preset(path: Path, *, part_options: bool = True) -> dict[str, Any]:
         ConfigError: not YAML, unknown or missing keys, wrong kinds of value.
     """
     preset = read_yaml(path)
-    check_keys(path, "the preset", preset, {"description", "proposer", "encoder", "logit_scale", "options"})
+    check_keys(path, "the preset", preset, _KEYS)
     for part in ("proposer", "encoder"):
         if part not in preset:
             raise ConfigError(f"{path}: want a {part!r} part, it has none")
     check_part(path, "proposer", preset["proposer"], PROPOSERS, options=part_options)
     check_part(path, "encoder", preset["encoder"], ENCODERS, options=part_options)
-    scale = preset.get("logit_scale")
-    if scale is not None and not (isinstance(scale, (int, float)) and scale > 0):
-        raise ConfigError(f"{path}: want logit_scale > 0, got {scale!r}")
+    for key in ("logit_scale", "gpu_memory_gb"):
+        number = preset.get(key)
+        if number is not None and not (isinstance(number, (int, float)) and number > 0):
+            raise ConfigError(f"{path}: want {key} > 0, got {number!r}")
     build_options(path, preset.get("options") or {})
     checked: dict[str, Any] = preset
     return checked
@@ -226,6 +278,20 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _gpu(device: torch.device) -> Gpu | None:
+    """What is free on a device now; None for a CPU."""
+    import torch
+
+    if device.type == "cpu":
+        return None
+    free = None
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    elif device.type == "mps":
+        free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return Gpu(str(device), None if free is None else free / 1e9)
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +21,9 @@ from ovseg_ros.errors import ConfigError
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
+WARN_EVERY_S = 30.0
+"""Depth that comes and goes is told of at most so often."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -28,8 +33,8 @@ class UnionOptions:
 
     Attributes:
         duplicate_iou: two masks of this IoU or more are one thing, in (0, 1]; at 1 only copies go.
-        skip_without_depth: members that need depth are left out, with one warning, while frames come without
-            depth or intrinsics; False lets such a frame be refused.
+        skip_without_depth: members that need depth are left out while frames come without depth or
+            intrinsics, with a warning where there was depth before; False lets such a frame be refused.
     """
 
     duplicate_iou: float = 0.85
@@ -61,7 +66,7 @@ class UnionProposals:
             raise ConfigError("want at least one generator in a union, got none")
         self.members = tuple(members)
         self.options = UnionOptions() if options is None else options
-        self._warned = False
+        self._had_depth, self._warned_s = False, -math.inf
 
     @property
     def needs_depth(self) -> bool:
@@ -108,17 +113,18 @@ class UnionProposals:
     def _able(self, frame: Frame) -> Sequence[Any]:
         """The members that are asked about this frame."""
         if frame.depth_m is not None and frame.intrinsics is not None:
-            self._warned = False  # depth may be lost again, which is news again
+            self._had_depth = True
             return self.members
         able = [member for member in self.members if not as_proposer(member).needs_depth]
         if not self.options.skip_without_depth or not able or len(able) == len(self.members):
             return self.members
-        if not self._warned:
+        now_s = time.monotonic()
+        # Colour alone is nothing to warn of where there never was more.
+        if self._had_depth and now_s - self._warned_s >= WARN_EVERY_S:
             left_out = [type(member).__name__ for member in self.members if as_proposer(member).needs_depth]
-            _LOG.warning(
-                "frames come without depth or intrinsics: %s left out of the union", ", ".join(left_out)
-            )
-            self._warned = True
+            _LOG.warning("depth was there and is missing: %s left out of the union", ", ".join(left_out))
+            self._warned_s = now_s
+        self._had_depth = False
         return able
 
 

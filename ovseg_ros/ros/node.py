@@ -189,7 +189,11 @@ class OvsegNode(LifecycleNode):
         self._worker.start()
         if not len(self.vocabulary):
             self.vocabulary, _ = self._words_of(settings)
-        self.get_logger().info(f"preset {self.engine.model} on {segmenter.device} is ready")
+        self.get_logger().info(
+            f"preset {self.engine.model} on {segmenter.device} is ready; {segmenter.reason}"
+        )
+        if segmenter.warning:
+            self.get_logger().warning(segmenter.warning)
         return super().on_configure(state)
 
     @logged_transition

@@ -76,6 +76,7 @@ def test_presets_are_listed_with_what_they_lack(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["presets"]) == 0
     shown = capsys.readouterr().out
+    assert shown.startswith("auto, the default: here lite; the weights of the larger presets (convnext, ")
     for name in list_presets():
         assert f"\n{name}: " in f"\n{shown}"
     assert shown.count("weights: ready") == 2

@@ -74,7 +74,7 @@ def test_the_pages_snippets_run(in_garage, capsys):
     names = run(PAGE)
     said = capsys.readouterr().out
     page = PAGE.read_text(encoding="utf-8")
-    assert "the preset 'lite' finds masks in depth: pass depth= (a path" in said
+    assert "intrinsics= ((fx, fy, cx, cy), a 3x3 matrix" in said  # what the refusal says
     assert repr(names["find"]) in page
     assert "('motorcycle', 'shelf') missing ('giraffe',)" in said
     assert names["best"].label == "motorcycle"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pytest
 import torch
@@ -188,21 +186,23 @@ def test_class_embeddings_of_some_or_of_another_space_are_dropped(other):
 # ---- depth ----
 
 
-def test_what_needs_depth_is_left_out_with_one_warning(caplog):
+def test_what_needs_depth_is_left_out_with_a_warning_where_depth_was_lost(caplog, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("ovseg_ros.proposals.union.time.monotonic", lambda: clock[0])
     colour, depth = Fixed(boxes((0, 0, 4, 4))), Fixed(boxes((6, 6, 9, 9)), needs_depth=True)
     union = UnionProposals([depth, colour])
     assert not union.needs_depth
-    with caplog.at_level(logging.WARNING):
-        for _ in range(3):
-            assert torch.equal(union.propose(FRAME).masks, colour.proposals.masks)
-    assert [record.message for record in caplog.records] == [
-        "frames come without depth or intrinsics: Fixed left out of the union"
-    ]
-    assert len(union.propose(WITH_DEPTH)) == 2
-    with caplog.at_level(logging.WARNING):
-        union.propose(Frame(IMAGE, WITH_DEPTH.depth_m))  # depth without intrinsics is lost again
-    assert len(caplog.records) == 2
-    assert depth.calls == 1
+    for _ in range(3):
+        assert torch.equal(union.propose(FRAME).masks, colour.proposals.masks)
+    assert not caplog.records  # a colour camera is nothing to warn of
+    for seconds, warnings in ((1, 1), (2, 1), (40, 2)):  # depth that comes and goes is not told each time
+        clock[0] = 100.0 + seconds
+        assert len(union.propose(WITH_DEPTH)) == 2
+        for _ in range(2):
+            union.propose(Frame(IMAGE, WITH_DEPTH.depth_m))  # without intrinsics depth is of no use
+        assert len(caplog.records) == warnings
+    assert caplog.messages == ["depth was there and is missing: Fixed left out of the union"] * 2
+    assert depth.calls == 3
 
 
 def test_a_frame_without_depth_is_refused_where_that_is_wanted():

@@ -131,11 +131,14 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
     from ovseg_ros.learn.pairs.collect import collect
     from ovseg_ros.learn.pairs.nouns import NounFinder
     from ovseg_ros.learn.pairs.store import PairWriter
+    from ovseg_ros.models.presets import resolve_preset
 
     noun_options = setup.noun_options_of(options)
     finder = NounFinder(noun_options)
     options.offline = not options.download
-    _say(f"loading {options.preset}")
+    chosen = resolve_preset(options.preset, options.device, options.weights_dir)
+    options.preset = chosen.preset  # what the manifest says
+    _say(f"loading {chosen.preset}; {chosen.reason}")
     segmenter = loaded(options, load, {})
     pair_options = setup.pair_options_of(options, segmenter)
     source = open_source(options, needs_depth=segmenter.needs_depth)

@@ -82,7 +82,8 @@ def open_source(options: argparse.Namespace, *, needs_depth: bool) -> CaptionSou
     path = options.images.expanduser()
     if path.suffix.lower() in (".mcap", ".db3") or (path / "metadata.yaml").is_file():
         return _open_recording(path, options, needs_depth=needs_depth)
-    depth, camera = depth_beside(path, options) if needs_depth else (None, None)
+    wants_depth = needs_depth or options.depth is not None  # which proposals that need none may use
+    depth, camera = depth_beside(path, options) if wants_depth else (None, None)
     if needs_depth and (depth is None or camera is None):
         raise InvalidInputError(
             f"the proposals need depth, there is none beside {path}: give --depth and --intrinsics, lay it "

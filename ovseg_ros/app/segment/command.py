@@ -57,7 +57,11 @@ def add_parser(commands: Any) -> None:
 
 
 def _add_model(group: Any) -> None:
-    group.add_argument("--preset", default="mini", help="name or YAML file (default: mini)")
+    group.add_argument(
+        "--preset",
+        default="auto",
+        help="name or YAML file (default: auto, the best that is here and that the device can carry)",
+    )
     group.add_argument(
         "--proposals-from", metavar="PRESET", help="take the proposal generator of this preset instead"
     )
@@ -142,7 +146,7 @@ def _segment(options: argparse.Namespace, load: Load | None) -> tuple[int, dict[
     plan = setup.checked(options)
     for word in plan.rejected:
         _say(f"word not taken: {word.name!r}: {word.reason}")
-    _say(f"loading {options.preset}")
+    _say(f"loading {plan.chosen.preset}; {plan.chosen.reason}")
     segmenter = setup.loaded(options, load, plan.changes)
     about = setup.about(options, plan, segmenter)
 

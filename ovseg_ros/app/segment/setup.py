@@ -24,11 +24,19 @@ from ovseg_ros.app.segment.plan import plan_inputs
 from ovseg_ros.core.words import Rejected, Vocabulary, parse_query
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.files.cameras import read_camera
+from ovseg_ros.models.auto import Choice
 from ovseg_ros.models.downloads.download import resolve_file
 from ovseg_ros.models.downloads.files import find_file
 from ovseg_ros.models.downloads.verify import sha256_of
 from ovseg_ros.models.preset_parts import ENCODERS, PROPOSERS, needs_depth, weights_named
-from ovseg_ros.models.presets import build_options, list_presets, load_preset, preset_path, read_preset
+from ovseg_ros.models.presets import (
+    build_options,
+    list_presets,
+    load_preset,
+    preset_path,
+    read_preset,
+    resolve_preset,
+)
 
 if TYPE_CHECKING:
     from ovseg_ros.core.segmenter import OpenVocabularySegmenter
@@ -51,6 +59,7 @@ class Checked:
         out: where the results go.
         sources: the inputs, at least one frame of which can be read.
         unusable: (input, reason) of those that cannot be used.
+        chosen: the preset, and why it is taken.
         weights: name of each weights file, and the preset that names it.
         settings: what a resumed run must share, as far as it is known without the networks.
     """
@@ -61,17 +70,20 @@ class Checked:
     out: Path
     sources: list[Source]
     unusable: list[tuple[str, str]]
+    chosen: Choice
     weights: dict[str, Path]
     settings: dict[str, Any]
 
 
 def checked(options: argparse.Namespace) -> Checked:
-    """Checks all that can be checked without a network.
+    """Checks all that can be checked without a network; `options.preset` becomes the preset that is taken.
 
     Raises:
         OvsegError: what cannot be used, and the cure.
     """
     vocabulary, rejected = vocabulary_of(options.labels)
+    chosen = resolve_preset(options.preset, options.device, options.weights_dir)
+    options.preset = chosen.preset
     proposer, weights = read_presets(options)
     out = options.out or default_folder(again=options.resume or options.overwrite)
     settings = {
@@ -85,7 +97,7 @@ def checked(options: argparse.Namespace) -> Checked:
     check_frames(sources, unusable)
     check_weights(options, weights)
     changes = changed_options(options)  # may import torch, for a list of templates
-    return Checked(vocabulary, rejected, changes, out, sources, unusable, weights, settings)
+    return Checked(vocabulary, rejected, changes, out, sources, unusable, chosen, weights, settings)
 
 
 def vocabulary_of(labels: str) -> tuple[Vocabulary, list[Rejected]]:
@@ -133,7 +145,7 @@ def input_options(options: argparse.Namespace, out: Path, depth_is_needed: bool)
 
     Raises:
         ConfigError: a number out of range.
-        InvalidInputError: no such depth, or no intrinsics in what --intrinsics names.
+        InvalidInputError: no such depth, depth without intrinsics, or none in what --intrinsics names.
     """
     for name, least in (("every", 1), ("max_frames", 1), ("max_pixels", 1e-6), ("depth_tolerance", 0)):
         value = getattr(options, name)
@@ -141,6 +153,8 @@ def input_options(options: argparse.Namespace, out: Path, depth_is_needed: bool)
             raise ConfigError(f"want --{name.replace('_', '-')} at least {least}, got {value}")
     if options.depth is not None and not options.depth.exists():
         raise InvalidInputError(f"want --depth as a file or a folder, {options.depth} is not there")
+    if options.depth is not None and options.intrinsics is None:
+        raise InvalidInputError("--depth needs the camera's intrinsics; give them with --intrinsics")
     return InputOptions(
         recursive=options.recursive,
         every=options.every,
@@ -271,6 +285,7 @@ def about(options: argparse.Namespace, run: Checked, segmenter: OpenVocabularySe
     }
     return {
         "preset": run.settings["preset"],
+        "preset_reason": run.chosen.reason,
         "weights": {name: sha256_of(path) for name, path in files.items() if path is not None},
         "options": dataclasses.asdict(segmenter.options),
         "device": str(segmenter.device),

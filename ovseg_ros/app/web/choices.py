@@ -16,15 +16,15 @@ from ovseg_ros.errors import InvalidInputError, OvsegError
 from ovseg_ros.evaluate.recordings.demo import recording_folder
 from ovseg_ros.evaluate.recordings.recording import depth_to_mm, read_recording
 from ovseg_ros.models.downloads.files import find_file
-from ovseg_ros.models.preset_parts import PROPOSERS, weights_named
+from ovseg_ros.models.preset_parts import PROPOSERS, needs_depth, weights_named
 from ovseg_ros.models.presets import list_presets, preset_path, preset_weights, read_preset
 
 GENERATORS = {
+    "colour_masks": "Colour masks",
     "depth_clusters": "Depth clusters (needs depth)",
     "sam": "Segment Anything",
     "maskformer": "MaskFormer",
     "ovseg_maskformer": "OVSeg's MaskFormer",
-    "union": "Union of several",
 }
 """Proposer kinds of presets in words for people; others are shown as they are."""
 
@@ -125,10 +125,19 @@ def _choice(
 
 
 def _generator(name: str, preset: Mapping[str, Any]) -> Generator:
-    part = preset["proposer"]
+    return Generator(_title(preset["proposer"]), name)
+
+
+def _title(part: Mapping[str, Any]) -> str:
+    """A proposer part in words; of a union, all its members, the depth that some use being no need of all."""
+    if part["kind"] == "union":
+        members = [_title(member) for member in part["members"]]
+        if not needs_depth(part):
+            members = [title.replace("(needs depth)", "(where there is depth)") for title in members]
+        return " + ".join(members)
     title = GENERATORS.get(str(part["kind"]), str(part["kind"]).replace("_", " ").capitalize())
     model = part.get("model")
-    return Generator(f"{title} ({model})" if isinstance(model, str) else title, name)
+    return f"{title} ({model})" if isinstance(model, str) else title
 
 
 def _missing(preset: str, files: Iterable[str], weights_dir: Path | None) -> tuple[str, ...]:

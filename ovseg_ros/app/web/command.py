@@ -48,7 +48,10 @@ def add_parser(commands: Any) -> None:
         description="Serves the demo page on this machine until Ctrl-C. Nothing is sent anywhere else.",
     )
     parser.add_argument(
-        "--preset", default="mini", help="chosen at the start; a name or a .yaml file (default: mini)"
+        "--preset",
+        default="auto",
+        help="chosen at the start; a name or a .yaml file (default: auto, the best that is here and that the "
+        "device can carry)",
     )
     parser.add_argument(
         "--host",
@@ -56,7 +59,9 @@ def add_parser(commands: Any) -> None:
         help="who may connect: this machine alone, or with 0.0.0.0 the whole network (default: 127.0.0.1)",
     )
     parser.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: 7860)")
-    parser.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
+    parser.add_argument(
+        "--device", default="auto", help="where the networks run: auto, cpu, cuda, … (default: auto)"
+    )
     parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here first")
     parser.add_argument("--open-browser", action="store_true", help="open the page in the browser")
     parser.set_defaults(run=run)
@@ -81,14 +86,14 @@ def run(options: argparse.Namespace) -> int:
 def make_app(
     preset: str,
     folder: Path,
-    device: str = "cpu",
+    device: str = "auto",
     weights_dir: Path | None = None,
     load: Loader | None = None,
 ) -> FastAPI:
     """The page as an ASGI application, the first preset loaded.
 
     Args:
-        preset: chosen at the start.
+        preset: chosen at the start; "auto" as for `load_preset`.
         folder: an existing one for the examples' files.
         device: for the networks.
         weights_dir: as for `load_preset`.
@@ -104,7 +109,11 @@ def make_app(
     from ovseg_ros.app.web.html import STYLE
     from ovseg_ros.app.web.inference import Inference
     from ovseg_ros.app.web.page import build_page
+    from ovseg_ros.models.presets import resolve_preset
 
+    chosen = resolve_preset(preset, device, weights_dir)
+    preset = chosen.preset
+    print(f"the page begins with {preset}; {chosen.reason}", file=sys.stderr, flush=True)
     choices, missing = preset_choices(preset, weights_dir)
     inference = Inference(load or _loader(device, weights_dir))
     inference.preload(preset)

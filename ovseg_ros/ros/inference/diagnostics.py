@@ -42,11 +42,17 @@ def verdict(node: Any) -> tuple[str, str]:
     if age is not None and limit > 0 and age > limit:
         return "WARN", f"the newest image is {age:.1f} s old, max_frame_age is {limit:g} s"
     said, deadline = [], engine.deadline
+    stopped_s = engine.source.depth_stopped_s
+    if stopped_s:
+        said.append(f"depth stopped {stopped_s:.0f} s ago: images are used without it")
     if statistics.missing_3d():
         said.append("no 3D: " + "; ".join(statistics.missing_3d()))
     if deadline and deadline.gave_up:
         said.append("target_rate costs: " + "; ".join(deadline.gave_up))
-    if statistics.missing_3d() or (deadline and not deadline.holds):
+    if engine.segmenter.warning:
+        said.append(engine.segmenter.warning)
+    is_bad = stopped_s or engine.segmenter.warning or statistics.missing_3d()
+    if is_bad or (deadline and not deadline.holds):
         return "WARN", "; ".join(said)
     state = "running" if len(node.vocabulary) else "idle: the vocabulary is empty"
     return "OK", "; ".join([state, *said])
@@ -61,6 +67,7 @@ def facts(node: Any) -> dict[str, Any]:
     if engine is not None:
         images = engine.source.peek()
         values["model"], values["device"] = engine.model, engine.segmenter.device
+        values["model_reason"] = engine.segmenter.reason
         values["frame_age_s"] = _round(engine.age_s(images.image.header) if images else None)
         values.update(asdict(engine.source.counts))
         values["pending_requests"] = node.pending

@@ -154,12 +154,11 @@ class Engine:
             RequestError: NO_DEPTH where the preset needs depth and none came with it.
         """
         frame, notes = frame_from_messages(image, depth, camera_info)
-        needs_depth = self.source.needs_depth
-        if (depth is not None or needs_depth) and notes:
-            if needs_depth and depth is None:
-                raise RequestError(
-                    ResultCode.NO_DEPTH, f"the preset {self.model} needs depth and intrinsics with the image"
-                )
+        if self.source.needs_depth and depth is None:
+            raise RequestError(
+                ResultCode.NO_DEPTH, f"the preset {self.model} needs depth and intrinsics with the image"
+            )
+        if depth is not None and notes:
             raise InvalidInputError("; ".join(notes))
         return EmbeddedImage(image.header, self._embed(frame, self.segmenter.embed))
 

@@ -35,7 +35,7 @@ CLOUD_FIELDS = (
 
 
 def frame_from_messages(image: Any, depth: Any, camera_info: Any) -> tuple[Frame, list[str]]:
-    """The frame of one moment, and a sentence for each thing that keeps it from having 3D.
+    """The frame of one moment, and a sentence for each thing that keeps its depth from being used.
 
     Args:
         image: sensor_msgs/Image or CompressedImage.
@@ -54,9 +54,9 @@ def frame_from_messages(image: Any, depth: Any, camera_info: Any) -> tuple[Frame
         except InvalidInputError as error:
             notes.append(f"depth: {error}")
     intrinsics = None
-    if camera_info is None:
+    if camera_info is None and depth is not None:
         notes.append("camera_info: none has arrived")
-    else:
+    elif camera_info is not None:
         try:
             intrinsics = intrinsics_from_message(camera_info, rgb.shape[:2])
         except InvalidInputError as error:

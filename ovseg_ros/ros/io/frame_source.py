@@ -12,6 +12,7 @@ from typing import Any
 
 JUMP_BACK_S = 1.0  # a stamp earlier than the last one by more is a clock that was set back (a bag that loops)
 DEPTH_ALIVE_S = 1.0  # without a depth message for longer, images do not wait for one
+DEPTH_STOPPED_S = 5.0  # silent for so long, a depth camera is no slow one: it has stopped
 KEPT = 8  # images and depth images that wait for their partner
 
 
@@ -131,6 +132,13 @@ class FrameSource:
         """True while images have come that may not be used for want of depth or intrinsics."""
         with self._lock:
             return self.needs_depth and self._slot is None and self._counts["images"] > 0
+
+    @property
+    def depth_stopped_s(self) -> float:
+        """Seconds since the last depth message, where these came and came no more for a while; else 0."""
+        with self._lock:
+            silent_s = self._clock() - self._depth_arrival
+        return silent_s if DEPTH_STOPPED_S <= silent_s < float("inf") else 0.0
 
     def add_camera_info(self, message: Any) -> None:
         """Takes intrinsics; they hold for all images until the next."""

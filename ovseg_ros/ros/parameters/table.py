@@ -14,6 +14,7 @@ from typing import Any
 
 from ovseg_ros.core.options import CLASSIFIERS, REGION_VIEWS, SEMANTIC_KINDS
 from ovseg_ros.errors import ConfigError
+from ovseg_ros.models.auto import AUTO
 from ovseg_ros.models.template_sets import TEMPLATE_SETS
 
 PRESET_WORD = "preset"  # "as the preset says"; in background_labels: "the preset's own list stands here"
@@ -39,7 +40,10 @@ class Settings:
     """The values of all parameters at one moment; a change makes a new one. Table of the parameters."""
 
     preset: str = _row(
-        "mini", "Name of a bundled preset, or path of a preset's YAML file.", at_configure=True
+        AUTO,
+        "Name of a bundled preset, or path of a preset's YAML file; auto: the best whose weights are here "
+        "and that the device can carry, else lite. Diagnostics say which, and why.",
+        at_configure=True,
     )
     device: str = _row(
         "auto",

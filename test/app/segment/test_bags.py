@@ -293,6 +293,7 @@ def test_mini_finds_the_teapot_of_the_tabletop(tmp_path, monkeypatch):
     """The command itself, its real preset, and the recording's ground truth."""
     folder = recording_folder("demo/tabletop")
     arguments = ["segment", str(folder), "--labels", "teapot, giraffe", "--every", "15", "--device", "cpu"]
+    arguments += ["--preset", "mini"]
     monkeypatch.setattr("sys.argv", ["ovseg", *arguments])
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
     masks = masks_in(tmp_path / "out")

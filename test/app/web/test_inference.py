@@ -311,8 +311,11 @@ def test_presets_that_lack_weights_are_listed_apart(tmp_path, monkeypatch):
     assert [choice.name for choice in here] == ["lite", "mini"]
     assert {"vitb16", "ovseg"} <= {choice.name for choice in missing}
     assert here[0].threshold == pytest.approx(0.65)
-    assert here[0].title == "lite (depth clusters)"
-    assert len(here[0].generators) == 1
+    assert here[0].title == "lite (colour masks + depth clusters)"
+    assert [(one.title, one.preset) for one in here[0].generators] == [
+        ("Colour masks + Depth clusters (where there is depth)", "lite"),
+        ("Depth clusters (needs depth)", "mini"),
+    ]
     assert next(c for c in missing if c.name == "vitb16").missing
 
 
@@ -321,7 +324,8 @@ def test_a_generator_whose_weights_are_here_is_offered_with_every_preset(tmp_pat
     (tmp_path / "sam_vit_b_01ec64.pth").write_bytes(b"x")
     here, missing = preset_choices("mini", tmp_path)
     assert "vitb16" in {choice.name for choice in missing}  # its CLIP is not here
-    clusters, anything = here[0].generators
+    clusters, anything, both = here[0].generators
+    assert both.preset == "lite"
     assert (clusters.title, clusters.preset) == ("Depth clusters (needs depth)", "mini")
     assert anything.title == "Segment Anything (vit_b)"
     assert anything.preset in ("convnext", "vitb16")  # they have the same generator; it is offered once

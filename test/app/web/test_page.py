@@ -175,7 +175,7 @@ def options(*words):
 
 def test_defaults_keep_the_page_on_this_machine():
     given = options()
-    assert (given.preset, given.host, given.port, given.device) == ("mini", "127.0.0.1", 7860, "cpu")
+    assert (given.preset, given.host, given.port, given.device) == ("auto", "127.0.0.1", 7860, "auto")
 
 
 def test_without_gradio_the_cure_is_named(monkeypatch, capsys):

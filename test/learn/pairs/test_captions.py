@@ -214,6 +214,8 @@ def test_depth_lies_beside_the_images(tmp_path: Path) -> None:
     assert frame.intrinsics is not None
     assert frame.intrinsics.fx == 70.0
     assert next(iter(open_source(options, needs_depth=False))).load().depth_m is None
+    given = Options(options.images, captions=file, depth=tmp_path / "depth" / "training")
+    assert next(iter(open_source(given, needs_depth=False))).load().depth_m is not None
     cv2.imwrite(str(tmp_path / "depth" / "training" / "a.png"), np.full((6, 8), 1500, np.uint16))
     with pytest.raises(InvalidInputError, match="registered"):
         next(iter(open_source(options, needs_depth=True))).load()

@@ -89,6 +89,21 @@ def test_images_do_not_wait_when_no_depth_arrives(rig):
     assert rig.source.newest_seq() == 2
 
 
+def test_depth_that_stopped_is_told_from_none_and_from_slow(rig):
+    rig.source.add_image(message(1.0))
+    rig.time += 100.0
+    assert rig.source.depth_stopped_s == 0  # there never was any
+    rig.source.add_depth(message(1.0))
+    for seconds, told in ((3.0, 0), (7.0, 10.0)):
+        rig.time += seconds
+        assert rig.source.depth_stopped_s == told
+    rig.source.add_depth(message(2.0))
+    assert rig.source.depth_stopped_s == 0
+    rig.time += 10.0
+    rig.source.reset()
+    assert rig.source.depth_stopped_s == 0
+
+
 def test_a_slower_depth_camera_picks_its_images(rig):
     rig.source.add_depth(message(0.9))
     images = [message(t) for t in (1.0, 1.033, 1.066)]
