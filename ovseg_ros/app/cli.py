@@ -99,7 +99,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     demo.add_argument(
         "--recording",
         metavar="DIR",
-        help="measure on this recording alone (a rosbag2 folder with ground truth)",
+        help="measure on this recording alone (a rosbag2 folder or photographs, with ground truth)",
     )
     demo.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
     demo.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
