@@ -145,7 +145,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     if demo.answers:
-        print("\n" + "\n\n".join([table(demo.answers), *(one.table() for one in demo.coverage)]) + "\n")
+        print(
+            "\n"
+            + "\n\n".join([table(demo.answers), *(one.table() for one in demo.coverage if one.best)])
+            + "\n"
+        )
     demo.say(f"{demo.verdict()[1]}; see {options.output}")
     return 0 if ok else 1
 

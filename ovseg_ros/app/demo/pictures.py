@@ -69,7 +69,7 @@ def draw_masks(
     names = list(dict.fromkeys(one.thing for one in best))
     picture = overlay(image_rgb, names, [(one.thing, one.iou, masks[one.mask]) for one in good])
     poor = [f"{one.thing} {one.iou:.2f}" for one in best if one.iou < good_iou]
-    parts = [f"{len(masks)} masks: the best of each thing, and its IoU"]
+    parts = [f"the best of {len(masks)} masks for each thing, and its IoU"]
     return captioned(picture, parts + ([f"below {good_iou:.2f}:", *poor] if poor else []))
 
 
