@@ -65,10 +65,10 @@ class Coverage:
         return bool(self.best) and self.covered >= self.wanted * len(self.best)
 
     def in_words(self) -> str:
-        """Such as `13 of 17 things of photographs have a mask of IoU 0.50 or more (wanted: 50 %)`."""
+        """Such as `9 of 17 things of photographs have a mask of IoU 0.50 or more (wanted: 50%)`."""
         return (
             f"{self.covered} of {len(self.best)} things of {self.recording} have a mask of IoU "
-            f"{self.good_iou:.2f} or more (wanted: {self.wanted:.0%})"
+            f"{self.good_iou:.2f} or more (wanted: {self.wanted:.0%})" + ("" if self.ok else ": TOO FEW")
         )
 
     def table(self) -> str:

@@ -222,6 +222,7 @@ class Stage:
         code = "FOUND" if found else "NOT_FOUND"
         if len(ask.words) == 1 or reply.code_name not in ("FOUND", "NOT_FOUND"):
             code = reply.code_name  # the interface's own word for it
+        best = reply.best_score if len(ask.words) == 1 else None  # of several words it may be another's
         return Answer(
             query=ask.text,
             word=word,
@@ -230,7 +231,7 @@ class Stage:
             preset=self.preset,
             code=code,
             expected=judgement.expected,
-            score=found[0].score if found else reply.best_score,
+            score=found[0].score if found else best,
             iou=judgement.iou,
             latency_ms=1000 * reply.latency_s,
             correct=judgement.correct and code == judgement.expected,

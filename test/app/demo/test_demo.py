@@ -192,7 +192,9 @@ def test_enough_things_must_have_a_mask(ious, wanted, covered, ok):
     assert (coverage.covered, coverage.ok) == (covered, ok)
     fine = Answer("x", "x", ACTION, "t", "m", "FOUND", "", None, None, None, True)
     assert verdict([fine], [coverage])[0] is ok
-    assert f"{covered} of {len(ious)} things of photographs" in verdict([fine], [coverage])[1]
+    said = verdict([fine], [coverage])[1]
+    assert f"{covered} of {len(ious)} things of photographs" in said
+    assert said.endswith("TOO FEW") is not ok
     assert [row.split()[0] for row in coverage.table().splitlines()[1:]] == [
         "ok" if iou >= 0.5 else "-" for iou in ious
     ]
