@@ -9,7 +9,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
-RECORDINGS = {f"ovseg_ros.demo.{name}": f"demo/{name}" for name in ("tabletop", "garage")}
+RECORDINGS = {f"ovseg_ros.demo.{name}": f"demo/{name}" for name in ("tabletop", "garage", "photographs")}
 """Installed package -> folder here: `ovseg demo` and the page's examples find them in the package."""
 
 EXTRAS = {
@@ -54,7 +54,10 @@ setup(
         "ovseg_ros": [
             f"**/*.{kind}" for kind in ("yaml", "json", "md", "txt", "safetensors", "ttf", "otf", "typed")
         ],
-        **{package: ["*.mcap", "*.yaml", "*.json", "*.md"] for package in RECORDINGS},
+        **{
+            package: [f"**/*.{kind}" for kind in ("mcap", "yaml", "json", "md", "txt", "jpg", "png")]
+            for package in RECORDINGS
+        },
     },
     python_requires=">=3.10,<3.14",
     install_requires=[

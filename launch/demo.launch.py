@@ -22,25 +22,32 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 SHARE = Path(get_package_share_directory("ovseg_ros"))
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # to Fast DDS 2 and to 3
 
-# name, default, description; those after rate are handed on to ovseg.launch.py
+# name, default, description; those after repeat are handed on to ovseg.launch.py
 ARGUMENTS = (
-    ("recording", "tabletop", "tabletop, garage, or the folder of another recording with the same topics"),
+    (
+        "recording",
+        "tabletop",
+        "tabletop, garage, photographs, or the folder of another recording with the same topics",
+    ),
     ("rate", "5.0", "frames per second that the player publishes"),
+    ("repeat", "", "how often it publishes each frame; empty: 25 times for the photographs, else once"),
     (
         "preset",
         "",
-        "as in ovseg.launch.py; empty: mini for the tabletop, lite for the garage's real photograph",
+        "as in ovseg.launch.py; empty: mini for the tabletop, lite for the real photographs",
     ),
     ("vocabulary", "", "words to look for; empty: some that are in the recording"),
     ("rviz", "false", "start RViz"),
     ("device", "", "as in ovseg.launch.py"),
     ("log_level", "info", "as in ovseg.launch.py"),
 )
-PRESETS = {"tabletop": "mini", "garage": "lite"}
+PRESETS = {"tabletop": "mini", "garage": "lite", "photographs": "lite"}
 VOCABULARIES = {
     "tabletop": "teapot, mug, moka pot, bowl, plate, frying pan",
     "garage": "motorcycle, shelf, door",
+    "photographs": "astronaut, camera, cat, cup, rocket",
 }
+REPEATS = {"photographs": "25"}
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -48,11 +55,12 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given = {name: LaunchConfiguration(name).perform(context).strip() for name, _, _ in ARGUMENTS}
     name = given["recording"]
     folder = SHARE / "demo" / name if name in PRESETS else Path(name).expanduser()
-    if not (folder / "metadata.yaml").is_file():
+    if not any((folder / file).is_file() for file in ("metadata.yaml", "classes.txt")):
         raise FileNotFoundError(
-            f"recording: want one of {', '.join(PRESETS)} or a rosbag2 folder, "
-            f"but there is no {folder}/metadata.yaml"
+            f"recording: want one of {', '.join(PRESETS)}, a rosbag2 folder or photographs in the layout "
+            f"folder, but there is neither metadata.yaml nor classes.txt in {folder}"
         )
+    repeat = given["repeat"] or REPEATS.get(name, "1")
     passed_on = {
         "preset": given["preset"] or PRESETS.get(name, ""),
         "vocabulary": given["vocabulary"] or VOCABULARIES.get(name, ""),
@@ -73,7 +81,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             package="ovseg_ros",
             executable="player",
             name="player",
-            arguments=[str(folder), "--rate", str(float(given["rate"]))],
+            arguments=[str(folder), "--rate", str(float(given["rate"])), "--repeat", str(int(repeat))],
             output="screen",
         ),
         IncludeLaunchDescription(

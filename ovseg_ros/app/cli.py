@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ovseg_ros import __version__
 from ovseg_ros.app import evaluate_commands, evaluate_masks
 from ovseg_ros.app.bench import command as bench
+from ovseg_ros.app.demo.presets import add_preset_options
 from ovseg_ros.app.learn import commands as learn_commands
 from ovseg_ros.app.learn import tabletop_road
 from ovseg_ros.app.segment import command as segment
@@ -98,7 +99,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     demo.add_argument(
         "--recording",
         metavar="DIR",
-        help="measure on this recording alone (a rosbag2 folder with ground truth)",
+        help="measure on this recording alone (a rosbag2 folder or photographs, with ground truth)",
     )
     demo.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
     demo.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
@@ -114,12 +115,13 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser = commands.add_parser(
         "demo",
         help="ask the bundled recordings for things by name",
-        description="Asks a rendered tabletop (preset mini) and the photograph of a garage (lite) for things "
-        "by name, holds each answer against the recording's ground truth and draws it. Exits 1 where an "
-        "answer is wrong. `make demo` does the same over ROS.",
+        description="Asks a rendered tabletop (preset mini), the photograph of a garage and its depth (lite) "
+        "and photographs without depth (lite) for things by name, holds each answer against the truth and "
+        "draws it. Exits 1 where an answer that is judged is wrong, or too few things of the photographs "
+        "have a mask. `make demo` does the same over ROS.",
     )
     parser.add_argument(
-        "queries", nargs="?", default="", help='other words, asked in both scenes: "find moka pot, giraffe"'
+        "queries", nargs="?", default="", help='other words, asked in every scene: "find moka pot, giraffe"'
     )
     parser.add_argument(
         "--out",
@@ -128,10 +130,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="DIR",
         help="where pictures and figures go (default: out/demo)",
     )
-    parser.add_argument("--preset", default="mini", help="who answers at the tabletop (default: mini)")
-    parser.add_argument(
-        "--garage-preset", default="lite", metavar="PRESET", help="who answers in the garage (default: lite)"
-    )
+    add_preset_options(parser)
     parser.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
     parser.add_argument("--json", action="store_true", help="print result.json's content, and nothing else")
     parser.set_defaults(run=_demo)

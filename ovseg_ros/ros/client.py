@@ -45,7 +45,7 @@ class NoAnswer(OvsegError):
 
 @dataclass(frozen=True)
 class FoundSegment:
-    """One mask of an answer: its word and probability, its box (x, y, width, height) and the mask inside."""
+    """One mask of an answer: word ("": none), probability, box (x, y, width, height) and the mask inside."""
 
     label: str
     score: float
@@ -68,9 +68,11 @@ class Reply:
         code: a number of ResultCode; `code_name` is its name.
         message: the sentence beside the code, empty through the query topic.
         stamp_ns: time of the image that was searched, 0 where none was.
-        segments: best first, as the node ranks them.
+        segments: those with a word, best first, as the node ranks them.
         best_score: the best score any mask had for the words, None where the interface does not tell.
         latency_s: from the request to its answer, as the asker sees it.
+        masks: all that came with the answer, with a word or without: where the node's parameter
+            publish_unlabelled is set, all of the frame, though not from the action.
     """
 
     code: int
@@ -79,6 +81,7 @@ class Reply:
     segments: tuple[FoundSegment, ...]
     best_score: float | None
     latency_s: float
+    masks: tuple[FoundSegment, ...] = ()
 
     @property
     def code_name(self) -> str:
@@ -237,7 +240,7 @@ class NodeClient:
         result = self._wanted(ended, f"~/find_object did not end in {search_s + timeout_s:g} s").result
         segments = tuple(_segment_of(segment) for segment in result.segments)
         stamp, latency = stamp_ns(result.header), time.monotonic() - start
-        return Reply(result.code, result.message, stamp, segments, result.best_score, latency)
+        return Reply(result.code, result.message, stamp, segments, result.best_score, latency, segments)
 
     # Waiting
 
@@ -290,11 +293,13 @@ class NodeClient:
 
 def _reply_of(segmentation: Any, start: float, *, code: int | None = None, message: str = "") -> Reply:
     """The reply that a Segmentation message is; without a code of its own, FOUND where a mask has a word."""
-    segments = tuple(_segment_of(segment) for segment in segmentation.segments if segment.label)
+    masks = tuple(_segment_of(segment) for segment in segmentation.segments)
+    segments = tuple(one for one in masks if one.label)
     if code is None:
         code = ResultCode.FOUND if segments else ResultCode.NOT_FOUND
     best = segments[0].score if segments else None
-    return Reply(code, message, stamp_ns(segmentation.header), segments, best, time.monotonic() - start)
+    stamp, latency = stamp_ns(segmentation.header), time.monotonic() - start
+    return Reply(code, message, stamp, segments, best, latency, masks)
 
 
 def _segment_of(segment: Any) -> FoundSegment:

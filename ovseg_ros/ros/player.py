@@ -1,7 +1,8 @@
 """Plays a recording as a camera: `player FOLDER --rate 5`, for demonstrations and tests.
 
 The messages keep their topics and frames; their stamps become the time of publication, so that they are
-fresh to whoever listens. Everything is read and decoded before the first message goes out.
+fresh to whoever listens. Everything is read and decoded before the first message goes out. Photographs in the
+layout `folder` are played too, without depth; their sizes may differ.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
@@ -21,10 +24,12 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 
 from ovseg_ros.core.camera import decode_colour
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.recordings.photographs import is_photographs, read_photographs
+from ovseg_ros.evaluate.recordings.recording import names_json
 from ovseg_ros.ros.io.frame_source import stamp_ns
 from ovseg_ros.ros.io.images import image_from_array
 
@@ -50,15 +55,19 @@ class Moment:
 
 
 def read_moments(folder: Path) -> list[Moment]:
-    """Reads a rosbag2 folder with the topics above, the colour images decoded.
+    """Reads a rosbag2 folder with the topics above, or photographs, the colour images decoded.
 
     Raises:
         InvalidInputError: there is no such recording, or no colour image in it.
     """
+    if is_photographs(folder):
+        return _photographs(folder)
     from rosbags.rosbag2 import Reader, ReaderError
 
     if not (folder / "metadata.yaml").is_file():
-        raise InvalidInputError(f"want a rosbag2 folder with metadata.yaml, found none at {folder}")
+        raise InvalidInputError(
+            f"want a rosbag2 folder with metadata.yaml, or photographs with classes.txt, at {folder}"
+        )
     moments: dict[int, Moment] = {}
     names: list[tuple[int, String]] = []
     try:
@@ -86,6 +95,22 @@ def read_moments(folder: Path) -> list[Moment]:
     return [moment for _, moment in complete]
 
 
+def _photographs(folder: Path) -> list[Moment]:
+    """Photographs and what is true of them as the messages that a recording would hold."""
+    moments = []
+    for recorded in read_photographs(folder):
+        header = Header(frame_id=recorded.frame.frame_id)
+        picture = recorded.frame.image_rgb
+        png = cv2.imencode(".png", np.ascontiguousarray(picture[:, :, ::-1]))[1].tobytes()
+        messages = {
+            COLOUR: image_from_array(header, picture),
+            COMPRESSED: CompressedImage(header=header, format="png", data=png),
+            INSTANCES: image_from_array(header, recorded.instances),
+        }
+        moments.append(Moment(messages, String(data=names_json(recorded))))
+    return moments
+
+
 class Player(Node):
     """The node `camera`: one moment per period."""
 
@@ -94,12 +119,15 @@ class Player(Node):
         super().__init__("camera", **node_arguments)
         rate = float(self.declare_parameter("rate", float(defaults.rate)).value)
         self._loop = bool(self.declare_parameter("loop", not defaults.once).value)
+        self._repeat = int(self.declare_parameter("repeat", int(defaults.repeat)).value)
         compressed = bool(self.declare_parameter("compressed", bool(defaults.compressed)).value)
         truth = bool(self.declare_parameter("ground_truth", bool(defaults.ground_truth)).value)
         if not 0 < rate <= 1000:
             raise InvalidInputError(f"want a rate above 0 and up to 1000 Hz, got {rate}")
+        if self._repeat < 1:
+            raise InvalidInputError(f"want to repeat each moment 1 time or more, got {self._repeat}")
         self._moments = moments
-        self._next = 0
+        self._next = 0  # counts the repetitions too
         topics = {COLOUR: Image, DEPTH: Image, CAMERA_INFO: CameraInfo}
         if compressed:
             topics[COMPRESSED] = CompressedImage
@@ -113,14 +141,15 @@ class Player(Node):
         self.get_logger().info(f"playing {len(moments)} moments at {rate:g} Hz")
 
     def _play(self) -> None:
-        if self._next == len(self._moments):
+        if self._next == len(self._moments) * self._repeat:
             if not self._loop:
                 raise ExternalShutdownException
             self._next = 0
-        moment = self._moments[self._next]
+        place, repeated = divmod(self._next, self._repeat)
+        moment = self._moments[place]
         self._next += 1
         stamp = self.get_clock().now().to_msg()
-        if self._names is not None and moment.names is not None:
+        if self._names is not None and moment.names is not None and not repeated:
             self._names.publish(moment.names)
         # Depth and intrinsics first: whoever pairs them with the image need not wait.
         for topic in sorted(self._outputs, key=lambda name: name in (COLOUR, COMPRESSED)):
@@ -148,9 +177,15 @@ def main(args: list[str] | None = None) -> int:
     arguments = sys.argv if args is None else ["player", *args]
     parser = argparse.ArgumentParser(prog="player", description="Plays a recording as a camera.")
     parser.add_argument(
-        "recording", nargs="?", type=Path, help="rosbag2 folder (default: the bundled tabletop)"
+        "recording",
+        nargs="?",
+        type=Path,
+        help="rosbag2 folder, or photographs in the layout folder (default: the bundled tabletop)",
     )
     parser.add_argument("--rate", type=float, default=5.0, help="moments per second (default 5)")
+    parser.add_argument(
+        "--repeat", type=int, default=1, help="publish each moment so often, as a camera that stands still"
+    )
     parser.add_argument(
         "--once", action="store_true", help="end after the last moment instead of starting anew"
     )

@@ -205,6 +205,21 @@ def test_demo_plays_the_recording_into_the_node(monkeypatch: pytest.MonkeyPatch,
     assert set(handed_on) <= set(ARGUMENTS)
 
 
+def test_demo_lets_the_camera_stand_still_before_each_photograph(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = load("demo.launch.py")
+    (tmp_path / "demo" / "photographs").mkdir(parents=True)
+    (tmp_path / "demo" / "photographs" / "classes.txt").write_text("cup\n")
+    monkeypatch.setattr(module, "SHARE", tmp_path)
+    entities, context = started(module, recording="photographs")
+    player = resolve(entities[-2], context)
+    assert player["command"][2:6] == ["--rate", "5.0", "--repeat", "25"]
+    assert dict(entities[-1].launch_arguments)["preset"] == "lite"
+    entities, context = started(module, recording="photographs", repeat="3")
+    assert resolve(entities[-2], context)["command"][4:6] == ["--repeat", "3"]
+
+
 def test_demo_leaves_a_fast_dds_profile_of_one_s_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     module = load("demo.launch.py")
     (tmp_path / "metadata.yaml").write_text("")
@@ -214,7 +229,7 @@ def test_demo_leaves_a_fast_dds_profile_of_one_s_own(monkeypatch: pytest.MonkeyP
 
 
 def test_demo_names_the_folder_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no .*/metadata\.yaml"):
+    with pytest.raises(FileNotFoundError, match=r"neither metadata\.yaml nor classes\.txt"):
         started(load("demo.launch.py"), recording=str(tmp_path))
 
 

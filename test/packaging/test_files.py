@@ -107,8 +107,9 @@ def test_pip_takes_the_core_and_its_data_but_nothing_of_ros(tmp_path: Path) -> N
         if not name.startswith("ros/") and (name.endswith(".py") or Path(name).suffix in DATA_SUFFIXES)
     } | {
         f"demo/{path.relative_to(ROOT / 'demo').as_posix()}"
-        for recording in ("tabletop", "garage")
-        for path in (ROOT / "demo" / recording).iterdir()
+        for recording in ("tabletop", "garage", "photographs")
+        for path in (ROOT / "demo" / recording).rglob("*")
+        if path.is_file()
     }
     assert built == expected
 

@@ -28,8 +28,9 @@ BELOW = {
     "app": {"errors", "core", "files", "proposals", "models", "learn", "evaluate", "finder", "result"},
     "ros": {"errors", "core", "proposals", "models"},
 }
-# The steps aside: the player publishes what evaluate.recording reads; the demo asks as a planner would.
+# The steps aside: the player publishes what evaluate.recordings reads; the demo asks as a planner would.
 ALLOWED_TOO = {
+    ("ros/player.py", "ovseg_ros.evaluate.recordings.photographs"),
     ("ros/player.py", "ovseg_ros.evaluate.recordings.recording"),
     ("app/demo/stage.py", "ovseg_ros.ros.client"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import signal
 import subprocess
@@ -19,6 +20,7 @@ pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installed")
 
 import cv2
 import rclpy
+from evaluate_fixtures import write_photographs
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
@@ -28,6 +30,7 @@ from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
+from ovseg_ros.core.camera import decode_colour, decode_integers
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.ros import player
 
@@ -71,7 +74,7 @@ def recording(tmp_path_factory):
 
 def play(moments, topics, until, **options):
     """Runs the player and a listener until `until(received)`; returns what came and the topics seen."""
-    defaults = argparse.Namespace(rate=50.0, once=False, compressed=False, ground_truth=False)
+    defaults = argparse.Namespace(rate=50.0, repeat=1, once=False, compressed=False, ground_truth=False)
     vars(defaults).update(options)
     context = rclpy.context.Context()
     rclpy.init(args=[], context=context, domain_id=fresh_domain())
@@ -143,6 +146,34 @@ def test_truth_and_compressed_on_demand(recording):
     assert "thing" in json.loads(received[player.NAMES][0].data).popitem()[1]["name"]
 
 
+def test_photographs_stand_still_and_come_without_depth(tmp_path):
+    folder = write_photographs(tmp_path, {"first": (1,), "second": (2,)})
+    topics = {player.COLOUR: Image, player.COMPRESSED: CompressedImage, player.INSTANCES: Image}
+    topics |= {player.DEPTH: Image, player.CAMERA_INFO: CameraInfo, player.NAMES: String}
+    moments = player.read_moments(folder)
+    assert len(moments) == 2
+    received, _, _ = play(
+        moments,
+        topics,
+        lambda got, _: min(len(got[player.COLOUR]), len(got[player.INSTANCES])) >= 9,
+        repeat=3,
+        compressed=True,
+        ground_truth=True,
+    )
+    sizes = [(m.height, m.width) for m in received[player.COLOUR]]
+    runs = [(size, len(list(run))) for size, run in itertools.groupby(sizes)]
+    assert {size for size, _ in runs} == {(60, 80), (70, 100)}
+    assert {length for _, length in runs[1:-1]} == {3}
+    assert (received[player.DEPTH], received[player.CAMERA_INFO]) == ([], [])
+    stamps = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in received[player.COLOUR]]
+    assert stamps == sorted(set(stamps)), "each showing has a time of its own"
+    newest = {(m.height, m.width): m for m in received[player.INSTANCES]}
+    assert {int(decode_integers(m).max()) for m in newest.values()} == {1, 2}
+    picture = received[player.COMPRESSED][0]
+    assert decode_colour(picture).shape[:2] in {(60, 80), (70, 100)}
+    assert json.loads(received[player.NAMES][0].data).popitem()[1]["name"] in {"red", "green"}
+
+
 def test_once_ends(recording):
     received, _, _ = play(player.read_moments(recording), {}, lambda _, ended: ended.is_set(), once=True)
     assert received == {}
@@ -169,6 +200,8 @@ def test_what_cannot_be_played_is_said(recording, tmp_path, capsys):
     assert str(tmp_path) in capsys.readouterr().err
     assert player.main([str(recording), "--rate", "0"]) == 1
     assert "rate" in capsys.readouterr().err
+    assert player.main([str(recording), "--repeat", "0"]) == 1
+    assert "repeat" in capsys.readouterr().err
     (tmp_path / "metadata.yaml").write_text("nonsense: [", encoding="utf-8")
     with pytest.raises(InvalidInputError):
         player.read_moments(tmp_path)

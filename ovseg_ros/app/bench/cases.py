@@ -25,7 +25,7 @@ from ovseg_ros.core.tracking import TrackOptions, VideoSegmenter
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.evaluate.recordings.demo import recording_folder
-from ovseg_ros.evaluate.recordings.recording import read_recording
+from ovseg_ros.evaluate.recordings.photographs import read_frames
 from ovseg_ros.models.presets import load_preset
 
 BASELINE, WORDS_ANEW, OURS = "baseline", "baseline, words anew", "ours"
@@ -214,7 +214,7 @@ def _compared(
 
 def _read(recording: Path, most: int | None) -> tuple[list[Frame], list[str]]:
     """Its frames, and the names of all things in it."""
-    recorded = list(itertools.islice(read_recording(recording_folder(recording)), most))
+    recorded = list(itertools.islice(read_frames(recording_folder(recording)), most))
     if not recorded:
         raise InvalidInputError(f"want a recording with frames, {recording} has none")
     names = sorted({name for one in recorded for name in one.names.values()})

@@ -52,6 +52,28 @@ GARAGE_ASKS = (
     Ask("giraffe", SERVICES),
 )
 
+_ASTRONAUT, _CAMERA, _CHELSEA, _COFFEE, _ROCKET = range(5)
+PHOTOGRAPH_ASKS = (
+    Ask("find the astronaut, the helmet and the flag", TOPIC, _ASTRONAUT),
+    Ask("where is the space shuttle?", ACTION, _ASTRONAUT),
+    Ask("man, camera, tripod", SERVICES, _CAMERA),
+    Ask("a telescope", TOPIC, _CAMERA),
+    Ask("find the cat", ACTION, _CHELSEA),
+    Ask("dog", SERVICES, _CHELSEA),
+    Ask("the cup, the saucer and the spoon", TOPIC, _COFFEE),
+    Ask("fork", SERVICES, _COFFEE),
+    Ask("find rocket", ACTION, _ROCKET),
+    Ask("tower", SERVICES, _ROCKET),
+    Ask("giraffe", TOPIC, _ROCKET),
+)
+"""What a person would ask of each photograph, chosen before any model answered: things that are there, things
+that are not but are like one that is, and one that is like none. At least one question about each photograph
+goes through an interface that gives all masks.
+"""
+
+PHOTOGRAPH_ABSENT = ("telescope", "fork")
+"""Absent from all photographs, beside what no recording shows."""
+
 
 def users_asks(text: str, scenes: int) -> tuple[Ask, ...]:
     """Each word of the user's query, in every scene of a recording.

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ovseg_ros.app.demo.output import Answer, captioned, file_name, in_words, overlay, write_image
+from ovseg_ros.app.demo.acts import Act
+from ovseg_ros.app.demo.output import Answer, Coverage, file_name, in_words
+from ovseg_ros.app.demo.pictures import captioned, draw_masks, overlay, write_image
 from ovseg_ros.app.demo.processes import Child, end_all
 from ovseg_ros.app.demo.queries import ACTION, SERVICES, TOPIC, Ask
-from ovseg_ros.app.demo.truth import Truth
+from ovseg_ros.app.demo.truth import BestMask, Truth
 from ovseg_ros.errors import OvsegError
 
 if TYPE_CHECKING:
@@ -34,8 +36,8 @@ ATTEMPTS = 4
 LOOPS = 3
 """A thing that is not seen in good view while the recording plays this often is given up."""
 
-SEARCH_S = {True: 5.0, False: 1.5}
-"""How long the action looks: for what is there, and for what is not."""
+ABSENT_SEARCH_S = 1.5
+"""How long the action looks for what is not there."""
 
 
 class DemoFailed(OvsegError):
@@ -47,13 +49,11 @@ class Stage:
 
     def __init__(
         self,
-        name: str,
-        preset: str,
+        act: Act,
         folder: Path,
         truth: Truth,
         *,
         frames: int,
-        rate_hz: float,
         domain: int,
         output: Path,
         say: Callable[[str], None],
@@ -61,18 +61,18 @@ class Stage:
         """Starts nothing yet.
 
         Args:
-            name: of the recording, for people and file names.
-            preset: of the node.
+            act: what is played.
             folder: the recording.
             truth: about it; stays here.
-            frames: how many it has.
-            rate_hz: at which the camera plays it.
+            frames: how many the camera shows in one round.
             domain: ROS_DOMAIN_ID of its own, so that two stages can run at the same time.
             output: folder of logs and pictures.
             say: prints a line of progress.
         """
-        self.name, self.preset, self.truth = name, preset, truth
-        self._folder, self._frames, self._rate_hz = folder, frames, rate_hz
+        self.act, self.name, self.preset, self.truth = act, act.recording, act.preset, truth
+        self._best_masks: dict[int, list[BestMask]] = {}  # by scene
+        self.mask_pictures: list[np.ndarray] = []
+        self._folder, self._frames, self._rate_hz = folder, frames, act.rate_hz
         self._domain, self._output, self._say = domain, output, say
         self._children: dict[str, Child] = {}
         self._client: NodeClient | None = None
@@ -80,15 +80,18 @@ class Stage:
     def start_node(self, niceness: int = 0) -> None:
         """Starts the node; it loads its preset while others work, and `niceness` lets them go first."""
         remaps = [part for remap in REMAPS for part in ("-r", remap)]
-        arguments = ["--ros-args", "-p", f"preset:={self.preset}", *remaps]
-        self._start("node", "ovseg_ros.ros.node", *arguments, niceness=niceness)
+        given = {"preset": self.preset}
+        if self.act.masks_wanted is not None:
+            given["publish_unlabelled"] = "true"
+        parameters = [part for name, value in given.items() for part in ("-p", f"{name}:={value}")]
+        self._start("node", "ovseg_ros.ros.node", "--ros-args", *parameters, *remaps, niceness=niceness)
 
     def start_camera(self) -> None:
         """Starts the player, with ground truth for the judge, and joins as a planner."""
         from ovseg_ros.ros.client import NodeClient
 
-        rate = f"{self._rate_hz:g}"
-        self._start("camera", "ovseg_ros.ros.player", str(self._folder), "--rate", rate, "--ground-truth")
+        how = ("--rate", f"{self._rate_hz:g}", "--repeat", str(self.act.repeat), "--ground-truth")
+        self._start("camera", "ovseg_ros.ros.player", str(self._folder), *how)
         self._client = NodeClient(domain_id=self._domain)
         self._client.keep(COLOUR)
         self._client.keep(INSTANCES)
@@ -168,7 +171,8 @@ class Stage:
                 continue
             answers[ask] = rows
             pending.remove(ask)
-            verdict = {True: "right", False: "WRONG", None: "not judged"}[_all(row.correct for row in rows)]
+            wrong = "WRONG" if self.act.names_count else "wrong"
+            verdict = {True: "right", False: wrong, None: "not judged"}[_all(row.correct for row in rows)]
             codes = ", ".join(f"{row.word}: {row.code}" for row in rows)
             self._say(f"{ask.interface:<13} {ask.text!r} -> {codes} ({verdict})")
         for ask in pending:
@@ -196,6 +200,8 @@ class Stage:
             return [self._failure(ask, word, reply.code_name, note) for word in ask.words]
         given = [row for row in rows if row is not None]
         self._draw(ask, number, reply, given)
+        if self.act.masks_wanted is not None and image is not None and ask.interface != ACTION:
+            self._look_at_masks(reply, image)
         return given
 
     def _reply_to(self, ask: Ask) -> Reply:
@@ -205,7 +211,8 @@ class Stage:
             return self.client.ask_by_services(ask.words)
         assert ask.interface == ACTION
         present = any(self.truth.instances(word, ask.scene) for word in ask.words)
-        return self.client.ask_by_action(ask.text, search_s=SEARCH_S[present])
+        search_s = self.act.search_s if present else ABSENT_SEARCH_S
+        return self.client.ask_by_action(ask.text, search_s=search_s)
 
     def _judged(self, ask: Ask, word: str, reply: Reply, image: np.ndarray) -> Answer | None:
         found = [s for s in reply.segments if s.label.casefold() == word.casefold()]
@@ -215,6 +222,7 @@ class Stage:
         code = "FOUND" if found else "NOT_FOUND"
         if len(ask.words) == 1 or reply.code_name not in ("FOUND", "NOT_FOUND"):
             code = reply.code_name  # the interface's own word for it
+        best = reply.best_score if len(ask.words) == 1 else None  # of several words it may be another's
         return Answer(
             query=ask.text,
             word=word,
@@ -223,11 +231,12 @@ class Stage:
             preset=self.preset,
             code=code,
             expected=judgement.expected,
-            score=found[0].score if found else reply.best_score,
+            score=found[0].score if found else best,
             iou=judgement.iou,
             latency_ms=1000 * reply.latency_s,
             correct=judgement.correct and code == judgement.expected,
             note=self.truth.note(word, ask.scene),
+            counts=self.act.names_count,
         )
 
     def _failure(self, ask: Ask, word: str, code: str, note: str) -> Answer:
@@ -245,6 +254,26 @@ class Stage:
         path = self._output / f"overlay_{self.name}_{number:02d}_{file_name(ask.text)}.png"
         picture = overlay(image, ask.words, found)
         write_image(path, captioned(picture, in_words(ask.text, answers)))
+
+    def _look_at_masks(self, reply: Reply, image: np.ndarray) -> None:
+        """Keeps and draws how well the masks of the first answer about a scene cover its things."""
+        scene = self.truth.scene_of(image)
+        picture = self.client.frame(COLOUR, reply.stamp_ns)
+        if scene is None or scene in self._best_masks or picture is None:
+            return
+        masks = [one.mask(image.shape) for one in reply.masks]
+        self._best_masks[scene] = best = self.truth.best_masks(masks, image)
+        drawn = draw_masks(picture, masks, best, self.act.good_iou)
+        self.mask_pictures.append(drawn)
+        write_image(self._output / f"masks_{self.name}_{file_name(self.truth.titles[scene])}.png", drawn)
+
+    def coverage(self) -> list[Coverage]:
+        """How well the masks of the answers so far cover the act's things; [] where nobody wants to know."""
+        wanted = self.act.masks_wanted
+        if wanted is None:
+            return []
+        best = tuple(one for scene in sorted(self._best_masks) for one in self._best_masks[scene])
+        return [Coverage(self.name, self.preset, self.act.good_iou, wanted, best)]
 
     def film(self, words: Sequence[str]) -> list[np.ndarray]:
         """One round of the recording as the node's overlay shows it, labelled with `words`."""

@@ -12,10 +12,7 @@ from ovseg_ros.core.words import tidy_text
 from ovseg_ros.evaluate.recordings.demo import GOOD_IOU
 from ovseg_ros.evaluate.recordings.measures import ABSENT_WORDS, MIN_PIXELS
 from ovseg_ros.evaluate.recordings.recording import RecordedFrame
-from ovseg_ros.evaluate.scores.match import instance_masks
-
-GARAGE_IOU = {"motorcycle": 0.8, "shelf": 0.5, "door": 0.5, "bench": 0.5}
-"""From which IoU a mask of the garage is right: its truth is drawn by hand; the tabletop's is exact."""
+from ovseg_ros.evaluate.scores.match import best_matches, instance_masks
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,23 @@ class Judgement:
     expected: str
 
 
+@dataclass(frozen=True)
+class BestMask:
+    """How well the masks of a frame cover one true thing.
+
+    Attributes:
+        scene: the title of its scene.
+        thing: its name.
+        iou: of the mask that fits it best, whatever that is called; 0 where none overlaps it.
+        mask: the place of that mask among those that were given; -1 where none overlaps it.
+    """
+
+    scene: str
+    thing: str
+    iou: float
+    mask: int
+
+
 class Truth:
     """The things of one recording by name, and the judge of answers.
 
@@ -46,30 +60,45 @@ class Truth:
         scenes: Sequence[Mapping[int, tuple[str, ...]]],
         needed_iou: Mapping[str, float] | None = None,
         absent: Iterable[str] = ABSENT_WORDS,
+        *,
+        titles: Sequence[str] = (),
+        good_iou: float = GOOD_IOU,
     ) -> None:
         """Takes what is known of the recording.
 
         Args:
             scenes: per scene, instance id -> its name, then its synonyms. No two things share an id.
-            needed_iou: name -> IoU from which its mask is right, where that is not `GOOD_IOU`.
+            needed_iou: name -> IoU from which its mask is right, where that is not `good_iou`.
             absent: words for what no scene shows, unless one of the names says otherwise.
+            titles: per scene what people call it; () where they are only numbered.
+            good_iou: from which IoU a mask is right.
         """
         self._scenes = tuple(dict(scene) for scene in scenes)
         self._words_by_instance = {i: words for scene in self._scenes for i, words in scene.items()}
         self._needed_iou = needed_iou or {}
         self._absent = {word.casefold() for word in absent}
+        self.titles = tuple(titles) or tuple(f"scene {n + 1}" for n in range(len(self._scenes)))
+        self._good_iou = good_iou
 
     @classmethod
     def of_frames(
-        cls, frames: Iterable[RecordedFrame], needed_iou: Mapping[str, float] | None = None
+        cls,
+        frames: Iterable[RecordedFrame],
+        needed_iou: Mapping[str, float] | None = None,
+        absent: Iterable[str] = ABSENT_WORDS,
+        *,
+        good_iou: float = GOOD_IOU,
     ) -> Truth:
         """Takes the names of all scenes: frames that tell of the same things are of one scene."""
         scenes: dict[frozenset[int], dict[int, tuple[str, ...]]] = {}
+        titles: dict[frozenset[int], str] = {}
         for one in frames:
             if one.names:
                 words = {i: (name, *one.synonyms.get(i, ())) for i, name in one.names.items()}
                 scenes[frozenset(one.names)] = words
-        return cls(list(scenes.values()), needed_iou)
+                titles[frozenset(one.names)] = one.title
+        named = list(titles.values()) if all(titles.values()) else []
+        return cls(list(scenes.values()), needed_iou, absent, titles=named, good_iou=good_iou)
 
     @property
     def scenes(self) -> int:
@@ -150,7 +179,7 @@ class Truth:
             return Judgement(False, None, "FOUND")
         ious = dict(zip(instances, mask_iou(best[None], instance_masks(image, instances))[0], strict=True))
         instance = max(ious, key=ious.__getitem__)
-        needed = self._needed_iou.get(self._words_by_instance[instance][0], GOOD_IOU)
+        needed = self._needed_iou.get(self._words_by_instance[instance][0], self._good_iou)
         return Judgement(bool(ious[instance] >= needed), float(ious[instance]), "FOUND")
 
     def note(self, word: str, scene: int | None = None) -> str:
@@ -161,8 +190,26 @@ class Truth:
             said = "absent in this recording"
         else:
             said = "" if self.instances(word, scene) else "absent in this scene"
-        where = f"scene {scene + 1}" if scene is not None and self.scenes > 1 else ""
+        where = self.titles[scene] if scene is not None and self.scenes > 1 else ""
         return ": ".join(part for part in (where, said) if part)
+
+    def best_masks(self, masks: Sequence[np.ndarray], image: np.ndarray) -> list[BestMask]:
+        """For each thing in good view the one mask that fits it best, whatever it is called.
+
+        Args:
+            masks: (H, W) bool each.
+            image: the instance image (H, W).
+        """
+        scene = self.scene_of(image)
+        if scene is None:
+            return []
+        shown = [i for i in self._scenes[scene] if np.count_nonzero(image == i) >= MIN_PIXELS]
+        given = np.stack(masks) if len(masks) else np.zeros((0, *image.shape), bool)
+        matches = best_matches(mask_iou(given, instance_masks(image, shown)))
+        return [
+            BestMask(self.titles[scene], self._scenes[scene][i][0], match.iou, match.proposal)
+            for i, match in zip(shown, matches, strict=True)
+        ]
 
 
 def forms(name: str) -> tuple[str, ...]:

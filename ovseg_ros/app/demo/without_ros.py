@@ -8,24 +8,17 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 
-from ovseg_ros.app.demo.output import (
-    Answer,
-    captioned,
-    file_name,
-    in_words,
-    overlay,
-    table,
-    verdict,
-    write_image,
-    write_result,
-)
-from ovseg_ros.app.demo.queries import GARAGE_ASKS, TABLETOP_ASKS, Ask, users_asks
-from ovseg_ros.app.demo.truth import GARAGE_IOU, Truth
+from ovseg_ros.app.demo.acts import Act, acts_with
+from ovseg_ros.app.demo.output import Answer, Coverage, file_name, in_words, table, verdict, write_result
+from ovseg_ros.app.demo.pictures import captioned, draw_masks, in_rows, overlay, write_image
+from ovseg_ros.app.demo.presets import presets_of
+from ovseg_ros.app.demo.queries import Ask
+from ovseg_ros.app.demo.truth import Truth
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import Vocabulary
-from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.recordings.demo import machine, recording_folder
-from ovseg_ros.evaluate.recordings.recording import RecordedFrame, read_recording
+from ovseg_ros.evaluate.recordings.photographs import read_frames
+from ovseg_ros.evaluate.recordings.recording import RecordedFrame
 
 _INTERFACE = "in process"
 
@@ -44,34 +37,27 @@ def run(options: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - start:5.1f} s] {text}", flush=True)
 
-    acts = _acts(options.queries.strip(), (options.preset, options.garage_preset))
+    queries = options.queries.strip()
+    played = []
+    for act in acts_with(presets_of(options)):
+        frames = list(read_frames(recording_folder(f"demo/{act.recording}")))
+        truth = act.truth(frames)
+        played.append((act.asked(queries, truth.scenes), frames, truth))
     options.out.mkdir(parents=True, exist_ok=True)
     answers: list[Answer] = []
-    for name, preset, frames, asks in acts:
-        if asks:
-            say(f"loading the preset {preset}; asking demo/{name}")
-            answers += _play(name, _load(preset, options.device), frames, asks, options.out, say)
-    ok, in_words = verdict(answers)
+    coverage: list[Coverage] = []
+    for act, frames, truth in played:
+        say(f"loading the preset {act.preset}; asking demo/{act.recording}")
+        segmenter = _load(act.preset, options.device)
+        answers += _play(act, segmenter, frames, truth, options.out, say)
+        if act.masks_wanted is not None:
+            coverage.append(_look_at_masks(act, segmenter, frames, truth, options.out))
+    ok, in_words = verdict(answers, coverage)
     about = {"seconds": round(time.monotonic() - start, 1), "machine": machine()}
-    write_result(options.out / "result.json", answers, ok, about)
-    print("\n" + table(answers) + "\n")
+    write_result(options.out / "result.json", answers, ok, about, coverage)
+    print("\n" + "\n\n".join([table(answers), *(one.table() for one in coverage)]) + "\n")
     say(f"{in_words}; see {options.out}")
     return 0 if ok else 1
-
-
-_Act = tuple[str, str, Sequence[RecordedFrame], Sequence[Ask]]
-
-
-def _acts(queries: str, presets: tuple[str, str]) -> tuple[_Act, _Act]:
-    frames = {name: list(read_recording(recording_folder(f"demo/{name}"))) for name in ("tabletop", "garage")}
-    asks: tuple[Sequence[Ask], Sequence[Ask]] = (TABLETOP_ASKS, GARAGE_ASKS)
-    if queries:
-        first, second = (users_asks(queries, Truth.of_frames(one).scenes) for one in frames.values())
-        asks = first, second
-        if not any(asks):
-            raise InvalidInputError(f"want words to look for, got {queries!r}")
-    tabletop, garage = frames["tabletop"], frames["garage"]
-    return ("tabletop", presets[0], tabletop, asks[0]), ("garage", presets[1], garage, asks[1])
 
 
 def _load(preset: str, device: str) -> OpenVocabularySegmenter:
@@ -83,29 +69,52 @@ def _load(preset: str, device: str) -> OpenVocabularySegmenter:
 
 
 def _play(
-    name: str,
+    act: Act,
     segmenter: OpenVocabularySegmenter,
     frames: Sequence[RecordedFrame],
-    asks: Sequence[Ask],
+    truth: Truth,
     output: Path,
     say: Callable[[str], None],
 ) -> list[Answer]:
     """Asks each question at the next frame that shows what it is about."""
-    truth = Truth.of_frames(frames, GARAGE_IOU if name == "garage" else {})
     answers, at = [], 0
-    for number, ask in enumerate(asks):
+    for number, ask in enumerate(act.asks):
         order = chain(range(at, len(frames)), range(at))
         found = next((i for i in order if truth.fits(ask.words, frames[i].instances, ask.scene)), at)
-        at = (found + max(len(frames) // len(asks), 1)) % len(frames)  # walks through all of the recording
-        new = _ask(name, segmenter, truth, frames[found], ask, output / f"overlay_{name}_{number:02d}")
+        at = (found + max(len(frames) // len(act.asks), 1)) % len(
+            frames
+        )  # walks through all of the recording
+        path = output / f"overlay_{act.recording}_{number:02d}"
+        new = _ask(act, segmenter, truth, frames[found], ask, path)
         answers += new
         for answer in new:
-            say(f"{ask.text!r}: {answer.code}{' (WRONG)' if answer.correct is False else ''}")
+            wrong = answer.counts and answer.correct is False
+            say(f"{ask.text!r}: {answer.code}{' (WRONG)' if wrong else ''}")
     return answers
 
 
+def _look_at_masks(
+    act: Act,
+    segmenter: OpenVocabularySegmenter,
+    frames: Sequence[RecordedFrame],
+    truth: Truth,
+    output: Path,
+) -> Coverage:
+    """How well the masks of each frame cover its things; draws that too."""
+    assert act.masks_wanted is not None, "nobody wants to know"
+    every, pictures = [], []
+    for one in frames:
+        masks = list(segmenter.embed(one.frame).masks.numpy())
+        best = truth.best_masks(masks, one.instances)
+        pictures.append(draw_masks(one.frame.image_rgb, masks, best, act.good_iou))
+        write_image(output / f"masks_{act.recording}_{file_name(one.title)}.png", pictures[-1])
+        every += best
+    write_image(output / f"masks_{act.recording}.png", in_rows(pictures))
+    return Coverage(act.recording, segmenter.name, act.good_iou, act.masks_wanted, tuple(every))
+
+
 def _ask(
-    name: str, segmenter: OpenVocabularySegmenter, truth: Truth, one: RecordedFrame, ask: Ask, path: Path
+    act: Act, segmenter: OpenVocabularySegmenter, truth: Truth, one: RecordedFrame, ask: Ask, path: Path
 ) -> list[Answer]:
     vocabulary, _ = Vocabulary.empty().replace(ask.words)
     start = time.perf_counter()
@@ -124,7 +133,7 @@ def _ask(
                 query=ask.text,
                 word=word,
                 interface=_INTERFACE,
-                recording=name,
+                recording=act.recording,
                 preset=segmenter.name,
                 code=code,
                 expected=judgement.expected if judgement else "",
@@ -133,6 +142,7 @@ def _ask(
                 latency_ms=latency_ms,
                 correct=judgement.correct if judgement else False,
                 note=truth.note(word, ask.scene),
+                counts=act.names_count,
             )
         )
     picture = overlay(one.frame.image_rgb, vocabulary.names, drawn)

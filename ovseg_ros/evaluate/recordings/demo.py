@@ -17,7 +17,7 @@ from typing import Any
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.recordings.measures import MIN_PIXELS, Counts, measure
-from ovseg_ros.evaluate.recordings.recording import read_recording
+from ovseg_ros.evaluate.recordings.photographs import is_photographs, read_frames
 from ovseg_ros.evaluate.scores.match import share
 
 GOOD_IOU = 0.75
@@ -85,6 +85,8 @@ SUITES = {"tabletop": TABLETOP, "garage": GARAGE}
 def recording_folder(name: str | Path) -> Path:
     """Where a recording lies: as given, in the source tree, in the package (pip) or its share (colcon).
 
+    It is a rosbag2 folder or one of photographs.
+
     Raises:
         InvalidInputError: in none of these; the message names them.
     """
@@ -92,9 +94,11 @@ def recording_folder(name: str | Path) -> Path:
     shares = [Path(p, "share", "ovseg_ros") for p in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if p]
     tried = [Path(name), *(root / name for root in (package.parent, package, *shares))]
     for folder in tried:
-        if (folder / "metadata.yaml").is_file():
+        if (folder / "metadata.yaml").is_file() or is_photographs(folder):
             return folder
-    raise InvalidInputError(f"no recording {name}: no metadata.yaml in {', '.join(map(str, tried))}")
+    raise InvalidInputError(
+        f"no recording {name}: neither metadata.yaml nor classes.txt in {', '.join(map(str, tried))}"
+    )
 
 
 def summarise(counts: Counts) -> dict[str, Any]:
@@ -190,7 +194,7 @@ def evaluate_suites(
     folders = {name: recording_folder(suite.recording) for name, suite in suites.items()}
     for name, suite in suites.items():
         segmenter = load(suite.preset)
-        frames = read_recording(folders[name])
+        frames = read_frames(folders[name])
         counts = measure(
             segmenter, frames, progress=lambda done, total, name=name: progress(name, done, total)
         )

@@ -56,12 +56,14 @@ class RecordedFrame:
         instances: (H, W) uint16, instance id per pixel, 0 none; None without ground truth.
         names: instance id -> what the thing is called; all of the scene's, in view or not.
         synonyms: instance id -> other words that are right.
+        title: of the scene, for people; "" where it has none.
     """
 
     frame: Frame
     instances: np.ndarray | None = None
     names: Mapping[int, str] = field(default_factory=dict)
     synonyms: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    title: str = ""
 
     def __post_init__(self) -> None:
         instances = self.instances
@@ -106,7 +108,7 @@ def write_recording(path: Path, frames: Iterable[RecordedFrame], *, jpeg_quality
             stamp = recorded.frame.stamp_ns
             if stamp <= last_stamp:
                 raise InvalidInputError(f"want increasing times, got {stamp} ns after {last_stamp} ns")
-            names = _names_json(recorded)
+            names = names_json(recorded)
             if names != last_names:
                 bag.write(NAMES_TOPIC, stamp, data=names)
             _write_frame(bag, recorded, jpeg_quality)
@@ -256,7 +258,8 @@ def _image_16u(header: Any, pixels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _names_json(recorded: RecordedFrame) -> str:
+def names_json(recorded: RecordedFrame) -> str:
+    """What `/ground_truth/names` says of a frame's things."""
     return json.dumps(
         {
             str(key): {"name": name, "synonyms": list(recorded.synonyms.get(key, ()))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -11,27 +12,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from evaluate_fixtures import BOXES, recorded
+from evaluate_fixtures import BOXES, recorded, segmenter, write_photographs
 from PIL import Image
 from repository import ROOT
 
+from ovseg_ros.app import cli
+from ovseg_ros.app.demo import acts as demo_acts
 from ovseg_ros.app.demo import command as demo
-from ovseg_ros.app.demo import output as demo_output
+from ovseg_ros.app.demo import pictures as demo_pictures
 from ovseg_ros.app.demo import stage as demo_stage
-from ovseg_ros.app.demo.output import (
-    Answer,
-    captioned,
-    contact_sheet,
-    file_name,
-    in_words,
-    table,
-    verdict,
-    write_animation,
-)
+from ovseg_ros.app.demo import without_ros
+from ovseg_ros.app.demo.acts import ACTS, GARAGE, PHOTOGRAPHS, TABLETOP, acts_with
+from ovseg_ros.app.demo.output import Answer, Coverage, file_name, in_words, table, verdict
+from ovseg_ros.app.demo.pictures import captioned, contact_sheet, draw_masks, in_rows, write_animation
+from ovseg_ros.app.demo.presets import PRESETS
 from ovseg_ros.app.demo.processes import Child, ChildEnded, end_all
-from ovseg_ros.app.demo.queries import ACTION, GARAGE_ASKS, SERVICES, TABLETOP_ASKS, TOPIC, Ask, users_asks
-from ovseg_ros.app.demo.truth import Truth, forms
+from ovseg_ros.app.demo.queries import ACTION, SERVICES, TOPIC, Ask, users_asks
+from ovseg_ros.app.demo.truth import BestMask, Truth, forms
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.recordings.demo import recording_folder
+from ovseg_ros.evaluate.recordings.photographs import read_frames
 from ovseg_ros.evaluate.recordings.recording import write_recording
 
 NAMES = {1: ("red mug", "crimson cup"), 2: ("green bowl",), 3: ("blue mug",)}
@@ -137,11 +137,82 @@ def test_every_word_of_the_user_is_asked_in_every_scene():
 
 
 def test_the_own_questions_use_every_interface_and_can_be_read():
-    assert {ask.interface for ask in TABLETOP_ASKS} == {ACTION, TOPIC, SERVICES}
-    assert "find teapot" in [ask.text for ask in TABLETOP_ASKS]
-    assert "find motorcycle" in [ask.text for ask in GARAGE_ASKS]
-    for ask in (*TABLETOP_ASKS, *GARAGE_ASKS):
-        assert ask.words
+    for act in (TABLETOP, PHOTOGRAPHS):
+        assert {ask.interface for ask in act.asks} == {ACTION, TOPIC, SERVICES}
+    assert "find teapot" in [ask.text for ask in TABLETOP.asks]
+    assert "find motorcycle" in [ask.text for ask in GARAGE.asks]
+    for act in ACTS:
+        assert all(ask.words for ask in act.asks)
+        assert act.preset == PRESETS[act.recording]
+
+
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: act.recording)
+def test_every_own_question_can_be_judged_in_its_recording(act):
+    """Each word names something of its scene or is known to be absent; each photograph's masks are seen."""
+    frames = list(read_frames(recording_folder(f"demo/{act.recording}")))
+    truth = act.truth(frames)
+    for ask in act.asks:
+        assert all(truth.judges(word) for word in ask.words), ask
+        assert any(truth.fits(ask.words, one.instances, ask.scene) for one in frames), ask
+    if act.masks_wanted is not None:
+        assert {ask.scene for ask in act.asks if ask.interface != ACTION} == set(range(truth.scenes))
+        assert truth.titles == tuple(one.title for one in frames)
+    asked = {(word, bool(truth.instances(word, ask.scene))) for ask in act.asks for word in ask.words}
+    assert {there for _, there in asked} == {True, False}
+
+
+def test_acts_take_other_presets_and_the_users_words():
+    acts = acts_with({**PRESETS, "garage": "vitb16"})
+    assert [act.preset for act in acts] == ["mini", "vitb16", "lite"]
+    assert PHOTOGRAPHS.asked("", 5) is PHOTOGRAPHS
+    asked = PHOTOGRAPHS.asked("fork, yak", 5)
+    assert len(asked.asks) == 10
+    assert asked.masks_wanted is None
+
+
+def test_the_best_mask_of_each_thing_whatever_it_is_called():
+    truth = Truth([NAMES, {9: ("knife",)}], titles=["shelf", "drawer"])
+    masks = [box(2, rows=5), box(1), box(2, rows=20)]
+    assert truth.best_masks(masks, IMAGE) == [  # the blue mug shows too few pixels
+        BestMask("shelf", "red mug", 1.0, 1),
+        BestMask("shelf", "green bowl", pytest.approx(0.8), 2),
+    ]
+    assert [(b.iou, b.mask) for b in truth.best_masks([], IMAGE)] == [(0.0, -1)] * 2
+    assert truth.best_masks(masks, np.zeros_like(IMAGE)) == []
+    assert truth.note("knife", 0) == "shelf: absent in this scene"
+
+
+@pytest.mark.parametrize(
+    ("ious", "wanted", "covered", "ok"),
+    [([0.9, 0.5, 0.49], 0.6, 2, True), ([0.9, 0.49, 0.49], 0.5, 1, False), ([], 0.0, 0, False)],
+)
+def test_enough_things_must_have_a_mask(ious, wanted, covered, ok):
+    best = tuple(BestMask("kitchen", "cup", iou, 0) for iou in ious)
+    coverage = Coverage("photographs", "lite", 0.5, wanted, best)
+    assert (coverage.covered, coverage.ok) == (covered, ok)
+    fine = Answer("x", "x", ACTION, "t", "m", "FOUND", "", None, None, None, True)
+    assert verdict([fine], [coverage])[0] is ok
+    said = verdict([fine], [coverage])[1]
+    assert f"{covered} of {len(ious)} things of photographs" in said
+    assert said.endswith("TOO FEW") is not ok
+    assert [row.split()[0] for row in coverage.table().splitlines()[1:]] == [
+        "ok" if iou >= 0.5 else "-" for iou in ious
+    ]
+
+
+def test_masks_are_drawn_under_their_things_name():
+    picture = np.full((60, 80, 3), 90, np.uint8)
+    best = [BestMask("s", "red mug", 1.0, 0), BestMask("s", "bowl", 0.2, 1), BestMask("s", "cup", 0.0, -1)]
+    drawn = draw_masks(picture, [box(1), box(2)], best, 0.5)[-60:]
+    assert np.ptp(drawn[box(1)].astype(int), axis=-1).mean() > 30, "tinted"
+    assert (drawn[40:, 60:] == 90).all(), "a poor mask is not drawn"
+
+
+def test_pictures_of_any_sizes_come_in_rows():
+    several = [np.full((h, w, 3), i, np.uint8) for i, (h, w) in enumerate([(30, 60), (40, 40), (20, 50)], 1)]
+    rows = in_rows(several, columns=2, width=300)
+    assert rows.shape == (100 + 120, 300, 3)  # two at a height of 100, one at 120
+    assert [rows[50, 10, 0], rows[50, 290, 0], rows[150, 10, 0]] == [1, 2, 3]
 
 
 def test_table_and_file_names():
@@ -186,6 +257,21 @@ def test_the_verdict_is_of_what_can_be_judged(correct, ok, text):
         assert table(answers).splitlines()[1].startswith(first)
 
 
+def test_what_does_not_count_is_shown_and_changes_nothing():
+    one = Answer("x", "x", ACTION, "t", "m", "FOUND", "", None, None, None, True)
+    right, wrong = (dataclasses.replace(one, correct=c, counts=False) for c in (True, False))
+    assert verdict([one, right, wrong]) == (
+        True,
+        "1 of 1 answers are right; 1 of 2 that do not count are right",
+    )
+    assert [row.split()[0] for row in table([one, right, wrong]).splitlines()[1:]] == [
+        "ok",
+        "(ok)",
+        "(wrong)",
+    ]
+    assert in_words("x", [wrong])[1].endswith("wrong")
+
+
 def test_a_picture_says_what_was_asked_and_answered():
     picture = np.full((220, 300, 3), 90, np.uint8)
     given = [
@@ -208,7 +294,7 @@ def test_an_animation_is_made_small_enough(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 255, (60, 80, 3), dtype=np.uint8) for _ in range(5)]
     large = write_animation(tmp_path / "large.gif", noise, 9.0)
-    monkeypatch.setattr(demo_output, "MAX_ANIMATION_BYTES", large // 2)
+    monkeypatch.setattr(demo_pictures, "MAX_ANIMATION_BYTES", large // 2)
     small = write_animation(tmp_path / "small.gif", noise, 9.0)
     assert small == (tmp_path / "small.gif").stat().st_size <= large // 2
     with Image.open(tmp_path / "small.gif") as picture:
@@ -266,15 +352,44 @@ def test_no_recording_fails_with_a_result(tmp_path, monkeypatch):
     assert result["error"] == "no recording"
 
 
+BOX_ASKS = {
+    "tabletop": (
+        Ask("find red", ACTION),
+        Ask("where is the green?", TOPIC),
+        Ask("crimson", SERVICES),
+        Ask("giraffe", ACTION),
+        Ask("giraffe, red", SERVICES),
+    ),
+    "garage": (Ask("green", TOPIC), Ask("giraffe", TOPIC)),
+    "photographs": (
+        Ask("red", TOPIC, 0),
+        Ask("blue", ACTION, 0),
+        Ask("green", SERVICES, 1),
+        Ask("emerald", ACTION, 1),
+        Ask("yak", TOPIC, 1),
+    ),
+}
+
+
 @pytest.fixture
-def box_demo(tmp_path, monkeypatch):
-    """The demo on two small recordings, its node the real one with the box segmenter; the output folder."""
+def box_recordings(tmp_path, monkeypatch):
+    """Small recordings for the three acts, which ask about boxes; photographs of two sizes. The folder."""
     scenes = [recorded(i, shown=(1,) if i < 4 else (2, 3)) for i in range(8)]
     for name in ("tabletop", "garage"):
         write_recording(tmp_path / "demo" / name, scenes)
+    write_photographs(tmp_path / "demo" / "photographs", {"first": (1,), "second": (2,)})
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(demo, "TABLETOP_RATE_HZ", 8.0)
-    monkeypatch.setattr(demo, "GARAGE_RATE_HZ", 8.0)
+    acts = tuple(
+        dataclasses.replace(act, asks=BOX_ASKS[act.recording], rate_hz=8.0, repeat=min(act.repeat, 8))
+        for act in ACTS
+    )
+    monkeypatch.setattr(demo_acts, "ACTS", acts)
+    return tmp_path
+
+
+@pytest.fixture
+def box_demo(box_recordings, monkeypatch):
+    """The demo on these, its node the real one with the box segmenter; the output folder."""
     node = ROOT / "test" / "fixtures" / "demo_box_node.py"
     start = demo_stage.Child
 
@@ -284,20 +399,11 @@ def box_demo(tmp_path, monkeypatch):
         return start(name, command, log, env, **options)
 
     monkeypatch.setattr(demo_stage, "Child", with_box_node)
-    return tmp_path / "out" / "demo"
+    return box_recordings / "out" / "demo"
 
 
 @pytest.mark.ros
-def test_the_whole_demo_over_dds(box_demo, monkeypatch, capsys):
-    asks = (
-        Ask("find red", ACTION),
-        Ask("where is the green?", TOPIC),
-        Ask("crimson", SERVICES),
-        Ask("giraffe", ACTION),
-        Ask("giraffe, red", SERVICES),
-    )
-    monkeypatch.setattr(demo, "TABLETOP_ASKS", asks)
-    monkeypatch.setattr(demo, "GARAGE_ASKS", (Ask("green", TOPIC), Ask("giraffe", TOPIC)))
+def test_the_whole_demo_over_dds(box_demo, capsys):
     assert demo.main([]) == 0, capsys.readouterr().out
     result = json.loads((box_demo / "result.json").read_text())
     assert result["ok"] is True
@@ -311,38 +417,59 @@ def test_the_whole_demo_over_dds(box_demo, monkeypatch, capsys):
         ("tabletop", "red", SERVICES, "FOUND", True),
         ("garage", "green", TOPIC, "FOUND", True),
         ("garage", "giraffe", TOPIC, "NOT_FOUND", True),
+        ("photographs", "red", TOPIC, "FOUND", True),
+        ("photographs", "blue", ACTION, "NOT_FOUND", None),  # known to nobody
+        ("photographs", "green", SERVICES, "FOUND", True),
+        ("photographs", "emerald", ACTION, "NOT_FOUND", False),  # a word that the segmenter does not know
+        ("photographs", "yak", TOPIC, "NOT_FOUND", None),
     ]
+    assert [a["counts"] for a in result["answers"]] == [True] * 8 + [False] * 5
+    assert result["masks"] == [
+        {"recording": "photographs", "preset": "lite", "scene": scene, "thing": thing, "iou": 1.0}
+        for scene, thing in (("first", "red"), ("second", "green"))
+    ]
+    assert {path.name for path in box_demo.glob("masks_*")} == {
+        f"masks_photographs{of}.png" for of in ("", "_first", "_second")
+    }
     for answer in result["answers"]:
         assert (answer["iou"] == 1.0) is (answer["code"] == "FOUND")
         assert 0 < answer["latency_ms"] < 60_000
     pictures = sorted(box_demo.glob("overlay_*.png"))
-    assert len(pictures) == 7
+    assert len(pictures) == 12
     height, width, _ = cv2.imread(str(pictures[0])).shape
     assert width == 80
+    assert {cv2.imread(str(p)).shape[1] for p in pictures if "photographs" in p.name} == {80, 100}
     assert height > 60 + 2 * 14, "under the question and the answer"
     assert (box_demo / "tabletop.png").is_file()
     with Image.open(box_demo / "tabletop.gif") as picture:
         assert picture.n_frames >= 2
-    assert "8 of 8 answers are right" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "8 of 8 answers are right, 2 not judged; 2 of 3 that do not count are right" in said
+    assert "2 of 2 things of photographs have a mask" in said
 
 
 @pytest.mark.ros
 def test_a_wrong_answer_is_exit_1(box_demo, monkeypatch):
-    monkeypatch.setattr(demo.Demo, "_film", lambda *_: None)
+    monkeypatch.setattr(demo.Demo, "_film", lambda *_: [])
     # "scarlet" is a synonym of green to the recording, and red to the segmenter
     assert demo.main(["--queries", "scarlet, giraffe, yak"]) == 1
     answers = json.loads((box_demo / "result.json").read_text())["answers"]
     by_word = {
         word: [a["correct"] for a in answers if a["word"] == word] for word in ("scarlet", "giraffe", "yak")
     }
-    assert by_word == {"scarlet": [False] * 2, "giraffe": [True] * 2, "yak": [None] * 2}  # both recordings
+    # in both recordings and both photographs, which have no name "scarlet"
+    assert by_word == {
+        "scarlet": [False, False, None, None],
+        "giraffe": [True] * 4,
+        "yak": [None] * 4,
+    }
 
 
 @pytest.mark.ros
 def test_what_nobody_can_judge_is_no_failure(box_demo, monkeypatch, capsys):
-    monkeypatch.setattr(demo.Demo, "_film", lambda *_: None)
+    monkeypatch.setattr(demo.Demo, "_film", lambda *_: [])
     assert demo.main(["--queries", "yak"]) == 0
-    assert "0 of 0 answers are right, 2 not judged" in capsys.readouterr().out
+    assert "0 of 0 answers are right, 4 not judged" in capsys.readouterr().out
 
 
 @pytest.mark.ros
@@ -353,6 +480,24 @@ def test_a_node_that_cannot_start_ends_the_demo(box_demo, monkeypatch, capsys):
     assert demo.main([]) == 1
     assert "ended with status 1" in capsys.readouterr().out
     assert json.loads((box_demo / "result.json").read_text())["ok"] is False
+
+
+@pytest.mark.parametrize("rows", [25, 10])
+def test_the_demo_without_ros(rows, box_recordings, monkeypatch, capsys):
+    """The same acts in this process; masks too small are exit 1 even where names do not count."""
+    monkeypatch.setattr(without_ros, "_load", lambda preset, device: segmenter(rows))
+    asks = {"tabletop": (Ask("green", TOPIC),), "garage": (Ask("giraffe", TOPIC),)}
+    acts = tuple(dataclasses.replace(a, asks=asks.get(a.recording, a.asks)) for a in demo_acts.ACTS)
+    acts = tuple(dataclasses.replace(a, masks_wanted=1.0) if a.masks_wanted else a for a in acts)
+    monkeypatch.setattr(demo_acts, "ACTS", acts)
+    out = box_recordings / "out"
+    assert cli.main(["demo", "--out", str(out)]) == (0 if rows == 25 else 1)
+    result = json.loads((out / "result.json").read_text())
+    assert [(m["scene"], m["iou"]) for m in result["masks"]] == [("first", rows / 25), ("second", 1.0)]
+    assert "2 of 2 answers are right" in capsys.readouterr().out
+    assert (out / "masks_photographs.png").is_file()
+    assert cli.main(["demo", "yak", "--out", str(out)]) == 0  # the user's words: nobody looks at the masks
+    assert json.loads((out / "result.json").read_text())["masks"] == []
 
 
 def test_the_domain_is_the_environments(monkeypatch):
