@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.errors import ConfigError
+from ovseg_ros.evaluate.scores.match import instance_masks
 from ovseg_ros.learn.tabletop.sensors import SENSORS, Surface
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 VIEWS_PER_BLOCK = 4
 KINDS = ("table", "clutter", "down", "past_vertical", "small_table", "box")
 LEAST_PIXELS = 300  # of a thing that is asked for
+UNSAID = 65535  # in an instance map: a mask here is neither right nor wrong
 _GLOSSY_NOUNS = ("teapot", "mug", "bowl", "moka", "bottle", "ramekin", "plate", "pan")
 _DARK_KEYS = ("chefmate_8_frypan", "black_book", "black_bowl", "akita_black_bowl", "wine_bottle")
 _GLOSSY_SHARE, _DARK_SHARE, _TRANSPARENT_SHARE, _MIRRORING_SHARE = 0.35, 0.6, 0.04, 0.2
@@ -63,13 +65,15 @@ class TrueFrame:
 
     Attributes:
         frame: as a camera sees it.
-        instances: (H, W) uint16, 0 = none.
+        things: (G, H, W) bool, the true masks.
+        ignored: (H, W) bool, where the truth says nothing.
         kind: of view, or the source of a real frame.
         name: of its file.
     """
 
     frame: Frame
-    instances: np.ndarray
+    things: np.ndarray
+    ignored: np.ndarray
     kind: str
     name: str
 
@@ -90,7 +94,11 @@ def read_frames(folder: Path, sensor: str, frames: int | None = None) -> Iterato
             depth = SENSORS[sensor](saved["depth_m"], fx, np.random.default_rng([7, index]), saved["surface"])
         height, width = depth.shape
         intrinsics = CameraIntrinsics(fx, fy, cx, cy, width, height)
-        yield TrueFrame(Frame(image, depth, intrinsics), instances, file.stem.split("-")[1], file.stem)
+        asked = [i for i in np.unique(instances).tolist() if i not in (0, UNSAID)]
+        things = instance_masks(instances, asked)
+        yield TrueFrame(
+            Frame(image, depth, intrinsics), things, instances == UNSAID, file.stem.split("-")[1], file.stem
+        )
 
 
 def render_frames(folder: Path, frames: int, seed: int = 0) -> None:
@@ -169,11 +177,11 @@ def _material(thing: HouseholdObject, rng: np.random.Generator) -> Surface:
 
 
 def _arrays(view: View, materials: np.ndarray, fallen: np.ndarray) -> dict[str, np.ndarray]:
-    """What a file holds; things on the floor and slivers have no mask."""
+    """What a file holds; things on the floor and slivers are asked for by nobody: `UNSAID`."""
     instances = view.instances.copy()
     seen = np.bincount(instances.ravel(), minlength=len(materials))
     gone = np.flatnonzero((seen[1:] < LEAST_PIXELS) | fallen) + 1
-    instances[np.isin(instances, gone)] = 0
+    instances[np.isin(instances, gone)] = UNSAID
     k = view.intrinsics
     return {
         "image_rgb": view.image_rgb,
