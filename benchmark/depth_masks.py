@@ -57,7 +57,7 @@ def count(frames: Iterable[TrueFrame], proposer: Proposer, pictures: Path | None
         masks = proposer.propose(one.frame).masks.cpu().numpy()
         counted.append((one.kind, one.name, count_masks(masks, one.things, one.ignored)))
         if pictures is not None:
-            save_picture(pictures / f"{one.name}.jpg", one, masks)
+            save_picture(pictures / f"{one.name}.png", one, masks)
     return counted
 
 
