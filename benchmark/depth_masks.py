@@ -133,15 +133,17 @@ def main() -> None:
         return
     if args.what == "real" and not args.truth:
         parser.error("want --truth LABELS.json beside real frames")
-    proposer, rows = proposer_of(args.preset), []
+    proposer, rows, single = proposer_of(args.preset), [], {}
     print(f"things of {LEAST_PIXELS} pixels and more\n{HEAD}" if args.what == "rendered" else HEAD)
     sets = {s: read_frames(args.folder, s, args.frames) for s in args.sensors}
     if args.what == "real":
         sets = {labels.stem: real_frames(args.folder, labels) for labels in args.truth}
     for title, frames in sets.items():
         pictures = args.pictures and args.pictures / title
-        rows += report(title, count(frames, proposer, pictures))
-    write_json({"proposals": args.preset or "depth_clusters", "rows": rows}, args.out)
+        counted = count(frames, proposer, pictures)
+        rows += report(title, counted)
+        single[title] = {name: counts.best_iou.round(3).tolist() for _, name, counts in counted}
+    write_json({"proposals": args.preset or "depth_clusters", "rows": rows, "best_iou": single}, args.out)
     print(f"written: {args.out}")
 
 
