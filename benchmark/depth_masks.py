@@ -31,8 +31,8 @@ from ovseg_ros.core.frame import Proposer  # noqa: E402
 from ovseg_ros.evaluate.recordings.demo import write_json  # noqa: E402
 from ovseg_ros.evaluate.scores.class_agnostic import MaskCounts, count_masks, together  # noqa: E402
 from ovseg_ros.files.cameras import read_camera  # noqa: E402
-from ovseg_ros.files.coco import read_labelled_pictures  # noqa: E402
 from ovseg_ros.files.frames import read_frame  # noqa: E402
+from ovseg_ros.files.instances import read_instances  # noqa: E402
 from ovseg_ros.learn.tabletop.sensors import SENSORS  # noqa: E402
 from ovseg_ros.proposals.depth.depth_clusters import DepthClusters  # noqa: E402
 
@@ -42,12 +42,12 @@ HEAD = f"{'':>32} frames things  mean IoU  IoU >= 0.7  merged  split  extra  mas
 
 def real_frames(folder: Path, labels: Path) -> Iterator[TrueFrame]:
     """The labelled frames of a COCO file."""
-    for picture in read_labelled_pictures(labels):
-        image = folder / picture.file_name
+    for picture in read_instances(labels, folder).pictures:
+        image = picture.path
         source = image.parents[1]
         camera = read_camera((source / "intrinsics.txt").read_text(encoding="utf-8").strip())
         frame = read_frame(image, source / "depth" / f"{image.stem}.png", camera)
-        yield TrueFrame(frame, picture.masks, picture.ignored, source.name, f"{source.name}-{image.stem}")
+        yield TrueFrame(frame, *picture.masks(), source.name, f"{source.name}-{image.stem}")
 
 
 def count(frames: Iterable[TrueFrame], proposer: Proposer, pictures: Path | None) -> list[Counted]:

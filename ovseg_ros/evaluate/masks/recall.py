@@ -23,8 +23,8 @@ from pycocotools.cocoeval import COCOeval
 
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.errors import ConfigError, InvalidInputError, WeightsError
-from ovseg_ros.evaluate.masks.instances import InstanceDataset, Picture, RunLengths
 from ovseg_ros.evaluate.scores.run import GIVE_UP_AFTER, Progress, reason_of
+from ovseg_ros.files.instances import InstanceDataset, Picture, RunLengths
 
 LIMITS = (10, 100, 1000)
 """So many masks of each picture count, the best-scored ones."""

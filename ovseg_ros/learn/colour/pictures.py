@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as runs
 
-from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.files.pictures import as_image
+from ovseg_ros.files import instances as files
+from ovseg_ros.files.instances import read_instances
 
 LONGEST = 640
 """Pixels; larger pictures are made smaller once, when they are read."""
@@ -77,53 +73,30 @@ def read_pictures(path: Path) -> list[Picture]:
     """All pictures of a COCO instance file, those without things too.
 
     Args:
-        path: JSON; `file_name` is relative to it. `complete` of a picture is false where things may be
-            unlabelled; without it the labels count as complete.
+        path: see `read_instances`; where a picture's `complete` is false, things may be unlabelled.
 
     Raises:
         InvalidInputError: not such a file, or a picture cannot be read or has another size than it says.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        by_image = defaultdict(list)
-        for annotation in content["annotations"]:
-            by_image[annotation["image_id"]].append(annotation)
-        return [_packed(path, image, by_image[image["id"]]) for image in content["images"]]
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InvalidInputError(f"want a COCO instance file, {path} is none: {error!r}") from error
+    return [_packed(entry) for entry in read_instances(path).pictures]
 
 
-def _packed(path: Path, entry: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]]) -> Picture:
-    image = as_image(path.parent / entry["file_name"])
-    height, width = image.shape[:2]
-    if (height, width) != (entry["height"], entry["width"]):
-        raise InvalidInputError(
-            f"{path}: want {entry['file_name']} as {entry['width']}x{entry['height']}, got {width}x{height}"
-        )
+def _packed(entry: files.Picture) -> Picture:
+    image = entry.read()
+    height, width = entry.size_hw
     scale = min(1.0, LONGEST / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     things, groups = [], []
-    for annotation in annotations:
-        mask = runs.decode(_runs(annotation["segmentation"], height, width)) * 255
+    for instance in entry.instances:
+        mask = instance.mask().view(np.uint8) * 255
         if scale < 1:
             mask = np.where(cv2.resize(mask, size, interpolation=cv2.INTER_AREA) >= 128, 255, 0)
         if mask.any():
-            (groups if annotation.get("iscrowd") else things).append(_shape(mask))
+            (groups if instance.is_crowd else things).append(_shape(mask))
     if scale < 1:
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
-    return Picture(encoded, things, groups, bool(entry.get("complete", True)))
-
-
-def _runs(segmentation: Any, height: int, width: int) -> Mapping[str, Any]:
-    """Run lengths of polygons, of lists of counts, or as they are."""
-    if isinstance(segmentation, list):
-        packed: Mapping[str, Any] = runs.merge(runs.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        packed = runs.frPyObjects(segmentation, height, width)
-    else:
-        packed = segmentation
-    return packed
+    return Picture(encoded, things, groups, entry.complete)
 
 
 def _shape(mask: npt.NDArray[np.uint8]) -> Shape:

@@ -13,7 +13,7 @@ from repository import ROOT
 
 from ovseg_ros.core.frame import Proposals
 from ovseg_ros.errors import ConfigError
-from ovseg_ros.files.coco import read_labelled_pictures
+from ovseg_ros.files.instances import read_instances
 from ovseg_ros.learn.tabletop.sensors import SENSORS
 
 
@@ -89,10 +89,10 @@ def test_real_frames_come_with_the_truth_of_a_labelling_tool(depth_masks, tmp_pa
 
 
 def test_the_drawn_truth_can_be_read():
-    pictures = read_labelled_pictures(ROOT / "benchmark" / "rgbd_truth.json")
-    assert {picture.file_name.split("/")[0] for picture in pictures} == {"posecnn", "m3t", "esanet"}
-    assert sum(len(picture.names) for picture in pictures) == 32
+    pictures = read_instances(ROOT / "benchmark" / "rgbd_truth.json").pictures
+    assert {picture.name.split("/")[0] for picture in pictures} == {"posecnn", "m3t", "esanet"}
+    assert sum(len(picture.instances) for picture in pictures) == 32
     for picture in pictures:
-        sizes = picture.masks.sum(axis=(1, 2))
-        assert sizes.min() > 300
-        assert (picture.masks.sum(axis=0) > 1).mean() < 0.01  # drawn side by side, not over each other
+        masks, _ = picture.masks()
+        assert masks.sum(axis=(1, 2)).min() > 300
+        assert (masks.sum(axis=0) > 1).mean() < 0.01  # drawn side by side, not over each other

@@ -81,7 +81,7 @@ def answers(picture: Sample, *, right: bool) -> Cells:
         mine = targets.owner >= 0
         pixels = torch.where(targets.masks.amax(0) > 0.5, 60.0, -60.0)[None]
         scores[mine], kernels[mine, 0], boxes[mine] = 8.0, 1.0, targets.boxes[targets.owner[mine]]
-    return Cells(scores.requires_grad_(), boxes.requires_grad_(), kernels.requires_grad_(), pixels)
+    return Cells(scores, boxes, kernels, pixels)
 
 
 def test_the_truth_costs_nothing_and_a_lie_does():

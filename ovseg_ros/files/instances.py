@@ -37,6 +37,11 @@ class Instance:
     is_crowd: bool
     category: str
 
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """(H, W) bool."""
+        decoded: npt.NDArray[np.bool_] = coco_mask.decode(dict(self.rle)).astype(bool)
+        return decoded
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -47,12 +52,23 @@ class Picture:
         path: of the picture.
         size_hw: (H, W) in pixels.
         instances: the true objects, in the file's order; none is fine.
+        complete: False where the file's `complete` says that objects may be left without a label.
     """
 
     name: str
     path: Path
     size_hw: tuple[int, int]
     instances: tuple[Instance, ...]
+    complete: bool = True
+
+    def masks(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """(G, H, W) bool of the objects that are no group, in their order, and (H, W) bool of all groups."""
+        things = [one.mask() for one in self.instances if not one.is_crowd]
+        groups = np.zeros(self.size_hw, bool)
+        for one in self.instances:
+            if one.is_crowd:
+                groups |= one.mask()
+        return np.stack(things) if things else np.zeros((0, *self.size_hw), bool), groups
 
     def read(self) -> npt.NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB.
@@ -143,6 +159,7 @@ def read_instances(path: Path, images: Path | None = None) -> InstanceDataset:
             folder / PurePosixPath(str(row["file_name"])),
             sizes[row["id"]],
             tuple(of_picture[row["id"]]),
+            bool(row.get("complete", True)),
         )
         for row in rows
     )

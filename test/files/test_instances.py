@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from mask_fixtures import SIZES_HW, true_masks, write_instances
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.masks import read_instances
+from ovseg_ros.files.instances import read_instances
 
 
 def test_masks_in_every_form_are_read_as_they_are(tmp_path: Path) -> None:
@@ -23,11 +22,13 @@ def test_masks_in_every_form_are_read_as_they_are(tmp_path: Path) -> None:
         own = [one for one in picture.instances if not one.is_crowd]
         assert len(own) == len(masks)
         for one, mask in zip(own, masks, strict=True):
-            np.testing.assert_array_equal(coco_mask.decode(dict(one.rle)), mask)
+            np.testing.assert_array_equal(one.mask(), mask)
             assert one.area == mask.sum()
     (crowd,) = (one for one in dataset.pictures[0].instances if one.is_crowd)
-    decoded = coco_mask.decode(dict(crowd.rle))
-    assert decoded.sum() == 5000 == decoded[180:230, 200:300].sum()
+    things, groups = dataset.pictures[0].masks()
+    assert len(things) == len(dataset.pictures[0].instances) - 1
+    assert groups.sum() == 5000 == groups[180:230, 200:300].sum() == crowd.mask().sum()
+    assert all(picture.complete for picture in dataset.pictures)
 
 
 def changed(path: Path, **values) -> Path:
