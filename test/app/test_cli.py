@@ -117,7 +117,7 @@ def test_demo_answers_words_of_the_user_s_own(capsys, tmp_path):
     assert ("teapot", "tabletop", "FOUND", True) in given
     assert ("motorcycle", "garage", "FOUND", True) in given
     assert {correct for word, _, _, correct in given if word == "zeppelin"} == {None}  # nobody can tell
-    assert len(result["answers"]) == 3 * 4  # in each of three tables and in the garage
+    assert len(result["answers"]) == 3 * 9  # at each of three tables, in the garage and in five photographs
     assert "not judged" in said
     assert cv2.imread(str(tmp_path / "overlay_tabletop_00_find_teapot.png")).shape[1:] == (640, 3)
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -197,7 +198,8 @@ class Stage:
             if not last_attempt:
                 return None
             note = reply.message or "what was asked for is not in good view in the frame that was searched"
-            return [self._failure(ask, word, reply.code_name, note) for word in ask.words]
+            failures = [self._failure(ask, word, reply.code_name, note) for word in ask.words]
+            return [replace(one, counts=self.act.names_count) for one in failures]  # answered, if too late
         given = [row for row in rows if row is not None]
         self._draw(ask, number, reply, given)
         if self.act.masks_wanted is not None and image is not None and ask.interface != ACTION:

@@ -46,9 +46,12 @@ def run(options: argparse.Namespace) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     answers: list[Answer] = []
     coverage: list[Coverage] = []
+    loaded = ""
     for act, frames, truth in played:
-        say(f"loading the preset {act.preset}; asking demo/{act.recording}")
-        segmenter = _load(act.preset, options.device)
+        if act.preset != loaded:
+            say(f"loading the preset {act.preset}")
+            segmenter, loaded = _load(act.preset, options.device), act.preset
+        say(f"asking demo/{act.recording}")
         answers += _play(act, segmenter, frames, truth, options.out, say)
         if act.masks_wanted is not None:
             coverage.append(_look_at_masks(act, segmenter, frames, truth, options.out))

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -498,6 +499,32 @@ def test_the_demo_without_ros(rows, box_recordings, monkeypatch, capsys):
     assert (out / "masks_photographs.png").is_file()
     assert cli.main(["demo", "yak", "--out", str(out)]) == 0  # the user's words: nobody looks at the masks
     assert json.loads((out / "result.json").read_text())["masks"] == []
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_an_answer_about_the_next_photograph_is_asked_for_again(tmp_path, counts):
+    """It came too late; at last it is wrong, which is no failure of an interface where names do not count."""
+    ask = Ask("red mug", ACTION, 0)
+    act = dataclasses.replace(PHOTOGRAPHS, asks=(ask,), names_count=counts)
+    stage = demo_stage.Stage(
+        act,
+        tmp_path,
+        Truth([{1: ("red mug",)}, {3: ("blue mug",)}]),
+        frames=2,
+        domain=0,
+        output=tmp_path,
+        say=print,
+    )
+    reply = SimpleNamespace(
+        code_name="NOT_FOUND", message="", stamp_ns=7, segments=(), best_score=0.2, latency_s=1
+    )
+    next_one = np.where(IMAGE == 1, 3, 0).astype(np.uint16)
+    stage._client = SimpleNamespace(
+        ask_by_action=lambda text, search_s: reply, frame=lambda topic, stamp: next_one
+    )
+    assert stage._ask(ask, 1, last_attempt=False) is None
+    (answer,) = stage._ask(ask, 1, last_attempt=True)
+    assert (answer.code, answer.correct, answer.counts) == ("NOT_FOUND", False, counts)
 
 
 def test_the_domain_is_the_environments(monkeypatch):
