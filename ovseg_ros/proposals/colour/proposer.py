@@ -18,6 +18,7 @@ from ovseg_ros.proposals.colour.network import Cells, ColourMaskNetwork, backbon
 
 _STRIDE = 32  # both sides of the input are multiples of it
 _LONGEST_OVER_SHORTEST = 4
+_CRUMB = 0.2  # of a mask's largest piece: smaller ones are mistakes more often than parts behind something
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class ColourMasks:
         logits, scores = best_masks(cells, self.options)
         masks = np.zeros((len(logits), height, width), bool)
         for mask, coarse in zip(masks, logits.cpu().numpy(), strict=True):
-            mask[:] = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR) > 0
+            mask[:] = cv2.resize(without_crumbs(coarse), (width, height), interpolation=cv2.INTER_LINEAR) > 0
         filled = masks.any(axis=(1, 2))  # a thing may be less than a pixel of a small image
         return Proposals(torch.from_numpy(masks[filled]), scores.cpu()[torch.from_numpy(filled)])
 
@@ -170,6 +171,17 @@ def best_masks(cells: Cells, options: ColourMasksOptions) -> tuple[torch.Tensor,
     order = order[(areas[order] > 0) & (scores[order] >= options.min_score)]
     order = order[_distinct(inside[order], options.duplicate_iou)[: options.max_masks]]
     return cells.mask_logits(index[order]), scores[order]
+
+
+def without_crumbs(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """A mask (h, w) whose pieces of less than `_CRUMB` of its largest one are turned inside out."""
+    count, pieces, boxes, _ = cv2.connectedComponentsWithStats((logits > 0).view(np.uint8), connectivity=8)
+    areas = boxes[:, cv2.CC_STAT_AREA]
+    is_crumb = areas < _CRUMB * areas[1:].max(initial=0)
+    is_crumb[0] = False  # the background
+    if count <= 2 or not is_crumb.any():
+        return logits
+    return np.where(is_crumb[pieces], -logits, logits)
 
 
 def _distinct(masks: torch.Tensor, duplicate_iou: float) -> torch.Tensor:
