@@ -83,7 +83,7 @@ def choose(candidates: Sequence[Candidate], gpu: Gpu | None) -> Choice:
         return Choice(ALWAYS_HERE, f"auto: the weights of the larger presets ({names}) are not here")
     names = ", ".join(candidate.name for candidate in here)
     if gpu is None:
-        return Choice(ALWAYS_HERE, f"auto: there is no GPU for {names}")
+        return Choice(ALWAYS_HERE, f"auto: {names} would be too slow on a CPU")
     if gpu.free_gb is None:
         return Choice(ALWAYS_HERE, f"auto: how much memory {gpu.name} has for {names} is not known")
     for candidate in here:

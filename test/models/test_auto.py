@@ -25,7 +25,7 @@ GONE = Candidate("gone", ("gone.pth",), 1.0)
         ([], None, "lite", ""),
         ([GONE], None, "lite", "the weights of the larger presets (gone) are not here"),
         ([GONE], Gpu("cuda", 80.0), "lite", "are not here"),
-        ([BEST, SMALL], None, "lite", "there is no GPU for best, small"),
+        ([BEST, SMALL], None, "lite", "best, small would be too slow on a CPU"),
         ([BEST, SMALL], Gpu("cuda", 6.0), "best", "it needs 6 GB of cuda, 6.0 are free"),
         ([BEST, LARGE, SMALL], Gpu("cuda:1", 5.9), "small", "it needs 4 GB of cuda:1, 5.9 are free"),
         ([GONE, LARGE], Gpu("cuda", 80.0), "large", "the best whose weights are here"),
@@ -92,7 +92,7 @@ def test_this_machines_files_and_device_decide(tmp_path, monkeypatch, gpu):
 def test_a_cpu_gets_lite_and_a_wrong_device_is_refused(tmp_path):
     put_weights(tmp_path, *RANKING)
     choice = presets.resolve_preset("auto", "cpu", tmp_path)
-    assert choice == Choice("lite", "auto: there is no GPU for convnext, vitl14, vitb16")
+    assert choice == Choice("lite", "auto: convnext, vitl14, vitb16 would be too slow on a CPU")
     with pytest.raises(ConfigError, match="device 'gpu' cannot be used"):
         presets.resolve_preset("auto", "gpu", tmp_path)
 
