@@ -158,6 +158,15 @@ def _depth_clusters(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     return DepthClusters(_options(context.preset, part, PROPOSERS["depth_clusters"]))
 
 
+def _colour_masks(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
+    from ovseg_ros.models.bundled.colour_masks import FILE, WEIGHTS_FOLDER, load_colour_masks
+    from ovseg_ros.proposals.colour import ColourMasks
+
+    options = _options(context.preset, part, PROPOSERS["colour_masks"])
+    backbone, network = load_colour_masks(context.own(part, FILE) or WEIGHTS_FOLDER / FILE)
+    return ColourMasks(backbone, network, options, context.device)
+
+
 def _sam(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     from ovseg_ros.models.sam import load_sam
     from ovseg_ros.proposals.sam.proposer import SamProposals
@@ -237,6 +246,9 @@ _MASKFORMER_OPTIONS = "ovseg_ros.proposals.maskformer.MaskFormerOptions"
 PROPOSERS: Mapping[str, ComponentSpec] = {
     "depth_clusters": ComponentSpec(
         _depth_clusters, options="ovseg_ros.proposals.depth.depth_clusters.DepthClustersOptions"
+    ),
+    "colour_masks": ComponentSpec(
+        _colour_masks, takes=("weights",), options="ovseg_ros.proposals.colour.ColourMasksOptions"
     ),
     "sam": ComponentSpec(
         _sam, needs=("model", "weights"), options="ovseg_ros.proposals.sam.options.SamOptions"

@@ -1,0 +1,1 @@
+"""Training of the colour mask network on photographs with masks."""

@@ -1,0 +1,185 @@
+"""`ColourMasks`: the masks that a `ColourMaskNetwork` finds, best first, without duplicates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals
+from ovseg_ros.core.precision import DTYPES, PRECISIONS, check_device, is_finite
+from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.proposals.colour.network import Cells, ColourMaskNetwork, backbone_maps
+
+_STRIDE = 32  # both sides of the input are multiples of it
+_LONGEST_OVER_SHORTEST = 4
+
+
+@dataclass(frozen=True)
+class ColourMasksOptions:
+    """How `ColourMasks` asks the network.
+
+    Attributes:
+        short_side: the image is scaled, up or down, so that its shorter side has about so many pixels, unless
+            the longer one then had more than four times as many; both are rounded to multiples of 32.
+        min_score: masks whose predicted IoU is lower are left out, in [0, 1].
+        max_masks: at most so many, the best ones, >= 1.
+        duplicate_iou: of two masks of this IoU or more the better one stays, in (0, 1].
+        candidates: so many cells' masks are looked at before duplicates are taken out, >= max_masks.
+        precision: "fp32", "bf16", "fp16" (not on a CPU), or "auto": 16 bits where the hardware computes in
+            them.
+        max_mask_pixels: refuse images for which the masks together would hold more pixels (bytes) than this.
+    """
+
+    short_side: int = 480
+    min_score: float = 0.05
+    max_masks: int = 100
+    duplicate_iou: float = 0.7
+    candidates: int = 300
+    precision: str = "auto"
+    max_mask_pixels: int = 1 << 32
+
+    def __post_init__(self) -> None:
+        if self.short_side < _STRIDE:
+            raise ConfigError(f"want short_side >= {_STRIDE} pixels, got {self.short_side}")
+        if not 0 <= self.min_score <= 1:
+            raise ConfigError(f"want min_score in [0, 1], got {self.min_score}")
+        if not 1 <= self.max_masks <= self.candidates:
+            raise ConfigError(f"want 1 <= max_masks <= candidates, got {self.max_masks}, {self.candidates}")
+        if not 0 < self.duplicate_iou <= 1:
+            raise ConfigError(f"want duplicate_iou in (0, 1], got {self.duplicate_iou}")
+        if self.precision not in ("auto", *PRECISIONS):
+            raise ConfigError(f"want precision one of auto, {', '.join(PRECISIONS)}, got {self.precision!r}")
+        if self.max_mask_pixels < 1:
+            raise ConfigError(f"want max_mask_pixels >= 1, got {self.max_mask_pixels}")
+
+
+class ColourMasks:
+    """Proposes masks of things from colour alone.
+
+    Args:
+        backbone: timm's EfficientNet with the weights the network was trained on.
+        network: the trained part.
+        options: see `ColourMasksOptions`.
+        device: where both run; they are moved there.
+    """
+
+    needs_depth: ClassVar[bool] = False
+    classifies: ClassVar[bool] = False
+    grid_points: ClassVar[int | None] = None
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        network: ColourMaskNetwork,
+        options: ColourMasksOptions | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """See the class.
+
+        Raises:
+            ConfigError: a precision the device does not have.
+        """
+        self.options = options or ColourMasksOptions()
+        self.device = torch.device(device)
+        self.precision = check_device(self.options.precision, self.device)
+        layout = torch.channels_last
+        self.backbone = backbone.to(self.device, memory_format=layout).eval().requires_grad_(False)
+        self.network = network.to(self.device, memory_format=layout).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def propose(self, frame: Frame, hints: Hints = NO_HINTS) -> Proposals:
+        """The masks of things in the frame's colour image, surest first; depth is not used.
+
+        A mask's score is the IoU that the network expects of it, times the mean probability of its pixels.
+
+        Args:
+            frame: of any size.
+            hints: not used.
+
+        Returns:
+            At most `max_masks` masks on the CPU, none empty; they may overlap.
+
+        Raises:
+            InvalidInputError: the masks could be larger than `max_mask_pixels` together.
+            torch.OutOfMemoryError: the device's memory is full.
+        """
+        height, width = frame.size_hw
+        if self.options.max_masks * height * width > self.options.max_mask_pixels:
+            raise InvalidInputError(
+                f"want {self.options.max_masks} masks of at most {self.options.max_mask_pixels} pixels "
+                f"together, got an image of {width} x {height}; scale it down, or lower max_masks"
+            )
+        cells = self.cells(frame.image_rgb)
+        logits, scores = best_masks(cells, self.options)
+        masks = np.zeros((len(logits), height, width), bool)
+        for mask, coarse in zip(masks, logits.cpu().numpy(), strict=True):
+            mask[:] = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR) > 0
+        filled = masks.any(axis=(1, 2))  # a thing may be less than a pixel of a small image
+        return Proposals(torch.from_numpy(masks[filled]), scores.cpu()[torch.from_numpy(filled)])
+
+    def cells(self, image_rgb: npt.NDArray[np.uint8]) -> Cells:
+        """What the network says about an image (H, W, 3) uint8; again in float32 where 16 bits overflow."""
+        pixels = network_input(image_rgb, self.options.short_side).to(self.device)
+        cells = self._run(pixels, DTYPES[self.precision])
+        if not is_finite((cells.scores, cells.boxes, cells.kernels, cells.pixels)):
+            cells = self._run(pixels, torch.float32)
+        return cells
+
+    def _run(self, pixels: torch.Tensor, dtype: torch.dtype) -> Cells:
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            return self.network(backbone_maps(self.backbone, pixels), pixels)[0]  # type: ignore[no-any-return]
+
+
+def network_input(image_rgb: npt.NDArray[np.uint8], short_side: int) -> torch.Tensor:
+    """(1, 3, h, w) float32 in [-1, 1], scaled so that sides are multiples of 32; see `ColourMasksOptions`."""
+    height, width = image_rgb.shape[:2]
+    scale = min(short_side / min(height, width), _LONGEST_OVER_SHORTEST * short_side / max(height, width))
+    size_wh = tuple(max(1, int(side * scale / _STRIDE + 0.5)) * _STRIDE for side in (width, height))
+    if size_wh != (width, height):
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        image_rgb = cv2.resize(image_rgb, size_wh, interpolation=how)
+    pixels = torch.from_numpy(np.ascontiguousarray(image_rgb)).permute(2, 0, 1)[None].float()
+    return (pixels / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
+
+
+def best_masks(cells: Cells, options: ColourMasksOptions) -> tuple[torch.Tensor, torch.Tensor]:
+    """The masks that stay.
+
+    Args:
+        cells: of one image.
+        options: see `ColourMasksOptions`.
+
+    Returns:
+        (M, h, w) float32 logits on the grid of the pixel embeddings and (M,) float32 scores, best first.
+    """
+    expected = cells.scores.float().sigmoid()
+    expected, index = expected.topk(min(options.candidates, len(expected)))
+    index = index[expected >= options.min_score]
+    logits = cells.mask_logits(index)  # (K,h,w)
+    inside = logits > 0
+    areas = inside.sum((1, 2))
+    sureness = (logits.sigmoid() * inside).sum((1, 2)) / areas.clamp(min=1)
+    scores = expected[: len(index)] * sureness
+    order = scores.argsort(descending=True, stable=True)
+    order = order[(areas[order] > 0) & (scores[order] >= options.min_score)]
+    kept = _distinct(inside[order], options.duplicate_iou)[: options.max_masks]
+    return logits[order[kept]], scores[order[kept]]
+
+
+def _distinct(masks: torch.Tensor, duplicate_iou: float) -> torch.Tensor:
+    """(M,) int64: which of (K, h, w) bool masks stay, each compared with the better ones that stayed."""
+    flat = masks[:, ::2, ::2].flatten(1).float()  # of every second pixel: four times faster, and as good
+    both = flat @ flat.T
+    areas = both.diagonal()
+    iou = (both / (areas[:, None] + areas - both).clamp(min=1)).cpu().numpy()
+    kept: list[int] = []
+    for i in range(len(iou)):
+        if not (iou[i, kept] >= duplicate_iou).any():
+            kept.append(i)
+    return torch.tensor(kept, dtype=torch.int64, device=masks.device)
