@@ -14,7 +14,8 @@ from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, as_proposer
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.proposals.union.joined import concatenated, taken
 from ovseg_ros.proposals.union.relief import Relief
-from ovseg_ros.proposals.union.things import Rules, calibrated, things
+from ovseg_ros.proposals.union.scores import calibrated
+from ovseg_ros.proposals.union.things import Rules, things
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class UnionOptions:
 
     duplicate_iou: float = 0.65
     skip_without_depth: bool = True
-    unrated_trust: float = 0.6
+    unrated_trust: float = 0.5
     keep_parts: bool = False
     keep_support: bool = False
 
@@ -50,7 +51,7 @@ class UnionProposals:
     """Proposes what any of its members does, each thing once; `things.things` has the rules.
 
     Scores of members are compared. They are taken for predicted IoU unless a member says `scores_are_iou =
-    False`, as `DepthClusters` does: see `things.calibrated`.
+    False`, as `DepthClusters` does: see `scores.calibrated`.
     """
 
     def __init__(self, members: Sequence[Any], options: UnionOptions | None = None) -> None:
@@ -119,7 +120,8 @@ class UnionProposals:
         joined = concatenated(parts)
         masks, scores = joined.masks.numpy(), joined.scores.numpy()
         if self.scores_are_iou:
-            scores = calibrated(masks, scores, np.array(rated), self.options.unrated_trust)
+            trust = self.options.unrated_trust
+            scores = calibrated(masks, scores, np.array(rated), trust, frame.image_rgb)
             joined = replace(joined, scores=torch.from_numpy(scores))
         options = self.options
         rules = Rules(options.duplicate_iou, options.keep_parts, options.keep_support)

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.core.maps import BoxedMask, boxed_masks, mask_iou, shared_pixels
+from ovseg_ros.core.maps import BoxedMask, boxed_masks, shared_pixels
 from ovseg_ros.proposals.union.relief import Relief
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
-AGREES = 0.7  # IoU from which a rated mask speaks for another
 WITHIN = 0.9  # of a part's pixels lie in its whole
 SAME_THING = 0.6  # of its whole's pixels: a part so large, at the same depth, is the thing once more
 MERGED = 0.8  # of a mask's pixels are covered by better ones that share nothing: they are the things
 OWN = 0.9  # of such a mask's pixels are its own
 APART = 0.3  # share of steps along the border from which a part stands apart
+WORSE = 0.8  # at its whole's depth a part goes if its score is at most this much of its whole's
 FRAGMENT = 0.5  # where depth says nothing, a part goes if its score is at most this much of its whole's
 
 
@@ -46,13 +46,13 @@ def things(masks: BoolArray, scores: FloatArray, rules: Rules, relief: Relief | 
     2. A mask that depth shows to be the supporting plane goes.
     3. A mask goes that two or more better ones, each within it and none sharing much with another, cover.
     4. A part, nearly all of which lies within another mask, goes where depth shows it at its whole's own
-       depth and it is the worse of the two; if it is the better, and so large that both are views of one
-       thing, the whole goes. Where depth does not tell, only a part with a far lower score goes; a part that
-       stands apart in depth stays.
+       depth and its score is lower; if it is so large that both are views of one thing, the better of the two
+       stays. Where depth does not tell, only a part with a far lower score goes; a part that stands apart in
+       depth stays.
 
     Args:
         masks: (N, H, W) bool.
-        scores: (N,) of one meaning, see `calibrated`; of equal ones the earlier mask is the better.
+        scores: (N,) of one meaning, see `scores.calibrated`; of equal ones the earlier mask is the better.
         rules: see there.
         relief: the frame's depth; None without.
 
@@ -86,30 +86,6 @@ def distinct(masks: BoolArray, scores: FloatArray, duplicate_iou: float) -> IntA
         (M,) int64 indices, ascending. An empty mask is no one's duplicate.
     """
     return things(masks, scores, Rules(duplicate_iou, keep_parts=True), None)
-
-
-def calibrated(masks: BoolArray, scores: FloatArray, rated: BoolArray, trust: float) -> FloatArray:
-    """Scores of one meaning: predicted IoU.
-
-    A score that is none is multiplied by `trust`, the IoU expected of the surest such mask; where a rated
-    mask agrees, two ways of looking found the same, and its score · IoU counts if that is more.
-
-    Args:
-        masks: (N, H, W).
-        scores: (N,) in [0, 1].
-        rated: (N,) bool, whose scores are predicted IoU.
-        trust: in [0, 1].
-
-    Returns:
-        (N,) float32.
-    """
-    if rated.all():
-        return scores
-    iou = mask_iou(boxed_masks(masks[~rated]), boxed_masks(masks[rated]), least=AGREES)
-    support = np.where(iou >= AGREES, iou * scores[rated], 0).max(axis=1, initial=0)
-    out = scores.astype(np.float32)
-    out[~rated] = np.maximum(trust * scores[~rated], support)
-    return out
 
 
 def _first_of_copies(shared: IntArray, rank: IntArray, duplicate_iou: float) -> BoolArray:
@@ -186,8 +162,9 @@ def _drop_parts(
             elif steps >= APART:
                 goes = False
             else:
-                goes = rank[whole] < rank[part]
-                if not goes and areas[part] >= SAME_THING * areas[whole]:
+                same = areas[part] >= SAME_THING * areas[whole]
+                goes = rank[whole] < rank[part] if same else scores[part] <= WORSE * scores[whole]
+                if same and not goes:
                     stays[whole] = False
             if goes:
                 stays[part] = False
