@@ -1,4 +1,4 @@
-"""IoU of many masks with many others, counted where their boxes meet."""
+"""How much many masks share with many others, counted where their boxes meet."""
 
 from __future__ import annotations
 
@@ -121,6 +121,34 @@ def mask_iou(
     return iou
 
 
+def shared_pixels(masks: Sequence[BoxedMask], *, least: float = 0.0) -> npt.NDArray[np.int64]:
+    """|A ∩ B| of every two masks of one set, exact.
+
+    Args:
+        masks: N of them, in the same image; any may be empty.
+        least: a pair that cannot share this part of its smaller mask may be given as 0; not looked at then.
+
+    Returns:
+        (N, N) pixels, symmetric, with the areas along the diagonal.
+    """
+    areas = np.array([mask.area for mask in masks], np.int64)
+    shared = np.diag(areas)
+    rows, columns, meeting = _meeting_boxes(masks, masks)
+    smaller = np.minimum(areas[rows], areas[columns])
+    near = (rows < columns) & (np.minimum(meeting, smaller) >= least * smaller * (1 - 1e-12))
+    rows, columns, meeting = rows[near], columns[near], meeting[near]
+    if not len(rows):
+        return shared
+    height, width = (max(mask.box_xyxy[side] for mask in masks) for side in (3, 2))
+    if int(meeting.sum()) > _COUNTED_PER_CODED * len(masks) * height * width:
+        share = _run_length_iou(masks, masks, height, width, of_first=True)
+        return np.rint(share * areas[:, None]).astype(np.int64)
+    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+    counts = np.array([_shared(masks[i], masks[j]) for i, j in pairs], np.int64)
+    shared[rows, columns] = shared[columns, rows] = counts
+    return shared
+
+
 def _meeting_boxes(
     ours: Sequence[BoxedMask], theirs: Sequence[BoxedMask]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -147,9 +175,17 @@ def _shared(one: BoxedMask, other: BoxedMask) -> int:
 
 
 def _run_length_iou(
-    ours: Sequence[BoxedMask], theirs: Sequence[BoxedMask], height: int, width: int
+    ours: Sequence[BoxedMask],
+    theirs: Sequence[BoxedMask],
+    height: int,
+    width: int,
+    *,
+    of_first: bool = False,
 ) -> npt.NDArray[np.float64]:
-    """`mask_iou` by COCO's run lengths, whose price does not follow the size of the boxes."""
+    """`mask_iou` by COCO's run lengths, whose price does not follow the size of the boxes.
+
+    With `of_first` (N, M) |A ∩ B| / |A| instead, what COCO does for a crowd.
+    """
     from pycocotools import mask as coco
 
     canvas = np.zeros((height, width), np.uint8, order="F")
@@ -163,4 +199,4 @@ def _run_length_iou(
             canvas[y0:y1, x0:x1] = 0
         return runs
 
-    return np.asarray(coco.iou(encoded(ours), encoded(theirs), [False] * len(theirs)), np.float64)
+    return np.asarray(coco.iou(encoded(ours), encoded(theirs), [of_first] * len(theirs)), np.float64)

@@ -86,6 +86,7 @@ class DepthClusters:
 
     options: DepthClustersOptions = field(default_factory=DepthClustersOptions)
     needs_depth: ClassVar[bool] = True  # the node then hands over no frame without depth and intrinsics
+    scores_are_iou: ClassVar[bool] = False  # they follow size and border; see `UnionProposals`
 
     def propose(self, frame: Frame) -> Proposals:
         """Masks of the things in a frame, surest first; the same frame gives the same masks.

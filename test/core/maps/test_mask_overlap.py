@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ovseg_ros.core.maps import mask_overlap
-from ovseg_ros.core.maps.mask_overlap import BoxedMask, boxed_masks, mask_iou
+from ovseg_ros.core.maps.mask_overlap import BoxedMask, boxed_masks, mask_iou, shared_pixels
 from ovseg_ros.errors import InvalidInputError
 
 
@@ -45,6 +45,20 @@ def test_iou_is_what_counting_gives(n, m, counted, monkeypatch):
     for least in (0.1, 0.5, 1.0):
         shown = mask_iou(a, b, least=least)
         np.testing.assert_allclose(np.where(shown >= least, shown, 0), naive_iou(a, b, least), atol=1e-12)
+
+
+@pytest.mark.parametrize("counted", [0, 4], ids=["run lengths", "box by box"])
+@pytest.mark.parametrize("least", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("n", [0, 1, 2, 40])
+def test_shared_pixels_are_what_counting_gives(n, least, counted, monkeypatch):
+    monkeypatch.setattr(mask_overlap, "_COUNTED_PER_CODED", counted)
+    masks = scene(n, 3)
+    want = np.array([[np.count_nonzero(a & b) for b in masks] for a in masks], np.int64).reshape(n, n)
+    smaller = np.minimum(want.diagonal()[:, None], want.diagonal())
+    got = shared_pixels(boxed_masks(masks), least=least)
+    assert got.shape == (n, n)
+    np.testing.assert_array_equal(np.where(got >= least * smaller, got, 0), want * (want >= least * smaller))
+    np.testing.assert_array_equal(got.diagonal(), want.diagonal())
 
 
 def test_two_thousand_masks():

@@ -255,3 +255,9 @@ def test_a_union_of_nothing_is_refused():
 def test_a_limit_out_of_range_is_refused(value):
     with pytest.raises(ConfigError, match="duplicate_iou"):
         UnionOptions(duplicate_iou=value)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.01, float("nan")])
+def test_a_trust_out_of_range_is_refused(value):
+    with pytest.raises(ConfigError, match="unrated_trust"):
+        UnionOptions(unrated_trust=value)
