@@ -100,9 +100,7 @@ def check_engine(engine: str, device: torch.device) -> Literal["torch", "openvin
     if engine == "openvino" and device.type != "cpu":
         raise ConfigError(f"want engine torch on {device}, got openvino, which is for CPUs; say engine: auto")
     if engine == "openvino" and not has_openvino():
-        raise ConfigError(
-            f"engine openvino is not installed; {install_cure('openvino')}, or say engine: auto"
-        )
+        raise ConfigError(f"engine openvino is not installed; {install_cure('fast')}, or say engine: auto")
     return "openvino" if engine == "openvino" else "torch"
 
 

@@ -80,7 +80,7 @@ def test_auto_is_openvino_on_a_cpu_that_has_it(clip, monkeypatch):
 
 def test_an_engine_that_cannot_be_had_is_refused(clip, monkeypatch):
     monkeypatch.setattr(MODULE, "has_openvino", lambda: False)
-    with pytest.raises(ConfigError, match=r"not installed; .*pip install '\.\[openvino\]'"):
+    with pytest.raises(ConfigError, match=r"not installed; .*pip install '\.\[fast\]'"):
         accelerate(clip, IN_OPENVINO, CPU)
     with pytest.raises(ConfigError, match="want engine torch on cuda"):
         check_engine("openvino", CUDA)
