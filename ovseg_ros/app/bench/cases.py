@@ -48,12 +48,12 @@ def cold(options: argparse.Namespace) -> dict[str, Any]:
         ours[HALF] = _with_encoder(segmenter, half)
     variants: dict[str, Variant] = {
         BASELINE: lambda frame: baseline.frame(frame, names)[1],
-        **{name: _variant(one, vocabulary) for name, one in ours.items()},
+        **{name: variant(one, vocabulary) for name, one in ours.items()},
         WORDS_ANEW: lambda frame: baseline.frame(frame, names, words_anew=True)[1],
     }
     expected = baseline.frame(frame, names)[0].embeddings
     return {
-        **_compared(variants, [frame], OURS, options, segmenter.device),
+        **compared(variants, [frame], OURS, options, segmenter.device),
         "least_cosine": {
             name: least_cosine(expected, one.embed(frame).embeddings) for name, one in ours.items()
         },
@@ -70,11 +70,11 @@ def query(options: argparse.Namespace) -> dict[str, Any]:
         return {name: timings[name] for name in ("text", "classify")}
 
     variants: dict[str, Variant] = {
-        "cold frame": _variant(segmenter, vocabulary),
+        "cold frame": variant(segmenter, vocabulary),
         "words asked before": lambda _: ask(vocabulary),
         "one new word": lambda _: ask(vocabulary_of([*names[:-1], f"novelty {next(fresh)}"])),
     }
-    return _compared(variants, [frame], "cold frame", options, segmenter.device)
+    return compared(variants, [frame], "cold frame", options, segmenter.device)
 
 
 def video(options: argparse.Namespace) -> dict[str, Any]:
@@ -97,10 +97,10 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
     variants: dict[str, Variant] = {
         BASELINE: lambda frame: baseline.frame(frame, names)[1],
         WORDS_ANEW: lambda frame: baseline.frame(frame, names, words_anew=True)[1],
-        UNTRACKED: _variant(untracked, vocabulary),
-        **{name: _variant(one, vocabulary) for name, one in ours.items()},
+        UNTRACKED: variant(untracked, vocabulary),
+        **{name: variant(one, vocabulary) for name, one in ours.items()},
     }
-    found = _compared(variants, frames, OURS, options, segmenter.device, follower.reset)
+    found = compared(variants, frames, OURS, options, segmenter.device, follower.reset)
     return {"frames": len(frames), **found, **agreement(untracked, ours, frames, vocabulary)}
 
 
@@ -189,11 +189,12 @@ def _with_encoder(segmenter: OpenVocabularySegmenter, clip: Any) -> OpenVocabula
     return OpenVocabularySegmenter(segmenter.proposer, clip, segmenter.options, segmenter.device)
 
 
-def _variant(segmenter: Segmenter, vocabulary: Vocabulary) -> Variant:
+def variant(segmenter: Segmenter, vocabulary: Vocabulary) -> Variant:
+    """Our whole frame, for `interleave`."""
     return lambda frame: our_frame(segmenter, frame, vocabulary)[1]
 
 
-def _compared(
+def compared(
     variants: Mapping[str, Variant],
     frames: Sequence[Frame],
     reference: str,
@@ -219,6 +220,3 @@ def _read(recording: Path, most: int | None) -> tuple[list[Frame], list[str]]:
         raise InvalidInputError(f"want a recording with frames, {recording} has none")
     names = sorted({name for one in recorded for name in one.names.values()})
     return [one.frame for one in recorded], names or ["thing"]
-
-
-MEASURE = {"cold": cold, "query": query, "video": video}

@@ -44,6 +44,7 @@ class Timing:
         return {
             "ms": spread(self.seconds, 1000.0),
             "processor_ms": spread(self.processor_s, 1000.0),
+            "frames_per_s": len(self.seconds) / max(sum(self.seconds), 1e-9),
             "stages_ms": {name: spread(seconds, 1000.0) for name, seconds in self.stages.items()},
             "peak_mib": None if self.peak_bytes is None else round(self.peak_bytes / 2**20, 1),
         }

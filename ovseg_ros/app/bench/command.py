@@ -10,7 +10,7 @@ from typing import Any
 
 from ovseg_ros.errors import ConfigError
 
-CASES = ("cold", "query", "video")
+CASES = ("cold", "query", "video", "colour", "colour_video")
 _QUICK = {"masks": 4, "labels": 3, "size_hw": (48, 64), "rounds": 2, "frames": 3}
 
 
@@ -21,8 +21,8 @@ def add_parser(commands: Any) -> None:
         help="measure speed and memory, beside the method as released",
         description="Puts the same frames, masks and weights through the method as it was released (the "
         "baseline) and through ours, interleaved in one run; prints tables; writes result.json and "
-        "result.md. Weights are random (what a forward pass costs does not depend on them) but in the case "
-        "video.",
+        "result.md. Weights are random (what a forward pass costs does not depend on them) in the cases cold "
+        "and query.",
     )
     add = parser.add_argument
     add("cases", nargs="*", metavar="CASE", help=f"only these of {', '.join(CASES)} (default: all)")
@@ -48,6 +48,10 @@ def add_parser(commands: Any) -> None:
         metavar="WxH",
         help="of the frame (default: %(default)s)",
     )
+    add = parser.add_argument_group(
+        "of colour and colour_video, which have --size and --frames too"
+    ).add_argument
+    add("--colour-preset", default="lite", metavar="PRESET", help="name or YAML file (default: %(default)s)")
     add = parser.add_argument_group("of video").add_argument
     add("--recording", type=Path, default=Path("demo/tabletop"), help="folder (default: %(default)s)")
     add("--preset", default="mini", help="name or YAML file (default: %(default)s)")
@@ -66,7 +70,8 @@ def run(options: argparse.Namespace) -> int:
     import cv2
     import torch
 
-    from ovseg_ros.app.bench.cases import MEASURE
+    from ovseg_ros.app.bench.cases import cold, query, video
+    from ovseg_ros.app.bench.colour import colour, colour_video
     from ovseg_ros.app.bench.report import report
     from ovseg_ros.app.bench.scene import TINY
     from ovseg_ros.evaluate.recordings.demo import write_json
@@ -81,12 +86,13 @@ def run(options: argparse.Namespace) -> int:
     cv2.setNumThreads(options.threads)
     if options.quick:
         vars(options).update(_QUICK, model=TINY)
+    measure = dict(zip(CASES, (cold, query, video, colour, colour_video), strict=True))
     began = os.getloadavg()[0]
     cases = {}
     for name in CASES:
         if name in options.cases or not options.cases:
             print(f"{name} …", file=sys.stderr, flush=True)
-            cases[name] = MEASURE[name](options)
+            cases[name] = measure[name](options)
     settings = {name: value for name, value in vars(options).items() if name not in ("run", "out", "cases")}
     settings |= {
         "recording": str(options.recording),

@@ -8,7 +8,13 @@ from typing import Any
 from ovseg_ros.evaluate.recordings.tables import markdown_table
 
 _STAGES = ("propose", "track", "crop", "encode", "text", "classify", "compose")
-_TITLES = {"cold": "Cold frame", "query": "A query on a held frame", "video": "Video"}
+_TITLES = {
+    "cold": "Cold frame",
+    "query": "A query on a held frame",
+    "video": "Video",
+    "colour": "A colour frame",
+    "colour_video": "Colour video",
+}
 
 
 def report(result: Mapping[str, Any]) -> str:
@@ -48,7 +54,15 @@ def _remarks(case: Mapping[str, Any]) -> list[str]:
     if "least_cosine" in case:
         alike = ", ".join(f"{name} {cosine:.5f}" for name, cosine in case["least_cosine"].items())
         remarks.append(f"Least cosine with the baseline's embedding of the same mask: {alike}.")
+    if "cosine_with_reference" in case:
+        alike = ", ".join(f"{name} {cosine:.5f}" for name, cosine in case["cosine_with_reference"].items())
+        remarks.append(
+            f"{case['masks']} masks. Least cosine with the same mask's embedding by {case['reference']}: "
+            f"{alike or '-'}."
+        )
     if "labels_equal" in case:
+        rates = ", ".join(f"{name} {one['frames_per_s']:.1f}" for name, one in case["variants"].items())
+        remarks.append(f"Frames a second, the first of a round included: {rates}.")
         equal = ", ".join(f"{name} {100 * share:.2f} %" for name, share in case["labels_equal"].items())
         encoded = ", ".join(f"{name} {100 * share:.0f} %" for name, share in case["share_encoded"].items())
         remarks.append(
@@ -68,7 +82,8 @@ def _provenance(result: Mapping[str, Any]) -> str:
         f"{settings['device']}; torch {versions['torch']}, Python {versions['python']}.",
         f"cold and query: {settings['model']} with random weights, {settings['masks']} masks, "
         f"{settings['labels']} labels at {width}x{height}; video: `{settings['recording']}`, preset "
-        f"`{settings['preset']}`. Rounds: {settings['rounds']}.",
+        f"`{settings['preset']}`; colour and colour_video: preset `{settings['colour_preset']}`, "
+        f"{width}x{height}. Rounds: {settings['rounds']}.",
         f"Load average when it began and when it ended: {load[0]:.1f} and {load[1]:.1f} (more than the "
         "cores means that others were at work, and milliseconds are too long: read the ratios).",
     )

@@ -1,4 +1,4 @@
-"""An encoder's image tower in 16 bits, or compiled; its words stay as they are."""
+"""An encoder's image tower in 16 bits, compiled, or in another engine; its words stay as they are."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from ovseg_ros.core.encoders.agreement import AgreementReport, check_agreement, check_regions
+from ovseg_ros.core.encoders.openvino_engine import has_openvino, openvino_network
 from ovseg_ros.core.encoders.vit_tower import is_vit, vit_features
 from ovseg_ros.core.precision import (
     DTYPES,
@@ -21,9 +22,11 @@ from ovseg_ros.core.precision import (
     repaired,
     under_autocast,
 )
-from ovseg_ros.errors import ConfigError
+from ovseg_ros.errors import ConfigError, install_cure
 
 _LOG = logging.getLogger(__name__)
+
+ENGINES = ("auto", "torch", "openvino")
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,12 @@ class AccelerateOptions:
     Attributes:
         precision: "fp32"; "bf16" or "fp16" (not on a CPU), where labels then still agree; "auto" is bf16
             where the hardware computes in it, fp16 on other GPUs, else fp32.
-        compile: by `torch.compile`; needs a C++ compiler on a CPU, Triton on a GPU, and minutes at the start.
-        check_regions: on how many made-up regions 16 bits are compared with 32 at the start; 0 trusts them.
-        min_agreement: share of labels that must agree, in [0, 1]; else it stays with fp32.
+        engine: "torch"; "openvino", on a CPU; "auto" is OpenVINO on a CPU where it is installed, else torch.
+        compile: by `torch.compile`, in torch; needs a C++ compiler on a CPU, Triton on a GPU, and minutes at
+            the start.
+        check_regions: on how many made-up regions 16 bits, or another engine, are compared with torch in 32
+            bits at the start; 0 trusts them.
+        min_agreement: share of labels that must agree, in [0, 1]; else it stays with torch in fp32.
     """
 
     removed: ClassVar[Mapping[str, str]] = {
@@ -45,6 +51,7 @@ class AccelerateOptions:
     """Options there were once, and what to do instead."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    engine: Literal["auto", "torch", "openvino"] = "torch"
     compile: bool = False
     check_regions: int = 8
     min_agreement: float = 0.995
@@ -53,6 +60,10 @@ class AccelerateOptions:
         words = ("auto", *PRECISIONS)
         if self.precision not in words:
             raise ConfigError(f"want precision one of {', '.join(words)}, got {self.precision!r}")
+        if self.engine not in ENGINES:
+            raise ConfigError(f"want engine one of {', '.join(ENGINES)}, got {self.engine!r}")
+        if self.engine != "torch" and self.compile:
+            raise ConfigError(f"want engine torch with compile, got {self.engine!r}: leave one of them out")
         if self.check_regions < 0:
             raise ConfigError(f"want check_regions >= 0, got {self.check_regions}")
         if not 0 <= self.min_agreement <= 1:
@@ -70,9 +81,27 @@ def accelerate(encoder: Any, options: AccelerateOptions | None, device: torch.de
     Raises:
         ConfigError: the device cannot do what is asked.
     """
-    if options is None or (check_device(options.precision, device) == "fp32" and not options.compile):
+    if options is None:
+        return encoder
+    in_torch = check_engine(options.engine, device) == "torch"
+    if in_torch and check_device(options.precision, device) == "fp32" and not options.compile:
         return encoder
     return AcceleratedEncoder(encoder, options, device)
+
+
+def check_engine(engine: str, device: torch.device) -> Literal["torch", "openvino"]:
+    """What an engine means on a device; see `AccelerateOptions`.
+
+    Raises:
+        ConfigError: OpenVINO elsewhere than on a CPU, or where it is not installed.
+    """
+    if engine == "auto":
+        return "openvino" if device.type == "cpu" and has_openvino() else "torch"
+    if engine == "openvino" and device.type != "cpu":
+        raise ConfigError(f"want engine torch on {device}, got openvino, which is for CPUs; say engine: auto")
+    if engine == "openvino" and not has_openvino():
+        raise ConfigError(f"engine openvino is not installed; {install_cure('fast')}, or say engine: auto")
+    return "openvino" if engine == "openvino" else "torch"
 
 
 class AcceleratedEncoder:
@@ -84,6 +113,7 @@ class AcceleratedEncoder:
     Attributes:
         encoder: the encoder inside; not changed.
         precision: what it runs in: the one asked for, or "fp32" where that did not agree.
+        engine: what runs it: "openvino", or "torch" where it was not asked for, failed or did not agree.
         report: how the labels agreed; None where that was not checked.
         compiled: whether it runs compiled.
     """
@@ -95,14 +125,15 @@ class AcceleratedEncoder:
         self.report: AgreementReport | None = None
         self.compiled = False
         self._device = device
-        exact: Network = under_autocast(encoder.encode_regions, "fp32", device)
-        self._run = self._short()
-        if self.precision != "fp32" and options.check_regions:
-            self._trust(exact, options)
+        self._exact: Network = under_autocast(encoder.encode_regions, "fp32", device)
+        self.engine = check_engine(options.engine, device)
+        self._run = self._in_openvino() if self.engine == "openvino" else self._short()
+        if (self.precision, self.engine) != ("fp32", "torch") and options.check_regions:
+            self._trust(self._exact, options)
         if options.compile:
             self._compile()
         if self.precision != "fp32":
-            self._run = repaired(self._run, exact, name="the image tower", precision=self.precision)
+            self._run = repaired(self._run, self._exact, name="the image tower", precision=self.precision)
 
     def __getattr__(self, name: str) -> Any:
         if name == "encoder":  # not there yet, as in copy and pickle
@@ -141,22 +172,34 @@ class AcceleratedEncoder:
             return _vit(visual, getattr(encoder, "mask_prompts", None), DTYPES[self.precision])
         return under_autocast(encoder.encode_regions, self.precision, self._device)
 
+    def _in_openvino(self) -> Network:
+        """The forward pass in OpenVINO, or in torch where OpenVINO cannot read the network."""
+        try:
+            told = openvino_network(self.encoder, self.precision, torch.get_num_threads())
+        except Exception as error:  # whatever torch's tracer or OpenVINO does not know
+            reason = str(error).strip().split("\n")[0]
+            _LOG.warning("OpenVINO cannot be used here, going on with torch: %s", reason)
+            self.engine = "torch"
+            return self._short()
+        exact = self._exact
+        return lambda pixels, masks: exact(pixels, masks) if masks is None else told(pixels, masks)
+
     def _trust(self, exact: Network, options: AccelerateOptions) -> None:
-        """Compares the labels, and goes back to float32 where they do not agree."""
+        """Compares the labels, and goes back to torch in float32 where they do not agree."""
         report = check_agreement(
             self.encoder,
             exact,
             self._run,
-            precision=self.precision,
+            precision=self.precision if self.engine == "torch" else f"{self.precision} in {self.engine}",
             regions=options.check_regions,
             least=options.min_agreement,
         )
         self.report = report
         if report.agrees:
-            _LOG.info("the image tower on %s: %s", self._device, report)
+            _LOG.info("the image tower in %s on %s: %s", self.engine, self._device, report)
             return
-        _LOG.warning("the image tower on %s stays with fp32: %s", self._device, report)
-        self.precision, self._run = "fp32", exact
+        _LOG.warning("the image tower on %s stays with torch in fp32: %s", self._device, report)
+        self.precision, self.engine, self._run = "fp32", "torch", exact
 
     def _compile(self) -> None:
         """Compiles, for one region and for any number of them; a machine that cannot goes on without."""

@@ -156,12 +156,14 @@ def test_labels_are_compared_mask_by_mask_whatever_their_order():
 
 
 def test_quick_run_measures_everything(tmp_path, capsys):
-    assert main(["bench", "--quick", "--threads", "1", "--out", str(tmp_path)]) == 0
+    pytest.importorskip("skimage", reason="the photographs come with scikit-image")
+    arguments = ["--quick", "--threads", "1", "--colour-preset", "mini", "--out", str(tmp_path)]
+    assert main(["bench", *arguments]) == 0
     shown = capsys.readouterr().out
     result = json.loads((tmp_path / "result.json").read_text())
-    assert list(result["cases"]) == ["cold", "query", "video"]
+    assert list(result["cases"]) == ["cold", "query", "video", "colour", "colour_video"]
     assert torch.__version__.startswith(result["made_with"]["versions"]["torch"])
-    cold, query, video = result["cases"].values()
+    cold, query, video, colour, colour_video = result["cases"].values()
     stages = {"propose", "crop", "encode", "text", "classify", "compose"}
     assert stages < set(cold["variants"]["ours"]["stages_ms"])
     assert cold["times_reference"]["ours"]["median"] == 1
@@ -171,6 +173,11 @@ def test_quick_run_measures_everything(tmp_path, capsys):
     assert video["times_reference"]["baseline, words anew"]["processor"] > 1
     assert video["labels_equal"]["ours"] > 0.9
     assert 0 < video["share_encoded"]["ours"] < 1
+    assert 0 < colour["masks"] <= 50
+    assert all(cosine > 0.9999 for cosine in colour["cosine_with_reference"].values())
+    assert colour_video["frames"] == 3
+    assert 0 < colour_video["share_encoded"]["crops in torch, tracks"] < 1
+    assert colour_video["variants"]["crops in torch, tracks"]["frames_per_s"] > 0
     assert (tmp_path / "result.md").read_text() in shown
     assert "quick run" in shown
 
@@ -178,7 +185,7 @@ def test_quick_run_measures_everything(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["warm"], "want cases of cold, query, video, got warm"),
+        (["warm"], "want cases of cold, query, video, colour, colour_video, got warm"),
         (["cold", "--rounds", "0"], "want rounds at least 1, got 0"),
         (["cold", "--device", "cuda:77"], "device 'cuda:77' cannot be used"),
         (["cold", "--model", "ViT-Z-9"], "want an architecture of open_clip"),

@@ -103,7 +103,7 @@ def test_a_precision_that_does_not_agree_gives_way(clip, monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         fast = accelerate(clip, AccelerateOptions(precision="bf16", check_regions=4), CPU)
     assert fast.precision == "fp32"
-    assert "stays with fp32" in caplog.text
+    assert "stays with torch in fp32: bf16 does not agree" in caplog.text
     pixels, masks = batch(3)
     with torch.no_grad():
         exact = clip.encode_regions(pixels, masks)
@@ -233,6 +233,8 @@ def test_without_a_compiler_it_goes_on(clip, monkeypatch, caplog):
     "change",
     [
         {"precision": "int8"},
+        {"engine": "tensorrt"},
+        {"engine": "openvino", "compile": True},
         {"check_regions": -1},
         {"min_agreement": 1.1},
         {"min_agreement": float("nan")},
