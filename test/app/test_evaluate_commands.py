@@ -83,7 +83,8 @@ def test_dataset_writes_what_it_was_made_with_too(tree: Path, tmp_path: Path, st
     assert "| blue | 100.00 | 100.00 | 128 | 128 | unseen |" in text
     assert Image.open(out / "classes.png").size[0] > 500
     assert "mIoU 66.67" in capsys.readouterr().out
-    assert stand_in == [("mini", {"device": "cpu", "weights_dir": None})]
+    assert stand_in == [("lite", {"device": "cpu", "weights_dir": None})]  # what auto is on a CPU
+    assert made["preset"]["name"] == "lite"
 
 
 def test_no_path_of_the_machine_is_written_but_those_typed(tree, tmp_path, stand_in, monkeypatch) -> None:

@@ -57,7 +57,7 @@ def _browser_is_here():
 def server(_browser_is_here, tmp_path_factory):
     """The command as a process, and the page's address; it must end with 0 on Ctrl-C."""
     folder = tmp_path_factory.mktemp("server")
-    command = [sys.executable, "-m", "ovseg_ros.app.cli", "web", "--port", "0"]
+    command = [sys.executable, "-m", "ovseg_ros.app.cli", "web", "--port", "0", "--preset", "mini"]
     env = os.environ | {"TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
     log = folder / "stderr.txt"
     with (
