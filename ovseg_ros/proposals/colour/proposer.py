@@ -121,8 +121,9 @@ class ColourMasks:
         masks = np.zeros((len(logits), height, width), bool)
         for mask, coarse in zip(masks, logits.cpu().numpy(), strict=True):
             mask[:] = cv2.resize(without_crumbs(coarse), (width, height), interpolation=cv2.INTER_LINEAR) > 0
-        filled = masks.any(axis=(1, 2))  # a thing may be less than a pixel of a small image
-        return Proposals(torch.from_numpy(masks[filled]), scores.cpu()[torch.from_numpy(filled)])
+        proposals = Proposals(torch.from_numpy(masks), scores.cpu())
+        filled = torch.from_numpy(masks.any(axis=(1, 2)))  # a thing may be less than a pixel of a small image
+        return proposals if filled.all() else proposals.take(filled)
 
     def cells(self, image_rgb: npt.NDArray[np.uint8]) -> Cells:
         """What the network says about an image (H, W, 3) uint8; again in float32 where 16 bits overflow."""

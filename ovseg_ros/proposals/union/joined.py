@@ -45,11 +45,14 @@ def concatenated(parts: Sequence[Proposals]) -> Proposals:
     Args:
         parts: of one image; at least one.
     """
-    masks = torch.cat([part.masks.cpu() for part in parts])  # (N,H,W)
+    masks = [part.masks.cpu() for part in parts]
+    joined = masks[0] if len(masks) == 1 else torch.cat(masks)  # (N,H,W); one part is not copied: 8k is large
     scores = torch.cat([part.scores.cpu().float() for part in parts])  # (N,)
     embeddings = _joined_embeddings(parts)
     rivals = parts[0].non_object if embeddings is not None else None
-    return Proposals(masks, scores, _joined_soft(parts), embeddings, None if rivals is None else rivals.cpu())
+    return Proposals(
+        joined, scores, _joined_soft(parts), embeddings, None if rivals is None else rivals.cpu()
+    )
 
 
 def _joined_soft(parts: Sequence[Proposals]) -> SoftMasks | None:
