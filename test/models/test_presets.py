@@ -117,7 +117,7 @@ def test_own_logit_scale_stays_without_override(tmp_path, built):
         (encoder("mini"), "want encoder as key: value pairs, got 'mini'"),
         (encoder("{kind: clip, model: ViT-B-16}"), "encoder clip needs weights"),
         (encoder("{kind: clip, weights: a.safetensors}"), "encoder clip needs model"),
-        (proposer("{kind: magic}"), "want proposer kind one of depth_clusters, .*union, got 'magic'"),
+        (proposer("{kind: magic}"), "want proposer kind one of colour_masks, .*union, got 'magic'"),
         (proposer("{kind: [sam]}"), "want proposer kind one of"),
         (proposer("{kind: sam, model: vit_b}"), "proposer sam needs weights"),
         (proposer("{kind: sam, weights: a.pth}"), "proposer sam needs model"),
