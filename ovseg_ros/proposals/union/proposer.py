@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, as_proposer
+from ovseg_ros.core.maps import boxed_masks
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.proposals.union.joined import concatenated, taken
 from ovseg_ros.proposals.union.relief import Relief
@@ -118,14 +119,14 @@ class UnionProposals:
         if not parts:
             return Proposals.empty(*frame.size_hw)
         joined = concatenated(parts)
-        masks, scores = joined.masks.numpy(), joined.scores.numpy()
+        boxed, scores = boxed_masks(joined.masks), joined.scores.numpy()
         if self.scores_are_iou:
             trust = self.options.unrated_trust
-            scores = calibrated(masks, scores, np.array(rated), trust, frame.image_rgb)
+            scores = calibrated(boxed, scores, np.array(rated), trust, frame.image_rgb)
             joined = replace(joined, scores=torch.from_numpy(scores))
         options = self.options
         rules = Rules(options.duplicate_iou, options.keep_parts, options.keep_support)
-        return taken(joined, things(masks, scores, rules, Relief.of(frame)))
+        return taken(joined, things(boxed, scores, rules, Relief.of(frame)))
 
     def _able(self, frame: Frame) -> Sequence[Any]:
         """The members that are asked about this frame."""

@@ -24,8 +24,8 @@ _JUMP_M = 0.008  # smallest step that counts, metres
 _JUMP_SHARE = 0.008  # and as a share of the distance
 _KNOWN = 0.5  # less of a mask than that, and depth says nothing about it
 _LEAST_RIM = 6  # pixels; with fewer the same
-_ON_SUPPORT = 0.8  # of a mask's pixels
-_OF_SUPPORT = 0.5  # of the supporting plane's pixels
+_ON_SUPPORT = 0.6  # of a mask's pixels; the rest may be what stands on it
+_OF_SUPPORT = 0.4  # of the supporting plane's pixels
 _OF_IMAGE = 0.15
 
 
@@ -90,7 +90,7 @@ class Relief:
         )
 
     def is_support(self, mask: BoxedMask) -> bool:
-        """Whether a mask is the table or floor itself: large, nearly all on the plane, and most of the plane.
+        """Whether a mask is the table or floor, with or without the things on it: large, much of the plane.
 
         A flat thing lies on the plane too, but is a small part of it.
         """

@@ -22,7 +22,9 @@ def stay(*scored, relief=None, **options):
     """Indices that stay of (mask, score)."""
     masks = np.array([mask for mask, _ in scored], bool).reshape(-1, HEIGHT, WIDTH)
     scores = np.array([score for _, score in scored], np.float32)
-    return things(masks, scores, Rules(options.pop("duplicate_iou", 0.65), **options), relief).tolist()
+    return things(
+        boxed_masks(masks), scores, Rules(options.pop("duplicate_iou", 0.65), **options), relief
+    ).tolist()
 
 
 class Told:
@@ -138,7 +140,7 @@ def test_things_are_what_a_slow_reading_gives(seed, options):
     for duplicate_iou in (0.4, 0.65, 1.0):
         for relief in (None, Drawn()):
             rules = Rules(duplicate_iou, **options)
-            got = things(masks, scores, rules, relief)
+            got = things(boxed_masks(masks), scores, rules, relief)
             assert got.tolist() == naive(masks, scores, rules, relief)
             assert got.dtype == np.int64
 
@@ -149,7 +151,7 @@ def test_the_scenes_ask_every_rule():
     for seed in range(25):
         masks, scores = scene(seed)
         counts = [len(masks), len(distinct(masks, scores, 0.65))]
-        counts += [len(things(masks, scores, Rules(0.65), relief)) for relief in (None, Drawn())]
+        counts += [len(things(boxed_masks(masks), scores, Rules(0.65), relief)) for relief in (None, Drawn())]
         for name, step in zip(dropped, np.abs(np.diff(counts)), strict=True):
             dropped[name] += step
     assert min(dropped.values()) > 20, dropped
