@@ -44,21 +44,23 @@ class Cells:
     kernels: torch.Tensor
     pixels: torch.Tensor
 
-    def mask_logits(self, index: torch.Tensor) -> torch.Tensor:
+    def mask_logits(self, index: torch.Tensor, every: int = 1) -> torch.Tensor:
         """The masks of some cells.
 
         Args:
             index: (M,) int64.
+            every: 1, or only every second, third … row and column of the grid.
 
         Returns:
-            (M, h, w) float32 logits on the grid of `pixels`.
+            (M, h, w) float32 logits on the grid of `pixels`, or on the part of it that is looked at.
         """
-        count, height, width = self.pixels.shape
+        pixels = self.pixels[:, ::every, ::every].float()
+        count, height, width = pixels.shape
         kernels, boxes = self.kernels[index].float(), self.boxes[index]  # (M,E+3), (M,4)
-        alike = kernels[:, :count] @ self.pixels.float().flatten(1)  # (M,h*w)
+        alike = kernels[:, :count] @ pixels.flatten(1)  # (M,h*w)
         device = alike.device
-        xs = (torch.arange(width, device=device) + 0.5) * PIXEL_STRIDE
-        ys = (torch.arange(height, device=device) + 0.5) * PIXEL_STRIDE
+        xs = (torch.arange(width, device=device) * every + 0.5) * PIXEL_STRIDE
+        ys = (torch.arange(height, device=device) * every + 0.5) * PIXEL_STRIDE
         across = (xs - boxes[:, 0, None]) / boxes[:, 2, None]  # (M,w), 1 at the box's side
         down = (ys - boxes[:, 1, None]) / boxes[:, 3, None]  # (M,h)
         columns = kernels[:, count, None] * across - across.square().clamp(max=_FARTHEST)

@@ -18,6 +18,7 @@ from ovseg_ros.proposals.colour.network import Cells, ColourMaskNetwork, backbon
 
 _STRIDE = 32  # both sides of the input are multiples of it
 _LONGEST_OVER_SHORTEST = 4
+_CRUMB = 0.2  # of a mask's largest piece: smaller ones are mistakes more often than parts behind something
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class ColourMasksOptions:
     min_score: float = 0.05
     max_masks: int = 100
     duplicate_iou: float = 0.7
-    candidates: int = 300
+    candidates: int = 600
     precision: str = "auto"
     max_mask_pixels: int = 1 << 32
 
@@ -119,7 +120,7 @@ class ColourMasks:
         logits, scores = best_masks(cells, self.options)
         masks = np.zeros((len(logits), height, width), bool)
         for mask, coarse in zip(masks, logits.cpu().numpy(), strict=True):
-            mask[:] = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR) > 0
+            mask[:] = cv2.resize(without_crumbs(coarse), (width, height), interpolation=cv2.INTER_LINEAR) > 0
         filled = masks.any(axis=(1, 2))  # a thing may be less than a pixel of a small image
         return Proposals(torch.from_numpy(masks[filled]), scores.cpu()[torch.from_numpy(filled)])
 
@@ -161,20 +162,31 @@ def best_masks(cells: Cells, options: ColourMasksOptions) -> tuple[torch.Tensor,
     expected = cells.scores.float().sigmoid()
     expected, index = expected.topk(min(options.candidates, len(expected)))
     index = index[expected >= options.min_score]
-    logits = cells.mask_logits(index)  # (K,h,w)
+    logits = cells.mask_logits(index, every=2)  # (K,h/2,w/2): a quarter of the work, and as good to compare
     inside = logits > 0
     areas = inside.sum((1, 2))
     sureness = (logits.sigmoid() * inside).sum((1, 2)) / areas.clamp(min=1)
     scores = expected[: len(index)] * sureness
     order = scores.argsort(descending=True, stable=True)
     order = order[(areas[order] > 0) & (scores[order] >= options.min_score)]
-    kept = _distinct(inside[order], options.duplicate_iou)[: options.max_masks]
-    return logits[order[kept]], scores[order[kept]]
+    order = order[_distinct(inside[order], options.duplicate_iou)[: options.max_masks]]
+    return cells.mask_logits(index[order]), scores[order]
+
+
+def without_crumbs(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """A mask (h, w) whose pieces of less than `_CRUMB` of its largest one are turned inside out."""
+    count, pieces, boxes, _ = cv2.connectedComponentsWithStats((logits > 0).view(np.uint8), connectivity=8)
+    areas = boxes[:, cv2.CC_STAT_AREA]
+    is_crumb = areas < _CRUMB * areas[1:].max(initial=0)
+    is_crumb[0] = False  # the background
+    if count <= 2 or not is_crumb.any():
+        return logits
+    return np.where(is_crumb[pieces], -logits, logits)
 
 
 def _distinct(masks: torch.Tensor, duplicate_iou: float) -> torch.Tensor:
     """(M,) int64: which of (K, h, w) bool masks stay, each compared with the better ones that stayed."""
-    flat = masks[:, ::2, ::2].flatten(1).float()  # of every second pixel: four times faster, and as good
+    flat = masks.flatten(1).float()
     both = flat @ flat.T
     areas = both.diagonal()
     iou = (both / (areas[:, None] + areas - both).clamp(min=1)).cpu().numpy()

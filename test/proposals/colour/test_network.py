@@ -41,6 +41,7 @@ def test_mask_logits_are_embeddings_times_kernel_plus_where_the_box_is():
     assert logits.shape == (2, 6, 9)
     np.testing.assert_allclose(logits[0], naive_logits(cells, 3), atol=1e-5)
     np.testing.assert_allclose(logits[1], naive_logits(cells, 0), atol=1e-5)
+    torch.testing.assert_close(cells.mask_logits(torch.tensor([3, 0]), every=2), logits[:, ::2, ::2])
     assert cells.mask_logits(torch.zeros(0, dtype=torch.int64)).shape == (0, 6, 9)
 
 

@@ -9,7 +9,7 @@ from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.models.bundled.lite import load_classifier
 from ovseg_ros.proposals.colour import ColourMaskNetwork, ColourMasks, ColourMasksOptions
 from ovseg_ros.proposals.colour.network import Cells
-from ovseg_ros.proposals.colour.proposer import best_masks, network_input
+from ovseg_ros.proposals.colour.proposer import best_masks, network_input, without_crumbs
 
 
 def ellipses(*things: tuple[float, float, float, float, float]) -> Cells:
@@ -40,6 +40,19 @@ def test_the_best_come_first_and_duplicates_go():
     assert table[~np.eye(3, dtype=bool)].max() < 0.7
     middles = [np.argwhere(mask.numpy()).mean(axis=0)[::-1] * 4 + 2 for mask in logits > 0]
     np.testing.assert_allclose(middles, [(42, 40), (110, 60), (40, 100)], atol=1.5)
+
+
+def test_crumbs_are_left_out_and_a_second_half_is_not():
+    logits = np.full((20, 30), -3.0, np.float32)
+    logits[2:12, 2:12] = 2.0  # 100 pixels
+    logits[2:12, 20:24] = 1.0  # 40: the thing goes on behind something
+    logits[16:19, 5:9] = 4.0  # 12
+    clean = without_crumbs(logits) > 0
+    assert clean[2:12, 2:12].all()
+    assert clean[2:12, 20:24].all()
+    assert clean.sum() == 140
+    for whole in (np.full((4, 4), -1.0, np.float32), np.full((4, 4), 1.0, np.float32)):
+        assert np.array_equal(without_crumbs(whole), whole)
 
 
 def test_masks_that_are_unlikely_or_empty_are_left_out():
@@ -104,7 +117,7 @@ def test_the_networks_input_keeps_the_aspect_in_whole_cells(size_hw, expected):
         ({"short_side": 31}, "short_side >= 32"),
         ({"min_score": -0.1}, "min_score in"),
         ({"max_masks": 0}, "1 <= max_masks"),
-        ({"max_masks": 301}, "max_masks <= candidates"),
+        ({"max_masks": 601}, "max_masks <= candidates"),
         ({"duplicate_iou": 0}, "duplicate_iou in"),
         ({"precision": "int8"}, "precision one of"),
         ({"max_mask_pixels": 0}, "max_mask_pixels >= 1"),
