@@ -35,9 +35,9 @@ class UnionOptions:
         keep_support: masks that depth shows to be the table or floor itself stay.
     """
 
-    duplicate_iou: float = 0.65
+    duplicate_iou: float = 0.7
     skip_without_depth: bool = True
-    unrated_trust: float = 0.5
+    unrated_trust: float = 0.4
     keep_parts: bool = False
     keep_support: bool = False
 
@@ -120,11 +120,17 @@ class UnionProposals:
             return Proposals.empty(*frame.size_hw)
         joined = concatenated(parts)
         boxed, scores = boxed_masks(joined.masks), joined.scores.numpy()
-        if self.scores_are_iou:
-            trust = self.options.unrated_trust
-            scores = calibrated(boxed, scores, np.array(rated), trust, frame.image_rgb)
-            joined = replace(joined, scores=torch.from_numpy(scores))
         options = self.options
+        if self.scores_are_iou:
+            scores = calibrated(
+                boxed,
+                scores,
+                np.array(rated),
+                options.unrated_trust,
+                options.duplicate_iou,
+                frame.image_rgb,
+            )
+            joined = replace(joined, scores=torch.from_numpy(scores))
         rules = Rules(options.duplicate_iou, options.keep_parts, options.keep_support)
         return taken(joined, things(boxed, scores, rules, Relief.of(frame)))
 

@@ -179,7 +179,8 @@ def _mark_steps(inverse: FloatArray, noise_m: float, found: BoolArray) -> None:
     """Sets found (h, w) along the rows of inverse depth (h, w), NaN where unknown, in place.
 
     In inverse depth a plane is linear: a difference over `_REACH` pixels that is also there before or after
-    is a slope. Where one of them leaves what is known, the other decides; where both do, nothing is a step.
+    is a slope, and one between the two lies on an edge where slopes meet. Where one of them leaves what is
+    known, the other decides; where both do, nothing is a step.
     """
     reach = _REACH
     width = inverse.shape[1]
@@ -189,7 +190,7 @@ def _mark_steps(inverse: FloatArray, noise_m: float, found: BoolArray) -> None:
     nothing = np.full((len(inverse), reach), np.nan, np.float32)
     before = np.concatenate([nothing, differences[:, :-reach]], axis=1)
     after = np.concatenate([differences[:, reach:], nothing], axis=1)
-    bend = np.fmin(np.abs(differences - before), np.abs(differences - after))
+    bend = np.maximum(differences - np.fmax(before, after), np.fmin(before, after) - differences)
     nearer = np.fmax(inverse[:, reach:], inverse[:, :-reach])
     limit = np.maximum(np.float32(_JUMP_M) * nearer, np.float32(_JUMP_SHARE)) * nearer
     limit += np.float32(4 * noise_m)

@@ -13,7 +13,6 @@ from ovseg_ros.core.maps import BoxedMask, mask_iou
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
-AGREES = 0.65  # IoU from which a rated mask and another are two views of one thing
 _MARGIN = 3  # pixels around a mask, for its outline and the slopes beside it
 
 
@@ -22,6 +21,7 @@ def calibrated(
     scores: FloatArray,
     rated: BoolArray,
     trust: float,
+    duplicate_iou: float,
     image_rgb: npt.NDArray[np.uint8],
 ) -> FloatArray:
     """Scores of one meaning: predicted IoU.
@@ -35,6 +35,7 @@ def calibrated(
         scores: (N,) in [0, 1].
         rated: (N,) bool, whose scores are predicted IoU.
         trust: in [0, 1].
+        duplicate_iou: from this IoU a rated mask agrees.
         image_rgb: (H, W, 3) uint8, where the masks lie.
 
     Returns:
@@ -44,9 +45,9 @@ def calibrated(
     theirs, ours = np.flatnonzero(rated), np.flatnonzero(~rated)
     if not len(theirs) or not len(ours):
         return out
-    iou = mask_iou([boxed[i] for i in ours], [boxed[k] for k in theirs], least=AGREES)
+    iou = mask_iou([boxed[i] for i in ours], [boxed[k] for k in theirs], least=duplicate_iou)
     for i, row in zip(ours.tolist(), iou, strict=True):
-        agreeing = np.flatnonzero(row >= AGREES)
+        agreeing = np.flatnonzero(row >= duplicate_iou)
         if not len(agreeing):
             continue
         best = int(theirs[agreeing[np.argmax(scores[theirs[agreeing]])]])

@@ -20,7 +20,7 @@ SAME_THING = 0.6  # of its whole's pixels: a part so large, at the same depth, i
 MERGED = 0.8  # of a mask's pixels are covered by better ones that share nothing: they are the things
 OWN = 0.9  # of such a mask's pixels are its own
 APART = 0.3  # share of steps along the border from which a part stands apart
-WORSE = 0.8  # at its whole's depth a part goes if its score is at most this much of its whole's
+WORSE = 0.6  # at its whole's depth a part goes if its score is at most this much of its whole's
 FRAGMENT = 0.5  # where depth says nothing, a part goes if its score is at most this much of its whole's
 
 

@@ -168,12 +168,12 @@ def naive_steps(depth, noise):
         for down, right in ((0, 1), (1, 0)):
             q = [inverse(row + k * reach * down, column + k * reach * right) for k in (-1, 0, 1, 2)]
             step = q[2] - q[1]
-            bends = [abs(step - slope) for slope in (q[1] - q[0], q[3] - q[2]) if np.isfinite(slope)]
-            if not np.isfinite(step) or not bends:
+            slopes = [slope for slope in (q[1] - q[0], q[3] - q[2]) if np.isfinite(slope)]
+            if not np.isfinite(step) or not slopes:
                 continue
             near = max(q[1], q[2])
             least = max(relief_module._JUMP_M * near, relief_module._JUMP_SHARE) * near + 4 * noise
-            if min(bends) > least:
+            if max(step - max(slopes), min(slopes) - step) > least:
                 marks[row : row + down * reach + 1, column : column + right * reach + 1] = True
     return marks
 
