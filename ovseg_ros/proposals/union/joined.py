@@ -32,7 +32,8 @@ def without_duplicates(parts: Sequence[Proposals], duplicate_iou: float) -> Prop
 def taken(proposals: Proposals, keep: IntArray) -> Proposals:
     """Those of `keep` (M,), ascending; empty masks only beside soft ones."""
     if proposals.soft is None:
-        keep = keep[proposals.masks.numpy()[keep].any(axis=(1, 2))]
+        masks = proposals.masks.numpy()
+        keep = keep[[bool(masks[i].any()) for i in keep]]
     return proposals.take(torch.from_numpy(keep))
 
 

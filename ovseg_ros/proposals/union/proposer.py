@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, as_proposer
+from ovseg_ros.core.maps import boxed_masks
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.proposals.union.joined import concatenated, taken
 from ovseg_ros.proposals.union.relief import Relief
@@ -39,9 +40,9 @@ class UnionOptions:
         keep_support: masks that depth shows to be the table or floor itself stay.
     """
 
-    duplicate_iou: float = 0.65
+    duplicate_iou: float = 0.7
     skip_without_depth: bool = True
-    unrated_trust: float = 0.5
+    unrated_trust: float = 0.4
     keep_parts: bool = False
     keep_support: bool = False
 
@@ -123,14 +124,20 @@ class UnionProposals:
         if not parts:
             return Proposals.empty(*frame.size_hw)
         joined = concatenated(parts)
-        masks, scores = joined.masks.numpy(), joined.scores.numpy()
-        if self.scores_are_iou:
-            trust = self.options.unrated_trust
-            scores = calibrated(masks, scores, np.array(rated), trust, frame.image_rgb)
-            joined = replace(joined, scores=torch.from_numpy(scores))
+        boxed, scores = boxed_masks(joined.masks), joined.scores.numpy()
         options = self.options
+        if self.scores_are_iou:
+            scores = calibrated(
+                boxed,
+                scores,
+                np.array(rated),
+                options.unrated_trust,
+                options.duplicate_iou,
+                frame.image_rgb,
+            )
+            joined = replace(joined, scores=torch.from_numpy(scores))
         rules = Rules(options.duplicate_iou, options.keep_parts, options.keep_support)
-        return taken(joined, things(masks, scores, rules, Relief.of(frame)))
+        return taken(joined, things(boxed, scores, rules, Relief.of(frame)))
 
     def _able(self, frame: Frame) -> Sequence[Any]:
         """The members that are asked about this frame."""

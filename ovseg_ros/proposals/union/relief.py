@@ -24,8 +24,8 @@ _JUMP_M = 0.008  # smallest step that counts, metres
 _JUMP_SHARE = 0.008  # and as a share of the distance
 _KNOWN = 0.5  # less of a mask than that, and depth says nothing about it
 _LEAST_RIM = 6  # pixels; with fewer the same
-_ON_SUPPORT = 0.8  # of a mask's pixels
-_OF_SUPPORT = 0.5  # of the supporting plane's pixels
+_ON_SUPPORT = 0.6  # of a mask's pixels; the rest may be what stands on it
+_OF_SUPPORT = 0.4  # of the supporting plane's pixels
 _OF_IMAGE = 0.15
 
 
@@ -90,7 +90,7 @@ class Relief:
         )
 
     def is_support(self, mask: BoxedMask) -> bool:
-        """Whether a mask is the table or floor itself: large, nearly all on the plane, and most of the plane.
+        """Whether a mask is the table or floor, with or without the things on it: large, much of the plane.
 
         A flat thing lies on the plane too, but is a small part of it.
         """
@@ -179,7 +179,8 @@ def _mark_steps(inverse: FloatArray, noise_m: float, found: BoolArray) -> None:
     """Sets found (h, w) along the rows of inverse depth (h, w), NaN where unknown, in place.
 
     In inverse depth a plane is linear: a difference over `_REACH` pixels that is also there before or after
-    is a slope. Where one of them leaves what is known, the other decides; where both do, nothing is a step.
+    is a slope, and one between the two lies on an edge where slopes meet. Where one of them leaves what is
+    known, the other decides; where both do, nothing is a step.
     """
     reach = _REACH
     width = inverse.shape[1]
@@ -189,7 +190,7 @@ def _mark_steps(inverse: FloatArray, noise_m: float, found: BoolArray) -> None:
     nothing = np.full((len(inverse), reach), np.nan, np.float32)
     before = np.concatenate([nothing, differences[:, :-reach]], axis=1)
     after = np.concatenate([differences[:, reach:], nothing], axis=1)
-    bend = np.fmin(np.abs(differences - before), np.abs(differences - after))
+    bend = np.maximum(differences - np.fmax(before, after), np.fmin(before, after) - differences)
     nearer = np.fmax(inverse[:, reach:], inverse[:, :-reach])
     limit = np.maximum(np.float32(_JUMP_M) * nearer, np.float32(_JUMP_SHARE)) * nearer
     limit += np.float32(4 * noise_m)

@@ -8,20 +8,20 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.core.maps import BoxedMask, boxed_masks, mask_iou
+from ovseg_ros.core.maps import BoxedMask, mask_iou
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
-AGREES = 0.65  # IoU from which a rated mask and another are two views of one thing
 _MARGIN = 3  # pixels around a mask, for its outline and the slopes beside it
 
 
 def calibrated(
-    masks: BoolArray,
+    boxed: Sequence[BoxedMask],
     scores: FloatArray,
     rated: BoolArray,
     trust: float,
+    duplicate_iou: float,
     image_rgb: npt.NDArray[np.uint8],
 ) -> FloatArray:
     """Scores of one meaning: predicted IoU.
@@ -31,10 +31,11 @@ def calibrated(
     whose outline lies on the stronger edges of the image a hair more, as it is the better view.
 
     Args:
-        masks: (N, H, W) bool.
+        boxed: N masks of the image.
         scores: (N,) in [0, 1].
         rated: (N,) bool, whose scores are predicted IoU.
         trust: in [0, 1].
+        duplicate_iou: from this IoU a rated mask agrees.
         image_rgb: (H, W, 3) uint8, where the masks lie.
 
     Returns:
@@ -44,10 +45,9 @@ def calibrated(
     theirs, ours = np.flatnonzero(rated), np.flatnonzero(~rated)
     if not len(theirs) or not len(ours):
         return out
-    boxed = boxed_masks(masks)
-    iou = mask_iou([boxed[i] for i in ours], [boxed[k] for k in theirs], least=AGREES)
+    iou = mask_iou([boxed[i] for i in ours], [boxed[k] for k in theirs], least=duplicate_iou)
     for i, row in zip(ours.tolist(), iou, strict=True):
-        agreeing = np.flatnonzero(row >= AGREES)
+        agreeing = np.flatnonzero(row >= duplicate_iou)
         if not len(agreeing):
             continue
         best = int(theirs[agreeing[np.argmax(scores[theirs[agreeing]])]])
@@ -77,15 +77,15 @@ def edge_strengths(image_rgb: npt.NDArray[np.uint8], masks: Sequence[BoxedMask])
     height, width = image_rgb.shape[:2]
     left, top = np.maximum(boxes[:, :2].min(axis=0) - _MARGIN, 0).tolist()
     right, bottom = np.minimum(boxes[:, 2:].max(axis=0) + _MARGIN, (width, height)).tolist()
-    part = image_rgb[top:bottom, left:right].astype(np.float32)
-    slopes = [cv2.Sobel(part, cv2.CV_32F, *axes, scale=0.125) for axes in ((1, 0), (0, 1))]
-    strength = np.hypot(*slopes).max(axis=2)  # (h, w)
+    part = np.ascontiguousarray(image_rgb[top:bottom, left:right])
+    slopes = [cv2.Sobel(part, cv2.CV_16S, *axes) for axes in ((1, 0), (0, 1))]  # (h, w, 3) each
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     out = []
     for mask in masks:
-        canvas = np.zeros(strength.shape, np.uint8)
+        canvas = np.zeros(part.shape[:2], np.uint8)
         x0, y0, x1, y1 = mask.box_xyxy
         canvas[y0 - top : y1 - top, x0 - left : x1 - left] = mask.crop
-        outline = cv2.dilate(canvas, cross) != cv2.erode(canvas, cross)  # the image's border is none
-        out.append(float(strength[outline].mean()) if outline.any() else 0.0)
+        outline = np.flatnonzero(cv2.dilate(canvas, cross) != cv2.erode(canvas, cross))  # no image border
+        x_and_y = [slope.reshape(-1, 3)[outline].astype(np.float32) / 8 for slope in slopes]  # (P, 3)
+        out.append(float(np.hypot(*x_and_y).max(axis=1).mean()) if len(outline) else 0.0)
     return out

@@ -20,7 +20,7 @@ SAME_THING = 0.6  # of its whole's pixels: a part so large, at the same depth, i
 MERGED = 0.8  # of a mask's pixels are covered by better ones that share nothing: they are the things
 OWN = 0.9  # of such a mask's pixels are its own
 APART = 0.3  # share of steps along the border from which a part stands apart
-WORSE = 0.8  # at its whole's depth a part goes if its score is at most this much of its whole's
+WORSE = 0.6  # at its whole's depth a part goes if its score is at most this much of its whole's
 FRAGMENT = 0.5  # where depth says nothing, a part goes if its score is at most this much of its whole's
 
 
@@ -39,7 +39,7 @@ class Rules:
     keep_support: bool = False
 
 
-def things(masks: BoolArray, scores: FloatArray, rules: Rules, relief: Relief | None) -> IntArray:
+def things(boxed: Sequence[BoxedMask], scores: FloatArray, rules: Rules, relief: Relief | None) -> IntArray:
     """Which masks stay. Four rules, one after another, each among those that the ones before left.
 
     1. Of two masks whose IoU reaches `duplicate_iou` the better stays.
@@ -51,7 +51,7 @@ def things(masks: BoolArray, scores: FloatArray, rules: Rules, relief: Relief | 
        depth stays.
 
     Args:
-        masks: (N, H, W) bool.
+        boxed: N masks of one image.
         scores: (N,) of one meaning, see `scores.calibrated`; of equal ones the earlier mask is the better.
         rules: see there.
         relief: the frame's depth; None without.
@@ -59,7 +59,6 @@ def things(masks: BoolArray, scores: FloatArray, rules: Rules, relief: Relief | 
     Returns:
         (M,) int64 indices, ascending. An empty mask is no one's copy and no part.
     """
-    boxed = boxed_masks(masks)
     shared = shared_pixels(boxed, least=min(WITHIN, rules.duplicate_iou))
     rank = np.empty(len(scores), np.int64)
     rank[np.argsort(-scores, kind="stable")] = np.arange(len(scores))  # 0 is the best
@@ -85,7 +84,7 @@ def distinct(masks: BoolArray, scores: FloatArray, duplicate_iou: float) -> IntA
     Returns:
         (M,) int64 indices, ascending. An empty mask is no one's duplicate.
     """
-    return things(masks, scores, Rules(duplicate_iou, keep_parts=True), None)
+    return things(boxed_masks(masks), scores, Rules(duplicate_iou, keep_parts=True), None)
 
 
 def _first_of_copies(shared: IntArray, rank: IntArray, duplicate_iou: float) -> BoolArray:

@@ -33,7 +33,7 @@ IMAGE = painted(THING)
 def test_two_views_share_the_higher_score_and_the_sharper_is_better(rated, score, order, depth_is_right):
     cluster, colour = (THING, WIDER) if depth_is_right else (WIDER, THING)
     masks, scores = np.array([cluster, colour])[order], np.array([1.0, rated], np.float32)[order]
-    got = calibrated(masks, scores, np.array([False, True])[order], 0.5, IMAGE)
+    got = calibrated(boxed_masks(masks), scores, np.array([False, True])[order], 0.5, 0.65, IMAGE)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, score, rtol=1e-6)
     assert (masks[got.argmax()] == THING).all()
@@ -44,20 +44,27 @@ def test_masks_that_do_not_agree_have_a_smaller_score_or_their_own():
     masks = np.array([THING, OTHER, box(0, 0, 0, 0)])
     scores = np.array([0.8, 0.6, 0.4], np.float32)
     for rated in ([True, False, False], [False, True, True], [False] * 3, [True] * 3):
-        got = calibrated(masks, scores, np.array(rated), 0.5, IMAGE)
+        got = calibrated(boxed_masks(masks), scores, np.array(rated), 0.5, 0.65, IMAGE)
         np.testing.assert_allclose(got, scores * np.where(rated, 1, 0.5))
-    assert calibrated(masks[:0], scores[:0], np.zeros(0, bool), 0.5, IMAGE).shape == (0,)
+    assert calibrated(boxed_masks(masks[:0]), scores[:0], np.zeros(0, bool), 0.5, 0.65, IMAGE).shape == (0,)
 
 
 def test_of_several_that_agree_the_surest_counts():
     masks = np.array([THING, WIDER, box(9, 10, 30, 40)])
-    got = calibrated(masks, np.array([1, 0.6, 0.9], np.float32), np.array([False, True, True]), 0.5, IMAGE)
+    got = calibrated(
+        boxed_masks(masks),
+        np.array([1, 0.6, 0.9], np.float32),
+        np.array([False, True, True]),
+        0.5,
+        0.65,
+        IMAGE,
+    )
     np.testing.assert_allclose(got, [0.9, 0.6, 0.9], rtol=1e-6)
 
 
 def test_scores_stay_at_most_one():
     masks = np.array([THING, WIDER])
-    got = calibrated(masks, np.ones(2, np.float32), np.array([False, True]), 1.0, IMAGE)
+    got = calibrated(boxed_masks(masks), np.ones(2, np.float32), np.array([False, True]), 1.0, 0.65, IMAGE)
     assert got[0] > got[1]
     assert got.max() == 1
 
