@@ -19,6 +19,7 @@ from ovseg_ros.proposals.colour.network import Cells, ColourMaskNetwork, backbon
 _STRIDE = 32  # both sides of the input are multiples of it
 _LONGEST_OVER_SHORTEST = 4
 _CRUMB = 0.2  # of a mask's largest piece: smaller ones are mistakes more often than parts behind something
+_HOLE = 0.02  # of a mask's pixels: smaller holes are mistakes; a mug's handle has a larger one
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class ColourMasks:
         logits, scores = best_masks(cells, self.options)
         masks = np.zeros((len(logits), height, width), bool)
         for mask, coarse in zip(masks, logits.cpu().numpy(), strict=True):
-            mask[:] = cv2.resize(without_crumbs(coarse), (width, height), interpolation=cv2.INTER_LINEAR) > 0
+            mask[:] = cv2.resize(tidied(coarse), (width, height), interpolation=cv2.INTER_LINEAR) > 0
         proposals = Proposals(torch.from_numpy(masks), scores.cpu())
         filled = torch.from_numpy(masks.any(axis=(1, 2)))  # a thing may be less than a pixel of a small image
         return proposals if filled.all() else proposals.take(filled)
@@ -174,15 +175,24 @@ def best_masks(cells: Cells, options: ColourMasksOptions) -> tuple[torch.Tensor,
     return cells.mask_logits(index[order]), scores[order]
 
 
-def without_crumbs(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """A mask (h, w) whose pieces of less than `_CRUMB` of its largest one are turned inside out."""
-    count, pieces, boxes, _ = cv2.connectedComponentsWithStats((logits > 0).view(np.uint8), connectivity=8)
-    areas = boxes[:, cv2.CC_STAT_AREA]
-    is_crumb = areas < _CRUMB * areas[1:].max(initial=0)
-    is_crumb[0] = False  # the background
-    if count <= 2 or not is_crumb.any():
-        return logits
-    return np.where(is_crumb[pieces], -logits, logits)
+def tidied(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """A mask (h, w) without small pieces and small holes: the sign of their logits is turned round."""
+    pieces, areas = _pieces(logits > 0)
+    is_crumb = (areas > 0) & (areas < _CRUMB * areas.max())
+    logits = np.where(is_crumb[pieces], -logits, logits)
+    inside = logits > 0
+    around, areas = _pieces(~inside)
+    is_hole = (areas > 0) & (areas < _HOLE * np.count_nonzero(inside))
+    is_hole[np.concatenate([around[0], around[-1], around[:, 0], around[:, -1]])] = False  # an edge cuts them
+    return np.where(is_hole[around], -logits, logits)
+
+
+def _pieces(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """(h, w) the number of each pixel's connected piece, 0 outside; and pixels of each number, 0 for 0."""
+    _, pieces, boxes, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    areas = boxes[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0
+    return pieces, areas  # type: ignore[return-value]
 
 
 def _distinct(masks: torch.Tensor, duplicate_iou: float) -> torch.Tensor:

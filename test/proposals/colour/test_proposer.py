@@ -9,7 +9,7 @@ from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.models.bundled.lite import load_classifier
 from ovseg_ros.proposals.colour import ColourMaskNetwork, ColourMasks, ColourMasksOptions
 from ovseg_ros.proposals.colour.network import Cells
-from ovseg_ros.proposals.colour.proposer import best_masks, network_input, without_crumbs
+from ovseg_ros.proposals.colour.proposer import best_masks, network_input, tidied
 
 
 def ellipses(*things: tuple[float, float, float, float, float]) -> Cells:
@@ -47,12 +47,23 @@ def test_crumbs_are_left_out_and_a_second_half_is_not():
     logits[2:12, 2:12] = 2.0  # 100 pixels
     logits[2:12, 20:24] = 1.0  # 40: the thing goes on behind something
     logits[16:19, 5:9] = 4.0  # 12
-    clean = without_crumbs(logits) > 0
+    clean = tidied(logits) > 0
     assert clean[2:12, 2:12].all()
     assert clean[2:12, 20:24].all()
     assert clean.sum() == 140
     for whole in (np.full((4, 4), -1.0, np.float32), np.full((4, 4), 1.0, np.float32)):
-        assert np.array_equal(without_crumbs(whole), whole)
+        assert np.array_equal(tidied(whole), whole)
+
+
+def test_small_holes_are_filled_and_large_ones_and_bays_are_not():
+    logits = np.full((30, 30), 2.0, np.float32)
+    logits[5, 5:9] = -1.0  # 4 of 900 pixels
+    logits[10:16, 10:16] = -1.0  # a handle's
+    logits[0, 20:23] = -1.0  # open to the edge
+    clean = tidied(logits) > 0
+    assert clean[5, 5:9].all()
+    assert not clean[10:16, 10:16].any()
+    assert not clean[0, 20:23].any()
 
 
 def test_masks_that_are_unlikely_or_empty_are_left_out():

@@ -188,7 +188,7 @@ def test_class_embeddings_of_some_or_of_another_space_are_dropped(other):
 
 def test_what_needs_depth_is_left_out_with_a_warning_where_depth_was_lost(caplog, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr("ovseg_ros.proposals.union.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("ovseg_ros.proposals.union.proposer.time.monotonic", lambda: clock[0])
     colour, depth = Fixed(boxes((0, 0, 4, 4))), Fixed(boxes((6, 6, 9, 9)), needs_depth=True)
     union = UnionProposals([depth, colour])
     assert not union.needs_depth
