@@ -73,7 +73,7 @@ def depth_jumps(
     here = np.reciprocal(depth_m.reshape(-1)[where])  # (M,)
     inverse = np.full(depth_m.size, np.nan, np.float32)  # no comparison with it is true
     inverse[where] = here
-    least = _least_step(here, jump_m, noise_m)
+    least = least_step(here, jump_m, noise_m)
     barrier = np.zeros(depth_m.size, bool)
     height, width = depth_m.shape
     for stride, length in ((1, width), (width, height)):
@@ -83,7 +83,7 @@ def depth_jumps(
         place = where[high] % width if stride == 1 else where[high] // width  # in its row or column
         high, place = high[place < length - 1], place[place < length - 1]
         first = where[high]
-        limit = np.maximum(least[high], _least_step(inverse[first + stride], jump_m, noise_m))
+        limit = np.maximum(least[high], least_step(inverse[first + stride], jump_m, noise_m))
         before = np.where(place > 0, inverse.take(first - stride, mode="clip"), np.nan)
         after = np.where(place < length - 2, inverse.take(first + 2 * stride, mode="clip"), np.nan)
         steepest = np.float32(_STEEPEST / focal_px)
@@ -93,7 +93,7 @@ def depth_jumps(
     return barrier.reshape(depth_m.shape)
 
 
-def _least_step(inverse: FloatArray, jump_m: float, noise_m: float) -> FloatArray:
+def least_step(inverse: FloatArray, jump_m: float, noise_m: float) -> FloatArray:
     """(M,) the smallest jump at inverse depths (M,): a jump in depth as one in inverse depth, and noise."""
     least = np.maximum(np.float32(jump_m) * inverse, np.float32(_SHARE_OF_DEPTH))
     least *= inverse
@@ -137,6 +137,16 @@ def connect(open_pixels: BoolArray, min_pixels: int) -> tuple[IntArray, int]:
     return labels, len(keep)
 
 
+def seam_lengths(labels: IntArray) -> dict[tuple[int, int], int]:
+    """Along how many pixels labels (H, W), 0 = none, meet, by pairs of them, the lower one first."""
+    pairs = []
+    for a, b in ((labels[:, :-1], labels[:, 1:]), (labels[:-1], labels[1:])):
+        meet = (a != b) & (a > 0) & (b > 0)
+        pairs.append(np.stack([np.minimum(a[meet], b[meet]), np.maximum(a[meet], b[meet])], axis=1))
+    found, lengths = np.unique(np.concatenate(pairs), axis=0, return_counts=True)
+    return {(low, high): length for (low, high), length in zip(found.tolist(), lengths.tolist())}
+
+
 def window_around(things: BoolArray, margin: int = 0) -> tuple[slice, slice]:
     """The box of all things (H, W) with a margin, clipped to the image; nearly nothing without things."""
     left, top, width, height = cv2.boundingRect(things.view(np.uint8))
@@ -144,14 +154,6 @@ def window_around(things: BoolArray, margin: int = 0) -> tuple[slice, slice]:
         slice(max(0, top - margin), top + height + margin),
         slice(max(0, left - margin), left + width + margin),
     )
-
-
-def flat_in_image(
-    where: npt.NDArray[np.int64], window: tuple[slice, slice], window_width: int, width: int
-) -> npt.NDArray[np.int64]:
-    """Flat indices (M,) of a window's pixels as those of the image of that width."""
-    rows, columns = np.divmod(where, window_width)
-    return (rows + window[0].start) * width + columns + window[1].start
 
 
 def relabel(labels: IntArray, table: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:

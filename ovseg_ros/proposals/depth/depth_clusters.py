@@ -1,4 +1,4 @@
-"""Masks from registered depth: take the plane away, cut at depth jumps, sharpen with colour."""
+"""Masks from registered depth: take the plane away, cut at depth jumps, refine with colour."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ovseg_ros.proposals.depth.fragments import describe, roots
 from ovseg_ros.proposals.depth.outline import over_outline
 from ovseg_ros.proposals.depth.panels import split_panels
 from ovseg_ros.proposals.depth.plane import Plane, choose_support, find_planes
+from ovseg_ros.proposals.depth.ramps import sharpen
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -27,7 +28,24 @@ _CLEARLY_ABOVE = 1.8  # times that, somewhere, or it is no thing
 _CLEAR_SHARE = 0.05  # of its pixels do
 _BELOW_SHARE = 0.004  # of the image lies below a table's edge; with less it is the floor
 _REACH_PX = 3  # on every second pixel: fragments with boxes so near may be one thing
+_NECK_PX = 9  # of a sensor that smooths; what is joined by a narrower neck is cut there
+_MOSTLY_OVER = 0.5  # of a thing over the table, and all of it stands there
 _COARSE = 4  # pixels; the table's outline needs no more
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """What a view was cut into.
+
+    Attributes:
+        labels: (H, W) int32, 1..count, 0 = none.
+        count: how many.
+        seams: along how many pixels two labels, the lower first, meet without a jump.
+    """
+
+    labels: IntArray
+    count: int
+    seams: dict[tuple[int, int], int]
 
 
 @dataclass(frozen=True)
@@ -42,7 +60,8 @@ class DepthClustersOptions:
         jump_m: smallest step in depth that separates two things, metres > 0.
         min_area: smallest mask as a share of the image, in [0, 1]; 0.0004 is 123 pixels of 640 x 480.
         max_area: largest mask as a share of the image, in (0, 1].
-        overhang_m: how far beyond the edge of a table things may reach, metres >= 0.
+        overhang_m: how far beyond the edge of a table things may stand, metres >= 0; what is mostly nearer
+            stays whole.
         refine_px: width in pixels of the band along the outline in which colour decides; 0 leaves colour out.
         max_depth_m: points farther than this are unknown, metres > 0.
         seed: of the plane search; the same frame gives the same masks.
@@ -104,27 +123,47 @@ class DepthClusters:
         noise = clusters.pixel_noise(depth)
         plane = self._support(depth, noise, intrinsics)
         if plane is None:
-            labels = self._cut(depth, depth > 0, noise, intrinsics)[0]
-            return self._proposals(labels)
+            among = cv2.morphologyEx((depth > 0).view(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+            depth = clusters.close_gaps(depth)
+            return self._proposals(self._cut(depth, among > 0, noise, intrinsics, smoothed=False).labels)
+        return self._proposals(self._on_plane(frame.image_rgb, depth, noise, plane, intrinsics))
+
+    def _on_plane(
+        self,
+        image_rgb: npt.NDArray[np.uint8],
+        depth: FloatArray,
+        noise: float,
+        plane: Plane,
+        intrinsics: CameraIntrinsics,
+    ) -> IntArray:
+        """(H, W) int32 labels of the things on a plane, 0 = none."""
         known = depth > 0
+        raised = plane.heights(depth, intrinsics) > np.float32(2 * _NOISE_HEIGHTS) * plane.scatter_at(depth)
+        depth, smoothed = sharpen(
+            depth, raised, jump_m=self.options.jump_m, noise_m=noise, focal_px=intrinsics.fx
+        )
         depth = clusters.close_gaps(depth)
         heights = plane.heights(depth, intrinsics)
         limits = plane.scatter_at(depth)
         limits *= np.float32(_NOISE_HEIGHTS)
         cv2.max(limits, self.options.min_height_m, dst=limits)
-        rising = self._rising(depth, heights, limits, plane, intrinsics)
+        rising = (heights > limits) & (depth > 0)
         around = cv2.dilate((rising & known).view(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
         rising &= known | around  # a closed gap belongs to a thing beside it, not to the table's edge
-        labels, count = self._cut(depth, rising, noise, intrinsics)
-        table = _whole_things(labels, count, depth, heights, limits, plane, intrinsics)
+        pieces = self._cut(depth, rising, noise, intrinsics, smoothed=smoothed)
+        labels = pieces.labels
+        over = self._over_table(depth, heights, limits, plane, intrinsics)
+        if over is not None:
+            _leave_table(labels, over)
+        table = _whole_things(pieces, depth, heights, limits, plane, intrinsics)
         areas = clusters.relabel(labels, table)
-        labels = split_panels(frame.image_rgb, labels, areas, depth, intrinsics)
-        labels = refine.fill_holes(labels, heights, limits, known)
+        labels = split_panels(image_rgb, labels, areas, depth, intrinsics)
+        labels = refine.fill_holes(image_rgb, labels, heights, limits, known)
         if self.options.refine_px:
             labels = refine.refine_edges(
-                frame.image_rgb, labels, heights, limits, known, band_px=self.options.refine_px
+                image_rgb, labels, heights, limits, known, band_px=self.options.refine_px
             )
-        return self._proposals(labels)
+        return labels
 
     def _checked(self, frame: Frame) -> tuple[FloatArray, CameraIntrinsics]:
         """Depth with 0 for unknown, and intrinsics."""
@@ -159,41 +198,59 @@ class DepthClusters:
         )
         return choose_support(planes)
 
-    def _rising(
+    def _over_table(
         self,
         depth: FloatArray,
         heights: FloatArray,
         limits: FloatArray,
         plane: Plane,
         intrinsics: CameraIntrinsics,
-    ) -> BoolArray:
-        """(H, W): above the plane by more than noise and, if it is a table's, within the table's outline."""
-        known = depth > 0
-        rising = heights > limits
-        rising &= known
+    ) -> BoolArray | None:
+        """(H, W): within the outline of a table; None on a floor, which has none, and where all is within."""
         coarse = np.s_[::_COARSE, ::_COARSE]
-        seen, height, limit = known[coarse], heights[coarse], limits[coarse]
+        seen, height, limit = depth[coarse] > 0, heights[coarse], limits[coarse]
         below = seen & (height < -np.maximum(0.03, 3 * limit))
-        if np.count_nonzero(below) > _BELOW_SHARE * below.size:  # a table, not the floor
-            feet = plane.feet(depth, intrinsics, _COARSE)
-            over = over_outline(feet, seen & (np.abs(height) < limit), self.options.overhang_m)
-            if not over.all():
-                over = np.repeat(np.repeat(over, _COARSE, axis=1), _COARSE, axis=0)
-                rising &= over[: depth.shape[0], : depth.shape[1]]
-        return rising
+        if np.count_nonzero(below) <= _BELOW_SHARE * below.size:
+            return None
+        feet = plane.feet(depth, intrinsics, _COARSE)
+        over = over_outline(feet, seen & (np.abs(height) < limit), self.options.overhang_m)
+        if over.all():
+            return None
+        over = np.repeat(np.repeat(over, _COARSE, axis=1), _COARSE, axis=0)
+        return over[: depth.shape[0], : depth.shape[1]]
 
     def _cut(
-        self, depth: FloatArray, inside: BoolArray, noise: float, intrinsics: CameraIntrinsics
-    ) -> tuple[IntArray, int]:
-        """(H, W) int32 labels of the pieces between depth jumps, 0 = none, and how many."""
+        self,
+        depth: FloatArray,
+        inside: BoolArray,
+        noise: float,
+        intrinsics: CameraIntrinsics,
+        *,
+        smoothed: bool,
+    ) -> Pieces:
+        """The pieces between depth jumps; of a sensor that smooths also those that a narrow neck connects."""
         barrier = clusters.depth_jumps(
             depth, inside, jump_m=self.options.jump_m, noise_m=noise, focal_px=intrinsics.fx
         )
         fragment = max(8, int(0.25 * self.options.min_area * depth.size))
-        labels, count = clusters.connect(inside & ~barrier, fragment)
-        crumbs = np.flatnonzero(inside & (labels == 0))
-        clusters.spread(labels, crumbs, depth, reach_m=0.03 + 4 * noise)
-        return labels, count
+        free = inside & ~barrier
+        reach_m = 0.03 + 4 * noise
+        if smoothed:
+            pen = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_NECK_PX, _NECK_PX))
+            cores = cv2.erode(free.view(np.uint8), pen, borderValue=1).view(bool)
+            labels, count = clusters.connect(cores, fragment)
+            clusters.spread(
+                labels, np.flatnonzero(free & (labels == 0)), depth, reach_m=reach_m, steps=_NECK_PX
+            )
+            rest, more = clusters.connect(free & (labels == 0), fragment)
+            np.add(rest, count, out=labels, where=rest > 0)
+            count += more
+            seams = clusters.seam_lengths(np.where(free, labels, 0))
+        else:
+            labels, count = clusters.connect(free, fragment)
+            seams = {}
+        clusters.spread(labels, np.flatnonzero(inside & (labels == 0)), depth, reach_m=reach_m)
+        return Pieces(labels, count, seams)
 
     def _proposals(self, labels: IntArray) -> Proposals:
         """Masks of the labels that are large enough, surest first."""
@@ -222,9 +279,15 @@ def _scores(labels: IntArray, areas: npt.NDArray[np.int64], least: float) -> npt
     return areas / (areas + 4 * least) * (1 - 0.5 * np.minimum(cut, 1.0))
 
 
+def _leave_table(labels: IntArray, over: BoolArray) -> None:
+    """Takes what is not over the table (H, W) from labels (H, W), in place, unless most of the label is."""
+    areas = np.bincount(labels.reshape(-1))
+    within = np.bincount(labels[over], minlength=len(areas))
+    labels[~over & (within <= _MOSTLY_OVER * areas)[labels]] = 0
+
+
 def _whole_things(
-    labels: IntArray,
-    count: int,
+    pieces: Pieces,
     depth: FloatArray,
     heights: FloatArray,
     limits: FloatArray,
@@ -232,14 +295,15 @@ def _whole_things(
     intrinsics: CameraIntrinsics,
 ) -> npt.NDArray[np.int64]:
     """(count + 1,) which thing each label belongs to: fragments of one have one, bulges of the plane 0."""
-    some, height, limit = (np.ascontiguousarray(a[::2, ::2]) for a in (labels, heights, limits))
+    some, height, limit = (np.ascontiguousarray(a[::2, ::2]) for a in (pieces.labels, heights, limits))
+    count = pieces.count
     table = np.where(_rises_clearly(some, count, height, limit), np.arange(count + 1), 0)
     if np.count_nonzero(table) < 2:
         return table
     if not table[1:].all():
         clusters.relabel(some, table)
     fragments = describe(some, count, plane.feet(depth, intrinsics, 2), height)
-    return roots(count, fragments, reach_px=_REACH_PX)[table]
+    return roots(count, fragments, pieces.seams, reach_px=_REACH_PX)[table]
 
 
 def _rises_clearly(labels: IntArray, count: int, heights: FloatArray, limits: FloatArray) -> BoolArray:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
 
+_APART, _BESIDE, _WITHIN, _SEAM = range(4)  # reasons why fragments are one thing, the best last
 _POINTS = 200  # per fragment, enough for an outline
 _WITHIN_SHARE = 0.8  # of a fragment's points within another's outline seen from above
 _WITHIN_SLACK_M = 0.004
@@ -20,6 +21,7 @@ _TOUCH_M = 0.006  # outlines this near each other, seen from above, touch
 _HANGS_M = 0.012  # a fragment whose lowest point is higher than this hangs on something
 _SAME_TOP_M = 0.010  # two sides of one rim are this equal in height
 _RIM_GAP_M = 0.015  # and this near each other, seen from above
+_SEAM_PX = 3  # along more than this without a jump, a fragment hangs on another
 _COMPACT = 0.9  # two halves fill their common outline so well
 
 
@@ -98,18 +100,23 @@ def describe(labels: IntArray, count: int, feet: FloatArray, heights: FloatArray
     return out
 
 
-def roots(count: int, fragments: list[Fragment], *, reach_px: int) -> npt.NDArray[np.int64]:
+def roots(
+    count: int, fragments: list[Fragment], seams: dict[tuple[int, int], int], *, reach_px: int
+) -> npt.NDArray[np.int64]:
     """Which label each of 0..count joins, (count + 1,): its own where it joins none.
 
     Fragments join that are near each other in the image and of which one stands in or hangs on the other.
 
     The inside of a bowl, cut off by its own rim, lies within the bowl's outline seen from above and returns
     to it; a handle behind its mug does not reach the table, hangs on the mug and returns too. A thing behind
-    another stands beside its outline and stays apart.
+    another stands beside its outline and stays apart. Of several that would take it a fragment joins the one
+    with the best reason, of these the one with the longest seam, then the largest; one with a seam joins none
+    that it only hangs beside.
 
     Args:
         count: highest label.
         fragments: from `describe`.
+        seams: along how many pixels two labels, the lower first, meet without a jump.
         reach_px: how near the boxes must be, in the pixels `describe` saw.
     """
     parent = np.arange(count + 1)
@@ -121,12 +128,18 @@ def roots(count: int, fragments: list[Fragment], *, reach_px: int) -> npt.NDArra
 
     by_area = sorted(fragments, key=lambda fragment: fragment.area_m2)
     boxes = np.array([fragment.box_xyxy for fragment in by_area]).reshape(-1, 4)
-    near = _boxes_near(boxes[:, None], boxes[None], reach_px)
-    for i, small in enumerate(by_area):
-        for k in range(len(by_area) - 1, i, -1):  # the largest that holds it
-            if near[i, k] and _belong(small, by_area[k]):
-                parent[root(small.label)] = root(by_area[k].label)
-                break
+    near = np.triu(_boxes_near(boxes[:, None], boxes[None], reach_px), 1)
+    has_seam = np.zeros(count + 1, bool)
+    choice: dict[int, tuple[int, int, int]] = {}  # of the smaller: reason, seam, and which the larger is
+    for i, k in np.argwhere(near).tolist():
+        small, large = by_area[i].label, by_area[k].label
+        seam_px = seams.get((min(small, large), max(small, large)), 0)
+        reason = _reason(by_area[i], by_area[k], seam_px)
+        has_seam[[small, large]] |= reason == _SEAM
+        choice[i] = max(choice.get(i, (_APART, 0, k)), (reason, seam_px, k))
+    for i, (reason, _, k) in choice.items():
+        if reason > (_BESIDE if has_seam[by_area[i].label] else _APART):
+            parent[root(by_area[i].label)] = root(by_area[k].label)
     return np.array([root(label) for label in range(count + 1)])
 
 
@@ -139,26 +152,29 @@ def _boxes_near(
     return first & second
 
 
-def _belong(small: Fragment, large: Fragment) -> bool:
-    """Whether two fragments are parts of one thing; see `roots`."""
+def _reason(small: Fragment, large: Fragment, seam_px: int) -> int:
+    """How good the reason is to take two fragments for parts of one thing; see `roots`."""
+    hangs = max(small.lowest_m, large.lowest_m) > _HANGS_M
+    if seam_px > (_SEAM_PX if hangs else np.sqrt(min(small.pixels, large.pixels))):
+        return _SEAM
     depth_in = _depth_within(small.feet, large.sides)
     if np.count_nonzero(depth_in >= -_WITHIN_SLACK_M) >= _WITHIN_SHARE * len(depth_in):
-        return True
+        return _WITHIN
     shared = 0.0
     if min(len(small.outline), len(large.outline)) >= 3:
         shared = cv2.intersectConvexConvex(small.outline, large.outline)[0]
         if shared >= _OVERLAP * small.area_m2 > 0:
-            return True
+            return _WITHIN
     gap = -max(depth_in.max(), _depth_within(large.feet, small.sides).max())
     if gap > _RIM_GAP_M:
-        return False
+        return _APART
     hangs = small.lowest_m > _HANGS_M and small.pixels < large.pixels
     if hangs and (gap < _TOUCH_M or abs(small.top_m - large.top_m) < _SAME_TOP_M):
-        return True
+        return _BESIDE
     if gap > _TOUCH_M:
-        return False
+        return _APART
     together = cv2.contourArea(cv2.convexHull(np.concatenate([small.outline, large.outline])))
-    return bool(small.area_m2 + large.area_m2 - shared >= _COMPACT * together)
+    return _BESIDE if small.area_m2 + large.area_m2 - shared >= _COMPACT * together else _APART
 
 
 def _depth_within(points: FloatArray, sides: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

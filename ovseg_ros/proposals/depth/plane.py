@@ -20,8 +20,13 @@ _POLISHINGS = 6  # least squares on the inliers, at most so often
 _MAX_PLANES = 3  # a table, the floor below, two walls
 _PARALLEL_COS = 0.985  # 10 degrees: table and floor
 _LEVEL_SHARE = 0.35  # of the largest level's pixels makes a table; less may be a box's top
-_LOWEST_UP = -0.2  # a plane that faces further down than this carries nothing
+_DESK_SHARE = 0.15  # of them is enough
+_DESK_M = 0.3  # so far above the other level, where boxes end and furniture begins
+_LOWEST_UP = -0.2  # a plane that faces further down than this may be a wall
+_TILTED_UP = -0.9  # or the table of a camera tilted past vertical
+_TILTED_SUPPORT = 0.25  # if it is so large, and nothing else carries
 _MOST_SIDEWAYS = 0.65  # sine of the camera roll up to which image up is still up
+_SAME_WAY_COS = 0.9  # a surface within 25 degrees of a plane may lie in it
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class Plane:
         m: (3,) float64, 1/metres; the unit normal towards the camera is -m/|m|.
         scatter_m: robust standard deviation of its points' heights, at 1 m, metres; see `growth`.
         pixel_noise_m: standard deviation of single depth pixels at 1 m, metres.
-        support: share of the known pixels that lie on it, in [0, 1].
+        support: share of the known pixels that lie on it and whose surface does, in [0, 1]: a slice through
+            many things has few.
     """
 
     m: npt.NDArray[np.float64]
@@ -143,7 +149,7 @@ def find_planes(
     Returns:
         At most 3 planes; none when nothing flat is large enough.
     """
-    points = _sample_points(depth_m, intrinsics)
+    points, normals = _sample_points(depth_m, intrinsics)
     rows = _homogeneous(points, growth(points[:, 2], pixel_noise_m))
     tolerance = tolerance_m + 4 * pixel_noise_m
     enough = max(12.0, min_support * len(points))
@@ -157,7 +163,8 @@ def find_planes(
         inliers = left & (_residuals(m, rows) < max(tolerance, 4 * scatter))
         if inliers.sum() < enough:
             break
-        planes.append(Plane(m, scatter, pixel_noise_m, float(inliers.sum() / len(points))))
+        along = normals[inliers] @ m > _SAME_WAY_COS * np.linalg.norm(m)
+        planes.append(Plane(m, scatter, pixel_noise_m, np.count_nonzero(along) / len(points)))
         left &= ~inliers
     return sorted(planes, key=lambda plane: -plane.support)
 
@@ -169,27 +176,55 @@ def choose_support(planes: list[Plane]) -> Plane | None:
         planes: from `find_planes`.
 
     Returns:
-        One of them, or None when all face sideways or down.
+        One of them, or None when all face sideways, or down and are no large part of the view.
     """
-    level = [p for p in planes if p.up > _LOWEST_UP and p.sideways < _MOST_SIDEWAYS]
+    upright = [p for p in planes if p.sideways < _MOST_SIDEWAYS]
+    level = [p for p in upright if p.up > _LOWEST_UP]
+    level = level or [p for p in upright if p.up > _TILTED_UP and p.support > _TILTED_SUPPORT]
     if not level:
         return None
     best = max(level, key=lambda plane: plane.support * (0.2 + max(plane.up, 0.0)))
     normal = best.m * best.distance_m
-    large = [p for p in level if p.support > _LEVEL_SHARE * best.support]
-    same_way = [p for p in large if p.m @ normal * p.distance_m > _PARALLEL_COS]
-    return min(same_way, key=lambda plane: plane.distance_m)
+    same_way = [p for p in level if p.m @ normal * p.distance_m > _PARALLEL_COS]
+
+    def carries(plane: Plane) -> bool:
+        desk = best.distance_m - plane.distance_m > _DESK_M
+        return plane.support >= (_DESK_SHARE if desk else _LEVEL_SHARE) * best.support
+
+    return min(filter(carries, same_way), key=lambda plane: plane.distance_m)
 
 
-def _sample_points(depth_m: FloatArray, intrinsics: CameraIntrinsics) -> npt.NDArray[np.float64]:
-    """(M, 3) points in metres of the known pixels on a grid of about `_SAMPLES`."""
+def _sample_points(
+    depth_m: FloatArray, intrinsics: CameraIntrinsics
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """(M, 3) points in metres of the known pixels on a grid of about `_SAMPLES`, and (M, 3) their normals.
+
+    The normals point away from the camera and have unit length; they are NaN beside unknown pixels. They
+    follow from the slopes of inverse depth between neighbours on the grid.
+    """
     height, width = depth_m.shape
     step = max(1, int(np.sqrt(height * width / _SAMPLES)))
-    grid = depth_m[step // 2 :: step, step // 2 :: step]
+    grid = depth_m[step // 2 :: step, step // 2 :: step].astype(np.float64)
     rays_x, rays_y = pixel_rays(intrinsics, depth_m.shape)
     x, y = np.meshgrid(rays_x[step // 2 :: step], rays_y[step // 2 :: step])
-    points = np.stack([x * grid, y * grid, grid], axis=-1)[grid > 0]
-    return points.astype(np.float64)
+    known = grid > 0
+    points = np.stack([x * grid, y * grid, grid], axis=-1)[known]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(known, 1 / grid, np.nan)
+    normals = np.stack(
+        [_slope(inverse) * (intrinsics.fx / step), _slope(inverse.T).T * (intrinsics.fy / step), inverse],
+        axis=-1,
+    )
+    normals[..., 2] -= normals[..., 0] * x + normals[..., 1] * y
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    return points, normals[known]
+
+
+def _slope(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(H, W) mean difference to the neighbours in a row, on one side where only that is known."""
+    steps = np.diff(values, axis=1, prepend=np.nan, append=np.nan)
+    before, after = steps[:, :-1], steps[:, 1:]
+    return np.where(np.isnan(before), after, np.where(np.isnan(after), before, (before + after) / 2))
 
 
 def _homogeneous(

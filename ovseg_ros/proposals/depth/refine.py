@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.proposals.depth.clusters import flat_in_image, spread, window_around
+from ovseg_ros.proposals.depth.clusters import spread, window_around
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -14,6 +14,9 @@ IntArray = npt.NDArray[np.int32]
 
 _WINDOW = (9, 9)  # in which the colours of both sides are averaged, on every second pixel
 _LARGEST_HOLE = 0.2  # of the image
+_MOUTH = 0.35  # of the closed part of its edge is the widest mouth of a bay
+_UNLIKE = 40.0  # in 8-bit RGB: a hole nearer to the plane's mean colour may be the plane in the shade
+_RING_PX = 15  # pixels across: what lies around a hole and beside a thing
 _BLIND_HOLE = 0.001  # of the image: a hole of unknown depth up to this size is filled
 _HOLE_HEIGHT = 0.35  # mean height of a hole, in limits, from which it is not the plane
 _HOLE_TOP = 1.5  # and up to which it is not something else, farther back
@@ -81,12 +84,21 @@ def _in_doubt(
     return doubt
 
 
-def fill_holes(labels: IntArray, heights: FloatArray, limits: FloatArray, known: BoolArray) -> IntArray:
+def fill_holes(
+    image_rgb: npt.NDArray[np.uint8],
+    labels: IntArray,
+    heights: FloatArray,
+    limits: FloatArray,
+    known: BoolArray,
+) -> IntArray:
     """Fills holes of a mask that are not the plane seen through it: bottoms of pans, gaps in the depth.
 
-    The mean over a hole tells a height far below the noise of one pixel.
+    The mean over a hole tells a height far below the noise of one pixel. Where gloss spoils even that, as in
+    a bowl, colour decides, also of a bay that the thing's convex hull closes: it is filled if its mean colour
+    is that of the thing around rather than that of the plane beside.
 
     Args:
+        image_rgb: (H, W, 3) uint8.
         labels: (H, W) int32, 0 = none.
         heights: (H, W) metres above the plane.
         limits: (H, W) metres, heights below which one pixel may be the plane's.
@@ -95,30 +107,95 @@ def fill_holes(labels: IntArray, heights: FloatArray, limits: FloatArray, known:
     Returns:
         (H, W) int32, a new array.
     """
-    things = labels > 0
-    window = window_around(things)
-    part = things[window].astype(np.uint8)
-    outlines, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    holes = cv2.drawContours(np.zeros_like(part), outlines, -1, 1, cv2.FILLED)
-    holes -= part
-    where = np.flatnonzero(holes.view(bool))  # few of the image
     out = labels.copy()
+    window = window_around(labels > 0, _RING_PX)  # with a margin that is no hole, unless the image ends
+    size = labels.size
+    image_rgb, labels, heights, limits, known = (
+        a[window].copy() for a in (image_rgb, labels, heights, limits, known)
+    )
+    _, apart, sizes, _ = cv2.connectedComponentsWithStats(
+        (labels == 0).view(np.uint8), connectivity=4, ltype=cv2.CV_32S
+    )
+    count, holes, stats, _ = cv2.connectedComponentsWithStats(
+        ((labels == 0) & _closed(labels)).view(np.uint8), connectivity=4, ltype=cv2.CV_32S
+    )
+    where = np.flatnonzero(holes)  # few of the image
     if not len(where):
         return out
-    count, holes = cv2.connectedComponents(holes, connectivity=4, ltype=cv2.CV_32S)
+    area = stats[:, cv2.CC_STAT_AREA].astype(np.int64)
+    around = np.zeros(count, np.int64)
+    around[holes.reshape(-1)[where]] = sizes[apart.reshape(-1)[where], cv2.CC_STAT_AREA]
+    inner = area == around
+    for border in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
+        inner[border] = False
     which = holes.reshape(-1)[where]
-    where = flat_in_image(where, window, part.shape[1], labels.shape[1])
     certain = known.reshape(-1)[where]
     relative = heights.reshape(-1)[where] / limits.reshape(-1)[where]
     relative[~certain] = 0
-    area = np.bincount(which, minlength=count)
     seen = np.bincount(which[certain], minlength=count)
     mean = np.bincount(which, relative, minlength=count) / np.maximum(seen, 1)
-    raised = (seen > 0.3 * area) & (mean > _HOLE_HEIGHT) & (mean < _HOLE_TOP)
-    raised |= (seen <= 0.3 * area) & (area < _BLIND_HOLE * labels.size)
-    raised &= area < _LARGEST_HOLE * labels.size
-    spread(out, where[raised[which]], steps=max(labels.shape))
+    raised = inner & (seen > 0.3 * area) & (mean > _HOLE_HEIGHT)
+    raised |= _enclosed(labels, holes, count) & _like_around(image_rgb, labels, holes, count)
+    raised &= mean < _HOLE_TOP
+    raised |= inner & (seen <= 0.3 * area) & (area < _BLIND_HOLE * size)
+    raised &= area < _LARGEST_HOLE * size
+    spread(labels, where[raised[which]], steps=max(labels.shape))
+    out[window] = labels
     return out
+
+
+def _closed(labels: IntArray) -> BoolArray:
+    """(H, W): within the convex hull, in the image, of some label, or within the outline of several."""
+    inside = (labels > 0).astype(np.uint8)
+    outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(inside, outlines, -1, 1, cv2.FILLED)
+    where = np.flatnonzero(labels)
+    which = labels.reshape(-1)[where]
+    order = np.argsort(which.astype(np.uint16) if labels.max() < 1 << 16 else which, kind="stable")
+    ends = np.flatnonzero(np.diff(which[order])) + 1
+    for part in np.split(where[order], ends) if len(where) else ():
+        rows, columns = np.divmod(part, labels.shape[1])
+        cv2.fillConvexPoly(inside, cv2.convexHull(np.stack([columns, rows], axis=1).astype(np.int32)), 1)
+    return inside.view(bool)
+
+
+def _enclosed(labels: IntArray, holes: IntArray, count: int) -> BoolArray:
+    """(count,) whether holes (H, W) are open along a small part of their edge only."""
+    cells = np.ones((3, 3), np.uint8)
+    edges = []
+    for beyond in (labels > 0, (labels == 0) & (holes == 0)):
+        edge = cv2.dilate(beyond.view(np.uint8), cells).view(bool) & (holes > 0)
+        edges.append(np.bincount(holes[edge], minlength=count))
+    closed, mouth = edges
+    return mouth < _MOUTH * closed
+
+
+def _like_around(
+    image_rgb: npt.NDArray[np.uint8], labels: IntArray, holes: IntArray, count: int
+) -> BoolArray:
+    """(count,) whether holes (H, W) have the colour of the thing around, not of the plane beside."""
+    pen = np.ones((_RING_PX, _RING_PX), np.uint8)
+    around = cv2.dilate(holes.astype(np.float32), pen).astype(np.int32)  # of 16 bits it is not faster
+    beside = cv2.dilate(labels.astype(np.float32), pen).astype(np.int32)
+    ring = (labels > 0) & (around > 0)
+    owner = np.zeros(count, np.int64)
+    owner[around[ring]] = labels[ring]
+    own = _mean_colours(image_rgb, holes, holes > 0, count)
+    ours = _mean_colours(image_rgb, around, ring, count)
+    plane = (labels == 0) & (holes == 0) & (beside > 0)
+    theirs = _mean_colours(image_rgb, beside, plane, int(labels.max()) + 1)[owner]
+    away = np.linalg.norm(own - theirs, axis=1)
+    return (away > _UNLIKE) & (np.linalg.norm(own - ours, axis=1) < _CLEARER * away)
+
+
+def _mean_colours(
+    image_rgb: npt.NDArray[np.uint8], names: IntArray, among: BoolArray, count: int
+) -> npt.NDArray[np.float64]:
+    """(count, 3) mean RGB of the pixels `among` (H, W) that have each name (H, W), NaN where none has."""
+    which = names[among]
+    sums = [np.bincount(which, image_rgb[..., c][among], minlength=count) for c in range(3)]
+    with np.errstate(invalid="ignore"):
+        return (np.array(sums) / np.bincount(which, minlength=count)).T
 
 
 def _widened(things: BoolArray, by_px: int) -> BoolArray:

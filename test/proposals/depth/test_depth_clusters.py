@@ -37,6 +37,7 @@ def test_every_thing_on_the_table_gets_one_mask_and_nothing_else_does():
         {"pitch_deg": 35.0, "roll_deg": 15.0},
         {"pitch_deg": 60.0, "roll_deg": 15.0},
         {"pitch_deg": 90.0},
+        {"pitch_deg": 115.0},  # tilted past vertical
         {"distance": 0.5},
         {"distance": 1.6},
     ],
@@ -176,6 +177,22 @@ def test_without_a_plane_everything_is_cut_at_depth_jumps():
     masks = masks_of(frame, plane_min_support=0.9)
     assert len(masks) == 3
     assert min(best_ious(masks, instances)) > 0.95
+
+
+def test_without_a_plane_gaps_of_a_pixel_cut_nothing():
+    frame, instances = view([Sphere((0.0, 0.0, 0.0), 0.15)], ground=())
+    depth = frame.depth_m.copy()
+    depth[::3] = depth[:, ::3] = 0  # a coarse depth camera, registered to a finer colour camera
+    masks = masks_of(Frame(frame.image_rgb, depth, frame.intrinsics), plane_min_support=0.9)
+    assert best_ious(masks, instances)[0] > 0.9
+
+
+def test_what_reaches_over_the_edge_stays_whole_if_most_of_it_is_over_the_table():
+    ground = (table(0.35, -0.3, 0.3), Box((0.0, 0.0, -0.80), (8.0, 8.0, 0.02), (90, 90, 95)))
+    board = Box((0.33, 0.0, 0.02), (0.26, 0.1, 0.04), (40, 60, 90))  # reaches 11 cm over
+    frame, instances = view([board], ground=ground, size_hw=(480, 640), pitch_deg=50, distance=1.1)
+    masks = masks_of(frame)
+    assert best_ious(masks, instances)[0] > 0.9
 
 
 def test_no_known_depth_gives_no_mask():

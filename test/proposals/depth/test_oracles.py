@@ -205,7 +205,7 @@ def polish_slowly(m, points, grown, tolerance):
 @pytest.mark.parametrize("seed", range(5))
 def test_plane_search(seed):
     frame = as_sensed(view([Box((0.0, 0.0, 0.05), (0.3, 0.2, 0.1))], pitch_deg=25 + 10 * seed)[0], seed=seed)
-    points = plane._sample_points(frame.depth_m, frame.intrinsics)
+    points, _ = plane._sample_points(frame.depth_m, frame.intrinsics)
     grown = plane.growth(points[:, 2], 0.001)
     rows = plane._homogeneous(points, grown)
     found = plane._best_hypothesis(points, rows / 0.011, np.random.default_rng(seed))
@@ -318,6 +318,9 @@ def fill_slowly(labels, heights, limits, known):
     return spread_slowly(out, np.argwhere(wanted), np.ones(labels.shape), 1.0, max(labels.shape))
 
 
+GREY = np.full((60, 70, 3), 128, np.uint8)  # colour tells nothing
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_filled_holes(seed):
     rng = np.random.default_rng(seed)
@@ -326,11 +329,11 @@ def test_filled_holes(seed):
     limits = rng.uniform(0.002, 0.004, labels.shape).astype(np.float32)
     heights = limits * rng.uniform(-1.2, 2.0, labels.shape).astype(np.float32)
     known = blobs(seed + 100, labels.shape, smooth=1.5, share=0.7)
-    filled = refine.fill_holes(labels, heights, limits, known)
+    filled = refine.fill_holes(GREY, labels, heights, limits, known)
     np.testing.assert_array_equal(filled, fill_slowly(labels, heights, limits, known))
     assert (filled != labels).any()
     no_holes = np.zeros_like(labels)
-    np.testing.assert_array_equal(refine.fill_holes(no_holes, heights, limits, known), no_holes)
+    np.testing.assert_array_equal(refine.fill_holes(GREY, no_holes, heights, limits, known), no_holes)
 
 
 def refine_slowly(image, labels, heights, limits, known, band):
@@ -388,7 +391,7 @@ def test_a_hole_as_large_as_a_fifth_of_the_image_is_none(side):
     labels[5:40, 5:40] = 1
     labels[10 : 10 + side, 10 : 10 + side] = 0
     ones = np.ones(labels.shape, np.float32)
-    filled = refine.fill_holes(labels, ones, ones, ones > 0)
+    filled = refine.fill_holes(np.zeros((*labels.shape, 3), np.uint8), labels, ones, ones, ones > 0)
     np.testing.assert_array_equal(filled, fill_slowly(labels, ones, ones, ones > 0))
     assert (filled != labels).any() == (side == 20)
 

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from proposals_scenes import Box, as_sensed, table, view
+from proposals_scenes import Box, Cylinder, as_sensed, table, view
 
 from ovseg_ros.proposals.depth import clusters, refine
 from ovseg_ros.proposals.depth.fragments import describe, roots
 from ovseg_ros.proposals.depth.plane import Plane, choose_support, find_planes
 
+GREY = np.full((80, 80, 3), 128, np.uint8)  # colour tells nothing
 FLOOR = Box((0.0, 0.0, -0.80), (8.0, 8.0, 0.02))
 
 
@@ -18,12 +19,12 @@ def planes_of(frame, noise=0.0, seed=0):
     )
 
 
-def joined(labels, heights):
+def joined(labels, heights, seams=None):
     """Fragments whose label image is itself the view from above, 2 mm a pixel."""
     rows, columns = np.mgrid[: labels.shape[0], : labels.shape[1]]
     feet = np.stack([columns, rows], axis=-1).astype(np.float32) * 0.002
     count = int(labels.max())
-    into = roots(count, describe(labels, count, feet, heights), reach_px=3)
+    into = roots(count, describe(labels, count, feet, heights), seams or {}, reach_px=3)
     return len(np.unique(into[1:]))
 
 
@@ -54,10 +55,42 @@ def test_of_table_and_floor_the_table_carries():
 
 
 def test_a_wall_ahead_of_a_camera_that_looks_down_carries_nothing():
-    wall = Plane(np.array([0.0, -0.5, 0.8]), 0.001, 0.0, 0.9)
+    wall = Plane(np.array([0.0, -0.5, 0.8]), 0.001, 0.0, 0.2)
     side = Plane(np.array([0.9, 0.1, 0.2]), 0.001, 0.0, 0.9)
     assert choose_support([wall, side]) is None
     assert choose_support([]) is None
+
+
+def test_a_plane_that_fills_the_view_carries_even_if_it_faces_down_for_the_camera():
+    table_from_behind = Plane(np.array([0.0, -0.5, 0.8]), 0.001, 0.0, 0.5)
+    floor = Plane(np.array([0.0, 0.5, 0.8]), 0.001, 0.0, 0.1)
+    assert choose_support([table_from_behind]) is table_from_behind
+    assert choose_support([table_from_behind, floor]) is floor
+
+
+def test_a_small_level_carries_where_it_is_as_high_as_furniture():
+    down = np.array([0.0, 0.6, 0.8])
+    floor = Plane(down / 1.3, 0.001, 0.0, 0.5)
+    desk = Plane(down / 0.9, 0.001, 0.0, 0.1)  # a fifth of the floor's pixels
+    box_top = Plane(down / 1.2, 0.001, 0.0, 0.1)
+    assert choose_support([floor, desk]) is desk
+    assert choose_support([floor, box_top]) is floor
+
+
+def test_a_slice_through_many_things_has_little_support():
+    heights = np.random.default_rng(0).uniform(0.05, 0.4, 77)
+    places = [(x, y) for x in np.linspace(-0.5, 0.5, 11) for y in np.linspace(-0.3, 0.3, 7)]
+    posts = [Cylinder((x, y, 0.0), 0.03, height) for (x, y), height in zip(places, heights)]
+    frame, instances = view(posts, pitch_deg=30, distance=1.2, size_hw=(480, 640))
+    depth = np.where(instances > 0, frame.depth_m, 0).astype(np.float32)  # no table: only sides of posts
+    rng = np.random.default_rng(0)
+    planes = find_planes(
+        depth, frame.intrinsics, tolerance_m=0.03, pixel_noise_m=0.0, min_support=0.05, rng=rng
+    )
+    level = [plane for plane in planes if plane.up > 0.7]
+    assert all(plane.support < 0.05 for plane in level)
+    whole, _ = view([], pitch_deg=30, distance=1.2)
+    assert choose_support(planes_of(whole)).support > 0.9
 
 
 def test_heights_and_feet_are_metres_on_and_over_the_plane():
@@ -108,6 +141,23 @@ def test_what_hangs_beside_is_joined_and_what_reaches_the_table_is_not():
     assert joined(labels, standing) == 2
 
 
+def test_of_two_a_fragment_joins_the_one_with_the_better_reason():
+    labels = squares((10, 40, 10, 30), (25, 75, 31, 45), (10, 40, 46, 79))
+    heights = np.where(labels == 2, np.float32(0.05), np.float32(0.0))  # hangs between two that stand
+    assert joined(labels, heights) == 2
+    assert joined(labels, heights, {(1, 2): 20}) == 2
+    assert (
+        joined(labels, np.zeros_like(heights), {(1, 2): 2}) == 3
+    )  # it stands by itself; a short seam is a neck
+    assert joined(labels, np.zeros_like(heights), {(1, 2): 40}) == 2
+
+
+def test_seams_are_counted_by_pairs():
+    labels = np.array([[1, 1, 2], [1, 3, 2], [0, 3, 2]], np.int32)
+    assert clusters.seam_lengths(labels) == {(1, 2): 1, (1, 3): 2, (2, 3): 2}
+    assert clusters.seam_lengths(np.zeros((3, 3), np.int32)) == {}
+
+
 def test_no_fragments_and_one():
     assert joined(np.zeros((10, 10), np.int32), np.zeros((10, 10), np.float32)) == 0
     assert joined(squares((2, 8, 2, 8)), np.zeros((80, 80), np.float32)) == 1
@@ -119,13 +169,40 @@ def test_a_pans_bottom_within_the_noise_is_filled_and_the_table_through_a_handle
     limits = np.full(labels.shape, 0.004, np.float32)
     noise = np.random.default_rng(0).normal(0, 0.0013, labels.shape).astype(np.float32)
     known = np.ones(labels.shape, bool)
-    pan = refine.fill_holes(labels, noise + np.float32(0.002), limits, known)
+    pan = refine.fill_holes(GREY, labels, noise + np.float32(0.002), limits, known)
     assert (pan[20:50, 20:50] == 1).all()
-    handle = refine.fill_holes(labels, noise, limits, known)
+    handle = refine.fill_holes(GREY, labels, noise, limits, known)
     assert (handle[20:50, 20:50] == 0).all()
-    behind = refine.fill_holes(labels, noise + np.float32(0.2), limits, known)
+    behind = refine.fill_holes(GREY, labels, noise + np.float32(0.2), limits, known)
     assert (behind[20:50, 20:50] == 0).all()
     np.testing.assert_array_equal(pan == 0, squares((10, 60, 10, 60)) == 0)
+
+
+@pytest.mark.parametrize("mouth", [0, 8])
+def test_a_glossy_bowl_is_filled_by_its_colour_and_the_table_in_a_ring_is_not(mouth):
+    ring = squares((10, 60, 10, 60))
+    ring[20:50, 20:50] = 0
+    ring[50:, 35 : 35 + mouth] = 0  # the near rim is lost too
+    flat, limits = np.zeros(ring.shape, np.float32), np.full(ring.shape, 0.004, np.float32)
+    known = np.ones(ring.shape, bool)
+    image = np.full((80, 80, 3), (120, 90, 60), np.uint8)
+    image[ring > 0] = 240
+    table = refine.fill_holes(image, ring, flat, limits, known)
+    np.testing.assert_array_equal(table, ring)
+    image[10:60, 10:60] = 240
+    bowl = refine.fill_holes(image, ring, flat, limits, known)
+    assert (bowl[20:50, 20:50] == 1).all()
+    assert (bowl[60:] == 0).all()
+
+
+def test_a_wide_bay_is_not_filled():
+    corner = squares((10, 60, 10, 20))
+    corner[50:60, 10:60] = 1
+    image = np.full((80, 80, 3), 240, np.uint8)
+    image[70:] = 60
+    flat, limits = np.zeros(corner.shape, np.float32), np.full(corner.shape, 0.004, np.float32)
+    filled = refine.fill_holes(image, corner, flat, limits, np.ones(corner.shape, bool))
+    np.testing.assert_array_equal(filled, corner)
 
 
 def test_colour_decides_only_in_the_band_of_doubt():
