@@ -110,9 +110,9 @@ def proposer_of(preset: str | None) -> Proposer:
     """A preset's generator; without one `depth_clusters` as it comes."""
     if preset is None:
         return DepthClusters()
-    from ovseg_ros.models.presets import load_preset
+    from ovseg_ros.models.presets import load_proposer
 
-    return load_preset(preset).proposer
+    return load_proposer(preset)
 
 
 def main() -> None:
