@@ -14,7 +14,7 @@ IntArray = npt.NDArray[np.int32]
 
 _WINDOW = (9, 9)  # in which the colours of both sides are averaged, on every second pixel
 _LARGEST_HOLE = 0.2  # of the image
-_MOUTH = 0.35  # of the closed part of its edge is the widest mouth of a bay
+_MOUTH = 0.25  # of the closed part of its edge is the widest mouth of a bay
 _UNLIKE = 40.0  # in 8-bit RGB: a hole nearer to the plane's mean colour may be the plane in the shade
 _RING_PX = 15  # pixels across: what lies around a hole and beside a thing
 _BLIND_HOLE = 0.001  # of the image: a hole of unknown depth up to this size is filled
