@@ -155,7 +155,7 @@ class DepthClusters:
         over = self._over_table(depth, heights, limits, plane, intrinsics)
         if over is not None:
             _leave_table(labels, over)
-        table = _whole_things(pieces, depth, heights, limits, plane, intrinsics)
+        table = _whole_things(image_rgb, pieces, depth, heights, limits, plane, intrinsics)
         areas = clusters.relabel(labels, table)
         labels = split_panels(image_rgb, labels, areas, depth, intrinsics)
         labels = refine.fill_holes(image_rgb, labels, heights, limits, known)
@@ -287,6 +287,7 @@ def _leave_table(labels: IntArray, over: BoolArray) -> None:
 
 
 def _whole_things(
+    image_rgb: npt.NDArray[np.uint8],
     pieces: Pieces,
     depth: FloatArray,
     heights: FloatArray,
@@ -302,7 +303,8 @@ def _whole_things(
         return table
     if not table[1:].all():
         clusters.relabel(some, table)
-    fragments = describe(some, count, plane.feet(depth, intrinsics, 2), height)
+    feet = plane.feet(depth, intrinsics, 2)
+    fragments = describe(some, count, feet, height, np.ascontiguousarray(image_rgb[::2, ::2]))
     return roots(count, fragments, pieces.seams, reach_px=_REACH_PX)[table]
 
 

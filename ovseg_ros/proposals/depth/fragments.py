@@ -22,6 +22,9 @@ _HANGS_M = 0.012  # a fragment whose lowest point is higher than this hangs on s
 _SAME_TOP_M = 0.010  # two sides of one rim are this equal in height
 _RIM_GAP_M = 0.015  # and this near each other, seen from above
 _SEAM_PX = 3  # along more than this without a jump, a fragment hangs on another
+_LIMB_M = 0.06  # a limb, as a spout behind its pot, is seen at most so far from it,
+_LIMB_SHARE = 0.1  # has at most so many of its pixels,
+_LIMB_UNLIKE = 30.0  # and no other colour, in 8-bit RGB
 _COMPACT = 0.9  # two halves fill their common outline so well
 
 
@@ -38,6 +41,7 @@ class Fragment:
         lowest_m: height above the plane of all but its lowest few points.
         top_m: height above the plane of all but its highest few points.
         box_xyxy: (4,) int64, its box in the image, pixels.
+        colour: (3,) float64, its mean RGB.
     """
 
     label: int
@@ -48,6 +52,7 @@ class Fragment:
     lowest_m: float
     top_m: float
     box_xyxy: npt.NDArray[np.int64]
+    colour: npt.NDArray[np.float64]
 
     @cached_property
     def sides(self) -> npt.NDArray[np.float64]:
@@ -61,7 +66,13 @@ class Fragment:
         return np.concatenate([inward, (corners * inward).sum(axis=1, keepdims=True)], axis=1)
 
 
-def describe(labels: IntArray, count: int, feet: FloatArray, heights: FloatArray) -> list[Fragment]:
+def describe(
+    labels: IntArray,
+    count: int,
+    feet: FloatArray,
+    heights: FloatArray,
+    image_rgb: npt.NDArray[np.uint8],
+) -> list[Fragment]:
     """Looks at labels 1..count on a grid of pixels.
 
     Args:
@@ -69,6 +80,7 @@ def describe(labels: IntArray, count: int, feet: FloatArray, heights: FloatArray
         count: how many labels.
         feet: (H, W, 2) float32 metres on the plane.
         heights: (H, W) float32 metres above it.
+        image_rgb: (H, W, 3) uint8.
 
     Returns:
         One Fragment for each label with at least three points; pixels and boxes count on the grid given.
@@ -83,7 +95,7 @@ def describe(labels: IntArray, count: int, feet: FloatArray, heights: FloatArray
     ends = np.cumsum(sizes)
     chosen = np.flatnonzero(sizes >= 3)  # label 0 has none
     points = feet.reshape(-1, 2)
-    raised = heights.reshape(-1)
+    raised, colours = heights.reshape(-1), image_rgb.reshape(-1, 3)
     out = []
     for label in chosen.tolist():
         part = where[ends[label - 1] : ends[label]]  # row by row
@@ -96,7 +108,8 @@ def describe(labels: IntArray, count: int, feet: FloatArray, heights: FloatArray
         few = len(part) // 50
         ordered = np.partition(raised[part], (few, len(part) - 1 - few))
         lowest, top = float(ordered[few]), float(ordered[-1 - few])
-        out.append(Fragment(label, len(part), some, hull, cv2.contourArea(hull), lowest, top, box))
+        colour = colours[part[:: max(1, len(part) // _POINTS)]].mean(axis=0)
+        out.append(Fragment(label, len(part), some, hull, cv2.contourArea(hull), lowest, top, box, colour))
     return out
 
 
@@ -166,6 +179,8 @@ def _reason(small: Fragment, large: Fragment, seam_px: int) -> int:
         if shared >= _OVERLAP * small.area_m2 > 0:
             return _WITHIN
     gap = -max(depth_in.max(), _depth_within(large.feet, small.sides).max())
+    if gap <= _LIMB_M and _is_limb(small, large):
+        return _BESIDE
     if gap > _RIM_GAP_M:
         return _APART
     hangs = small.lowest_m > _HANGS_M and small.pixels < large.pixels
@@ -175,6 +190,17 @@ def _reason(small: Fragment, large: Fragment, seam_px: int) -> int:
         return _APART
     together = cv2.contourArea(cv2.convexHull(np.concatenate([small.outline, large.outline])))
     return _BESIDE if small.area_m2 + large.area_m2 - shared >= _COMPACT * together else _APART
+
+
+def _is_limb(small: Fragment, large: Fragment) -> bool:
+    """Whether a fragment is small, stands nowhere, and has the colour of a larger and higher one.
+
+    A spout behind its pot shows far from it, as where they meet is hidden. So does the top of a thing that
+    stands hidden behind another; of another colour, it is one of its own.
+    """
+    hangs = small.lowest_m > _HANGS_M and small.top_m <= large.top_m
+    is_small = small.pixels <= _LIMB_SHARE * large.pixels
+    return bool(hangs and is_small and np.linalg.norm(small.colour - large.colour) < _LIMB_UNLIKE)
 
 
 def _depth_within(points: FloatArray, sides: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

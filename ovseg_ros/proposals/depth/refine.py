@@ -15,6 +15,9 @@ IntArray = npt.NDArray[np.int32]
 _WINDOW = (9, 9)  # in which the colours of both sides are averaged, on every second pixel
 _LARGEST_HOLE = 0.2  # of the image
 _MOUTH = 0.25  # of the closed part of its edge is the widest mouth of a bay
+_NOTABLE = (
+    0.01  # of the thing's pixels, from which a hole or bay is asked for its colour: less is its outline
+)
 _UNLIKE = 40.0  # in 8-bit RGB: a hole nearer to the plane's mean colour may be the plane in the shade
 _RING_PX = 15  # pixels across: what lies around a hole and beside a thing
 _BLIND_HOLE = 0.001  # of the image: a hole of unknown depth up to this size is filled
@@ -185,7 +188,8 @@ def _like_around(
     plane = (labels == 0) & (holes == 0) & (beside > 0)
     theirs = _mean_colours(image_rgb, beside, plane, int(labels.max()) + 1)[owner]
     away = np.linalg.norm(own - theirs, axis=1)
-    return (away > _UNLIKE) & (np.linalg.norm(own - ours, axis=1) < _CLEARER * away)
+    notable = np.bincount(holes.reshape(-1)) >= _NOTABLE * np.bincount(labels.reshape(-1))[owner]
+    return notable & (away > _UNLIKE) & (np.linalg.norm(own - ours, axis=1) < _CLEARER * away)
 
 
 def _mean_colours(

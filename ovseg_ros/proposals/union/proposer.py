@@ -42,7 +42,7 @@ class UnionOptions:
 
     duplicate_iou: float = 0.7
     skip_without_depth: bool = True
-    unrated_trust: float = 0.5
+    unrated_trust: float = 0.65
     keep_parts: bool = False
     keep_support: bool = False
 

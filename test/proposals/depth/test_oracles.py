@@ -284,13 +284,17 @@ def scene_of_fragments(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_fragments_are_described_as_they_are(seed):
     labels, count, feet, heights = scene_of_fragments(seed)
-    described = {fragment.label: fragment for fragment in fragments.describe(labels, count, feet, heights)}
+    image = np.random.default_rng(seed).integers(0, 256, (*labels.shape, 3), np.uint8)
+    found = fragments.describe(labels, count, feet, heights, image)
+    described = {fragment.label: fragment for fragment in found}
     assert sorted(described) == [k for k in range(1, count + 1) if (labels == k).sum() >= 3]
     for label, fragment in described.items():
         rows, columns = np.nonzero(labels == label)
         few = len(rows) // 50
         ordered = np.sort(heights[rows, columns])
         assert fragment.pixels == len(rows)
+        some = image[rows, columns][:: max(1, len(rows) // 200)]
+        np.testing.assert_allclose(fragment.colour, some.mean(axis=0))
         assert tuple(fragment.box_xyxy) == (columns.min(), rows.min(), columns.max(), rows.max())
         assert (fragment.lowest_m, fragment.top_m) == (ordered[few], ordered[len(rows) - 1 - few])
         hull = cv2.convexHull(feet[rows, columns])

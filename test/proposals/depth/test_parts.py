@@ -19,12 +19,12 @@ def planes_of(frame, noise=0.0, seed=0):
     )
 
 
-def joined(labels, heights, seams=None):
+def joined(labels, heights, seams=None, image=GREY):
     """Fragments whose label image is itself the view from above, 2 mm a pixel."""
     rows, columns = np.mgrid[: labels.shape[0], : labels.shape[1]]
     feet = np.stack([columns, rows], axis=-1).astype(np.float32) * 0.002
     count = int(labels.max())
-    into = roots(count, describe(labels, count, feet, heights), seams or {}, reach_px=3)
+    into = roots(count, describe(labels, count, feet, heights, image), seams or {}, reach_px=3)
     return len(np.unique(into[1:]))
 
 
@@ -139,6 +139,26 @@ def test_what_hangs_beside_is_joined_and_what_reaches_the_table_is_not():
     assert joined(labels, heights) == 1
     standing = np.where(labels == 2, np.linspace(0, 0.05, 80, dtype=np.float32)[:, None] * 0, heights)
     assert joined(labels, standing) == 2
+
+
+def test_a_small_piece_that_hangs_far_from_a_thing_of_its_colour_is_its_limb():
+    labels = squares((10, 60, 10, 60), (25, 35, 62, 72))
+    rows, columns = np.mgrid[:80, :80]
+    feet = np.stack([columns, rows], axis=-1).astype(np.float32) * 0.002
+    feet[labels == 2] += np.float32((0.03, 0))  # behind, as a spout is
+    heights = np.zeros(labels.shape, np.float32)
+    heights[labels == 1] = np.linspace(0, 0.1, 2500, dtype=np.float32)
+
+    def pieces(lowest, colour):
+        heights[labels == 2] = np.float32(lowest)
+        image = GREY.copy()
+        image[labels == 2] = colour
+        return len(np.unique(roots(2, describe(labels, 2, feet, heights, image), {}, reach_px=3)[1:]))
+
+    assert pieces(0.06, (120, 130, 128)) == 1
+    assert pieces(0.06, (200, 130, 128)) == 2  # another colour: a bottle behind
+    assert pieces(0.0, (120, 130, 128)) == 2  # it stands on the table itself
+    assert pieces(0.2, (120, 130, 128)) == 2  # higher than what would carry it
 
 
 def test_of_two_a_fragment_joins_the_one_with_the_better_reason():
