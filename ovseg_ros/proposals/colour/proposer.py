@@ -177,14 +177,22 @@ def best_masks(cells: Cells, options: ColourMasksOptions) -> tuple[torch.Tensor,
 
 def tidied(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """A mask (h, w) without small pieces and small holes: the sign of their logits is turned round."""
-    pieces, areas = _pieces(logits > 0)
+    rows, columns = np.flatnonzero((logits > 0).any(axis=1)), np.flatnonzero((logits > 0).any(axis=0))
+    if not len(rows):
+        return logits
+    out = logits.copy()
+    box = out[max(rows[0] - 1, 0) : rows[-1] + 2, max(columns[0] - 1, 0) : columns[-1] + 2]
+    pieces, areas = _pieces(box > 0)
     is_crumb = (areas > 0) & (areas < _CRUMB * areas.max())
-    logits = np.where(is_crumb[pieces], -logits, logits)
-    inside = logits > 0
-    around, areas = _pieces(~inside)
-    is_hole = (areas > 0) & (areas < _HOLE * np.count_nonzero(inside))
-    is_hole[np.concatenate([around[0], around[-1], around[:, 0], around[:, -1]])] = False  # an edge cuts them
-    return np.where(is_hole[around], -logits, logits)
+    if is_crumb.any():
+        np.negative(box, out=box, where=is_crumb[pieces])
+    around, areas = _pieces(box <= 0)
+    is_hole = (areas > 0) & (areas < _HOLE * np.count_nonzero(box > 0))
+    for edge in (around[0], around[-1], around[:, 0], around[:, -1]):
+        is_hole[edge] = False  # open to the outside
+    if is_hole.any():
+        np.negative(box, out=box, where=is_hole[around])
+    return out
 
 
 def _pieces(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
