@@ -199,7 +199,8 @@ class Stage:
                 return None
             note = reply.message or "what was asked for is not in good view in the frame that was searched"
             failures = [self._failure(ask, word, reply.code_name, note) for word in ask.words]
-            return [replace(one, counts=self.act.names_count) for one in failures]  # answered, if too late
+            answered = {"latency_ms": 1000 * reply.latency_s, "counts": self.act.names_count}
+            return [replace(one, **answered) for one in failures]  # too late, but answered
         given = [row for row in rows if row is not None]
         self._draw(ask, number, reply, given)
         if self.act.masks_wanted is not None and image is not None and ask.interface != ACTION:

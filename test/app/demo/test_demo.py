@@ -381,7 +381,8 @@ def box_recordings(tmp_path, monkeypatch):
     write_photographs(tmp_path / "demo" / "photographs", {"first": (1,), "second": (2,)})
     monkeypatch.chdir(tmp_path)
     acts = tuple(
-        dataclasses.replace(act, asks=BOX_ASKS[act.recording], rate_hz=8.0, repeat=min(act.repeat, 8))
+        # a photograph stays for 4 s: longer than the action looks for what it does not find
+        dataclasses.replace(act, asks=BOX_ASKS[act.recording], rate_hz=8.0, repeat=32 if act.repeat > 1 else 1)
         for act in ACTS
     )
     monkeypatch.setattr(demo_acts, "ACTS", acts)
