@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovseg_ros import __version__
-from ovseg_ros.app import evaluate_commands, evaluate_masks
+from ovseg_ros.app import evaluate_commands, evaluate_masks, evaluate_photos
 from ovseg_ros.app.bench import command as bench
 from ovseg_ros.app.demo.presets import add_preset_options
 from ovseg_ros.app.learn import commands as learn_commands
@@ -107,6 +107,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     demo.add_argument("--report-only", action="store_true", help="exit 0 whatever was reached")
     demo.set_defaults(run=_evaluate_demo)
     evaluate_masks.add_parser(subjects)
+    evaluate_photos.add_parser(subjects)
     evaluate_commands.add_parsers(subjects)
     tabletop_road.add_parser(subjects)
 
