@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ovseg_ros.evaluate.naming.trials import Kind
 
-ABSENT_KINDS: tuple[Kind, ...] = ("near", "far")
+ABSENT_KINDS: tuple[Kind, ...] = ("near", "far", "elsewhere")
 
 CONFUSED: tuple[tuple[str, ...], ...] = (
     # COCO's supercategories, those of one word joined with what they are taken for

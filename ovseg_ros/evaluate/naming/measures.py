@@ -105,9 +105,10 @@ def _per_word(masks: Sequence[NamedMask], objects: Mapping[int, str]) -> dict[st
         if one.thing in objects:
             rows[objects[one.thing]]["tried"] += 1
             rows[objects[one.thing]]["best"] += one.right
+    shown = ("objects", "found", "named", "right")
     return {
-        word: {**counts, "top1": _share(counts.pop("best"), counts.pop("tried"))}
-        for word, counts in ((word, dict(rows[word])) for word in sorted(rows))
+        word: {**{name: counts[name] for name in shown}, "top1": _share(counts["best"], counts["tried"])}
+        for word, counts in sorted(rows.items())
     }
 
 

@@ -39,18 +39,32 @@ def mask_rows(figures: MaskFigures) -> list[tuple[str, str]]:
 
 def answer_rows(figures: AnswerFigures) -> list[tuple[str, str]]:
     """What words asked alone reach."""
-    trials = " / ".join(str(figures.trials[kind]) for kind in ("present", "near", "far"))
+    asked = [kind for kind, count in figures.trials.items() if count or kind != "elsewhere"]
+    trials = " / ".join(str(figures.trials[kind]) for kind in asked)
     return [
         ("precision of FOUND: right mask", percent(figures.precision)),
         ("precision of FOUND: word in view", percent(figures.precision_in_view)),
         ("recall: found with the right mask", percent(figures.recall)),
         ("F1", percent(figures.f1)),
-        ("near absent words FOUND", percent(figures.false_found["near"])),
-        ("far absent words FOUND", percent(figures.false_found["far"])),
-        ("trials: present / near / far", trials),
+        *false_rows(figures),
+        ("trials: " + " / ".join(asked), trials),
         ("average precision", percent(figures.curve.average_precision)),
         ("calibration error of FOUND", error(figures.calibration.error)),
         ("calibration error of all best scores", error(figures.calibration_of_all.error)),
+    ]
+
+
+def false_rows(figures: AnswerFigures) -> list[tuple[str, str]]:
+    """How often each kind of absent word was FOUND; words of other frames only where there were any."""
+    texts = {
+        "near": "near absent words FOUND",
+        "far": "far absent words FOUND",
+        "elsewhere": "words of other frames FOUND",
+    }
+    return [
+        (text, percent(figures.false_found[kind]))
+        for kind, text in texts.items()
+        if figures.trials[kind] or kind != "elsewhere"
     ]
 
 

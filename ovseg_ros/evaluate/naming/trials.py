@@ -21,7 +21,8 @@ from ovseg_ros.errors import InvalidInputError
 MATCH_IOU = 0.5
 """From this IoU on a mask is one of the object."""
 
-Kind = Literal["present", "near", "far"]
+Kind = Literal["present", "near", "far", "elsewhere"]
+"""Of a word that is asked: there, or absent: near to what is there, far from it, or there in other frames."""
 
 
 @dataclass(frozen=True)
