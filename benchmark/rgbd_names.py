@@ -27,7 +27,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmark")]
 from ovseg_ros.core.frame import Frame  # noqa: E402
 from ovseg_ros.core.maps import mask_iou  # noqa: E402
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter  # noqa: E402
-from ovseg_ros.evaluate.naming import Answer, TrueObject, answer_figures, ask_alone, near_words  # noqa: E402
+from ovseg_ros.evaluate.naming import (  # noqa: E402
+    Answer,
+    TrueObject,
+    answer_figures,
+    ask_alone,
+    could_mean,
+    near_words,
+)
 from ovseg_ros.evaluate.naming.reports import percent  # noqa: E402
 from ovseg_ros.evaluate.naming.trials import MATCH_IOU, Kind, vocabulary_of  # noqa: E402
 from ovseg_ros.evaluate.recordings.demo import write_json  # noqa: E402
@@ -60,9 +67,7 @@ class NamedFrame:
 
 def same_meaning(one: str, other: str) -> bool:
     """Whether two words of the truth are both right for one thing."""
-    if one == other or any({one, other} <= set(group) for group in SAME):
-        return True
-    return one.endswith(f" {other}") or other.endswith(f" {one}")
+    return could_mean(one, other) or any({one, other} <= set(group) for group in SAME)
 
 
 def open_frame(folder: Path, name: str) -> Frame:

@@ -14,17 +14,20 @@ def check_finite(tensor: torch.Tensor, what: str) -> torch.Tensor:
     threshold, a track that is like no other.
 
     Args:
-        tensor: of any shape and type; an empty one passes. Its least and greatest number are looked at, a
-            third of the time of `isfinite`; on a GPU this waits for what computes it.
+        tensor: of any shape and type; an empty one passes. Its sum is looked at, which costs a small part of
+            what `isfinite` does; on a GPU this waits for what computes it.
         what: it is, for people.
 
     Raises:
         NotFiniteError: one is NaN or infinite; the message says how many are.
     """
-    if tensor.numel() == 0 or not tensor.is_floating_point():
+    if not tensor.is_floating_point():
         return tensor
-    low, high = torch.aminmax(tensor.detach())  # NaN where any is
-    if bool(torch.isfinite(low) & torch.isfinite(high)):
+    numbers = tensor.detach()
+    wide = torch.promote_types(numbers.dtype, torch.float32)
+    if bool(torch.isfinite(numbers.sum(dtype=wide))):  # of one that is none no sum is finite
+        return tensor
+    if bool(torch.isfinite(numbers).all()):  # large numbers, whose sum is none
         return tensor
     wrong = int((~torch.isfinite(tensor)).sum())
     raise NotFiniteError(

@@ -38,7 +38,7 @@ def chain(masks, **options):
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("at", [0, 7, 14])
 def test_one_number_among_many(bad, at):
-    tensor = torch.linspace(-1e30, 1e30, 15).reshape(3, 5)
+    tensor = torch.linspace(1e38, 3e38, 15).reshape(3, 5)  # the sum of these is infinite
     assert check_finite(tensor, "it") is tensor
     tensor.view(-1)[at] = bad
     with pytest.raises(NotFiniteError, match="1 of 15 numbers are NaN or infinite in it") as caught:
@@ -53,8 +53,13 @@ def test_every_kind_of_number(kind):
     assert check_finite(tensor, "it") is tensor
     assert check_finite(tensor[:0], "nothing").shape == (0, 2)
     if tensor.is_floating_point():
-        with pytest.raises(NotFiniteError):
+        with pytest.raises(NotFiniteError, match="4 of 4"):
             check_finite(tensor * float("nan"), "it")
+        both = torch.tensor([float("inf"), -float("inf"), 1.0], dtype=kind)  # of which the sum is NaN
+        with pytest.raises(NotFiniteError, match="2 of 3"):
+            check_finite(both, "it")
+        greatest = torch.full((9,), torch.finfo(kind).max, dtype=kind)
+        assert check_finite(greatest, "it") is greatest
 
 
 class Faulty(ColourEncoder):

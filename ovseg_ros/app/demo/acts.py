@@ -85,7 +85,7 @@ PHOTOGRAPHS = Act(
     PHOTOGRAPH_ASKS,
     rate_hz=2.0,
     repeat=10,
-    search_s=1.0,  # looking longer, it would see the next photograph
+    search_s=2.0,  # two pictures have to agree; looking much longer, it would see the next photograph
     good_iou=0.5,
     absent=(*ABSENT_WORDS, *PHOTOGRAPH_ABSENT),
     names_count=False,  # what `lite` calls things in real photographs is not good enough to promise

@@ -12,6 +12,8 @@ SAME_AS: dict[str, tuple[str, ...]] = {
     "cell phone": ("cellphone",),
     "cooktop": ("stove",),
     "cup": ("mug",),
+    "cupboard": ("cabinet",),
+    "cushion": ("pillow",),
     "earbuds": ("earphone",),
     "flip flop": ("flip-flop",),
     "garbage bin": ("ashcan",),

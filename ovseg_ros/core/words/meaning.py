@@ -45,12 +45,16 @@ class Entry:
         kinds: those, and all that these are a kind of.
         looks: describing words before the noun, such as colours.
         known: whether a dictionary has the word or its head.
+        senses: the senses in `meant`, likeliest first.
+        above: the senses that are in `kinds` alone, nearest first.
     """
 
     meant: frozenset[int | str]
     kinds: frozenset[int | str]
     looks: frozenset[str] = frozenset()
     known: bool = True
+    senses: tuple[int, ...] = ()
+    above: tuple[int, ...] = ()
 
 
 def same_entries(a: Entry, b: Entry) -> bool:

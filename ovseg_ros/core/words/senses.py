@@ -8,7 +8,7 @@ and people are likely to mean (`meant_senses`), and only kinds that people ask f
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ovseg_ros.core.words.everyday import KIND_OF, NOT_MEANT, SAME_AS, TOO_GENERAL
@@ -94,14 +94,11 @@ class DictionaryMeanings:
     def synonyms(self, word: str) -> tuple[str, ...]:
         """See `Meanings.synonyms`: of the senses that people mean, in the dictionary's order."""
         own = " ".join(words_of(word))
-        names = (name for number in self._senses(word) for name in self._names(number))
-        return tuple(name for name in dict.fromkeys(names) if name != own)
+        return tuple(name for name in self._names(self._entry(word).senses) if name != own)
 
     def hypernyms(self, word: str) -> tuple[str, ...]:
-        """See `Meanings.hypernyms`: of the senses that people mean, without those too general to ask for."""
-        numbers = (kind for number in self._senses(word) for kind in self.ancestors(number))
-        kinds = dict.fromkeys(number for number in numbers if not self._general(number))
-        return tuple(dict.fromkeys(name for number in kinds for name in self._names(number)))
+        """See `Meanings.hypernyms`: as `same` has them, so without those too general to ask for."""
+        return self._names(self._entry(word).above)
 
     def ancestors(self, number: int) -> tuple[int, ...]:
         """Numbers of all that a sense is a kind of, nearest first, without itself; to the very top."""
@@ -119,12 +116,9 @@ class DictionaryMeanings:
     def _general(self, number: int) -> bool:
         return self.dictionary.sense(number).words[0].lower() in TOO_GENERAL
 
-    def _names(self, number: int) -> tuple[str, ...]:
-        return tuple(name.replace("_", " ").lower() for name in self.dictionary.sense(number).words)
-
-    def _senses(self, word: str) -> tuple[int, ...]:
-        """Numbers that the word means, sorted: no order of sets gets out."""
-        return tuple(sorted(node for node in self._entry(word).meant if isinstance(node, int)))
+    def _names(self, numbers: Iterable[int]) -> tuple[str, ...]:
+        names = (name for number in numbers for name in self.dictionary.sense(number).words)
+        return tuple(dict.fromkeys(name.replace("_", " ").lower() for name in names))
 
     def _entry(self, text: str) -> Entry:
         entry = self._entries.get(text)
@@ -150,8 +144,10 @@ class DictionaryMeanings:
             return Entry(frozenset({name}), frozenset({name}), known=False)
         rest = self._read(words[1:])
         if words[0] in DESCRIBING:
-            return Entry(rest.meant | {name}, rest.kinds | {name}, rest.looks | {words[0]}, rest.known)
-        return Entry(frozenset({name}), rest.kinds | {name}, rest.looks, rest.known)
+            looks = rest.looks | {words[0]}
+            return replace(rest, meant=rest.meant | {name}, kinds=rest.kinds | {name}, looks=looks)
+        above = (*rest.senses, *rest.above)
+        return Entry(frozenset({name}), rest.kinds | {name}, rest.looks, rest.known, above=above)
 
     def _whole(self, words: tuple[str, ...], *, seen: bool = False) -> Entry | None:
         """The entry of words that the dictionary or the everyday list has together; None if neither has.
@@ -167,13 +163,15 @@ class DictionaryMeanings:
             return None
         others = (text.replace(" ", "_") for text in SAME_AS.get(everyday or "", ()))
         lemmas = [text for text in (lemma, *others) if text is not None]
-        meant = {number for text in lemmas for number in self.meant_senses(text)}
-        kinds = {number for text in lemmas for number in self._kept_kinds(text)}
+        meant = dict.fromkeys(number for text in lemmas for number in self.meant_senses(text))
+        kinds = dict.fromkeys(number for text in lemmas for number in self._kept_kinds(text))
         if everyday in KIND_OF:
             kind = KIND_OF[everyday].replace(" ", "_")
-            kinds.update((*self.meant_senses(kind), *self._kept_kinds(kind)))
+            kinds.update(dict.fromkeys((*self.meant_senses(kind), *self._kept_kinds(kind))))
         name = everyday if lemma is None and everyday else name
-        return Entry(frozenset({name, *meant}), frozenset({name, *meant, *kinds}))
+        above = tuple(number for number in kinds if number not in meant)
+        nodes: frozenset[int | str] = frozenset([name, *meant])
+        return Entry(nodes, nodes.union(above), senses=tuple(meant), above=above)
 
     def _kept_kinds(self, lemma: str) -> Iterable[int]:
         """Numbers of what a noun is a kind of, in its first meant sense and in those of tagged texts."""

@@ -1,6 +1,13 @@
 """Whether names are right: precision beside recall, absent words, and whether a score means what it says."""
 
-from ovseg_ros.evaluate.naming.absent import ABSENT_KINDS, AskedWord, far_words, near_words, one_to_one
+from ovseg_ros.evaluate.naming.absent import (
+    ABSENT_KINDS,
+    AskedWord,
+    could_mean,
+    far_words,
+    near_words,
+    one_to_one,
+)
 from ovseg_ros.evaluate.naming.calibration import Bin, Calibration, calibration
 from ovseg_ros.evaluate.naming.curves import Curve, precision_recall_curve
 from ovseg_ros.evaluate.naming.measures import AnswerFigures, MaskFigures, answer_figures, mask_figures
@@ -20,6 +27,7 @@ __all__ = [
     "answer_figures",
     "ask_alone",
     "calibration",
+    "could_mean",
     "far_words",
     "mask_figures",
     "name_all",

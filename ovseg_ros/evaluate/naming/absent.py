@@ -44,7 +44,7 @@ TAKEN_FOR: Mapping[str, tuple[str, ...]] = {
     "saucer": ("frisbee", "bowl", "ashtray"),
     "ramekin": ("cup", "candle", "ashtray", "jar"),
     "frying pan": ("wok", "ladle", "tennis racket", "pot lid"),
-    "milk carton": ("juice carton", "cereal box", "tea box", "yogurt"),
+    "milk carton": ("egg carton", "cereal box", "tea box", "yogurt"),
     "orange juice": ("milk carton", "cereal box", "lemonade", "yogurt"),
     "wine bottle": ("water bottle", "vase", "thermos", "soda bottle"),
     "ketchup bottle": ("mustard bottle", "shampoo bottle", "soda bottle", "glue bottle"),
@@ -52,7 +52,7 @@ TAKEN_FOR: Mapping[str, tuple[str, ...]] = {
     "soup can": ("soda can", "paint can", "jar", "battery"),
     "cookies": ("crackers", "cereal box", "chocolate bar", "tea box"),
     "macaroni and cheese": ("cereal box", "crackers", "rice", "tea box"),
-    "book": ("laptop", "notepad", "picture frame", "magazine"),
+    "book": ("laptop", "notepad", "picture frame", "cutting board"),
     "basket": ("bucket", "backpack", "trash can", "cardboard box"),
     "wooden tray": ("cutting board", "drawer", "picture frame", "laptop"),
     "motorcycle": ("scooter", "wheelchair", "lawn mower", "tricycle"),
@@ -112,6 +112,16 @@ def near_words(
         return TAKEN_FOR.get(word, ())
     near = [other for group in groups if word in group for other in group]
     return tuple(dict.fromkeys(other for other in near if other != word and other in known))
+
+
+def could_mean(word: str, name: str) -> bool:
+    """Whether a word is right for a thing of this name by its letters alone: the same, or one's head noun.
+
+    >>> could_mean("tray", "wooden tray"), could_mean("soda can", "soup can")
+    (True, False)
+    """
+    one, other = word.casefold(), name.casefold()
+    return one == other or one.endswith(f" {other}") or other.endswith(f" {one}")
 
 
 def far_words(

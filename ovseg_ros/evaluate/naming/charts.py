@@ -40,11 +40,18 @@ def precision_recall_chart(
         recall, precision = points.get(name, (None, None))
         if recall is not None and precision is not None:
             axes.plot([100 * recall], [100 * precision], "o", color=colour, markersize=8)
+            right_half = recall > 0.5  # there the text goes to the left, or it leaves the axes
             axes.annotate(
-                "the preset's threshold", (100 * recall, 100 * precision), (8, 6), textcoords="offset points",
-                fontsize=8, color=colour,
-            )  # fmt: skip
-    axes.set_xlim(0, 100)
+                "the preset's threshold",
+                (100 * recall, 100 * precision),
+                (-8 if right_half else 8, 6),
+                textcoords="offset points",
+                ha="right" if right_half else "left",
+                va="top" if right_half else "bottom",
+                fontsize=8,
+                color=colour,
+            )
+    axes.set_xlim(0, 101)
     axes.set_ylim(0, 103)
     axes.set_xlabel("recall [%]")
     axes.set_ylabel("precision [%]")

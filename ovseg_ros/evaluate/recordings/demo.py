@@ -54,6 +54,20 @@ def _word(name: str, figure: str) -> Callable[[Mapping[str, Any]], float | None]
     return lambda summary: (summary["asked"]["per_word"].get(name) or {}).get(figure)
 
 
+def _naming(vocabulary: str, figure: str) -> Callable[[Mapping[str, Any]], float | None]:
+    return lambda summary: summary["naming"][vocabulary][figure]
+
+
+def _kept_silent(kind: str) -> Callable[[Mapping[str, Any]], float | None]:
+    """The share of absent words of this kind for which nothing was found."""
+
+    def value_of(summary: Mapping[str, Any]) -> float | None:
+        found = summary["naming"]["answers"]["false_found"][kind]
+        return None if found is None else 1.0 - found
+
+    return value_of
+
+
 _ABSENT = Target("absent things: NOT_FOUND", 0.90, lambda s: s["absent"]["not_found"])
 
 TABLETOP = Suite(
@@ -66,7 +80,13 @@ TABLETOP = Suite(
         Target("scene vocabulary: top-1", 0.90, lambda s: s["scene"]["top1"]),
         Target("unseen words tried", 10, lambda s: s["unseen"]["words"], percent=False),
         Target("unseen words: top-1", 0.60, lambda s: s["unseen"]["top1"]),
+        Target("names of all masks, all scene words: precision", 0.95, _naming("all_words", "precision")),
+        Target("names of all masks, all scene words: recall", 0.95, _naming("all_words", "recall")),
+        Target("names of all masks, any two words: precision", 0.95, _naming("any_two", "precision")),
+        Target("names of all masks, any two words: recall", 0.95, _naming("any_two", "recall")),
         _ABSENT,
+        Target("near absent words: NOT_FOUND", 0.95, _kept_silent("near")),
+        Target("far absent words: NOT_FOUND", 0.99, _kept_silent("far")),
     ),
 )
 GARAGE = Suite(

@@ -24,6 +24,7 @@ from ovseg_ros.evaluate.naming import (
     TrueObject,
     answer_figures,
     ask_alone,
+    could_mean,
     mask_figures,
     name_all,
     near_words,
@@ -127,6 +128,7 @@ def words_to_ask(truth: FrameTruth) -> Mapping[str, Kind]:
     asked: dict[str, Kind] = {one.names[0]: "present" for one in truth.objects if one.counts}
     asked |= {word: "elsewhere" for word in truth.scene_words if word.casefold() not in in_view}
     for one in truth.objects:
-        near = (word for word in near_words(one.names[0]) if word.casefold() not in truth.known)
-        asked |= {word: "near" for word in near if word not in asked}
+        for word in near_words(one.names[0]):
+            if word not in asked and not any(could_mean(word, name) for name in truth.known):
+                asked[word] = "near"
     return asked | {word: "far" for word in truth.far_words if word not in asked}

@@ -144,6 +144,10 @@ def test_synonyms_and_hypernyms(meanings):
     assert set(meanings.synonyms("skillet")) == {"frying pan", "frypan"}
     assert meanings.hypernyms("teapot")[0] == "pot"
     assert "container" not in meanings.hypernyms("teapot")
+    assert meanings.synonyms("couch") == ("sofa", "lounge")
+    assert meanings.hypernyms("couch")[:2] == ("seat", "furniture")
+    assert meanings.hypernyms("dish rack")[0] == "rack"
+    assert meanings.hypernyms("red teapot") == meanings.hypernyms("teapot")
 
 
 def test_every_everyday_word_does_something(meanings):
