@@ -1,8 +1,9 @@
 """What is asked for: queries, vocabularies, sentences around a word."""
 
+from ovseg_ros.core.words.labels import Label, Quoted, Rejected, read_label, tidy_text
 from ovseg_ros.core.words.query import MAX_QUERY_BYTES, as_vocabulary, parse_query
 from ovseg_ros.core.words.templates import BARE_TEMPLATE, SINGLE, VILD_TEMPLATES
-from ovseg_ros.core.words.vocabulary import MAX_LABELS, UNLABELLED_ID, Rejected, Vocabulary, tidy_text
+from ovseg_ros.core.words.vocabulary import MAX_LABELS, UNLABELLED_ID, Refuse, Vocabulary
 
 __all__ = [
     "BARE_TEMPLATE",
@@ -11,9 +12,13 @@ __all__ = [
     "SINGLE",
     "UNLABELLED_ID",
     "VILD_TEMPLATES",
+    "Label",
+    "Quoted",
+    "Refuse",
     "Rejected",
     "Vocabulary",
     "as_vocabulary",
     "parse_query",
+    "read_label",
     "tidy_text",
 ]
