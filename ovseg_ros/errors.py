@@ -29,6 +29,10 @@ class OutOfMemoryError(OvsegError):
     """The device ran out of memory even after one retry with a smaller batch."""
 
 
+class NotFiniteError(OvsegError):
+    """A network gave NaN or infinity for a frame or a word: that frame or word is lost, nothing was found."""
+
+
 def install_cure(extra: str) -> str:
     """How to get what an optional part needs: the end of the message that says what is missing.
 

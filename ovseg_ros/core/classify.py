@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
+from ovseg_ros.core.finite import check_finite
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
@@ -47,12 +48,16 @@ def mask_probabilities(
     if labels == 0:
         return torch.zeros((count, 0), device=region_emb.device)
     rows = text_emb if non_object is None else torch.cat([text_emb, non_object.to(text_emb)])  # (K+B,D)
+    return _softmax_over(region_emb, rows, logit_scale)[:, :labels]
+
+
+def _softmax_over(region_emb: torch.Tensor, rows: torch.Tensor, logit_scale: float) -> torch.Tensor:
+    """(N, R) softmax(logit_scale · cos) of regions (N, D) over all rows (R, D), labels or not."""
     if rows.ndim != 2 or region_emb.ndim != 2 or rows.shape[1] != region_emb.shape[1]:
         raise InvalidInputError(
             f"want regions (N,D) and words (K,D), got {tuple(region_emb.shape)} and {tuple(rows.shape)}"
         )
-    logits = logit_scale * (region_emb.float() @ rows.float().T)  # (N,K+B)
-    return logits.softmax(dim=-1)[:, :labels]
+    return (logit_scale * (region_emb.float() @ rows.float().T)).softmax(dim=-1)
 
 
 def ensemble(
@@ -138,13 +143,13 @@ def select_background(
     return cosines.amax(dim=1) < max_similarity
 
 
-def background_rows(
+def background_words(
     asked: Iterable[str],
     text: torch.Tensor,
     options: SegmenterOptions,
     encode: Callable[[Sequence[str]], torch.Tensor],
-) -> torch.Tensor:
-    """The background words that compete with the words asked for, embedded.
+) -> tuple[tuple[str, ...], torch.Tensor]:
+    """The background words that compete with the words asked for, and their embeddings.
 
     One word alone with no rival left competes with `options.others`.
 
@@ -155,17 +160,30 @@ def background_rows(
         encode: words -> (M, D) unit rows.
 
     Returns:
-        (B, D) unit rows; none for K = 0.
+        B words and (B, D) unit rows; none for K = 0.
     """
     if len(text) == 0:
-        return text
+        return (), text
     names = {name.casefold() for name in asked}
-    words = [word for word in options.background if word.casefold() not in names]
+    words = tuple(word for word in options.background if word.casefold() not in names)
     rows = encode(words).to(text) if words else text[:0]
-    rows = rows[select_background(text, rows, options.background_max_similarity)]
+    stays = select_background(text, rows, options.background_max_similarity)
+    words = tuple(word for word, kept in zip(words, stays.tolist(), strict=True) if kept)
+    rows = rows[stays]
     if len(rows) == 0 and len(text) == 1 and options.others:
-        rows = encode((options.others,)).to(text)
-    return rows
+        words = (options.others,)
+        rows = encode(words).to(text)
+    return words, rows
+
+
+def background_rows(
+    asked: Iterable[str],
+    text: torch.Tensor,
+    options: SegmenterOptions,
+    encode: Callable[[Sequence[str]], torch.Tensor],
+) -> torch.Tensor:
+    """The (B, D) embeddings of `background_words`."""
+    return background_words(asked, text, options, encode)[1]
 
 
 def class_probabilities(
@@ -176,51 +194,76 @@ def class_probabilities(
     *,
     logit_scale: float,
 ) -> torch.Tensor:
-    """Each mask's probabilities by the chosen classifier.
+    """(N, K) of the labels alone, see `competing_probabilities`."""
+    return competing_probabilities(embedded, text, background, options, logit_scale=logit_scale)[0]
+
+
+def competing_probabilities(
+    embedded: EmbeddedFrame,
+    text: torch.Tensor,
+    background: torch.Tensor,
+    options: SegmenterOptions,
+    *,
+    logit_scale: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each mask's probabilities by the chosen classifier: of the labels, and of what competed with them.
 
     Args:
         embedded: N masks.
         text: (K, D) unit rows of the labels.
-        background: (B, D) unit rows, see `background_rows`.
+        background: (B, D) unit rows, see `background_words`.
         options: how the masks are named.
         logit_scale: CLIP's.
 
     Returns:
-        (N, K) float32 on the text's device; zeros for masks nobody has an opinion on.
+        (N, K) and (N, B) float32 on the text's device; zeros for masks nobody has an opinion on. What goes to
+        MaskFormer's learned "no object", which has no name, is in neither.
 
     Raises:
         ConfigError: a classifier that needs class embeddings that these masks have not, or of another width.
         InvalidInputError: the frame was embedded for another classifier.
+        NotFiniteError: a probability is NaN.
     """
-    if len(embedded) == 0 or len(text) == 0:
-        return torch.zeros((len(embedded), len(text)), device=text.device)
+    labels, rivals = len(text), len(background)
+    if len(embedded) == 0 or labels == 0:
+        none = torch.zeros((len(embedded), labels + rivals), device=text.device)
+        return none[:, :labels], none[:, labels:]
     key = embedded.embedding_key
     if key is not None and key[:2] != options.embedding_key[:2]:
         raise InvalidInputError(
             f"this frame was not embedded for the classifier {options.classifier!r}: embed it again"
         )
-    rows = embedded.embeddings.to(text.device)
-    p_clip = mask_probabilities(rows, text, logit_scale=logit_scale, non_object=background)
+    words = torch.cat([text, background.to(text)])  # (K+B,D)
+    p_clip = _softmax_over(embedded.embeddings.to(text.device), words, logit_scale)
     if not options.uses_generator:
-        return p_clip * embedded.is_classifiable(options).to(p_clip)[:, None]
+        probs = p_clip * embedded.is_classifiable(options).to(p_clip)[:, None]
+    else:
+        probs = _generator_probabilities(embedded, words, options.classifier)
+        if options.uses_clip:
+            seen = embedded.has_clip_embedding.to(text.device)
+            probs = ensemble(probs, p_clip, options.clip_weight, seen)
+    check_finite(probs, "the masks' probabilities")
+    return probs[:, :labels], probs[:, labels:]
+
+
+def _generator_probabilities(embedded: EmbeddedFrame, words: torch.Tensor, classifier: str) -> torch.Tensor:
+    """(N, R) what the generator's own class embeddings say to words (R, D).
+
+    Raises:
+        ConfigError: the masks have no class embeddings, or of another width.
+    """
     own = embedded.class_embeddings
     if own is None:
         raise ConfigError(
-            f"classifier {options.classifier!r} wants class embeddings, these masks have none: members of a "
+            f"classifier {classifier!r} wants class embeddings, these masks have none: members of a "
             "union that were trained apart cannot be compared; take the classifier clip"
         )
-    if own.shape[1] != text.shape[1]:
+    if own.shape[1] != words.shape[1]:
         raise ConfigError(
-            f"want class embeddings as wide as the text's {text.shape[1]}, got {own.shape[1]}: generator and "
-            "CLIP are not of one pair (Swin-B goes with ViT-L/14, R101c with ViT-B/16)"
+            f"want class embeddings as wide as the text's {words.shape[1]}, got {own.shape[1]}: generator "
+            "and CLIP are not of one pair (Swin-B goes with ViT-L/14, R101c with ViT-B/16)"
         )
-    rivals = background
-    if embedded.non_object is not None:
-        rivals = torch.cat([background, embedded.non_object.to(text)])
-    p_maskformer = mask_probabilities(F.normalize(own.to(text), dim=-1), text, non_object=rivals)
-    if not options.uses_clip:
-        return p_maskformer
-    return ensemble(p_maskformer, p_clip, options.clip_weight, embedded.has_clip_embedding.to(text.device))
+    return mask_probabilities(F.normalize(own.to(words), dim=-1), words, non_object=embedded.non_object)
 
 
 def name_masks(

@@ -15,6 +15,7 @@ from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.maps import LabelMap, box_slices, label_map, paint_instances
 from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.runners_up import RunnersUp, find_runners_up
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.core.words import UNLABELLED_ID, Vocabulary
 from ovseg_ros.errors import InvalidInputError
@@ -32,6 +33,13 @@ class Segmentation:
         options: how it was labelled.
         similarities: (N, K) float32 cosines of masks and labels, None where they were not kept.
         timings: seconds per stage, those of embedding and those of labelling.
+        runners_up: what came second for each mask among all that competed; None: among the labels alone,
+            found by `probs`.
+        remarks: N sentences, each why a mask did not get a word it looks like, "" where there is nothing to
+            say: it is a mug, but white where a red one was asked for.
+
+    Raises:
+        InvalidInputError: runners-up or remarks of another number of masks.
     """
 
     embedded: EmbeddedFrame
@@ -40,6 +48,17 @@ class Segmentation:
     options: SegmenterOptions = field(default_factory=SegmenterOptions)
     similarities: torch.Tensor | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
+    runners_up: RunnersUp | None = None
+    remarks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.remarks:
+            object.__setattr__(self, "remarks", ("",) * len(self))
+        second = len(self) if self.runners_up is None else len(self.runners_up)
+        if (len(self.remarks), second) != (len(self), len(self)):
+            raise InvalidInputError(
+                f"want runners-up and remarks of {len(self)} masks, got {second} and {len(self.remarks)}"
+            )
 
     def __len__(self) -> int:
         return len(self.embedded)
@@ -93,6 +112,27 @@ class Segmentation:
     def scores(self) -> torch.Tensor:
         """(N,) float32, probability of each mask's best label, labelled or not."""
         return self._named[1]
+
+    @property
+    def runner_up(self) -> tuple[str, ...]:
+        """N words, each what fits the mask second best, asked for or not; "" where nothing competed."""
+        return self._second.names
+
+    @property
+    def runner_up_score(self) -> torch.Tensor:
+        """(N,) float32 in [0, 1], probability of each runner-up, 0 where nothing competed."""
+        return self._second.scores
+
+    @property
+    def margin(self) -> torch.Tensor:
+        """(N,) float32, `scores` less `runner_up_score`; below 0 where what nobody asked for fits better."""
+        return self.scores - self._second.scores
+
+    @cached_property
+    def _second(self) -> RunnersUp:
+        if self.runners_up is not None:
+            return self.runners_up
+        return find_runners_up(self.probs, self.vocabulary.names)
 
     @cached_property
     def _named(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ovseg_ros.core.candidates import Candidates, choose
-from ovseg_ros.core.classify import background_rows, class_probabilities
+from ovseg_ros.core.classify import background_words, competing_probabilities
 from ovseg_ros.core.device_memory import (
     PROPOSE_LESS,
     crop,
@@ -19,8 +19,10 @@ from ovseg_ros.core.device_memory import (
     retry_on_oom,
 )
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
-from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, RegionEncoder, as_proposer
+from ovseg_ros.core.finite import check_finite
+from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, RegionEncoder, as_proposer
 from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.runners_up import find_runners_up
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError
@@ -114,6 +116,7 @@ class OpenVocabularySegmenter:
             ConfigError: see `check`.
             InvalidInputError: the proposer cannot use this frame, or gave masks of another size.
             OutOfMemoryError: the device's memory did not hold half a batch either.
+            NotFiniteError: the proposer or the encoder gave numbers that are none.
         """
         options = self.options if options is None else options
         start = time.perf_counter()
@@ -136,7 +139,7 @@ class OpenVocabularySegmenter:
             hints: for the proposer.
 
         Raises:
-            ConfigError, InvalidInputError: see `embed`.
+            ConfigError, InvalidInputError, NotFiniteError: see `embed`.
         """
         options = self.options if options is None else options
         self.check(options)
@@ -149,6 +152,7 @@ class OpenVocabularySegmenter:
             hint=PROPOSE_LESS,
         )
         proposals.check_size(frame, self.proposer)
+        _check_proposals(proposals, type(self.proposer).__name__)
         return choose(proposals, options)
 
     def encode_masks(
@@ -171,6 +175,7 @@ class OpenVocabularySegmenter:
 
         Raises:
             OutOfMemoryError: the device's memory did not hold half a batch either.
+            NotFiniteError: an embedding holds numbers that are none.
         """
         options = self.options if options is None else options
         given = {} if timings is None else timings
@@ -185,6 +190,7 @@ class OpenVocabularySegmenter:
             views = crop(frame, masks, self.clip.size, options, self.device)
             cropped = time.perf_counter()
             rows = encode(self.clip, views, options.batch_size, self.device)
+        check_finite(rows, "the embeddings of the masks")
         given["crop"] = cropped - start
         given["encode"] = time.perf_counter() - cropped
         return rows.to(self.device, torch.float32)
@@ -206,19 +212,23 @@ class OpenVocabularySegmenter:
             ConfigError: see `check`.
             InvalidInputError: the frame was embedded without what the classifier needs: embed it again.
             OutOfMemoryError: the text tower does not fit.
+            NotFiniteError: the text tower gave numbers that are none.
         """
         options = self.options if options is None else options
         self.check(options)
         start = time.perf_counter()
         text = self.encode_text(vocabulary.names, options)
-        background = background_rows(
+        rivals, background = background_words(
             vocabulary.names, text, options, lambda words: self.encode_text(words, options)
         )
         encoded = time.perf_counter()
-        probs = retry_on_oom(
-            lambda _: class_probabilities(
-                embedded, text, background, options, logit_scale=self.clip.logit_scale
-            ).cpu(),
+        probs, rival_probs = retry_on_oom(
+            lambda _: [
+                part.cpu()
+                for part in competing_probabilities(
+                    embedded, text, background, options, logit_scale=self.clip.logit_scale
+                )
+            ],
             1,
             self.device,
             stage="labelling",
@@ -226,17 +236,25 @@ class OpenVocabularySegmenter:
         similarities = None
         if not options.uses_generator:
             similarities = (embedded.embeddings.float().to(text.device) @ text.float().T).cpu()  # (N,K)
+        runners_up = find_runners_up(probs, vocabulary.names, rival_probs, rivals)
         timings = {
             **embedded.timings,
             "text": encoded - start,
             "classify": time.perf_counter() - encoded,
         }
-        return Segmentation(embedded, vocabulary, probs, options, similarities, timings)
+        return Segmentation(embedded, vocabulary, probs, options, similarities, timings, runners_up)
 
     def encode_text(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> torch.Tensor:
-        """(K, D) unit rows of words, in the options' templates, cached by the encoder."""
+        """(K, D) unit rows of words, in the options' templates, cached by the encoder.
+
+        Raises:
+            NotFiniteError: a row holds numbers that are none.
+        """
         options = self.options if options is None else options
-        return encode_words(self.clip, list(labels), options.templates, self.device)
+        rows = encode_words(self.clip, list(labels), options.templates, self.device)
+        return check_finite(
+            rows, f"the embeddings of {len(labels)} words, {next(iter(labels), '')!r} the first"
+        )
 
     def warm_up(self) -> None:
         """Runs the networks once on a blank region and the background words, so the first frame is quick."""
@@ -246,3 +264,20 @@ class OpenVocabularySegmenter:
         encode(self.clip, [(blank, all_of_it)], 1, self.device)
         words = ("thing", self.options.others, *self.options.background)
         self.encode_text([word for word in words if word])
+
+
+def _check_proposals(proposals: Proposals, generator: str) -> None:
+    """Refuses what holds numbers that are none; `generator` gave it.
+
+    Raises:
+        NotFiniteError: it does.
+    """
+    parts = {
+        "scores": proposals.scores,
+        "soft masks": None if proposals.soft is None else proposals.soft.logits,
+        "class embeddings": proposals.class_embeddings,
+        '"no object"': proposals.non_object,
+    }
+    for name, part in parts.items():
+        if part is not None:
+            check_finite(part, f"the {name} of {generator}'s masks")

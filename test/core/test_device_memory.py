@@ -146,8 +146,8 @@ def chain(place, monkeypatch, masks):
         amounts = [None, None]
     segmenter = OpenVocabularySegmenter(proposer, encoder, options)
     if place == "label":
-        failing = Failing(segmenter_module.class_probabilities)
-        monkeypatch.setattr(segmenter_module, "class_probabilities", failing)
+        failing = Failing(segmenter_module.competing_probabilities)
+        monkeypatch.setattr(segmenter_module, "competing_probabilities", failing)
         amounts = [None, None]
     return segmenter, failing, amounts
 

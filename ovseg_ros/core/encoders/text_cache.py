@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from ovseg_ros.core.finite import check_finite
 from ovseg_ros.errors import InvalidInputError
 
 SENTENCES_AT_ONCE = 256
@@ -54,6 +55,7 @@ class TextCache:
 
         Raises:
             InvalidInputError: no template, one without `{}`, or a list given as one string.
+            NotFiniteError: the tower gave numbers that are none; no word of this call is kept then.
         """
         if isinstance(labels, str) or isinstance(templates, str):
             raise InvalidInputError("want lists of labels and of templates, got a single string")
@@ -69,6 +71,7 @@ class TextCache:
             step = max(SENTENCES_AT_ONCE // len(sentences), 1) * len(sentences)
             parts = [encode(filled[i : i + step]) for i in range(0, len(filled), step)]
             rows = F.normalize(torch.cat([part.detach().float().cpu() for part in parts]), dim=-1)
+            check_finite(rows, f"the embeddings of {len(missing)} words, {missing[0]!r} the first")
             rows = rows.reshape(len(missing), len(sentences), -1).mean(dim=1)  # (M,T,D) -> (M,D)
             found.update(zip(missing, F.normalize(rows, dim=-1), strict=True))
             with self._lock:
