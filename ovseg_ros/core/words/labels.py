@@ -14,8 +14,8 @@ MAX_LABEL_BYTES = 128
 """Longest label, in UTF-8 bytes."""
 
 MAX_RAW_BYTES = 512
-"""Longest text that is looked at to make a label of it, in UTF-8 bytes. Unicode's normal form takes time with the
-square of a row of accents: one text of 120 kB would hold everybody up for seconds."""
+"""Longest text that is looked at to make a label of it, in UTF-8 bytes. Unicode's normal form takes time
+with the square of a row of accents: one text of 120 kB would hold everybody up for seconds."""
 
 MAX_ACCENTS = 30
 """Combining marks in a row that are kept, as in Unicode's stream-safe text format (UAX #15, section 13)."""
@@ -164,9 +164,9 @@ def _is_quoted(text: str) -> bool:
 
 
 def _trimmed(words: str) -> tuple[int, int]:
-    """Where the words begin and end, without the punctuation around them; pairs of brackets are no punctuation.
+    """Where the words begin and end, without the punctuation around them.
 
-    A pair around everything is.
+    Brackets that belong together are no punctuation, unless they hold everything.
     """
     pairs = _bracket_pairs(words)
     start, stop = 0, len(words)

@@ -64,8 +64,8 @@ def parse_query(text: str) -> tuple[str, ...]:
     """Names the things a query asks for.
 
     Commands, articles and politeness go; commas, semicolons, new lines, sentences, "and" and "or" separate
-    names. Spelling and case are kept, repetitions are not. Quotation marks keep a name whole and unread: such a
-    name comes as a `Quoted`, which a `Vocabulary` takes as it stands.
+    names. Spelling and case are kept, repetitions are not. Quotation marks keep a name whole and unread: such
+    a name comes as a `Quoted`, which a `Vocabulary` takes as it stands.
 
     Args:
         text: at most 4096 bytes of UTF-8.
@@ -74,8 +74,8 @@ def parse_query(text: str) -> tuple[str, ...]:
         Names in the order asked; () for a blank query, which means "look for nothing".
 
     Raises:
-        InvalidInputError: too long, words that name no thing ("find the"), or ones that tell where, which or how
-            many ("the left teapot", "two mugs"): see `relations`.
+        InvalidInputError: too long, words that name no thing ("find the"), or ones that tell where, which or
+            how many ("the left teapot", "two mugs"): see `relations`.
 
     Example:
         >>> parse_query("find the apple and the orange")
@@ -117,7 +117,10 @@ def names_in(text: str) -> tuple[str, ...]:
 
 
 def _without_quotations(text: str) -> tuple[str, list[str]]:
-    """The text with a held place for each quotation, and the quotations; every character is looked at twice at most."""
+    """The text with a held place for each quotation, and the quotations.
+
+    Every character is looked at twice at most.
+    """
     parts, quotations = [], []
     start = at = 0
     unclosed: set[str] = set()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ovseg_ros.core.words import compounds as names
+from ovseg_ros.core.words import function_words as kinds
 
 NUMBER, ORDER, POSITION, RELATION, COMPARISON, NEGATION, REFERENCE = (
     "numbers",
@@ -25,79 +26,6 @@ NUMBER, ORDER, POSITION, RELATION, COMPARISON, NEGATION, REFERENCE = (
 
 MAX_READ_CHARACTERS = 512
 """A longer text is no label and is refused as such; reading it would cost time for nothing."""
-
-_DETERMINERS = frozenset(
-    "a an the my our your his her its their this that these those some any all each every both".split()
-)
-_CARDINALS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen twenty"
-).split()
-_COUNTS = frozenset([*_CARDINALS, "thirty", "forty", "fifty", "hundred", "dozen", "several", "few", "many"])
-_ORDINALS = frozenset(
-    "first second third fourth fifth sixth seventh eighth ninth tenth last next final 1st 2nd 3rd 4th 5th 6th 7th"
-    " 8th 9th 10th".split()
-)
-_PLURALS = frozenset("people men women children mice feet teeth geese sheep fish knives leaves".split())
-_SINGULARS = frozenset("lens gas news series".split())
-
-_SUPERLATIVES = frozenset(
-    "nearest closest farthest furthest largest biggest smallest tallest shortest longest widest narrowest thickest"
-    " thinnest heaviest lightest highest lowest oldest newest brightest darkest cheapest fullest emptiest cleanest"
-    " dirtiest leftmost rightmost topmost bottommost uppermost lowermost frontmost rearmost innermost outermost".split()
-)
-_COMPARATIVES = frozenset(
-    "larger bigger smaller taller shorter longer wider narrower nearer closer farther further higher heavier thicker"
-    " thinner newer brighter darker cheaper".split()
-)
-_OTHERS = frozenset("other another same different similar identical remaining most least".split())
-_NEGATIONS = frozenset(
-    "not without except excluding isn't aren't isnt arent neither nor never unlike".split()
-)
-
-_PHRASES = tuple(
-    phrase.split()
-    for phrase in (
-        "next to",
-        "close to",
-        "adjacent to",
-        "on top of",
-        "in front of",
-        "to the left",
-        "to the right",
-        "left of",
-        "right of",
-        "front of",
-        "far from",
-        "away from",
-        "attached to",
-        "connected to",
-        "belonging to",
-        "instead of",
-    )
-)
-_PLACED = frozenset(
-    "above alongside among amongst atop behind below beneath beside between inside near nearby opposite outside under"
-    " underneath within".split()
-)
-_PLACED_FIRST = frozenset(
-    "alongside among amongst atop beneath beside between near nearby underneath within".split()
-)
-_BARE = frozenset({"on", "over", "by"})
-_WITH_PLACE = frozenset(
-    "across against along around at by from in into off on onto over past through toward towards".split()
-)
-_TRANSITIVE = frozenset(
-    "carrying containing covering facing holding supporting surrounding touching wearing".split()
-)
-_AFTER_THAT = frozenset(
-    "is are was were has have had stands sits lies hangs holds i you we he she they".split()
-)
-_NO_END = frozenset("with of and or is are what which anything everything something all".split())
-_PHRASAL_COUNTS = tuple(
-    phrase.split()
-    for phrase in ("how many", "how much", "number of", "couple of", "at least", "at most", "exactly")
-)
 
 
 @dataclass(frozen=True)
@@ -119,8 +47,8 @@ class Unread:
         """For people: what is not answered, and what to do."""
         cure = f"ask for {self.instead!r}" if self.instead else "name the thing itself"
         return (
-            f"{self.kind} are not answered yet ({self.words!r}): {cure}; a name with such words in it goes into "
-            "quotation marks"
+            f"{self.kind} are not answered yet ({self.words!r}): {cure}; a name with such words in it goes "
+            "into quotation marks"
         )
 
 
@@ -131,9 +59,8 @@ def unread_part(name: str) -> Unread | None:
         name: one name, not a whole query; underscores count as spaces, hyphens keep words together.
 
     Example:
-        >>> unread_part("mug near the teapot").sentence
-        "relations are not answered yet ('near the teapot'): ask for 'mug'; a name with such words in it goes into \
-quotation marks"
+        >>> unread_part("mug near the teapot")
+        Unread(kind='relations', words='near the teapot', instead='mug')
         >>> unread_part("the left teapot").instead, unread_part("two teapots").instead
         ('teapot', 'teapots')
         >>> unread_part("top hat"), unread_part("seven up"), unread_part("frying pan with lid")
@@ -142,7 +69,7 @@ quotation marks"
     if len(name) > MAX_READ_CHARACTERS:
         return None
     typed = [word for word in (part.strip('.,;:!?()[]{}"') for part in re.split(r"[\s_]+", name)) if word]
-    while len(typed) > 1 and typed[0].casefold() in _DETERMINERS:
+    while len(typed) > 1 and typed[0].casefold() in kinds.DETERMINERS:
         typed = typed[1:]
     words = [word.casefold().replace("\u2019", "'") for word in typed]
     if len(words) < 2 or _has_idiom(words):
@@ -162,9 +89,9 @@ _Found = tuple[str, int, int] | None
 def _rest(typed: Sequence[str], start: int, stop: int) -> str:
     """What is left without words start to stop; only what stands before where the part is in the middle."""
     left = list(typed[:start]) if start else list(typed[stop:])
-    while left and left[0].casefold() in _DETERMINERS:
+    while left and left[0].casefold() in kinds.DETERMINERS:
         left = left[1:]
-    while left and left[-1].casefold() in _NO_END:
+    while left and left[-1].casefold() in kinds.NO_END:
         left = left[:-1]
     rest = " ".join(left)
     return "" if not rest or left[-1].casefold() in ("one", "ones") or unread_part(rest) else rest
@@ -176,7 +103,7 @@ def _has_idiom(words: Sequence[str]) -> bool:
 
 
 def _number(words: Sequence[str]) -> _Found:
-    for phrase in _PHRASAL_COUNTS:
+    for phrase in kinds.PHRASAL_COUNTS:
         at = _find(words, phrase)
         if at is not None and at + len(phrase) < len(words):
             return NUMBER, at, at + len(phrase)
@@ -187,10 +114,10 @@ def _number(words: Sequence[str]) -> _Found:
     if _counts(words):
         return NUMBER, 0, 1
     for at in range(1, len(words) - 1):  # "table with two chairs"
-        spelled = words[at] in _COUNTS and words[at] not in ("one", "hundred", "many")
+        spelled = words[at] in kinds.COUNTS and words[at] not in ("one", "hundred", "many")
         if spelled and words[at + 1] not in names.UNITS and any(map(_is_plural, words[at + 1 :])):
             return NUMBER, at, at + 1
-    if len(words) > 2 and words[-2] == "number" and (words[-1] in _COUNTS or words[-1].isdigit()):
+    if len(words) > 2 and words[-2] == "number" and (words[-1] in kinds.COUNTS or words[-1].isdigit()):
         return ORDER, len(words) - 2, len(words)
     return None
 
@@ -199,21 +126,21 @@ def _counts(words: Sequence[str]) -> bool:
     """Whether the first word says how many: before a plural, or before a single word."""
     first, following = words[0], words[1]
     digits = first.isdecimal() and first.isascii() and len(first) <= 3
-    if not digits and first not in _COUNTS:
+    if not digits and first not in kinds.COUNTS:
         return False
-    if digits and 1 <= int(first) <= len(_CARDINALS):
-        first = _CARDINALS[int(first) - 1]
+    if digits and 1 <= int(first) <= len(kinds.CARDINALS):
+        first = kinds.CARDINALS[int(first) - 1]
     if following in names.UNITS or f"{first} {following}" in names.NUMBER_NAMES:
         return False
     if first in ("one", "several", "few", "many", "dozen"):
         return True
-    return _is_plural(words[-1]) or (len(words) == 2 and first in _COUNTS)
+    return _is_plural(words[-1]) or (len(words) == 2 and first in kinds.COUNTS)
 
 
 def _order(words: Sequence[str]) -> _Found:
     first, following = words[0], words[1]
     known = names.AFTER_ORDINAL.get(first, frozenset()) | names.AFTER_EVERY_ORDINAL
-    if first not in _ORDINALS or following in known:
+    if first not in kinds.ORDINALS or following in known:
         return None
     return None if (first, following) == ("next", "to") else (ORDER, 0, 1)
 
@@ -226,7 +153,7 @@ def _negation(words: Sequence[str]) -> _Found:
         following = words[at + 1] if at + 1 < len(words) else ""
         names_none = word == "no" and following and not following.isdigit()
         excepts = word == "but" and (following == "not" or words[max(at - 1, 0)] in ("all", "anything"))
-        if word in _NEGATIONS or names_none or excepts:
+        if word in kinds.NEGATIONS or names_none or excepts:
             return NEGATION, at, len(words) if at else 1
     return None
 
@@ -237,11 +164,11 @@ def _comparison(words: Sequence[str]) -> _Found:
         if word == "than":
             start = max(at - 1, 0)
             return COMPARISON, start, len(words) if start else at + 1
-        if word in _SUPERLATIVES:
+        if word in kinds.SUPERLATIVES:
             return COMPARISON, at, len(words) if at == last else at + 1
-        if word in _COMPARATIVES and at < last and words[at + 1] != "than":
+        if word in kinds.COMPARATIVES and at < last and words[at + 1] != "than":
             return COMPARISON, at, at + 1
-    return (COMPARISON, 0, 1) if words[0] in _OTHERS else None
+    return (COMPARISON, 0, 1) if words[0] in kinds.OTHERS else None
 
 
 def _position(words: Sequence[str]) -> _Found:
@@ -255,20 +182,20 @@ def _position(words: Sequence[str]) -> _Found:
             stacked = at > 0 and words[at - 1] in names.AFTER_POSITION  # "top left mug"
             return POSITION, at - stacked, at + 1
     known = names.AFTER_POSITION.get(words[0])
-    if known is None or words[1] in known or words[1] in _DETERMINERS | {"of", "to", "left", "right"}:
+    if known is None or words[1] in known or words[1] in kinds.DETERMINERS | {"of", "to", "left", "right"}:
         return None
     return POSITION, 0, 1
 
 
 def _relation(words: Sequence[str]) -> _Found:
-    for phrase in _PHRASES:
+    for phrase in kinds.PHRASES:
         at = _find(words, phrase)
         if at is not None:
             return RELATION, at, len(words)
     for at, word in enumerate(words):
         following = list(words[at + 1 :])
-        noun = next((w for w in following if w not in _DETERMINERS), "")
-        article = following[0] if following and following[0] in _DETERMINERS else ""
+        noun = next((w for w in following if w not in kinds.DETERMINERS), "")
+        article = following[0] if following and following[0] in kinds.DETERMINERS else ""
         if _relates(word, words[at - 1] if at else "", noun, article, at, len(following)):
             alone = at == 0 and word in ("near", "nearby") and not article  # "nearby mug"
             return RELATION, at, 1 if alone else len(words)
@@ -295,20 +222,22 @@ def _relates(word: str, before: str, noun: str, article: str, at: int, after: in
         return False
     if at == 0:
         if not told:
-            return word in _PLACED_FIRST
+            return word in kinds.PLACED_FIRST
         named = noun in names.WORN_OVER and after > 2
-        return word in _PLACED | _WITH_PLACE and not named
-    if word in _PLACED:
+        return word in kinds.PLACED | kinds.WITH_PLACE and not named
+    if word in kinds.PLACED:
         return word != "opposite" or after > 0
-    if word in _BARE and after and not told:
-        named = before in names.PARTICLE_VERBS or before.isdigit() or before in _COUNTS
+    if word in kinds.BARE and after and not told:
+        named = before in names.PARTICLE_VERBS or before.isdigit() or before in kinds.COUNTS
         return not named and not (word == "on" and noun in names.AFTER_ON)
-    if word in _WITH_PLACE and after:
+    if word in kinds.WITH_PLACE and after:
         named = before in names.PARTICLE_VERBS or (word == "on" and noun in names.AFTER_ON)
         return not named and (told or noun in names.PLACES)
-    if word in _TRANSITIVE:
+    if word in kinds.TRANSITIVE:
         return after > 0
-    return word in ("that's", "who's", "whose") or (word in ("that", "which", "who") and noun in _AFTER_THAT)
+    return word in ("that's", "who's", "whose") or (
+        word in ("that", "which", "who") and noun in kinds.AFTER_THAT
+    )
 
 
 def _reference(words: Sequence[str]) -> _Found:
@@ -324,13 +253,13 @@ def _find(words: Sequence[str], phrase: Sequence[str]) -> int | None:
 
 
 def _is_plural(word: str) -> bool:
-    if word in _PLURALS:
+    if word in kinds.PLURALS:
         return True
     return (
         len(word) > 3
         and word.endswith("s")
         and not word.endswith(("ss", "us", "is"))
-        and word not in _SINGULARS
+        and word not in kinds.SINGULARS
     )
 
 

@@ -24,8 +24,8 @@ MAX_LABELS = 255
 """Ids 0..254: as many distinct names as a byte can tell apart beside `UNLABELLED_ID`."""
 
 REST_S = 10.0
-"""Seconds for which the id of a word that is looked for no more means nothing else: messages that carry it may
-still wait in queues of subscribers, be on their way, or be about to be sent."""
+"""Seconds for which the id of a word that is looked for no more means nothing else: messages that carry it
+may still wait in queues of subscribers, be on their way, or be about to be sent."""
 
 REST_CHANGES = 128
 """Changes of the vocabulary that stand for these seconds where nobody tells the time."""
@@ -264,8 +264,8 @@ class _Ids:
         if not self._wait:
             return f"all {MAX_LABELS} label ids are in use: remove a word first"
         return (
-            f"all {MAX_LABELS} label ids are in use or were until just now, and messages that carry them may be on "
-            f"their way: try again in {self._wait:.0f} {self._unit}"
+            f"all {MAX_LABELS} label ids are in use or were until just now, and messages that carry them may "
+            f"be on their way: try again in {self._wait:.0f} {self._unit}"
         )
 
 

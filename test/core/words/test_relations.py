@@ -90,7 +90,7 @@ UNREAD = [
     ("ten red mugs", "numbers", "ten", "red mugs"),
     ("box of two mugs", "numbers", "two", "box"),
 ]
-"""Name, kind of what stands in it, the words that tell it, what is to be asked for instead; checked by hand."""
+"""Name, kind of what stands in it, the words that tell it, what is to be asked for instead; by hand."""
 
 PLAIN = [
     "salt and pepper shaker",
@@ -246,10 +246,10 @@ def test_names_stay_names(name):
 
 def test_the_sentence_says_what_to_ask():
     with pytest.raises(
-        InvalidInputError, match="relations are not answered yet .*: ask for 'mug'; .* quotation"
+        InvalidInputError, match=r"relations are not answered yet .*: ask for 'mug'; .* quotation"
     ):
         read_label("mug near the teapot")
-    with pytest.raises(InvalidInputError, match="negations .*'not'.*: name the thing itself"):
+    with pytest.raises(InvalidInputError, match=r"negations .*'not'.*: name the thing itself"):
         read_label("not the red one")
 
 
@@ -261,7 +261,7 @@ def test_quotation_marks_keep_a_name_unread(text):
 
 
 def test_two_quotations_are_no_quoted_name():
-    with pytest.raises(InvalidInputError, match="relations"):
+    with pytest.raises(InvalidInputError, match=r"relations"):
         read_label('"mug" near the "pot"')
 
 

@@ -1,4 +1,4 @@
-"""The vocabulary: ids that keep their meaning while anyone may need it, and names cleaned, counted and refused in words."""
+"""The vocabulary: ids keep their meaning while anyone may need it; names are cleaned, counted and refused."""
 
 import dataclasses
 
