@@ -1,8 +1,8 @@
 """A colour that a name says, with and without `colour_check`: what is found of what is there and what is not.
 
-Each thing of demo/tabletop whose colour is plain is asked for alone, with its own colour ("red mug") and with each
-of the other basic colours that nobody would call it. FOUND is what `Segmentation.best` says; a thing is there
-where it shows at least 400 pixels.
+Each thing of demo/tabletop whose colour is plain is asked for alone, with its own colour ("red mug") and with
+each of the other basic colours that nobody would call it. FOUND is what `Segmentation.best` says; a thing is
+there where it shows at least 400 pixels.
 
     scripts/env.sh python benchmark/colour_words.py --presets mini lite
 """
@@ -23,8 +23,8 @@ RECORDING = "demo/tabletop"
 MIN_PIXELS = 400
 ASKED = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
 
-# (scene, thing as it is asked for without its colour, name in the truth) -> its colour, and those that somebody
-# might call it too, which are not asked. Scenes are told apart by what else stands there. By eye.
+# (scene, thing as it is asked for without its colour, name in the truth) -> its colour, and those that
+# somebody might call it too, which are not asked. Scenes are told apart by what else stands there. By eye.
 TRUTH = {
     ("moka pot", "teapot", "teapot"): ("blue", {"green", "purple"}),
     ("moka pot", "mug", "red mug"): ("red", {"pink", "white", "brown"}),

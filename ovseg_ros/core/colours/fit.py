@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ovseg_ros.core.colours.measure import colour_codes, colour_share, inner, seen_colour
+from ovseg_ros.core.colours.measure import MAX_RIM_PIXELS, colour_codes, colour_share, inner, seen_colour
 from ovseg_ros.core.colours.names import NamedColours, named_colours
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
@@ -52,8 +52,9 @@ def fit_colours(
     for i, (left, top, right, bottom) in enumerate(boxes):
         if right <= left or not any(probs[i, k] > 0 for k, _ in coloured):
             continue
-        inside = inner(masks[i, top:bottom, left:right].numpy())
-        codes = colour_codes(frame.image_rgb[top:bottom, left:right][inside])
+        rows = slice(max(top - MAX_RIM_PIXELS, 0), bottom + MAX_RIM_PIXELS)
+        columns = slice(max(left - MAX_RIM_PIXELS, 0), right + MAX_RIM_PIXELS)
+        codes = colour_codes(frame.image_rgb[rows, columns][inner(masks[i, rows, columns].numpy())])
         for k, said in coloured:
             fit = fit_of(colour_share(codes, said.colours))
             fitted[i, k] *= fit

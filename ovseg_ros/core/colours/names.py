@@ -157,7 +157,7 @@ def named_colours(name: str) -> NamedColours | None:
     at = 0
     while at < len(typed):
         parts = typed[at].casefold().rstrip(",").split("-")
-        found = [_SPELLINGS.get(part, part) for part in parts]
+        found = [_SPELLINGS.get(part, part) for part in parts if part != "and" or len(parts) == 1]
         if all(part in COLOURS or part in _SHADES for part in found):
             colours += [part for part in found if part in COLOURS and part not in colours]
         elif not (colours and found in (["and"], ["&"])):
