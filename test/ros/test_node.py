@@ -254,7 +254,7 @@ def test_relations_are_refused_at_every_door(bench):
     assert "ask for 'red mug'" in reply.reasons[0]
     assert "numbers" in reply.reasons[1]
     bench.queries.publish(String(data="find the left cup"))
-    bench.until(lambda: bench.node.statistics.counts["invalid_queries"])
+    bench.until(lambda: bench.node.statistics.counts().get("invalid_queries"))
     assert bench.node.vocabulary.names == ("left shoe",)
     result = bench.find("find the left cup")
     assert (result.code, result.frames_seen) == (ResultCode.INVALID_QUERY, 0)

@@ -375,6 +375,6 @@ def test_words_that_nobody_can_answer_are_said():
     with pytest.raises(InvalidInputError, match="positions are not answered yet"):
         read_words("mug, the left teapot")
     assert read_words('"Left Shoe"')[0].names == ("left shoe",)
-    vocabulary, remarks = read_words("mug, чайник", lambda word: "" if word.isascii() else "unknown")
+    vocabulary, remarks = read_words("mug, 茶壶", lambda word: "" if word.isascii() else "unknown")
     assert vocabulary.names == ("mug",)
-    assert remarks == ["\u201cчайник\u201d was not taken: unknown"]
+    assert remarks == ["\u201c茶壶\u201d was not taken: unknown"]
