@@ -16,6 +16,9 @@ MISFIT, FIT = 0.08, 0.25
 """The share of a mask's pixels at and below which a colour is clearly absent, and from which nothing is said
 against it: a mug with a red pattern may be called red, and light from one side hides half of what is red."""
 
+MAX_PIXELS = 4096
+"""Of a mask with more pixels each second, third … is looked at, so that a large one costs no more."""
+
 
 def fit_of(share: float | None) -> float:
     """What a probability is multiplied by: 0 for a clear misfit, 1 where the colour is there or not known."""
@@ -54,7 +57,8 @@ def fit_colours(
             continue
         rows = slice(max(top - MAX_RIM_PIXELS, 0), bottom + MAX_RIM_PIXELS)
         columns = slice(max(left - MAX_RIM_PIXELS, 0), right + MAX_RIM_PIXELS)
-        codes = colour_codes(frame.image_rgb[rows, columns][inner(masks[i, rows, columns].numpy())])
+        pixels = frame.image_rgb[rows, columns][inner(masks[i, rows, columns].numpy())]
+        codes = colour_codes(pixels[:: len(pixels) // MAX_PIXELS + 1])
         for k, said in coloured:
             fit = fit_of(colour_share(codes, said.colours))
             fitted[i, k] *= fit
