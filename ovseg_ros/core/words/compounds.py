@@ -162,6 +162,15 @@ PLACES = words_in(
 )
 """Where things lie: after "in", "at" and the like without an article these tell a place."""
 
+GARMENTS = words_in(
+    """
+    apron cap coat costume dress dresses glasses gloves gown hat hats helmet hood jacket jeans kimono
+    mask overalls pajamas pyjamas raincoat robe sari scarf shirt shirts shorts skirt suit suits sweater
+    swimsuit tie trousers tuxedo uniform uniforms vest
+    """
+)
+"""What a person is in is what they look like: "woman in a red dress"."""
+
 DEPICTIONS = words_in(
     """
     book bust card drawing figure figurine flag globe image isle map model painting photo photograph

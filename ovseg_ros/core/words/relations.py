@@ -78,7 +78,8 @@ def unread_part(name: str) -> Unread | None:
         found = rule(words)
         if found is not None:
             kind, start, stop = found
-            return Unread(kind, " ".join(typed[start:stop]), _rest(typed, start, stop))
+            denied = kind == NEGATION and start == 0  # what it is not does not say what it is
+            return Unread(kind, " ".join(typed[start:stop]), "" if denied else _rest(typed, start, stop))
     return None
 
 
@@ -94,7 +95,10 @@ def _rest(typed: Sequence[str], start: int, stop: int) -> str:
     while left and left[-1].casefold() in kinds.NO_END:
         left = left[:-1]
     rest = " ".join(left)
-    return "" if not rest or left[-1].casefold() in ("one", "ones") or unread_part(rest) else rest
+    if not rest or left[-1].casefold() in ("one", "ones") or left[0].casefold() in kinds.ORDINALS:
+        return ""
+    more = unread_part(rest)
+    return rest if more is None else more.instead
 
 
 def _has_idiom(words: Sequence[str]) -> bool:
@@ -142,7 +146,9 @@ def _order(words: Sequence[str]) -> _Found:
     known = names.AFTER_ORDINAL.get(first, frozenset()) | names.AFTER_EVERY_ORDINAL
     if first not in kinds.ORDINALS or following in known:
         return None
-    return None if (first, following) == ("next", "to") else (ORDER, 0, 1)
+    if following == "to":
+        return (ORDER, 0, 3) if words[2:3] == ["last"] else None
+    return ORDER, 0, 1
 
 
 def _negation(words: Sequence[str]) -> _Found:
@@ -196,6 +202,8 @@ def _relation(words: Sequence[str]) -> _Found:
         following = list(words[at + 1 :])
         noun = next((w for w in following if w not in kinds.DETERMINERS), "")
         article = following[0] if following and following[0] in kinds.DETERMINERS else ""
+        if word == "in" and words[-1] in names.GARMENTS:  # "woman in a red dress"
+            continue
         if _relates(word, words[at - 1] if at else "", noun, article, at, len(following)):
             alone = at == 0 and word in ("near", "nearby") and not article  # "nearby mug"
             return RELATION, at, 1 if alone else len(words)
