@@ -347,6 +347,8 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path):
         (["cup", ""], "'' cannot be looked for: no word in it"),
         (["cup", 3], "3 cannot be looked for: want a label as text, got int"),
         (["x" * 129], "cannot be looked for: want at most 128 bytes, got 129"),
+        ("cup, mug near the pot", r"relations are not answered yet .* ask for 'mug'"),
+        (["cup", "two mugs"], r"'two mugs' cannot be looked for: numbers .* ask for 'mugs'"),
         (None, "want words as a list or as text such as"),
         (b"cup", "want words as a list or as text"),
         ({0: "cup"}, "want words as a list or as text"),

@@ -62,6 +62,8 @@ class SegmenterOptions:
             labelled or not, as the benchmarks do.
         granularity: leaves masks out of the label image whose probability is at most this part of their
             label's best, in [0, 1]; see `select_by_granularity`.
+        colour_check: a name that says a colour ("red mug") loses its probability on masks that clearly have
+            another; see `core.colours`.
     """
 
     threshold: float = 0.5
@@ -80,6 +82,7 @@ class SegmenterOptions:
     batch_size: int = 64
     semantic: SemanticKind = "binary"
     granularity: float = 0.0
+    colour_check: bool = False
 
     def __post_init__(self) -> None:
         for name, (low, high) in _UNIT_RANGES.items():
@@ -89,6 +92,8 @@ class SegmenterOptions:
             raise ConfigError(
                 f"want background_max_similarity in [-1, 1], got {self.background_max_similarity}"
             )
+        if not isinstance(self.colour_check, bool):
+            raise ConfigError(f"want colour_check true or false, got {self.colour_check!r}")
         if isinstance(self.background, str) or isinstance(self.templates, str):
             raise ConfigError("want tuples of background words and of templates, got a single string")
         if not self.templates or any("{}" not in template for template in self.templates):

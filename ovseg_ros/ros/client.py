@@ -26,7 +26,7 @@ from std_msgs.msg import String
 
 from ovseg_ros.action import FindObject
 from ovseg_ros.core.camera import decode_integers
-from ovseg_ros.core.words import parse_query
+from ovseg_ros.core.words import Quoted, parse_query
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.msg import ResultCode, Segmentation
 from ovseg_ros.ros.io.frame_source import stamp_ns
@@ -214,7 +214,8 @@ class NodeClient:
         for client, name in ((self._set_vocabulary, "~/set_vocabulary"), (self._segment, "~/segment")):
             self._connected(client.service_is_ready, name, timeout_s)
         start = time.monotonic()
-        request = SetVocabulary.Request(operation=SetVocabulary.Request.REPLACE, labels=list(words))
+        quoted = [f'"{word}"' if isinstance(word, Quoted) else word for word in words]
+        request = SetVocabulary.Request(operation=SetVocabulary.Request.REPLACE, labels=quoted)
         late = f"did not answer in {timeout_s:g} s"
         done = self._wanted(
             self._result(self._set_vocabulary.call_async(request), timeout_s), f"~/set_vocabulary {late}"

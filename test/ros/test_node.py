@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -239,6 +240,45 @@ def test_set_vocabulary_says_what_it_refused_and_why(bench):
     assert bench.node.vocabulary.names == ("red",)
     out = bench.words("blue", thresholds=[1.5])
     assert list(out.rejected) == ["blue"]
+    assert not out.success
+    assert list(out.vocabulary.labels) == ["red"], "words that are all refused leave what there was"
+    same = bench.words("red", "?")
+    assert same.success, "red was taken, although nothing changed"
+    assert list(same.rejected) == [""]
+
+
+def test_relations_are_refused_at_every_door(bench):
+    bench.words("blue")
+    bench.show()
+    reply = bench.words("red mug near the pot", "two cups", '"left shoe"')
+    assert list(reply.vocabulary.labels) == ["left shoe"]
+    assert "ask for 'red mug'" in reply.reasons[0]
+    assert "numbers" in reply.reasons[1]
+    bench.queries.publish(String(data="find the left cup"))
+    bench.until(lambda: bench.node.statistics.counts().get("invalid_queries"))
+    assert bench.node.vocabulary.names == ("left shoe",)
+    result = bench.find("find the left cup")
+    assert (result.code, result.frames_seen) == (ResultCode.INVALID_QUERY, 0)
+    assert "ask for 'cup'" in result.message
+    segmented = bench.call(bench.segment, SegmentImage.Request(labels=["largest cup"]))
+    assert segmented.code == ResultCode.INVALID_QUERY
+    assert "comparisons" in segmented.message
+    assert not bench.set(vocabulary=["mug on the table"]).successful
+    again = bench.call(bench.segment, SegmentImage.Request(threshold=0.25))
+    assert list(again.segmentation.labels) == ["left shoe"], "the node's own words are not read again"
+
+
+def test_words_that_the_model_does_not_know_are_refused(bench, monkeypatch):
+    bench.words("red")
+    bench.show()
+    tokenizer = SimpleNamespace(unknown_words=lambda words: [w for w in words if not w.isascii()])
+    monkeypatch.setattr(bench.segmenter.clip, "tokenizer", tokenizer, raising=False)
+    reply = bench.words("blue", "茶壶")
+    assert list(reply.vocabulary.labels) == ["blue"]
+    assert reply.reasons[0].startswith("unknown: English is the language of")
+    result = bench.find("red, 茶壶")
+    assert (result.code, result.frames_seen) == (ResultCode.INVALID_QUERY, 0)
+    assert "unknown" in result.message
 
 
 def test_segment_newest_image_with_own_words(bench):

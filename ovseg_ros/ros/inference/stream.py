@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ovseg_ros.core.words import REST_S
 from ovseg_ros.ros.inference.engine import Engine
 from ovseg_ros.ros.inference.statistics import Statistics
 from ovseg_ros.ros.io.outputs import Outputs
@@ -27,7 +28,7 @@ class Stream:
         statistics: Statistics,
         on_error: Callable[[RequestError], None],
     ) -> None:
-        """`vocabulary()` is called once per frame; what it returns is immutable."""
+        """`vocabulary()` gives a snapshot: one per frame, a second where that took seconds to embed."""
         self._engine = engine
         self._outputs = outputs
         self._is_on = is_on
@@ -64,9 +65,11 @@ class Stream:
         return None
 
     def _publish(self, settings: Settings) -> None:
-        vocabulary = self._vocabulary()
+        vocabulary, taken_at = self._vocabulary(), time.monotonic()
         if len(vocabulary) or settings.publish_unlabelled:
             image = self._engine.newest(after=self._last_seq)
+            if time.monotonic() - taken_at > REST_S / 2:
+                vocabulary = self._vocabulary()  # or ids might be sent that rest no more
         else:
             image = self._engine.blank()
         self._last_seq, embedded_at = image.seq, time.monotonic()

@@ -18,7 +18,7 @@ from ovseg_ros.core.words import Vocabulary, parse_query
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.io.conversions import MessageContext, segment_message
 from ovseg_ros.ros.requests.answers import RequestError, request_error_of
-from ovseg_ros.ros.requests.queries import words_vocabulary
+from ovseg_ros.ros.requests.queries import reasons_of, words_vocabulary
 
 MAX_TIMEOUT_S = 24 * 3600.0
 MAX_REMARKS = 3
@@ -154,7 +154,9 @@ class FindObjectServer:
         names = parse_query(request.query)
         if not names:
             raise RequestError(ResultCode.INVALID_QUERY, "the query is empty")
-        vocabulary, _ = words_vocabulary(names, request.threshold)
+        vocabulary, rejected = words_vocabulary(names, request.threshold, self._node.refusal)
+        if rejected:  # an answer about the other words would pass for one about all of them
+            raise RequestError(ResultCode.INVALID_QUERY, reasons_of(rejected))
         timeout_s = request.timeout.sec + request.timeout.nanosec * 1e-9
         if not 0 <= timeout_s <= MAX_TIMEOUT_S:
             raise RequestError(

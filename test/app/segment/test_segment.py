@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import weakref
+from types import SimpleNamespace
 from unittest import mock
 
 import cv2
@@ -154,6 +155,20 @@ def test_a_word_that_is_not_taken_is_said(tmp_path, capsys):
     assert ovseg_segment(tmp_path / "a.png", *labels, "--out", tmp_path / "out") == 0
     assert "word not taken" in capsys.readouterr().err
     assert "at most 128 bytes" in summary_of(tmp_path / "out")["rejected_labels"][0]["reason"]
+
+
+def test_relations_and_unknown_words_are_refused(tmp_path, capsys):
+    save(tmp_path / "a.png")
+    out = ("--out", tmp_path / "out")
+    with pytest.raises(InvalidInputError, match="ask for 'red'"):
+        ovseg_segment(tmp_path / "a.png", "--labels", "blue, red near the blue", *out)
+    segmenter = blob_segmenter()
+    segmenter.clip.tokenizer = SimpleNamespace(unknown_words=lambda words: [w for w in words if w != "red"])
+    assert ovseg_segment(tmp_path / "a.png", "--labels", "red, 茶壶", *out, segmenter=segmenter) == 0
+    assert "word not taken: '茶壶': unknown: English is the language of" in capsys.readouterr().err
+    assert [word["name"] for word in summary_of(tmp_path / "out")["labels"]] == ["red"]
+    with pytest.raises(InvalidInputError, match="unknown"):
+        ovseg_segment(tmp_path / "a.png", "--labels", "茶壶", "--out", tmp_path / "none", segmenter=segmenter)
 
 
 def test_bad_pictures_are_named_and_the_rest_is_done(tmp_path, capsys):

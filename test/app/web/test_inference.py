@@ -375,3 +375,12 @@ def test_without_recordings_there_are_no_examples(tmp_path, monkeypatch):
 def test_a_png_that_cannot_be_written_says_so(tmp_path):
     with pytest.raises(OvsegError, match="cannot write"):
         write_png(tmp_path / "no_folder" / "a.png", np.zeros((4, 4), np.uint16))
+
+
+def test_words_that_nobody_can_answer_are_said():
+    with pytest.raises(InvalidInputError, match="positions are not answered yet"):
+        read_words("mug, the left teapot")
+    assert read_words('"Left Shoe"')[0].names == ("left shoe",)
+    vocabulary, remarks = read_words("mug, 茶壶", lambda word: "" if word.isascii() else "unknown")
+    assert vocabulary.names == ("mug",)
+    assert remarks == ["\u201c茶壶\u201d was not taken: unknown"]

@@ -24,6 +24,17 @@ def tower_and_tokenizer():
     return minilm.load_text_tower()
 
 
+@pytest.mark.parametrize("word", ["teapot", "café", "3D printer", "crayon (red)", "2x4", "Škoda", "xyzzy"])
+def test_words_that_are_known(tower_and_tokenizer, word):
+    assert tower_and_tokenizer[1].unknown_words([word]) == ()
+
+
+@pytest.mark.parametrize("word", ["\U0001fad6", "чайник", "茶壶", "teapot \U0001fad6", "المصباح", "!?"])
+def test_words_that_are_unknown(tower_and_tokenizer, word):
+    """[UNK], or letters one by one that the tower never saw in a word."""
+    assert tower_and_tokenizer[1].unknown_words(["mug", word]) == (word,)
+
+
 def naive_bert(weights: dict[str, torch.Tensor], ids: list[int]) -> np.ndarray:
     """BERT with exact GELU and 12 heads in float64 for one unpadded text, then the mean over its tokens."""
     w = {k: v.double().numpy() for k, v in weights.items() if v.is_floating_point()}
