@@ -15,7 +15,14 @@ from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError, OvsegError, WeightsError
+    from ovseg_ros.errors import (
+        ConfigError,
+        InvalidInputError,
+        NotFiniteError,
+        OutOfMemoryError,
+        OvsegError,
+        WeightsError,
+    )
     from ovseg_ros.finder import Finder, load
     from ovseg_ros.result import MaskProposals, Result, Thing
 
@@ -30,6 +37,7 @@ __all__ = [
     "Finder",
     "InvalidInputError",
     "MaskProposals",
+    "NotFiniteError",
     "OutOfMemoryError",
     "OvsegError",
     "Result",

@@ -19,7 +19,7 @@ from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracking import VideoSegmenter
 from ovseg_ros.core.words import Vocabulary, as_vocabulary
-from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.errors import InvalidInputError, NotFiniteError
 from ovseg_ros.files.frames import as_frame
 from ovseg_ros.files.streams import Stream, open_stream
 from ovseg_ros.models.auto import AUTO
@@ -205,7 +205,8 @@ class Finder:
             threshold: as for the call.
 
         Returns:
-            One result per frame, each computed when it is asked for.
+            One result per frame, each computed when it is asked for. A frame for which a network gives
+            numbers that are none (NaN) is left out, and the log says so.
 
         Raises:
             InvalidInputError: at once for an argument that cannot be used; while frames come, for one that
@@ -228,7 +229,12 @@ class Finder:
                     raise InvalidInputError(f"frame {number} of the video: {missing}")
                 left_out += 1
                 continue
-            yield Result(video.segment(frame, vocabulary, options))
+            try:
+                found = video.segment(frame, vocabulary, options)
+            except NotFiniteError as error:
+                _LOG.warning("frame %d of the video is left out: %s", number, error)
+                continue
+            yield Result(found)
         if left_out:
             _LOG.warning("%d images of the recording have no depth near in time and were left out", left_out)
 

@@ -15,6 +15,7 @@ from PIL import Image
 from ovseg_ros.core.camera import Box3d, mask_boxes_3d
 from ovseg_ros.core.maps import box_slices
 from ovseg_ros.core.overlay import draw_overlay
+from ovseg_ros.core.runners_up import close_runner_up
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.errors import InvalidInputError, OvsegError
 from ovseg_ros.files.coco import coco_mask_fields
@@ -30,8 +31,11 @@ class Thing:
     Attributes:
         label: the word it was found by, as it was asked.
         score: probability of that word, in [0, 1].
-        margin: how far the score is above that of `runner_up`; the score itself where one word was asked.
-        runner_up: the word that fits second best, None where one word was asked.
+        margin: how far the score is above that of `runner_up`: near 0 two words fit about as well, below 0 a
+            word that was not asked for fits better; the score itself where nothing competed.
+        runner_up: the word that fits second best, asked for or one of the preset's background words; None
+            where nothing competed.
+        runner_up_score: its probability, in [0, 1]; 0 where nothing competed.
         mask: (H, W) bool, the thing's pixels on the image.
         box_xyxy: the mask's tight box, left, top, right, bottom in pixels, the last two exclusive.
         area_px: pixels of the mask.
@@ -52,6 +56,7 @@ class Thing:
     track_id: int | None = None
     centroid_m: tuple[float, float, float] | None = None
     size_m: tuple[float, float, float] | None = None
+    runner_up_score: float = 0.0
 
     def __repr__(self) -> str:
         place = (
@@ -60,7 +65,9 @@ class Thing:
             else ", centroid_m=({:.2f}, {:.2f}, {:.2f})".format(*self.centroid_m)
         )
         track = "" if self.track_id is None else f", track_id={self.track_id}"
-        return f"Thing({self.label!r}, {self.score:.2f}, box_xyxy={self.box_xyxy}{track}{place})"
+        close = close_runner_up(self.score, self.runner_up or "", self.runner_up_score)
+        second = close and f", close to {close}"
+        return f"Thing({self.label!r}, {self.score:.2f}{second}, box_xyxy={self.box_xyxy}{track}{place})"
 
 
 class Result(Sequence[Thing]):
@@ -180,7 +187,8 @@ class Result(Sequence[Thing]):
 
         Returns:
             Dicts that `json.dump` writes: id, image_id, category_id (i for `words[i]`), segmentation, bbox
-            [x, y, width, height], area, iscrowd, and beside these score and label.
+            [x, y, width, height], area, iscrowd, and beside these score, margin, runner_up ("" for none),
+            runner_up_score and label.
         """
         return [
             {
@@ -190,6 +198,9 @@ class Result(Sequence[Thing]):
                 **coco_mask_fields(thing.mask),
                 "iscrowd": 0,
                 "score": round(thing.score, 6),
+                "margin": round(thing.margin, 6),
+                "runner_up": thing.runner_up or "",
+                "runner_up_score": round(thing.runner_up_score, 6),
                 "label": thing.label,
             }
             for number, thing in enumerate(self._things, 1)
@@ -200,7 +211,7 @@ class Result(Sequence[Thing]):
 
         Returns:
             In this order: xyxy, mask, confidence, class_id (i for `words[i]`), tracker_id where all are
-            followed, and the words in data["class_name"].
+            followed, the words in data["class_name"] and how sure each is in data["margin"].
 
         Raises:
             OvsegError: supervision is not installed.
@@ -220,7 +231,10 @@ class Result(Sequence[Thing]):
             confidence=np.array([thing.score for thing in self._things], np.float32),
             class_id=np.array([self.words.index(thing.label) for thing in self._things]),
             tracker_id=None if None in tracks else np.array(tracks),
-            data={"class_name": np.array([thing.label for thing in self._things])},
+            data={
+                "class_name": np.array([thing.label for thing in self._things]),
+                "margin": np.array([thing.margin for thing in self._things], np.float32),
+            },
         )
 
 
@@ -255,14 +269,12 @@ def _things(found: Segmentation) -> Iterator[Thing]:
         boxes_3d = mask_boxes_3d(depth_m, camera, masks, box_slices(boxes))
     for i, mask, box, box_3d in zip(kept, masks, boxes, boxes_3d):
         centre, size = (None, None) if box_3d is None else map(_xyz, box_3d)
-        probs = found.probs[i].sort(descending=True, stable=True)
-        second = len(probs.values) > 1
-        score = float(found.scores[i])
         yield Thing(
             label=found.name_of(i),
-            score=score,
-            margin=score - float(probs.values[1]) if second else score,
-            runner_up=found.vocabulary.labels[int(probs.indices[1])].name if second else None,
+            score=float(found.scores[i]),
+            margin=float(found.margin[i]),
+            runner_up=found.runner_up[i] or None,
+            runner_up_score=float(found.runner_up_score[i]),
             mask=mask,
             box_xyxy=(box[0], box[1], box[2], box[3]),
             area_px=int(np.count_nonzero(mask)),

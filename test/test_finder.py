@@ -208,6 +208,23 @@ def test_things_keep_their_numbers_in_a_video():
     assert None not in numbers[0].values()
 
 
+def test_a_frame_of_a_video_whose_numbers_are_none_is_left_out(caplog):
+    find = colour_finder()
+    encode, calls = find.segmenter.clip.encode_regions, []
+
+    def spoiled(pixels, region_masks=None):
+        calls.append(len(pixels))
+        return encode(pixels, region_masks) * (float("nan") if len(calls) == 1 else 1.0)
+
+    find.segmenter.clip.encode_regions = spoiled
+    results = list(find.video([picture()] * 3, ["red", "green"]))
+    assert [len(result) for result in results] == [3, 3]
+    assert "frame 0 of the video is left out" in caplog.text
+    calls.clear()
+    with pytest.raises(ovseg_ros.NotFiniteError, match="NaN"):
+        find(picture(), ["red"])
+
+
 def test_each_video_follows_things_for_itself():
     find = colour_finder()
     first, second = find.video([picture()], "red"), find.video([picture()], "red")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import types
@@ -42,10 +43,18 @@ def test_the_runner_up_and_the_margin_are_of_the_second_best_word(result):
     ]  # crimson is red here
     assert near.runner_up == "crimson"
     assert near.margin == pytest.approx(0.0, abs=1e-6)
+    assert near.runner_up_score == pytest.approx(near.score, abs=1e-6)
+    assert f"{near.score:.2f}, close to crimson {near.score:.2f}, box" in repr(near)
     assert result[0].margin == pytest.approx(result[0].score, abs=0.01)  # far from green and blue
+    assert "close" not in repr(result[0])
     alone = colour_finder()(picture(), ["red"])[0]
-    assert alone.runner_up is None
-    assert alone.margin == alone.score
+    assert alone.runner_up == "others"  # nobody asked for it, but it competes with a word alone
+    assert alone.margin == pytest.approx(alone.score - alone.runner_up_score)
+    finder = colour_finder()
+    finder.segmenter.options = dataclasses.replace(finder.segmenter.options, others="")
+    unrivalled = finder(picture(), ["red"])[0]
+    assert (unrivalled.runner_up, unrivalled.runner_up_score) == (None, 0.0)
+    assert unrivalled.margin == unrivalled.score
 
 
 def test_places_are_those_of_depth_and_camera(result):
@@ -145,6 +154,8 @@ def test_coco_annotations_are_what_cocos_tools_read(result):
     assert rows[0]["area"] == 400
     for row, thing in zip(rows, result):
         assert row["score"] == pytest.approx(thing.score, abs=1e-6)
+        assert row["runner_up"] == (thing.runner_up or "")
+        assert row["margin"] == pytest.approx(row["score"] - row["runner_up_score"], abs=2e-6)
         assert (coco_mask.decode(row["segmentation"]) == thing.mask).all()
 
 

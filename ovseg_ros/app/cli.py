@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovseg_ros import __version__
-from ovseg_ros.app import evaluate_commands, evaluate_masks
+from ovseg_ros.app import evaluate_commands, evaluate_masks, evaluate_photos
 from ovseg_ros.app.bench import command as bench
 from ovseg_ros.app.demo.presets import add_preset_options
 from ovseg_ros.app.learn import commands as learn_commands
@@ -103,10 +103,14 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     demo.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
     demo.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    demo.add_argument(
+        "--charts", type=Path, metavar="DIR", help="draw precision against recall and reliability there"
+    )
     demo.add_argument("--summary", action="store_true", help="leave out the lines per word")
     demo.add_argument("--report-only", action="store_true", help="exit 0 whatever was reached")
     demo.set_defaults(run=_evaluate_demo)
     evaluate_masks.add_parser(subjects)
+    evaluate_photos.add_parser(subjects)
     evaluate_commands.add_parsers(subjects)
     tabletop_road.add_parser(subjects)
 
@@ -207,6 +211,10 @@ def _evaluate_demo(options: argparse.Namespace) -> int:
     result = evaluate_suites(_suites(options.recording, options.preset), load, _show_progress)
     if options.json:
         write_json(result, options.json)
+    if options.charts:
+        from ovseg_ros.evaluate.recordings.charts import write_charts
+
+        write_charts(options.charts, result)
     print(report(result, details=not options.summary))
     missed = [t["text"] for suite in result["suites"].values() for t in suite["targets"] if not t["met"]]
     print()

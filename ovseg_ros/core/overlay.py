@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.core.letters import letters
+from ovseg_ros.core.runners_up import close_runner_up
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.errors import InvalidInputError
 
@@ -39,8 +40,9 @@ def label_colour(label_id: int) -> Colour:
 def draw_overlay(image_rgb: Image, segmentation: Segmentation) -> Image:
     """Paints a segmentation over its image.
 
-    Labelled masks get a translucent fill, a crisp outline and a tag such as "teapot 0.93" in their label's
-    colour, the most probable on top; masks without a label get a thin grey outline.
+    Labelled masks get a translucent fill, a crisp outline and a tag such as "teapot 0.97" in their label's
+    colour, the most probable on top; where the runner-up comes close,
+    "teapot 0.97 / kettle 0.85". Masks without a label get a thin grey outline.
 
     Args:
         image_rgb: (H, W, 3) uint8 of the size that was segmented; not changed.
@@ -71,6 +73,7 @@ def draw_on(canvas: Image, segmentation: Segmentation) -> None:
     masks = segmentation.masks.numpy().view(np.uint8)  # (N,H,W)
     boxes = [_Box(x0, y0, x1 - x0, y1 - y0) for x0, y0, x1, y1 in segmentation.boxes_xyxy.tolist()]
     ids, scores = segmentation.label_ids.tolist(), segmentation.scores.tolist()
+    seconds = segmentation.runner_up, segmentation.runner_up_score.tolist()
     labelled = (segmentation.label_index >= 0).tolist()
     worst_first = [i for i in segmentation.scores.argsort(stable=True).tolist() if boxes[i].width]
     unit = max(min(size_hw) / 480.0, 0.5)  # 1 on a 640x480 image
@@ -86,7 +89,8 @@ def draw_on(canvas: Image, segmentation: Segmentation) -> None:
             _fill(canvas, masks[i], boxes[i], colour, scratch)
             _outline(canvas, contours[i], _ink(colour), max(round(5 * unit), 3))
             _outline(canvas, contours[i], colour, max(round(2.6 * unit), 1))
-            tags.append((i, (segmentation.name_of(i), f"{scores[i]:.2f}"), colour))
+            second = close_runner_up(scores[i], seconds[0][i], seconds[1][i])
+            tags.append((i, (segmentation.name_of(i), f"{scores[i]:.2f}", second), colour))
     taken: list[_Box] = []
     for i, words, colour in reversed(tags):  # the best tag chooses its place first
         taken.append(_draw_tag(canvas, (masks[i], boxes[i]), words, colour, unit, taken))
@@ -139,7 +143,7 @@ def _outline(canvas: Image, contours: Sequence[Any], colour: Colour, thickness: 
 def _draw_tag(
     canvas: Image,
     mask_and_box: tuple[Image, _Box],
-    words: tuple[str, str],
+    words: tuple[str, str, str],
     colour: Colour,
     unit: float,
     taken: list[_Box],
@@ -173,16 +177,18 @@ def _place(x: int, y: int, tag_hw: tuple[int, int], image_hw: tuple[int, int], t
 
 @lru_cache(maxsize=512)
 def _render_tag(
-    words: tuple[str, str], colour: Colour, unit: float, max_width: int
+    words: tuple[str, str, str], colour: Colour, unit: float, max_width: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
-    """A rounded tag (h, w, 3) with a name and a score, and its opacity (h, w) in [0, 1].
+    """A rounded tag (h, w, 3) with a name, its score and what came close, and its opacity (h, w) in [0, 1].
 
-    It is at most `max_width` wide: the name gives way. Kept, as a camera shows the same things again: do not
-    write.
+    It is at most `max_width` wide: what came close gives way, then the name. Kept, as a camera shows the
+    same things again: do not write.
     """
-    name, score = words
+    name, score, second = words
     pad, height = round(5 * unit), round(21 * unit)
-    left, right = letters(name, height), letters(f" {score}", height)
+    left, right = letters(name, height), letters(f" {score}{second and ' / '}{second}", height)
+    if second and left.shape[1] + right.shape[1] + 2 * pad > max_width:
+        right = letters(f" {score}", height)
     while left.shape[1] + right.shape[1] + 2 * pad > max_width and len(name) > 1:
         name = f"{name[:-2]}…"
         left = letters(name, height)

@@ -9,6 +9,9 @@ import torch
 
 from ovseg_ros.errors import InvalidInputError
 
+CLOSE_MARGIN = 0.2
+"""Below it people are shown the runner-up beside the label: the two are close."""
+
 
 @dataclass(frozen=True)
 class RunnersUp:
@@ -71,3 +74,10 @@ def find_runners_up(
         tuple(words[i] if there else "" for i, there in zip(index.tolist(), known.tolist(), strict=True)),
         torch.where(known, scores, 0.0).float().cpu(),
     )
+
+
+def close_runner_up(score: float, runner_up: str, runner_up_score: float) -> str:
+    """The runner-up in a few letters, "kettle 0.85", where it comes close to a label's score, else ""."""
+    if not runner_up or score - runner_up_score >= CLOSE_MARGIN or runner_up_score < 0.005:
+        return ""
+    return f"{runner_up} {runner_up_score:.2f}"

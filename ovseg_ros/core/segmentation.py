@@ -123,7 +123,7 @@ class Segmentation:
         """(N,) float32 in [0, 1], probability of each runner-up, 0 where nothing competed."""
         return self._second.scores
 
-    @property
+    @cached_property
     def margin(self) -> torch.Tensor:
         """(N,) float32, `scores` less `runner_up_score`; below 0 where what nobody asked for fits better."""
         return self.scores - self._second.scores

@@ -94,11 +94,14 @@ class InstanceDataset:
         name: of the file, without its ending.
         pictures: in the file's order.
         sha256: of the file.
+        categories: name of each category that the file lists -> its supercategory, "" where it has none; in
+            the file's order.
     """
 
     name: str
     pictures: tuple[Picture, ...]
     sha256: str
+    categories: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -139,10 +142,8 @@ def read_instances(path: Path, images: Path | None = None) -> InstanceDataset:
     if len(sizes) < len(rows):
         raise InvalidInputError(f"want a number of its own for each picture in {path}, some have the same id")
     has_names = isinstance(content.get("categories"), list)
-    names = {
-        row["id"]: str(row["name"])
-        for row in (_rows(path, content, "categories", ("id", "name")) if has_names else ())
-    }
+    listed = _rows(path, content, "categories", ("id", "name")) if has_names else ()
+    names = {row["id"]: str(row["name"]) for row in listed}
     of_picture: dict[Any, list[Instance]] = {number: [] for number in sizes}
     for number, row in enumerate(_rows(path, content, "annotations", ("image_id", "segmentation"))):
         where = f"annotation {row.get('id', f'no. {number + 1}')} in {path}"
@@ -163,7 +164,8 @@ def read_instances(path: Path, images: Path | None = None) -> InstanceDataset:
         )
         for row in rows
     )
-    return InstanceDataset(path.stem, pictures, hashlib.sha256(text).hexdigest())
+    categories = {str(row["name"]): str(row.get("supercategory", "")) for row in listed}
+    return InstanceDataset(path.stem, pictures, hashlib.sha256(text).hexdigest(), categories)
 
 
 def _run_lengths(segmentation: object, size_hw: tuple[int, int], where: str) -> RunLengths:

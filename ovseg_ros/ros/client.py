@@ -45,12 +45,17 @@ class NoAnswer(OvsegError):
 
 @dataclass(frozen=True)
 class FoundSegment:
-    """One mask of an answer: word ("": none), probability, box (x, y, width, height) and the mask inside."""
+    """One mask of an answer: word ("": none), probability, box (x, y, width, height) and the mask inside.
+
+    `margin` is how far the probability is above that of `runner_up`, the word that fits second best.
+    """
 
     label: str
     score: float
     box: tuple[int, int, int, int]
     inside: np.ndarray  # (height, width) bool
+    margin: float = 0.0
+    runner_up: str = ""
 
     def mask(self, size_hw: tuple[int, int]) -> np.ndarray:
         """(H, W) bool in the whole image."""
@@ -311,4 +316,6 @@ def _segment_of(segment: Any) -> FoundSegment:
         segment.score,
         (box.x_offset, box.y_offset, box.width, box.height),
         rows[:, : mask.width] > 0,
+        segment.margin,
+        segment.runner_up,
     )

@@ -21,7 +21,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_srvs.srv import SetBool
 
 from ovseg_ros.core.words import Vocabulary
-from ovseg_ros.errors import ConfigError, OvsegError
+from ovseg_ros.errors import ConfigError, NotFiniteError, OvsegError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.inference.diagnostics import diagnostic_array
 from ovseg_ros.ros.inference.engine import Engine
@@ -325,7 +325,8 @@ class OvsegNode(LifecycleNode):
 
     def _on_step_error(self, error: BaseException) -> None:
         self.statistics.failed(f"{type(error).__name__}: {error}")
-        trace = "".join(traceback.format_exception(error))
+        known = isinstance(error, NotFiniteError)  # its message says where; the trace would not say more
+        trace = str(error) if known else "".join(traceback.format_exception(error))
         self.get_logger().error(f"inference failed, one frame is lost:\n{trace}", throttle_duration_sec=5.0)
 
 

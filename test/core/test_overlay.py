@@ -12,6 +12,7 @@ from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.overlay import draw_overlay, label_colour
+from ovseg_ros.core.runners_up import RunnersUp
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import InvalidInputError
@@ -71,6 +72,40 @@ def test_any_size_any_name(size_hw, name):
     assert result.shape == (*size_hw, 3)
     assert result.dtype == np.uint8
     assert (result != 128).any()
+
+
+def tags_of(monkeypatch, probs, max_width=160, **fields):
+    """What the tags say of one mask under teapot and kettle."""
+    said = []
+    spelled = overlay.letters
+    monkeypatch.setattr(overlay, "letters", lambda text, height: said.append(text) or spelled(text, height))
+    overlay._render_tag.cache_clear()
+    one = segmentation(
+        [box(60, 100, 20, 60, (120, max_width))], ["teapot", "kettle"], [0], size_hw=(120, max_width)
+    )
+    one = dataclasses.replace(one, probs=torch.tensor([probs]), **fields)
+    draw_overlay(one.frame.image_rgb, one)
+    overlay._render_tag.cache_clear()
+    return said
+
+
+@pytest.mark.parametrize(
+    ("probs", "tag"),
+    [
+        ((0.97, 0.02), ["teapot", " 0.97"]),
+        ((0.60, 0.40), ["teapot", " 0.60"]),  # 0.2 and more is far enough
+        ((0.55, 0.41), ["teapot", " 0.55 / kettle 0.41"]),
+        ((0.10, 0.0), ["teapot", " 0.10"]),
+    ],
+)
+def test_a_tag_names_the_runner_up_where_it_is_close(monkeypatch, probs, tag):
+    assert tags_of(monkeypatch, probs, 640) == tag
+
+
+def test_a_tag_names_what_nobody_asked_for_and_gives_it_up_where_there_is_no_room(monkeypatch):
+    runners_up = RunnersUp(("wall",), torch.tensor([0.6]))
+    assert tags_of(monkeypatch, (0.5, 0.1), 640, runners_up=runners_up)[1] == " 0.50 / wall 0.60"
+    assert tags_of(monkeypatch, (0.5, 0.1), 90, runners_up=runners_up)[1:3] == [" 0.50 / wall 0.60", " 0.50"]
 
 
 def test_tags_stay_inside_and_apart(monkeypatch):

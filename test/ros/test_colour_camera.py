@@ -58,7 +58,7 @@ def test_colour_alone_is_used_at_once_and_is_no_fault(bench, caplog):
     result = bench.find("red")
     assert result.code == ResultCode.FOUND
     assert not result.segments[0].has_3d
-    assert bench.find("red", want_3d=True, timeout=0.2).code == ResultCode.NO_DEPTH
+    assert bench.find("red", want_3d=True).code == ResultCode.NO_DEPTH
     assert bench.call(bench.segment, SegmentImage.Request(labels=["red"])).code == ResultCode.FOUND
     given = SegmentImage.Request(image=image_message(picture()), labels=["red"])
     assert bench.call(bench.segment, given).code == ResultCode.FOUND

@@ -14,6 +14,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
 
 from action_msgs.msg import GoalStatus
+from ovseg_ros.action import FindObject
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.srv import EmbedText, SegmentImage
 from ros_bench import Bench, camera_info_message, image_message, picture
@@ -307,6 +308,8 @@ def test_segment_given_image_with_depth(bench):
     assert reply.segmentation.header.frame_id == "elsewhere"
     segment = reply.segmentation.segments[0]
     assert segment.has_3d
+    assert segment.runner_up == "wall"  # the background word of this preset
+    assert segment.margin == pytest.approx(segment.score - segment.runner_up_score, abs=1e-6)
     assert segment.centroid.z == pytest.approx(1.5)
     # columns 6..15 around cx = 16 at focal length 30: nine pixel steps of 1.5 / 30 m
     assert segment.size.x == pytest.approx(9 * 1.5 / 30, abs=1e-3)
@@ -392,11 +395,16 @@ def test_find_waits_for_the_frame_that_shows_it(bench):
     bench.until(lambda: feedback and feedback[-1].frames_seen == 1)
     bench.show(picture(red=False, blue=True))
     bench.until(lambda: feedback[-1].frames_seen == 2)
+    bench.show(picture(red=True))
+    bench.until(lambda: feedback[-1].frames_seen == 3)
     sent = bench.show(picture(red=True))
     result, status = bench.result_of(handle)
     assert (result.code, status) == (ResultCode.FOUND, GoalStatus.STATUS_SUCCEEDED)
     assert result.header == sent.header
-    assert result.frames_seen == 3
+    assert (result.frames_seen, result.agreements) == (4, 2)
+    first, last = feedback[0].stage, feedback[-1].stage
+    assert first in (FindObject.Feedback.WAITING_FOR_IMAGE, FindObject.Feedback.SEARCHING)
+    assert last == FindObject.Feedback.CONFIRMING
 
 
 def test_not_found_only_after_a_search(bench):
@@ -447,7 +455,7 @@ def test_invalid_goal(bench, query, fields):
 
 def test_3d_is_found_and_its_lack_is_a_code_of_its_own(bench):
     bench.show()
-    result = bench.find("red", want_3d=True, timeout=0.3)
+    result = bench.find("red", want_3d=True)
     assert result.code == ResultCode.NO_DEPTH
     assert result.segments[0].label == "red"
     bench.node.engine.source.reset()
@@ -466,7 +474,7 @@ def test_3d_is_found_and_its_lack_is_a_code_of_its_own(bench):
 )
 def test_what_makes_3d_impossible_costs_the_3d_alone(bench, size, focal, words):
     bench.show_with_depth(np.ones(size, np.float32), info=camera_info_message(focal=focal))
-    assert bench.find("red", want_3d=True, timeout=0.2).code == ResultCode.NO_DEPTH
+    assert bench.find("red", want_3d=True).code == ResultCode.NO_DEPTH
     (note,) = bench.node.statistics.missing_3d()
     assert all(word in note for word in words.split())
     assert bench.find("red").code == ResultCode.FOUND
@@ -555,8 +563,13 @@ def test_many_goals_at_once(bench):
     bench.set(max_pending=3)
     handles = [bench.begin_find("red", timeout=8.0) for _ in range(5)]
     bench.until(lambda: bench.node._find_object._running == 3)
-    bench.show()
-    codes = sorted(bench.result_of(handle)[0].code for handle in handles)
+    answers = [handle.get_result_async() for handle in handles]
+    for _ in range(100):  # a search may miss a picture while another has the model
+        if all(answer.done() for answer in answers):
+            break
+        bench.show()
+        time.sleep(0.05)
+    codes = sorted(answer.result().result.code for answer in answers)
     bench.set(max_pending=8)
     assert codes == [ResultCode.FOUND] * 3 + [ResultCode.BUSY] * 2
 

@@ -23,6 +23,9 @@ def masks_of(result: Segmentation) -> list[dict[str, Any]]:
                     "category_id": int(result.label_ids[i]),
                     **fields,
                     "score": round(float(result.scores[i]), 6),
+                    "margin": round(float(result.margin[i]), 6),
+                    "runner_up": result.runner_up[i],
+                    "runner_up_score": round(float(result.runner_up_score[i]), 6),
                     "mask_score": round(float(result.mask_scores[i]), 6),
                     "instance": i + 1,
                 }

@@ -202,6 +202,7 @@ def _finish(
         "frames": {"segmented": counted["frames"], "kept": tally.kept, "failed": tally.failed},
         "labels": counted["labels"],
         "median_ms": counted["median_ms"],
+        "mask_remarks": counted["mask_remarks"],
         "rejected_labels": [dataclasses.asdict(word) for word in plan.rejected],
         "failures": [{"source": source, "reason": reason} for source, reason in tally.failures],
         "remarks": tally.remarks,

@@ -101,6 +101,7 @@ class OutputFolder:
             self._write(f"instances/{name}.png", _png(numbers))
             height, width = result.frame.size_hw
             line = {"name": name, **entry, "height": height, "width": width, "masks": masks_of(result)}
+            line["remarks"] = [remark for remark in dict.fromkeys(result.remarks) if remark]
             self._journal.write(json.dumps(line, ensure_ascii=False) + "\n")
         if name in self._done:
             self._replaced.add(name)

@@ -13,7 +13,7 @@ from ovseg_ros.app.segment.inputs import InputFrame, Picture, Recording, Source,
 from ovseg_ros.app.segment.outputs import OutputFolder
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import Vocabulary
-from ovseg_ros.errors import InvalidInputError, OutOfMemoryError
+from ovseg_ros.errors import InvalidInputError, NotFiniteError, OutOfMemoryError
 
 MAX_FAILURES_LISTED = 1000
 MAX_FAILURES_SAID = 20
@@ -144,7 +144,7 @@ class Run:
             loaded = source.loaded(frame)
             read = time.perf_counter()
             result = self._segmenter.segment(loaded, self._vocabulary)
-        except (InvalidInputError, OutOfMemoryError, MemoryError) as error:
+        except (InvalidInputError, NotFiniteError, OutOfMemoryError, MemoryError) as error:
             too_large = "this frame does not fit into memory; make it smaller"
             self.fail(frame.source, too_large if isinstance(error, MemoryError) else str(error))
             self._folder.drop(frame.name)

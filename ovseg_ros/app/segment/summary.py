@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import statistics
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.evaluate.recordings.tables import markdown_table
 
+MAX_REMARKS = 20
+"""Of different remarks about masks that are kept."""
+
 
 def count(entries: Iterable[Mapping[str, Any]], vocabulary: Vocabulary) -> dict[str, Any]:
     """Counts what is in the journal.
 
     Returns:
-        `{"frames", "labels": [per label], "median_ms": {stage: median}}`; a label that was never found has
-        mean and best score None.
+        `{"frames", "labels": [per label], "median_ms": {stage: median}, "mask_remarks": {remark: frames}}`; a
+        label that was never found has mean margin, mean and best score None. Remarks say why masks did not
+        get a word they look like, the most frequent first.
     """
     instances: dict[int, int] = defaultdict(int)
     frames_with: dict[int, int] = defaultdict(int)
     total: dict[int, float] = defaultdict(float)
+    margins: dict[int, float] = defaultdict(float)
+    remarks: Counter[str] = Counter()
     best: dict[int, float] = defaultdict(float)
     times: dict[str, array[float]] = defaultdict(lambda: array("f"))  # 4 bytes per frame and stage
     frames = 0
@@ -31,9 +37,11 @@ def count(entries: Iterable[Mapping[str, Any]], vocabulary: Vocabulary) -> dict[
             key = int(row["category_id"])
             instances[key] += 1
             total[key] += row["score"]
+            margins[key] += row["margin"]
             best[key] = max(best[key], row["score"])
         for key in {int(row["category_id"]) for row in entry["masks"]}:
             frames_with[key] += 1
+        remarks.update(entry.get("remarks", ()))
         for stage, milliseconds in entry["ms"].items():
             times[stage].append(milliseconds)
     labels = [
@@ -43,16 +51,24 @@ def count(entries: Iterable[Mapping[str, Any]], vocabulary: Vocabulary) -> dict[
             "frames": frames_with[label.id],
             "instances": instances[label.id],
             "mean_score": round(total[label.id] / instances[label.id], 4) if instances[label.id] else None,
+            "mean_margin": round(margins[label.id] / instances[label.id], 4) if instances[label.id] else None,
             "best_score": round(best[label.id], 4) if instances[label.id] else None,
         }
         for label in vocabulary
     ]
     median_ms = {stage: round(statistics.median(values), 2) for stage, values in times.items()}
-    return {"frames": frames, "labels": labels, "median_ms": median_ms}
+    return {
+        "frames": frames,
+        "labels": labels,
+        "median_ms": median_ms,
+        "mask_remarks": dict(remarks.most_common(MAX_REMARKS)),
+    }
 
 
 def found_text(summary: Mapping[str, Any], noun: str) -> str:
     """What was found, in one line: "teapot in 45 of 45 frames, mug in 16; giraffe in none; see out/segment".
+
+    Where masks were passed over for a reason, the most frequent one stands behind the words not found.
 
     Args:
         summary: with "out" beside what summary.json holds.
@@ -66,7 +82,8 @@ def found_text(summary: Mapping[str, Any], noun: str) -> str:
     found = [f"{label['name']} in {label['frames']}" for label in summary["labels"] if label["frames"]]
     missing = ", ".join(label["name"] for label in summary["labels"] if not label["frames"])
     parts = [", ".join([found[0] + of_all, *found[1:]])] if found else []
-    parts += [f"{missing} in none{'' if found else of_all}"] if missing else []
+    why = next((f" ({remark})" for remark in summary.get("mask_remarks", ())), "")
+    parts += [f"{missing} in none{'' if found else of_all}{why}"] if missing else []
     return "; ".join([*parts, f"see {summary['out']['folder']}"])
 
 
@@ -83,7 +100,7 @@ def summary_text(summary: Mapping[str, Any]) -> str:
         f"# {summary['status']}: {counted(frames['segmented'], 'frame')}{kept}, {frames['failed']} failed",
         f"Preset {preset['name']} on {summary['device']}, {summary['started']}, {summary['seconds']:.1f} s.",
         markdown_table(
-            ("label", "id", "frames", "instances", "mean score", "best score"),
+            ("label", "id", "frames", "instances", "mean score", "mean margin", "best score"),
             [_label_row(label) for label in summary["labels"]],
         ),
     ]
@@ -94,9 +111,11 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     failures = [f"{entry['source']}: {entry['reason']}" for entry in summary["failures"]]
     if frames["failed"] > len(failures):
         failures.append(f"and {frames['failed'] - len(failures)} more")
+    passed_over = [f"{remark} (frames: {number})" for remark, number in summary["mask_remarks"].items()]
     for title, lines in (
         ("Words not taken", rejected),
         ("Failed", failures),
+        ("Masks that did not get a word they look like", passed_over),
         ("Remarks", summary["remarks"]),
     ):
         if lines:
@@ -106,7 +125,8 @@ def summary_text(summary: Mapping[str, Any]) -> str:
 
 
 def _label_row(label: Mapping[str, Any]) -> Sequence[str]:
-    scores = ("-" if label[key] is None else f"{label[key]:.2f}" for key in ("mean_score", "best_score"))
+    keys = ("mean_score", "mean_margin", "best_score")
+    scores = ("-" if label[key] is None else f"{label[key]:.2f}" for key in keys)
     name = label["name"].replace("|", "\\|")
     return name, str(label["id"]), str(label["frames"]), str(label["instances"]), *scores
 

@@ -88,7 +88,8 @@ def table_html(rows: tuple[MaskRow, ...]) -> str:
         ("mask", "the mask's number among those proposed", False),
         ("label", "the word whose probability reaches the threshold", True),
         ("score", "probability of the best word", False),
-        ("runner-up", "what came next; without a label, the word that came nearest", True),
+        ("margin", "how far that is above what came second; near 0 the word is a guess", False),
+        ("runner-up", "what came second, asked for or not; without a label, the nearest word asked", True),
         ("area (pixels)", "and share of the picture", False),
         ("box (x, y to x, y)", "first and last column and row inside", False),
         ("proposal score", "how sure the generator is that this is one thing", False),
@@ -112,6 +113,7 @@ def _table_line(row: MaskRow) -> str:
             True,
         ),
         (NONE if row.score is None else f"{row.score:.2f}", False),
+        (NONE if row.margin is None else f"{row.margin:.2f}", False),
         (f"{escape(row.runner_up)} {row.runner_up_score:.2f}" if row.runner_up else NONE, True),
         (f"{row.area_px:,} ({100 * row.area_share:.1f} %)", False),
         (f"{x0}, {y0} to {x1}, {y1}", False),
@@ -124,7 +126,7 @@ def _table_line(row: MaskRow) -> str:
 
 def _label(row: MaskRow) -> str:
     if not row.label:
-        return NONE
+        return f"{NONE} {escape(row.remark)}" if row.remark else NONE
     return f"<b>{escape(row.label)}</b>{'' if row.painted else ' (left out by granularity)'}"
 
 

@@ -16,9 +16,6 @@ from ovseg_ros.core.words import UNLABELLED_ID
 
 Image = npt.NDArray[np.uint8]
 
-SOMETHING_ELSE = "something else"
-"""What the background words got, shown beside the words asked for."""
-
 
 @dataclass(frozen=True)
 class LegendRow:
@@ -40,12 +37,15 @@ class MaskRow:
         painted: it has a label and the granularity does not leave it out.
         colour: of the label, None without one.
         score: probability of the best word, labelled or not; None without words.
-        runner_up: what came next, or what came nearest where there is no label; "" where nothing did.
+        runner_up: what came second, asked for or not; where there is no label, which of the words asked for
+            came nearest; "" where nothing did.
         runner_up_score: its probability.
         area_px: pixels.
         area_share: of the picture, in [0, 1].
         box_xyxy: first and last column and row that are inside.
         proposal_score: how sure the generator is that it is one thing, in [0, 1].
+        margin: how far the score is above what came second; below 0 where what nobody asked for fits better.
+        remark: why it did not get a word it looks like, "" where there is nothing to say.
     """
 
     number: int
@@ -59,6 +59,8 @@ class MaskRow:
     area_share: float
     box_xyxy: tuple[int, int, int, int]
     proposal_score: float
+    margin: float | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,29 +149,26 @@ def _mask_row(result: Segmentation, i: int, painted: bool) -> MaskRow:
     mask = result.masks[i].numpy()
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     box = (columns[0], rows[0], columns[-1], rows[-1]) if len(columns) else (0, 0, 0, 0)
-    probs = result.probs[i].tolist()
-    others = dict(zip(result.vocabulary.names, probs))
-    rest = 1.0 - sum(probs)  # what the background words took; of an ensemble's rows that cannot be said
-    if rest > 5e-4 and not result.options.uses_generator:
-        others[SOMETHING_ELSE] = rest
-    label = result.name_of(i)
-    others.pop(label, None)
-    if not label and SOMETHING_ELSE in others and len(others) > 1:
-        del others[SOMETHING_ELSE]  # of interest is which word came nearest
-    runner_up, runner_up_score = max(others.items(), key=lambda item: item[1], default=("", 0.0))
+    asked, label = len(result.vocabulary) > 0, result.name_of(i)
+    runner_up, runner_up_score = result.runner_up[i], float(result.runner_up_score[i])
+    if asked and not label:  # of interest is which word came nearest
+        runner_up_score = float(result.scores[i])
+        runner_up = result.vocabulary.names[int(result.probs[i].argmax())] if runner_up_score > 0 else ""
     area = int(np.count_nonzero(mask))
     return MaskRow(
         number=i + 1,
         label=label,
         painted=painted,
         colour=label_colour(int(result.label_ids[i])) if label else None,
-        score=float(result.scores[i]) if probs else None,
+        score=float(result.scores[i]) if asked else None,
         runner_up=runner_up,
         runner_up_score=runner_up_score,
         area_px=area,
         area_share=area / mask.size,
         box_xyxy=tuple(int(edge) for edge in box),  # type: ignore[arg-type]
         proposal_score=float(result.mask_scores[i]),
+        margin=float(result.margin[i]) if asked else None,
+        remark=result.remarks[i],
     )
 
 
@@ -195,6 +194,7 @@ def what_is_missing(result: Segmentation) -> list[str]:
         return ["the proposal generator found nothing that stands out"]
     labelled = set(result.label_index.tolist())
     missing = [label.name for place, label in enumerate(result.vocabulary) if place not in labelled]
+    why = [remark for remark in dict.fromkeys(result.remarks) if remark] if missing else []
     if len(missing) == len(result.vocabulary):
-        return ["no mask reaches the threshold for any word: lower it, or try other words"]
-    return [f"not found: {', '.join(missing)}"] if missing else []
+        return why or ["no mask reaches the threshold for any word: lower it, or try other words"]
+    return [f"not found: {', '.join(missing)}", *why] if missing else []

@@ -99,6 +99,7 @@ class Track:
         appearance_change: since it was encoded, in limits.
         needs_reencode: it changed at once, and has not been encoded since.
         certainty: of its last label that was noted, in [0, 1].
+        asked: someone waits for a second look at it.
     """
 
     id: int
@@ -113,6 +114,7 @@ class Track:
     appearance_change: float = 0.0
     needs_reencode: bool = False
     certainty: float = 1.0
+    asked: bool = False
 
     def forget_embedding(self) -> None:
         """As before the first time it was encoded."""
@@ -135,7 +137,7 @@ class Track:
             mixed = F.normalize(same * self.embedding_ema + (1 - same) * embedding, dim=0)
             self.embedding_ema = mixed if same else embedding
         self.embedding, self.encoded_thumbnail, self.encoded_s = embedding, thumbnail, now_s
-        self.appearance_change, self.needs_reencode = 0.0, False
+        self.appearance_change, self.needs_reencode, self.asked = 0.0, False, False
 
 
 def due(
@@ -148,8 +150,9 @@ def due(
     """Which tracks to encode now, most urgent first.
 
     First those without an embedding, the surest masks first; then those that changed at once or have drifted
-    twice as far as the limit, most changed first; then at most `refresh` of those whose turn it is:
-    (age / refresh_after_s + change) / certainty of 1 or more, largest first; certainty at least 0.1.
+    twice as far as the limit, or that someone asked about, most changed first; then at most `refresh` of
+    those whose turn it is: (age / refresh_after_s + change) / certainty of 1 or more, largest first;
+    certainty at least 0.1.
 
     Args:
         tracks: T tracks that were found in this frame.
@@ -165,7 +168,7 @@ def due(
     for i, track in enumerate(tracks):
         if track.embedding is None:
             new.append((float(scores[i]), i))
-        elif track.needs_reencode or track.appearance_change >= 2:
+        elif track.needs_reencode or track.appearance_change >= 2 or track.asked:
             changed.append((track.appearance_change, i))
         else:
             age = (now_s - track.encoded_s) / options.refresh_after_s

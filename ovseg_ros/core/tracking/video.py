@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -156,6 +157,17 @@ class VideoSegmenter:
         for camera in self._cameras.values():
             for track in camera.tracks:
                 track.certainty = told.get(track.id, track.certainty)
+
+    def look_again(self, track_ids: Iterable[int]) -> None:
+        """Has things encoded anew in the next frame that shows them, though they look the same.
+
+        Who takes two frames for one answer must not be given the first one's embedding twice. On the thread
+        of `embed`.
+        """
+        asked = set(track_ids)
+        for camera in self._cameras.values():
+            for track in camera.tracks:
+                track.asked |= track.id in asked
 
     def _camera(self, frame_id: str) -> CameraTracks:
         """The tracks of one camera, new where it is; drops the camera unused longest."""

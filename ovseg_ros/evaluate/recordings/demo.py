@@ -122,6 +122,7 @@ def summarise(counts: Counts) -> dict[str, Any]:
         },
         "unseen": {"words": len(counts.unseen), **_share_summary("top1", counts.unseen)},
         "absent": _share_summary("not_found", counts.absent),
+        "naming": counts.naming.to_dict(),
         "proposals": {
             "good": _right(counts.proposal_iou),
             "mean_iou": _mean(counts.proposal_iou),

@@ -16,8 +16,11 @@ from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.maps import mask_iou
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.naming import TrueObject
+from ovseg_ros.evaluate.naming.trials import MATCH_IOU
+from ovseg_ros.evaluate.naming.trials import vocabulary_of as words
+from ovseg_ros.evaluate.recordings.naming import FrameTruth, NamingCounts, count_names
 from ovseg_ros.evaluate.recordings.recording import RecordedFrame
 from ovseg_ros.evaluate.scores.match import best_matches, instance_masks
 
@@ -29,9 +32,6 @@ ABSENT_WORDS = (
 
 MIN_PIXELS = 400
 """An object that shows fewer pixels is not asked for."""
-
-MATCH_IOU = 0.5
-"""From this IoU on a proposal counts as the object, for classification."""
 
 
 @dataclass
@@ -51,6 +51,7 @@ class Counts:
         proposal_iou: per object the best IoU any proposal has with it.
         seconds: stage -> per frame.
         masks: proposals per frame.
+        naming: all masks under all words and under two, and words asked alone, near and far.
     """
 
     frames: int = 0
@@ -64,6 +65,7 @@ class Counts:
     proposal_iou: list[float] = field(default_factory=list)
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     masks: list[int] = field(default_factory=list)
+    naming: NamingCounts = field(default_factory=NamingCounts)
 
 
 def measure(
@@ -92,7 +94,7 @@ def measure(
     known = {word.casefold() for word in (*counts.words, *named_by)}
     absent = [word for word in absent_words if word.casefold() not in known]
     for done, one in enumerate(recorded, start=1):
-        _measure_frame(segmenter, one, absent, named_by, counts)
+        _measure_frame(segmenter, one, absent, named_by, known, counts)
         progress(done, len(recorded))
     return counts
 
@@ -102,6 +104,7 @@ def _measure_frame(
     one: RecordedFrame,
     absent: list[str],
     named_by: Mapping[str, set[str]],
+    known: set[str],
     counts: Counts,
 ) -> None:
     embedded = segmenter.embed(one.frame)
@@ -118,6 +121,8 @@ def _measure_frame(
     scene = segmenter.label(embedded, words(*counts.words))
     for stage, seconds in scene.timings.items():
         counts.seconds[stage].append(seconds)
+    about = FrameTruth(truth.objects(one), truth.iou, counts.words, known, absent, counts.frames)
+    count_names(segmenter, embedded, scene, about, counts.naming)
     for instance, match in zip(truth.shown, truth.matches, strict=True):
         name = one.names[instance]
         if match.proposal < 0 or match.iou < MATCH_IOU:
@@ -154,17 +159,15 @@ class _Truth:
         self.iou = mask_iou(embedded.masks, instance_masks(one.instances, self.ids))
         self.matches = best_matches(self.iou[:, [self.ids.index(i) for i in self.shown]])
 
+    def objects(self, one: RecordedFrame) -> list[TrueObject]:
+        """Every instance in view, with all words that are right for it."""
+        return [
+            TrueObject((one.names[i], *one.synonyms.get(i, ())), counts=i in self.shown) for i in self.ids
+        ]
+
     def iou_with(self, proposal: int, word: str) -> float:
         """The IoU of a proposal with that instance of the word which it fits best."""
         return max(float(self.iou[proposal, k]) for k, i in enumerate(self.ids) if self._names[i] == word)
-
-
-def words(*names: str) -> Vocabulary:
-    """A vocabulary of just these words."""
-    vocabulary, rejected = Vocabulary.empty().replace(names)
-    if rejected:
-        raise InvalidInputError(f"words that cannot be looked for: {rejected}")
-    return vocabulary
 
 
 def top_label(segmentation: Segmentation, mask: int) -> int:

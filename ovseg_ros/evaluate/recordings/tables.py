@@ -38,6 +38,8 @@ def _suite_report(name: str, suite: Mapping[str, Any], details: bool) -> str:
     parts = [
         f"### {name}: {suite['frames']} frames, {suite['objects']} objects, preset {suite['preset']}",
         markdown_table(("measure", "wanted", "measured", ""), [_target_row(t) for t in suite["targets"]]),
+        markdown_table(("names of all masks", "precision", "recall", "F1", "top-1"), _naming_rows(suite)),
+        markdown_table(("words asked alone", "measured"), _answer_rows(suite)),
         markdown_table(("beside these", "measured"), _beside_rows(suite)),
     ]
     if details:
@@ -66,6 +68,44 @@ def _beside_rows(suite: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("proposals: mean best IoU", _figure(proposals["mean_iou"], percent=False)),
         ("proposals per frame", _figure(proposals["masks_per_frame"], percent=False)),
     ]  # fmt: skip
+
+
+def _naming_rows(suite: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    texts = {"all_words": "all scene words", "any_two": "any two of them"}
+    return [
+        (
+            text,
+            *(
+                _figure(suite["naming"][key][one], percent=True)
+                for one in ("precision", "recall", "f1", "top1")
+            ),
+        )
+        for key, text in texts.items()
+    ]
+
+
+def _answer_rows(suite: Mapping[str, Any]) -> list[tuple[str, str]]:
+    answers = suite["naming"]["answers"]
+    texts = {
+        "near": "near absent words FOUND",
+        "far": "far absent words FOUND",
+        "elsewhere": "words of other frames FOUND",
+    }
+    worst = ", ".join(f"{word} {count}" for word, count in list(answers["false_words"].items())[:5])
+    return [
+        *((text, _of(answers["false_found"][kind], answers["trials"][kind])) for kind, text in texts.items()),
+        ("most often FOUND where it is not", worst or "-"),
+        ("calibration error of FOUND", _error(answers["calibration"])),
+        ("calibration error of all best scores", _error(answers["calibration_of_all"])),
+    ]
+
+
+def _of(value: float | None, trials: int) -> str:
+    return f"{_figure(value, percent=True)} of {trials}"
+
+
+def _error(diagram: Mapping[str, Any]) -> str:
+    return "-" if diagram["error"] is None else f"{diagram['error']:.3f}"
 
 
 def _asked_table(suite: Mapping[str, Any]) -> str:

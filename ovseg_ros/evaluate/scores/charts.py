@@ -31,7 +31,7 @@ class Bar:
 
 def bar_chart(path: Path, title: str, bars: Sequence[Bar], axis: str = "mIoU [%]") -> None:
     """Horizontal bars with their values written beside them, the first at the top."""
-    figure, axes = _figure(8.0, 1.6 + 0.46 * len(bars))
+    figure, axes = new_figure(8.0, 1.6 + 0.46 * len(bars))
     places = range(len(bars))
     spreads = [100 * (bar.spread or 0.0) for bar in bars]
     axes.barh(
@@ -53,14 +53,14 @@ def bar_chart(path: Path, title: str, bars: Sequence[Bar], axis: str = "mIoU [%]
     axes.set_xlim(0, max(1.18 * highest, 1.0))
     axes.set_xlabel(axis)
     axes.grid(axis="x", alpha=0.3)
-    _save(figure, axes, title, path)
+    save_figure(figure, axes, title, path)
 
 
 def line_chart(
     path: Path, title: str, x_name: str, x: Sequence[float], series: Mapping[str, Sequence[float | None]]
 ) -> None:
     """Lines over a swept option, in percent, without values that are None; the legend has each one's best."""
-    figure, axes = _figure(7.2, 4.4)
+    figure, axes = new_figure(7.2, 4.4)
     order = sorted(range(len(x)), key=lambda i: x[i])
     for (name, values), colour in zip(series.items(), (BLUE, ORANGE, GREEN, GREY), strict=False):
         known = [(x[i], 100 * value) for i in order if (value := values[i]) is not None]
@@ -73,7 +73,7 @@ def line_chart(
     axes.set_ylabel("[%]")
     axes.grid(alpha=0.3)
     axes.legend()
-    _save(figure, axes, title, path)
+    save_figure(figure, axes, title, path)
 
 
 def class_chart(path: Path, title: str, classes: Sequence[tuple[str, float, bool]]) -> None:
@@ -96,7 +96,8 @@ def class_chart(path: Path, title: str, classes: Sequence[tuple[str, float, bool
     bar_chart(path, title, bars, "IoU [%]")
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty figure of so many inches; ConfigError without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -107,7 +108,8 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _save(figure: Figure, axes: Any, title: str, path: Path) -> None:
+def save_figure(figure: Figure, axes: Any, title: str, path: Path) -> None:
+    """Writes a figure with its title as PNG, and makes the folder."""
     axes.set_title(title, fontsize=11, wrap=True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

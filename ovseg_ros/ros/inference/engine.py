@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
+from ovseg_ros.core.finite import check_finite
 from ovseg_ros.core.frame import Frame, Proposals, as_proposer
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracking import Budget, Deadline, FrameCost, VideoReport, VideoSegmenter
 from ovseg_ros.core.words import BARE_TEMPLATE
-from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.errors import InvalidInputError, NotFiniteError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.inference.statistics import Statistics
 from ovseg_ros.ros.io.conversions import MessageContext, frame_from_messages
@@ -179,7 +181,8 @@ class Engine:
 
     def label(self, image: EmbeddedImage, vocabulary: Any) -> MessageContext:
         """Labels an embedded image with the words of `vocabulary`, one immutable snapshot."""
-        segmentation = self.segmenter.label(image.embedded, vocabulary, self._options())
+        with self._count_not_finite():
+            segmentation = self.segmenter.label(image.embedded, vocabulary, self._options())
         return MessageContext(image.header, segmentation)
 
     def note(self, image: EmbeddedImage, segmentation: Segmentation, seconds: float) -> None:
@@ -207,9 +210,24 @@ class Engine:
 
     def encode(self, labels: list[str], *, verbatim: bool) -> Any:
         """(K, D) unit rows of texts; without `verbatim` as labels, in the preset's templates."""
-        if verbatim:
-            return self.segmenter.clip.encode_text(labels, BARE_TEMPLATE)
-        return self.segmenter.encode_text(labels)
+        with self._count_not_finite():
+            if not verbatim:
+                return self.segmenter.encode_text(labels)
+            rows = self.segmenter.clip.encode_text(labels, BARE_TEMPLATE)
+            return check_finite(rows, f"the embeddings of {len(labels)} texts, {labels[0]!r} the first")
+
+    def look_again(self, context: MessageContext, indices: Iterable[int]) -> None:
+        """Has masks of a labelled image encoded anew in the next image, where they are tracked."""
+        self._video.look_again(context.track_ids[i] for i in indices)
+
+    @contextlib.contextmanager
+    def _count_not_finite(self) -> Iterator[None]:
+        """Counts a frame or request that is lost to numbers that are none."""
+        try:
+            yield
+        except NotFiniteError:
+            self._statistics.count("not_finite")
+            raise
 
     def _options(self) -> Any:
         """The options of the moment; made anew only where the parameters or the preset's options changed."""
@@ -275,7 +293,8 @@ class Engine:
 
     def _embed(self, frame: Frame, embed: Callable[[Frame, Any], EmbeddedFrame]) -> EmbeddedFrame:
         try:
-            return embed(frame, self._options())
+            with self._count_not_finite():
+                return embed(frame, self._options())
         except InvalidInputError as error:  # a proposer that wants depth and did not say so before
             if frame.depth_m is None or frame.intrinsics is None:
                 raise RequestError(ResultCode.NO_DEPTH, str(error)) from error

@@ -127,6 +127,21 @@ class MessageContext:
         return self.segmentation.scores.double().numpy()
 
     @cached_property
+    def margins(self) -> list[float]:
+        """N numbers, how far each mask's score is above that of its runner-up."""
+        return self.segmentation.margin.tolist()
+
+    @cached_property
+    def runner_up_scores(self) -> list[float]:
+        """N numbers, probability of each mask's runner-up, 0 where it has none."""
+        return self.segmentation.runner_up_score.tolist()
+
+    @property
+    def remarks(self) -> list[str]:
+        """Why masks did not get a word they look like, each once."""
+        return [remark for remark in dict.fromkeys(self.segmentation.remarks) if remark]
+
+    @cached_property
     def mask_scores(self) -> list[float]:
         """N numbers, how sure the proposer is of each mask."""
         return self.segmentation.mask_scores.tolist()
@@ -222,6 +237,9 @@ def segment_message(context: MessageContext, index: int, *, with_mask: bool = Tr
     message.label = context.names[index]
     message.label_id = int(context.label_ids[index])
     message.score = float(context.scores[index])
+    message.margin = context.margins[index]
+    message.runner_up = context.segmentation.runner_up[index]
+    message.runner_up_score = context.runner_up_scores[index]
     message.mask_score = context.mask_scores[index]
     message.instance_id = index + 1 if context.is_visible(index) else 0
     message.track_id = context.track_ids[index]

@@ -9,6 +9,7 @@ from geometry_msgs.msg import Point, Pose, Vector3
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
+from ovseg_ros.core.runners_up import close_runner_up
 from ovseg_ros.ros.io.conversions import MessageContext
 
 TEXT_HEIGHT_M = 0.03
@@ -40,9 +41,16 @@ class MarkerMaker:
             colour = box.color
             colour.r, colour.g, colour.b = label_colour(int(context.label_ids[index]))
             _set(text.pose.position, x, y - (height / 2 + TEXT_HEIGHT_M), z)  # up is -y in an optical frame
-            text.text = f"{context.names[index]} {context.scores[index]:.2f}"
+            text.text = _text_of(context, index)
             markers += [box, text]
         return MarkerArray(markers=markers)
+
+
+def _text_of(context: MessageContext, index: int) -> str:
+    """The name and its score; in a second line what comes close to it."""
+    score, second = context.scores[index], context.segmentation.runner_up[index]
+    close = close_runner_up(score, second, context.runner_up_scores[index])
+    return f"{context.names[index]} {score:.2f}{close and chr(10)}{close and '/ '}{close}"
 
 
 def _box_marker() -> Marker:

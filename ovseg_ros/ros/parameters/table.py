@@ -204,11 +204,28 @@ class Settings:
     max_pending: int = _row(
         8, "Requests that may wait at the same time; more are answered BUSY.", low=1, high=100
     )
+    find_confirm: int = _row(
+        2,
+        "Images in which ~/find_object must see a thing under its word, of the last find_confirm_of, before "
+        "it says FOUND; 1: the first will do. A goal with timeout zero has one image, which then must do.",
+        low=1,
+        high=100,
+    )
+    find_confirm_of: int = _row(
+        3, "The last images searched among which find_confirm must agree; at least as many.", low=1, high=100
+    )
     detections: bool = _row(
         True,
         "Offer label_info, detections and detections_3d, where vision_msgs is installed.",
         at_configure=True,
     )
+
+    def __post_init__(self) -> None:
+        if self.find_confirm > self.find_confirm_of:
+            raise ConfigError(
+                f"parameter find_confirm: want at most find_confirm_of, got {self.find_confirm} of "
+                f"{self.find_confirm_of}; set both together"
+            )
 
 
 def rows() -> tuple[dataclasses.Field[Any], ...]:

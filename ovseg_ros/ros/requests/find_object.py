@@ -1,8 +1,9 @@
-"""The action `~/find_object`: look at fresh frames until one shows the thing, or the time is over."""
+"""The action `~/find_object`: look at fresh frames until they agree on the thing, or the time is over."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +12,16 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from std_msgs.msg import Header
 
 from ovseg_ros.action import FindObject
+from ovseg_ros.core.maps import boxed_masks
+from ovseg_ros.core.tracking import Confirmation, Sighting
 from ovseg_ros.core.words import Vocabulary, parse_query
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.io.conversions import UNLABELLED, segment_message
+from ovseg_ros.ros.io.conversions import MessageContext, segment_message
 from ovseg_ros.ros.requests.answers import RequestError, request_error_of
 from ovseg_ros.ros.requests.queries import reasons_of, words_vocabulary
 
 MAX_TIMEOUT_S = 24 * 3600.0
+MAX_REMARKS = 3
 
 
 @dataclass
@@ -28,7 +32,8 @@ class Look:
     header: Header
     segments: list[Any]  # ovseg_ros/Segment, best first
     best_score: float
-    remark: str = ""  # why a mask did not get a word that it looks like
+    sightings: list[Sighting] = field(default_factory=list)  # of the segments
+    remarks: list[str] = field(default_factory=list)  # why masks did not get the word
 
 
 @dataclass
@@ -39,13 +44,16 @@ class Search:
     want_3d: bool
     max_results: int
     deadline: float
+    confirmation: Confirmation
     frames_seen: int = 0
     best_score: float = 0.0
     last_seq: int = 0
     header: Header = field(default_factory=Header)
     without_3d: list[Any] = field(default_factory=list)  # found, but 3D was asked for
+    agreements: int = 0  # of the first segment of the answer; without one the most there were
+    unconfirmed: bool = False  # the last frame showed it, in too few so far
+    remarks: list[str] = field(default_factory=list)  # of the last frame
     refusal: RequestError | None = None  # of the last attempt
-    remark: str = ""  # of the last image that had one
 
     @property
     def over(self) -> bool:
@@ -57,25 +65,46 @@ class Search:
         self.frames_seen += 1
         self.best_score = max(self.best_score, look.best_score)
         self.last_seq, self.header, self.refusal = look.seq, look.header, None
-        self.remark = look.remark or self.remark
-        complete = [s for s in look.segments if s.has_3d or not self.want_3d]
-        if not complete:
-            self.without_3d = look.segments or self.without_3d
-        return complete
+        self.remarks = look.remarks
+        counts = self.confirmation.add(look.sightings)
+        agreed = [
+            (segment, count)
+            for segment, count in zip(look.segments, counts, strict=True)
+            if count >= self.confirmation.wanted
+        ]
+        self.unconfirmed = bool(counts) and not agreed
+        complete = [(s, count) for s, count in agreed if s.has_3d or not self.want_3d]
+        if agreed and not complete:
+            self.without_3d = [segment for segment, _ in agreed]
+        first = complete or agreed
+        self.agreements = first[0][1] if first else self.confirmation.best
+        return [segment for segment, _ in complete]
 
     def failure(self) -> RequestError:
         """Why the search ended without success."""
         if self.without_3d:
             return RequestError(ResultCode.NO_DEPTH, "found, but without depth or camera intrinsics there")
         if self.frames_seen:
-            last = f"; the last attempt: {self.refusal.message}" if self.refusal else ""
-            last = f"; what was seen {self.remark}{last}" if self.remark else last
-            return RequestError(
-                ResultCode.NOT_FOUND,
-                f"{self.frames_seen} images searched for {', '.join(self.vocabulary.names)}, "
-                f"best score {self.best_score:.2f}{last}",
-            )
+            return RequestError(ResultCode.NOT_FOUND, "; ".join(self._not_found()))
         return self.refusal or RequestError(ResultCode.NO_IMAGE, "no image arrived in time")
+
+    def _not_found(self) -> Iterator[str]:
+        """What there is to say about a search that ended without finding anything."""
+        images = "1 image" if self.frames_seen == 1 else f"{self.frames_seen} images"
+        words = ", ".join(self.vocabulary.names)
+        yield f"{images} searched for {words}, best score {self.best_score:.2f}"
+        confirmation = self.confirmation
+        if confirmation.best:
+            of = min(confirmation.of, confirmation.frames)
+            yield (
+                f"seen in {confirmation.best} of {of} image{'' if of == 1 else 's'}, "
+                f"{confirmation.wanted} wanted (find_confirm)"
+            )
+            if confirmation.frames < confirmation.wanted:
+                yield "no more images came in time: is the camera running, is the timeout long enough?"
+        yield from self.remarks[:MAX_REMARKS]
+        if self.refusal:
+            yield f"the last attempt: {self.refusal.message}"
 
 
 class FindObjectServer:
@@ -104,6 +133,7 @@ class FindObjectServer:
             result.segments = (segments or search.without_3d)[: search.max_results or None]
             result.header = search.header
             result.frames_seen, result.best_score = search.frames_seen, search.best_score
+            result.agreements = search.agreements
         except Exception as error:
             refusal = request_error_of(error)
             self._node.report(refusal, error)
@@ -132,10 +162,16 @@ class FindObjectServer:
             raise RequestError(
                 ResultCode.INVALID_QUERY, f"want a timeout of 0 to {MAX_TIMEOUT_S:g} s, got {timeout_s:g}"
             )
-        limit = self._node.settings.max_pending
+        settings = self._node.settings
+        limit = settings.max_pending
         if self._running > limit:
             raise RequestError(ResultCode.BUSY, f"{limit} searches are running already; ask again later")
-        return Search(vocabulary, request.want_3d, request.max_results, time.monotonic() + timeout_s)
+        # One image has none to agree with.
+        confirmation = (
+            Confirmation(settings.find_confirm, settings.find_confirm_of) if timeout_s else Confirmation(1, 1)
+        )
+        deadline = time.monotonic() + timeout_s
+        return Search(vocabulary, request.want_3d, request.max_results, deadline, confirmation)
 
     async def _search(self, goal_handle: Any, search: Search) -> list[Any]:
         """Looks at frame after frame; returns the segments found, empty where the time was over first."""
@@ -157,11 +193,9 @@ class FindObjectServer:
         def job() -> Look:
             image = engine.newest(after=search.last_seq)
             context = engine.label(image, search.vocabulary)
-            labelled = [i for i in context.order if context.label_ids[i] != UNLABELLED]
-            best = float(context.scores.max()) if len(context.scores) else 0.0
-            remark = next((one for one in context.segmentation.remarks if one), "")
-            segments = [segment_message(context, i) for i in labelled]
-            return Look(image.seq, context.header, segments, best, remark)
+            if search.confirmation.wanted > 1:
+                engine.look_again(context, context.labelled)
+            return _look_of(image.seq, context)
 
         try:
             return search.take(await self._node.bridge.wrap(self._node.submit(job)))
@@ -171,10 +205,27 @@ class FindObjectServer:
             return []
 
 
+def _look_of(seq: int, context: MessageContext) -> Look:
+    """What a labelled image shows."""
+    labelled, tracks = context.labelled, context.track_ids
+    loose = [i for i in labelled if not tracks[i]]  # told apart by their masks
+    masks = dict(zip(loose, boxed_masks(context.masks[loose]), strict=True)) if loose else {}
+    return Look(
+        seq,
+        context.header,
+        [segment_message(context, i) for i in labelled],
+        float(context.scores.max()) if len(context.scores) else 0.0,
+        [Sighting(context.names[i], tracks[i], masks.get(i)) for i in labelled],
+        context.remarks,
+    )
+
+
 def _feedback(search: Search) -> Any:
     feedback = FindObject.Feedback(frames_seen=search.frames_seen, best_score=search.best_score)
     if search.without_3d:
         feedback.stage = FindObject.Feedback.WAITING_FOR_DEPTH
+    elif search.unconfirmed:
+        feedback.stage = FindObject.Feedback.CONFIRMING
     elif search.frames_seen and search.refusal is None:
         feedback.stage = FindObject.Feedback.SEARCHING
     return feedback

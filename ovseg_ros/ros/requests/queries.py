@@ -155,6 +155,8 @@ class Queries:
             found = int((context.label_ids != UNLABELLED).sum())
             response.code = ResultCode.FOUND if found else ResultCode.NOT_FOUND
             refused = "".join(f"; refused {r.name!r}: {r.reason}" for r in rejected)
+            if set(vocabulary.names) - set(context.names):  # why one was not found
+                refused += "".join(f"; {remark}" for remark in context.remarks)
             response.message = (
                 f"{name_of(response.code)}: {found} of {len(context.masks)} masks labelled{refused}"
             )

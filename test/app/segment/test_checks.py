@@ -157,6 +157,17 @@ def test_two_runs_that_start_at_once_do_not_share_a_folder(tmp_path):
         OutputFolder(out, {}, overwrite=False, resume=False)
 
 
+def test_the_last_line_says_why_a_mask_did_not_get_its_word():
+    labels = [{"name": "mug", "frames": 2}, {"name": "red mug", "frames": 0}]
+    remarks = {"a mask looks like a mug of another colour (white)": 2, "a mask looks like a mug (blue)": 1}
+    summary = {"frames": {"segmented": 2}, "labels": labels, "mask_remarks": remarks, "out": {"folder": "o"}}
+    assert found_text(summary, "picture") == (
+        "mug in 2 of 2 pictures; red mug in none (a mask looks like a mug of another colour (white)); see o"
+    )
+    labels[1]["frames"] = 1
+    assert "colour" not in found_text(summary, "picture")
+
+
 @pytest.mark.parametrize(
     ("frames", "total", "noun", "line"),
     [

@@ -38,7 +38,7 @@ from ovseg_ros.app.segment.plan import plan_inputs
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.overlay import draw_overlay, label_colour
 from ovseg_ros.core.words.vocabulary import Vocabulary
-from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
+from ovseg_ros.errors import ConfigError, InvalidInputError, NotFiniteError, OutOfMemoryError
 from ovseg_ros.models.downloads.verify import sha256_of
 
 WORDS = ("--labels", "red, green, blue")
@@ -99,6 +99,8 @@ def test_masks_json_is_read_by_coco_and_holds_the_masks(tmp_path):
         np.testing.assert_array_equal(coco.annToMask(row).astype(bool), mask.numpy())
         assert row["score"] == pytest.approx(float(score), abs=1e-5)
         assert row["area"] == int(mask.sum()) == 625
+        assert row["runner_up"] in {"red", "green", "blue", *result.options.background}
+        assert row["margin"] == pytest.approx(row["score"] - row["runner_up_score"], abs=2e-6)
     assert rows[1]["bbox"] == [5, 5, 25, 25]
     assert rows[2]["bbox"] == [50, 30, 25, 25]
     results = coco.loadRes(
@@ -121,6 +123,10 @@ def test_the_summary_counts(tmp_path):
     assert found == {"red": (2, 3), "green": (1, 1), "blue": (0, 0)}
     assert summary["labels"][0]["mean_score"] > 0.6
     assert summary["labels"][2]["mean_score"] is None
+    margins = [label["mean_margin"] for label in summary["labels"]]
+    assert 0 < margins[0] <= summary["labels"][0]["mean_score"]
+    assert margins[2] is None
+    assert summary["mask_remarks"] == {}
     assert set(summary["median_ms"]) == {"read", "propose", "crop", "encode", "text", "classify"}
     assert summary["options"]["max_masks"] == 7
     assert summary["preset"]["name"] == str(BLOBS_PRESET)
@@ -351,7 +357,9 @@ def test_what_ends_a_run_leaves_what_is_done_and_resume_goes_on(tmp_path, error,
     assert summary_of(tmp_path / "out")["frames"] == {"segmented": 4, "kept": 2, "failed": 0}
 
 
-@pytest.mark.parametrize("error", [OutOfMemoryError("the device is full"), MemoryError()])
+@pytest.mark.parametrize(
+    "error", [OutOfMemoryError("the device is full"), MemoryError(), NotFiniteError("1 of 8 numbers are NaN")]
+)
 def test_a_frame_that_does_not_fit_costs_itself(tmp_path, error):
     save(tmp_path / "in/a.png", size_hw=(61, 80))
     save(tmp_path / "in/b.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 
@@ -15,7 +16,7 @@ from ovseg_ros.app.web import inference as web_inference
 from ovseg_ros.app.web.choices import preset_choices, write_examples, write_png
 from ovseg_ros.app.web.html import legend_html, message_html, table_html
 from ovseg_ros.app.web.inference import Inference, chosen_options, content_hash, read_words
-from ovseg_ros.app.web.results import SOMETHING_ELSE, Answer, LegendRow, MaskRow, map_picture
+from ovseg_ros.app.web.results import Answer, LegendRow, MaskRow, map_picture
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.overlay import label_colour
 from ovseg_ros.core.segmenter import SegmenterOptions
@@ -60,10 +61,12 @@ def test_the_table_has_every_mask_labelled_ones_first(picture):
     assert red.area_share == pytest.approx(256 / 3072)
     assert red.proposal_score == pytest.approx(0.9)
     assert red.score > 0.9
-    assert red.runner_up in ("green", SOMETHING_ELSE)
+    assert red.runner_up in ("green", "black")  # black is this preset's background word
     assert red.score + red.runner_up_score <= 1.0 + 1e-6
+    assert red.margin == pytest.approx(red.score - red.runner_up_score)
     assert blue.colour is None
     assert blue.runner_up in ("red", "green")  # the nearest word, not the background
+    assert blue.margin < 0
 
 
 def test_order_case_blanks_and_repetitions_make_no_difference(picture):
@@ -297,6 +300,9 @@ def test_html_escapes_what_people_type():
     assert "not found" in legend
     assert "1,234 (50.0 %)" in table_html((row,))
     assert "1, 2 to 3, 4" in table_html((row,))
+    unsure = dataclasses.replace(row, label="", margin=-0.25, remark="a <mug> of another colour (white)")
+    assert "a &lt;mug&gt; of another colour (white)" in table_html((unsure,))
+    assert ">-0.25<" in table_html((unsure,))
     assert (legend_html(()), table_html(())) == ("", "")
     assert '<div class="ov-error" role="alert">Upload an' in message_html(Answer(error="upload an image"))
     assert "Nothing found" in message_html(Answer(remarks=("no mask",)))

@@ -291,6 +291,11 @@ def test_new_ones_first_then_changed_ones_then_old_ones():
     assert due_of(tracks, most=1) == [2]
     assert due_of(tracks, refresh=0) == [2, 3, 1]
     assert due_of([]) == []
+    asked = track(6)
+    asked.asked = True  # as after a look that waits for a second one
+    assert due_of([track(5), asked], refresh=0) == [1]
+    asked.encode_as(torch.ones(1), asked.thumbnail, 10.0)
+    assert due_of([track(5), asked], refresh=0) == []
     assert due_of([track(1, new=True), track(2, new=True)], scores=[0.2, 0.9], most=1) == [1]
 
 

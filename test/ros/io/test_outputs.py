@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import dataclasses
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from ros_bench import camera_info_message, colour_segmenter, image_message, pict
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
+from ovseg_ros.core.runners_up import RunnersUp
 from ovseg_ros.core.segmenter import SegmenterOptions
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.models import presets
@@ -79,6 +81,33 @@ def test_markers_are_written_over_the_last_ones():
         assert name.pose.position.y == pytest.approx(box.pose.position.y - box.scale.y / 2 - 0.03, abs=1e-3)
         assert box.pose.orientation.w == name.pose.orientation.w == 1.0
     assert {name.text.split()[0] for name in message.markers[2::2]} == {"red", "blue"}
+
+
+def unsure_scene(**fields):
+    """The scene in 3D under hand-worked probabilities of red and blue: certain, and nearly as much a wall."""
+    of = scene(depth=np.full((24, 32), 2.0))
+    probs = torch.tensor([[0.75, 0.125], [0.0625, 0.5]])
+    second = RunnersUp(("blue", "wall"), torch.tensor([0.125, 0.4375]))
+    given = {"probs": probs, "runners_up": second, **fields}
+    return MessageContext(of.header, dataclasses.replace(of.segmentation, **given))
+
+
+def test_a_segment_says_how_sure_it_is():
+    of = unsure_scene()
+    told = [
+        (s.label, s.score, s.margin, s.runner_up, s.runner_up_score)
+        for s in map(partial(segment_message, of), (0, 1))
+    ]
+    assert told == [("red", 0.75, 0.625, "blue", 0.125), ("blue", 0.5, 0.0625, "wall", 0.4375)]
+    nothing = unsure_scene(runners_up=RunnersUp(("", "wall"), torch.tensor([0.0, 0.75])))
+    first, second = all_segments(nothing)
+    assert (first.margin, first.runner_up, first.runner_up_score) == (0.75, "", 0.0)
+    assert second.margin == -0.25
+
+
+def test_the_names_in_the_scene_tell_what_is_close():
+    texts = [marker.text for marker in MarkerMaker().message(unsure_scene()).markers[2::2]]
+    assert texts == ["red 0.75", "blue 0.50\n/ wall 0.44"]
 
 
 def test_a_hidden_mask_has_no_instance_number():
