@@ -42,8 +42,8 @@ def fit_colours(
         options: `colour_check` turns the step on, `threshold` is what a remark is worth making from.
 
     Returns:
-        (N, K) the probabilities times `fit_of`, and N remarks: "looks like a mug, but white, not red" where a
-        mask lost its best name that way, else "".
+        (N, K) the probabilities times `fit_of`, and N remarks: "a mask looks like a mug, but it is white, not
+        red" where a mask lost its best name that way, else "".
     """
     coloured = [(k, said) for k, name in enumerate(names) if (said := named_colours(name)) is not None]
     remarks = [""] * len(masks)
@@ -72,4 +72,4 @@ def remark_of(said: NamedColours, seen: str) -> str:
     """Why a mask did not get its word."""
     article = "an" if said.thing[:1].casefold() in "aeiou" else "a"
     but = f"{seen}, not {said.spoken}" if seen else f"not {said.spoken}"
-    return f"looks like {article} {said.thing}, but {but}"
+    return f"a mask looks like {article} {said.thing}, but it is {but}"

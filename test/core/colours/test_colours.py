@@ -156,7 +156,7 @@ def test_fit_colours_by_hand():
     assert fitted.tolist() == [
         pytest.approx(row) for row in ([0.8, 0, 0.1], [0, 0, 0.1], [0, 0.1, 0.5], [0.9, 0, 0])
     ]
-    assert remarks == ("", "looks like a mug, but white, not red", "", "")
+    assert remarks == ("", "a mask looks like a mug, but it is white, not red", "", "")
     assert probs[1, 0] == pytest.approx(0.7), "what was given is not changed"
 
 
