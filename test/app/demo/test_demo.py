@@ -382,7 +382,9 @@ def box_recordings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     acts = tuple(
         # a photograph stays for 4 s: longer than the action looks for what it does not find
-        dataclasses.replace(act, asks=BOX_ASKS[act.recording], rate_hz=8.0, repeat=32 if act.repeat > 1 else 1)
+        dataclasses.replace(
+            act, asks=BOX_ASKS[act.recording], rate_hz=8.0, repeat=32 if act.repeat > 1 else 1
+        )
         for act in ACTS
     )
     monkeypatch.setattr(demo_acts, "ACTS", acts)
