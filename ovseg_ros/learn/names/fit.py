@@ -45,8 +45,8 @@ class Recipe:
     sharpness: float = 200.0
     decay: float = 0.02
     evenness: float = 0.75
-    strength: float = 0.2
-    handicap: float = 0.0023
+    strength: float = 0.25
+    handicap: float = 0.0022
     steps: int = 40
     seed: int = 0
 
