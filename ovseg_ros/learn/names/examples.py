@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ovseg_ros.core.encoders.pooled_clip import cell_shares
-from ovseg_ros.core.regions import crop_regions
-from ovseg_ros.core.regions.crop import grow_boxes, mask_boxes
+from ovseg_ros.core.encoders import cell_shares
+from ovseg_ros.core.regions import crop_regions, grow_boxes, mask_boxes
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.instances import Picture, read_instances
 from ovseg_ros.models.bundled.adapted import AdaptedClassifier
