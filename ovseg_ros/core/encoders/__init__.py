@@ -3,7 +3,14 @@
 from ovseg_ros.core.encoders.accelerate import AccelerateOptions, accelerate
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.encoders.openvino_engine import has_openvino
-from ovseg_ros.core.encoders.pooled_clip import POOLING_BUDGET, MaskPooling, PooledClip, can_pool, mask_bytes
+from ovseg_ros.core.encoders.pooled_clip import (
+    POOLING_BUDGET,
+    MaskPooling,
+    PooledClip,
+    can_pool,
+    cell_shares,
+    mask_bytes,
+)
 from ovseg_ros.core.encoders.text_cache import SENTENCES_AT_ONCE, TextCache
 
 __all__ = [
@@ -16,6 +23,7 @@ __all__ = [
     "TextCache",
     "accelerate",
     "can_pool",
+    "cell_shares",
     "has_openvino",
     "mask_bytes",
     "new_mask_prompts",

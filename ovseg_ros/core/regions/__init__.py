@@ -1,6 +1,13 @@
 """From masks to the squares that CLIP looks at."""
 
-from ovseg_ros.core.regions.crop import CLIP_MEAN, CLIP_STD, MEMORY_BUDGET, crop_regions, mask_boxes
+from ovseg_ros.core.regions.crop import (
+    CLIP_MEAN,
+    CLIP_STD,
+    MEMORY_BUDGET,
+    crop_regions,
+    grow_boxes,
+    mask_boxes,
+)
 from ovseg_ros.core.regions.gather import crop_bytes
 from ovseg_ros.core.regions.views import View, encode_views, region_views
 
@@ -12,6 +19,7 @@ __all__ = [
     "crop_bytes",
     "crop_regions",
     "encode_views",
+    "grow_boxes",
     "mask_boxes",
     "region_views",
 ]
