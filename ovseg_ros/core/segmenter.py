@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from ovseg_ros.core.candidates import Candidates, choose
-from ovseg_ros.core.classify import background_words, competing_probabilities
+from ovseg_ros.core.classify import background_words, check_embedded_for, competing_probabilities
 from ovseg_ros.core.device_memory import (
     PROPOSE_LESS,
     crop,
@@ -24,6 +25,7 @@ from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, RegionEncode
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.runners_up import find_runners_up
 from ovseg_ros.core.segmentation import Segmentation
+from ovseg_ros.core.trust import FRAGMENT_KEEPS, Prepared, TrustModel, fragments
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError
 
@@ -47,6 +49,7 @@ class OpenVocabularySegmenter:
         name: str = "",
         reason: str = "",
         warning: str = "",
+        trust: TrustModel | None = None,
     ) -> None:
         """Puts a chain together.
 
@@ -58,6 +61,7 @@ class OpenVocabularySegmenter:
             name: for logs and diagnostics, usually the preset's.
             reason: why this chain was chosen, for the same.
             warning: what is unwise about it here, "" where nothing is.
+            trust: what answers are judged by where `options.decision` is "trust".
 
         Raises:
             ConfigError: the options ask for what the proposer cannot do.
@@ -67,6 +71,7 @@ class OpenVocabularySegmenter:
         self.options = SegmenterOptions() if options is None else options
         self.device = torch.device(device)
         self.name, self.reason, self.warning = name, reason, warning
+        self.trust = trust
         self.check(self.options)
 
     @property
@@ -79,8 +84,14 @@ class OpenVocabularySegmenter:
 
         Raises:
             ConfigError: a classifier that needs the generator's own class embeddings, which it has not, or
-                an encoder that pools over masks, which this one cannot.
+                an encoder that pools over masks, which this one cannot; or the decision "trust" without a
+                model of it.
         """
+        if options.uses_trust and self.trust is None:
+            raise ConfigError(
+                "decision 'trust' needs a TrustModel, and this segmenter was made "
+                "without: give OpenVocabularySegmenter one, or take load_preset, or the decision softmax"
+            )
         if options.uses_pooling and not hasattr(self.clip, "encode_pooled"):
             raise ConfigError(
                 "classifier 'pooled' needs a convolutional network, whose features can be pooled over masks; "
@@ -216,6 +227,8 @@ class OpenVocabularySegmenter:
         """
         options = self.options if options is None else options
         self.check(options)
+        if options.uses_trust:
+            return self._label_by_trust(embedded, vocabulary, options)
         start = time.perf_counter()
         text = self.encode_text(vocabulary.names, options)
         rivals, background = background_words(
@@ -244,6 +257,64 @@ class OpenVocabularySegmenter:
         }
         return Segmentation(embedded, vocabulary, probs, options, similarities, timings, runners_up)
 
+    def _label_by_trust(
+        self, embedded: EmbeddedFrame, vocabulary: Vocabulary, options: SegmenterOptions
+    ) -> Segmentation:
+        """See `label`: the rule of absence decides."""
+        check_embedded_for(embedded, options)
+        start = time.perf_counter()
+        prepared = self.prepare(vocabulary.names, options)
+        encoded = time.perf_counter()
+        assert self.trust is not None  # see `check`
+        judged = retry_on_oom(
+            lambda _: self.trust.judge(  # type: ignore[union-attr]
+                embedded.embeddings, embedded.has_clip_embedding, prepared, self.clip.logit_scale
+            ),
+            1,
+            self.device,
+            stage="labelling",
+        )
+        text = prepared.text[: len(vocabulary)]
+        similarities = (embedded.embeddings.float().to(text.device) @ text.T).cpu()  # (N,K)
+        timings = {**embedded.timings, "text": encoded - start, "classify": time.perf_counter() - encoded}
+        named = Segmentation(
+            embedded, vocabulary, judged.probs, options, similarities, timings, judged.runners_up
+        )
+        return self._of_wholes(named, encoded)
+
+    def _of_wholes(self, named: Segmentation, since: float) -> Segmentation:
+        """What is named, but for fragments of things with the same label; see `core.trust.fragments`."""
+        gone = fragments(named.masks, named.boxes_xyxy, named.label_index, named.ranking)
+        if not bool(gone.any()):
+            return named
+        names = [named.name_of(mask) for mask in range(len(named))]
+        remarks = tuple(
+            f"part of a larger {name}" if fragment else remark
+            for name, fragment, remark in zip(names, gone.tolist(), named.remarks, strict=True)
+        )
+        probs = torch.where(gone[:, None], named.probs * FRAGMENT_KEEPS, named.probs)
+        timings = {**named.timings, "classify": time.perf_counter() - since}
+        return dataclasses.replace(named, probs=probs, remarks=remarks, timings=timings)
+
+    def prepare(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> Prepared:
+        """What the rule of absence needs of a vocabulary: the words that compete, and their pasts.
+
+        Raises:
+            ConfigError: see `check`.
+            OutOfMemoryError: the text tower does not fit.
+        """
+        options = self.options if options is None else options
+        self.check(options)
+        if self.trust is None:
+            raise ConfigError("this segmenter was made without a TrustModel")
+        return self.trust.prepare(
+            labels,
+            lambda words: self.encode_text(words, options),
+            rivals=options.rivals,
+            background=options.background,
+            key=options.templates,
+        )
+
     def encode_text(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> torch.Tensor:
         """(K, D) unit rows of words, in the options' templates, cached by the encoder.
 
@@ -262,6 +333,9 @@ class OpenVocabularySegmenter:
         blank = torch.zeros(1, 3, side, side, device=self.device)
         all_of_it = torch.ones(1, 1, side, side, device=self.device)
         encode(self.clip, [(blank, all_of_it)], 1, self.device)
+        if self.options.uses_trust:
+            self.prepare(("thing",))
+            return
         words = ("thing", self.options.others, *self.options.background)
         self.encode_text([word for word in words if word])
 
