@@ -120,7 +120,8 @@ class TrustModel:
             if names in self._prepared:
                 self._prepared.move_to_end(names)
                 return self._prepared[names]
-        words = competition(labels, (*background, *(rivals or self.rivals)), self.meanings)
+        others = (*background, *(rivals or self.rivals)) if labels else ()  # nobody is asked for: no race
+        words = competition(labels, others, self.meanings)
         text = encode(words.words).float()
         past = None if self.reference is None else past_of(text, self.reference)
         prepared = Prepared(words, text, past)
