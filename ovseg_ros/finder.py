@@ -126,7 +126,7 @@ class Finder:
             InvalidInputError: an argument that cannot be used, before any network runs; a ValueError too.
             OutOfMemoryError: the device's memory did not hold half a batch either.
         """
-        vocabulary, options = as_vocabulary(words), self._options(threshold)
+        vocabulary, options = as_vocabulary(words, self.segmenter.refusal), self._options(threshold)
         frame = self._frame(image, depth, intrinsics, depth_scale)
         return Result(self.segmenter.segment(frame, vocabulary, options))
 
@@ -169,7 +169,7 @@ class Finder:
             InvalidInputError: an argument that cannot be used, before any network runs; a ValueError too.
             OutOfMemoryError: the device's memory did not hold half a batch either.
         """
-        vocabulary = as_vocabulary(words)
+        vocabulary = as_vocabulary(words, self.segmenter.refusal)
         frame = as_frame(image)
         given = torch.from_numpy(_checked_masks(masks, frame.size_hw))
         options = self._options(None)
@@ -211,7 +211,7 @@ class Finder:
             InvalidInputError: at once for an argument that cannot be used; while frames come, for one that
                 cannot. A ValueError too.
         """
-        vocabulary, options = as_vocabulary(words), self._options(threshold)
+        vocabulary, options = as_vocabulary(words, self.segmenter.refusal), self._options(threshold)
         stream = open_stream(source, intrinsics, depth_scale)
         if self.segmenter.needs_depth and stream.without_depth:
             raise InvalidInputError(

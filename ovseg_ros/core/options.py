@@ -69,6 +69,8 @@ class SegmenterOptions:
             that the word is right, by the rule of absence (`ovseg_ros.core.trust`). Where the generator alone
             names masks it is always the softmax.
         rivals: object words that compete under "trust" instead of the package's own list; none: that list.
+        colour_check: a name that says a colour ("red mug") loses its probability on masks that clearly have
+            another; see `core.colours`.
     """
 
     threshold: float = 0.5
@@ -89,6 +91,7 @@ class SegmenterOptions:
     granularity: float = 0.0
     decision: Decision = "softmax"
     rivals: tuple[str, ...] = ()
+    colour_check: bool = False
 
     def __post_init__(self) -> None:
         for name, (low, high) in _UNIT_RANGES.items():
@@ -100,6 +103,8 @@ class SegmenterOptions:
             )
         if any(isinstance(words, str) for words in (self.background, self.templates, self.rivals)):
             raise ConfigError("want tuples of background words, templates and rivals, got a single string")
+        if not isinstance(self.colour_check, bool):
+            raise ConfigError(f"want colour_check true or false, got {self.colour_check!r}")
         if not self.templates or any("{}" not in template for template in self.templates):
             raise ConfigError(f"want templates with {{}} in each, got {self.templates}")
         for name, choices in _CHOICES.items():

@@ -11,6 +11,7 @@ import torch
 
 from ovseg_ros.core.candidates import Candidates, choose
 from ovseg_ros.core.classify import background_words, check_embedded_for, competing_probabilities
+from ovseg_ros.core.colours import fit_colours
 from ovseg_ros.core.device_memory import (
     PROPOSE_LESS,
     crop,
@@ -246,6 +247,7 @@ class OpenVocabularySegmenter:
             self.device,
             stage="labelling",
         )
+        probs, remarks = fit_colours(embedded.frame, embedded.masks, probs, vocabulary.names, options)
         similarities = None
         if not options.uses_generator:
             similarities = (embedded.embeddings.float().to(text.device) @ text.float().T).cpu()  # (N,K)
@@ -255,7 +257,7 @@ class OpenVocabularySegmenter:
             "text": encoded - start,
             "classify": time.perf_counter() - encoded,
         }
-        return Segmentation(embedded, vocabulary, probs, options, similarities, timings, runners_up)
+        return Segmentation(embedded, vocabulary, probs, options, similarities, timings, runners_up, remarks)
 
     def _label_by_trust(
         self, embedded: EmbeddedFrame, vocabulary: Vocabulary, options: SegmenterOptions
@@ -276,9 +278,10 @@ class OpenVocabularySegmenter:
         )
         text = prepared.text[: len(vocabulary)]
         similarities = (embedded.embeddings.float().to(text.device) @ text.T).cpu()  # (N,K)
+        probs, remarks = fit_colours(embedded.frame, embedded.masks, judged.probs, vocabulary.names, options)
         timings = {**embedded.timings, "text": encoded - start, "classify": time.perf_counter() - encoded}
         named = Segmentation(
-            embedded, vocabulary, judged.probs, options, similarities, timings, judged.runners_up
+            embedded, vocabulary, probs, options, similarities, timings, judged.runners_up, remarks
         )
         return self._of_wholes(named, encoded)
 
@@ -326,6 +329,16 @@ class OpenVocabularySegmenter:
         return check_finite(
             rows, f"the embeddings of {len(labels)} words, {next(iter(labels), '')!r} the first"
         )
+
+    def refusal(self, word: str) -> str:
+        """Why the text tower cannot mean a word, "" where it can.
+
+        Towers that take any text, as CLIP's do, refuse none: the tokenizer says which it does not know.
+        """
+        unknown = getattr(getattr(self.clip, "tokenizer", None), "unknown_words", None)
+        if unknown is None or not unknown([word]):
+            return ""
+        return f"unknown: English is the language of {self.name or 'this model'}"
 
     def warm_up(self) -> None:
         """Runs the networks once on a blank region and the background words, so the first frame is quick."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future as ThreadFuture
@@ -116,6 +117,10 @@ class OvsegNode(LifecycleNode):
         preset = self.engine.segmenter.options.threshold if self.engine else 0.0
         return self.settings.threshold or float(preset)
 
+    def refusal(self, word: str) -> str:
+        """Why the model cannot mean a word, "" where it can or there is no model yet."""
+        return self.engine.segmenter.refusal(word) if self.engine is not None else ""
+
     def ready_engine(self) -> Engine:
         """The engine, where the node may use it.
 
@@ -187,8 +192,7 @@ class OvsegNode(LifecycleNode):
         )
         self._worker = Worker(stream.step, self._on_step_error)
         self._worker.start()
-        if not len(self.vocabulary):
-            self.vocabulary, _ = self._words_of(settings)
+        self._take_words(settings)
         self.get_logger().info(
             f"preset {self.engine.model} on {segmenter.device} is ready; {segmenter.reason}"
         )
@@ -289,7 +293,21 @@ class OvsegNode(LifecycleNode):
             self._worker.wake()
 
     def _words_of(self, settings: Settings) -> tuple[Vocabulary, list[Any]]:
-        return self.vocabulary.replace([word for word in settings.vocabulary if word])
+        words = [word for word in settings.vocabulary if word]
+        return self.vocabulary.replace(words, now_s=time.monotonic(), refuse=self.refusal)
+
+    def _take_words(self, settings: Settings) -> None:
+        """The words given before there was a model: those it cannot mean are said, once, and go."""
+        if len(self.vocabulary):
+            rejected = [(name, reason) for name in self.vocabulary.names if (reason := self.refusal(name))]
+            names = [name for name, _ in rejected]
+            self.vocabulary, _ = self.vocabulary.remove(names, now_s=time.monotonic())
+        else:
+            self.vocabulary, refused = self._words_of(settings)
+            rejected = [(one.name, one.reason) for one in refused]
+        for name, reason in rejected:
+            self.statistics.count("rejected_words")
+            self.get_logger().warning(f"word refused: {name!r}: {reason}")
 
     def _publish_vocabulary(self) -> None:
         if self._outputs is not None:

@@ -144,10 +144,11 @@ def _segment(options: argparse.Namespace, load: Load | None) -> tuple[int, dict[
 
     started = time.time()
     plan = setup.checked(options)
-    for word in plan.rejected:
-        _say(f"word not taken: {word.name!r}: {word.reason}")
     _say(f"loading {plan.chosen.preset}; {plan.chosen.reason}")
     segmenter = setup.loaded(options, load, plan.changes)
+    plan = setup.understood(plan, options.labels, segmenter)
+    for word in plan.rejected:
+        _say(f"word not taken: {word.name!r}: {word.reason}")
     about = setup.about(options, plan, segmenter)
 
     from ovseg_ros.app.segment.outputs import OutputFolder

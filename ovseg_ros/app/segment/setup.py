@@ -21,7 +21,7 @@ from ovseg_ros import __version__
 from ovseg_ros.app.segment.folder import FOLDERS, check_folder, default_folder
 from ovseg_ros.app.segment.inputs import InputOptions, Source, readable
 from ovseg_ros.app.segment.plan import plan_inputs
-from ovseg_ros.core.words import Rejected, Vocabulary, parse_query
+from ovseg_ros.core.words import Refuse, Rejected, Vocabulary, parse_query
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.files.cameras import read_camera
 from ovseg_ros.models.auto import Choice
@@ -100,17 +100,31 @@ def checked(options: argparse.Namespace) -> Checked:
     return Checked(vocabulary, rejected, changes, out, sources, unusable, chosen, weights, settings)
 
 
-def vocabulary_of(labels: str) -> tuple[Vocabulary, list[Rejected]]:
+def vocabulary_of(labels: str, refuse: Refuse | None = None) -> tuple[Vocabulary, list[Rejected]]:
     """The words of `--labels`, and those that were not taken.
+
+    Args:
+        labels: as typed.
+        refuse: what else stands against a word.
 
     Raises:
         InvalidInputError: no word is left.
     """
-    vocabulary, rejected = Vocabulary.empty().replace(parse_query(labels))
+    vocabulary, rejected = Vocabulary.empty().replace(parse_query(labels), refuse=refuse)
     if not vocabulary:
         reasons = "; ".join(f"{word.name!r}: {word.reason}" for word in rejected) or "got none"
         raise InvalidInputError(f'want a word to look for, as in --labels "teapot, red mug"; {reasons}')
     return vocabulary, rejected
+
+
+def understood(plan: Checked, labels: str, segmenter: OpenVocabularySegmenter) -> Checked:
+    """The plan without the words that the text tower cannot mean, which are told with the rejected ones.
+
+    Raises:
+        InvalidInputError: no word is left.
+    """
+    vocabulary, rejected = vocabulary_of(labels, segmenter.refusal)
+    return dataclasses.replace(plan, vocabulary=vocabulary, rejected=rejected)
 
 
 def changed_options(options: argparse.Namespace) -> dict[str, Any]:

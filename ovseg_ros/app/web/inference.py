@@ -33,7 +33,7 @@ from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.overlay import draw_overlay
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
-from ovseg_ros.core.words import Vocabulary, parse_query
+from ovseg_ros.core.words import Refuse, Vocabulary, parse_query
 from ovseg_ros.errors import InvalidInputError, OvsegError
 
 Loader = Callable[[str, str | None], OpenVocabularySegmenter]
@@ -103,10 +103,11 @@ class Inference:
     def _answer(self, inputs: Inputs) -> Answer:
         if inputs.image is None:
             raise InvalidInputError("upload an image first, or press one of the examples")
-        vocabulary, remarks = read_words(inputs.words)
+        read_words(inputs.words)  # what can be said without the networks is said at once
         frame, converted = read_frame(inputs.image, inputs.depth, inputs.field_of_view_deg, inputs.camera)
         with self._lock:
             loaded = self._segmenter(inputs.preset, inputs.proposals_from)
+            vocabulary, remarks = read_words(inputs.words, loaded.segmenter.refusal)
             start = time.perf_counter()
             _check_depth(loaded.segmenter, frame, inputs.preset)
             embedded, reused = loaded.embed(frame)
@@ -153,8 +154,12 @@ class _Loaded:
         return embedded, False
 
 
-def read_words(text: str) -> tuple[Vocabulary, list[str]]:
+def read_words(text: str, refuse: Refuse | None = None) -> tuple[Vocabulary, list[str]]:
     """Class names as typed; their order, case, repetitions and blanks make no difference.
+
+    Args:
+        text: as typed.
+        refuse: what else stands against a word.
 
     Returns:
         The vocabulary, sorted by name, and a sentence about each name that was refused.
@@ -165,7 +170,8 @@ def read_words(text: str) -> tuple[Vocabulary, list[str]]:
     names = parse_query(text or "")
     if not names:
         raise InvalidInputError("type at least one class name, for example: teapot, mug")
-    vocabulary, rejected = Vocabulary.empty().replace(sorted({name.lower() for name in names}))
+    lower = sorted({type(name)(name.lower()) for name in names})  # what is quoted stays so
+    vocabulary, rejected = Vocabulary.empty().replace(lower, refuse=refuse)
     remarks = [f"“{one.name}” was not taken: {one.reason}" for one in rejected]
     if not vocabulary.labels:
         raise InvalidInputError("no class name is left: " + "; ".join(remarks))

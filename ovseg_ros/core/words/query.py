@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 
-from ovseg_ros.core.words.vocabulary import MAX_LABELS, Vocabulary, clean_label, tidy_text
+from ovseg_ros.core.words.labels import (
+    MAX_LABEL_BYTES,
+    Quoted,
+    composed,
+    key_of,
+    read_label,
+    shown,
+    tidy_text,
+)
+from ovseg_ros.core.words.relations import unread_part
+from ovseg_ros.core.words.vocabulary import MAX_LABELS, Refuse, Vocabulary
 from ovseg_ros.errors import InvalidInputError
 
 MAX_QUERY_BYTES = 4096
 """Longest query, in UTF-8 bytes."""
 
-# Straight single quotes count only around whole words, so that "the baker's peel" is no quotation.
-_QUOTED = re.compile(
-    "\"([^\"]*)\"|\u201c([^\u201d]*)\u201d|\u00ab([^\u00bb]*)\u00bb|(?<!\\w)'([^']*)'(?!\\w)"
-    "|(?<!\\w)\u2018([^\u2019]*)\u2019(?!\\w)"
-)
+_QUOTES = {'"': '"', "\u201c": "\u201d", "\u00ab": "\u00bb", "'": "'", "\u2018": "\u2019"}
+_AROUND_WORDS = "'\u2018"  # these count only around whole words, so that "the baker's peel" is no quotation
 _ABBREVIATION = r"(?<!\bmr)(?<!\bmrs)(?<!\bdr)(?<!\bst)(?<!\bno)(?<!\bvs)(?<!\d)"
 _SEPARATOR = re.compile(
     r"[,;\n\r\v\f\u0085\u2028\u2029\u3001\uff0c\uff1b]"  # lists, also with the marks of Chinese and Japanese
-    r"|[?!\u3002\uff01\uff1f]+(?:\s|$)"  # sentences
-    rf"|{_ABBREVIATION}\.+(?:\s|$)"
+    r"|(?<![?!\u3002\uff01\uff1f])[?!\u3002\uff01\uff1f]+(?:\s|$)"  # sentences; each row is looked at once
+    rf"|(?<!\.){_ABBREVIATION}\.+(?:\s|$)"
     r"|(?<!\S)(?:and|or|&|as well as|and/or)(?!\S)",
     re.IGNORECASE,
 )
@@ -46,10 +52,11 @@ _ARTICLE = (
 _LEAD = re.compile(rf"(?:{_ARTICLE}|{_VERB}|{_WHERE}|{_POLITE})(?=[\s:]|$)[\s:]*", re.IGNORECASE)
 _BULLET = re.compile(r"(?:[-*\u2022\u2013]|\d{1,3}[.)])\s+")
 _TAIL = re.compile(
-    r"\s+(?:please|pls|for (?:me|us)|thanks|thank you|too|is|are|"
+    r"\s(?:please|pls|for (?:me|us)|thanks|thank you|too|is|are|"
     r"in (?:the|this) (?:image|picture|photo|scene|view|frame))$",
     re.IGNORECASE,
 )
+_TAIL_LENGTH = 24  # longer than any
 _HELD = "\ue000"  # stands for a quotation while the words around it are read
 
 
@@ -57,7 +64,8 @@ def parse_query(text: str) -> tuple[str, ...]:
     """Names the things a query asks for.
 
     Commands, articles and politeness go; commas, semicolons, new lines, sentences, "and" and "or" separate
-    names; quotation marks keep a name whole. Spelling and case are kept, repetitions are not.
+    names. Spelling and case are kept, repetitions are not. Quotation marks keep a name whole and unread: such
+    a name comes as a `Quoted`, which a `Vocabulary` takes as it stands.
 
     Args:
         text: at most 4096 bytes of UTF-8.
@@ -66,7 +74,8 @@ def parse_query(text: str) -> tuple[str, ...]:
         Names in the order asked; () for a blank query, which means "look for nothing".
 
     Raises:
-        InvalidInputError: too long, or words that name no thing ("find the").
+        InvalidInputError: too long, words that name no thing ("find the"), or ones that tell where, which or
+            how many ("the left teapot", "two mugs"): see `relations`.
 
     Example:
         >>> parse_query("find the apple and the orange")
@@ -83,43 +92,107 @@ def parse_query(text: str) -> tuple[str, ...]:
     size = len(text.encode(errors="surrogatepass"))
     if size > MAX_QUERY_BYTES:
         raise InvalidInputError(f"want a query of at most {MAX_QUERY_BYTES} bytes, got {size}")
+    return names_in(text)
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """`parse_query` for a text of any length, in time linear in it."""
     if not text.strip():
         return ()
-    readable = unicodedata.normalize("NFC", text.replace(_HELD, ""))
-    quotations = [next(g for g in m.groups() if g is not None) for m in _QUOTED.finditer(readable)]
-    held = _QUOTED.sub(_HELD, readable)
+    held, quotations = _without_quotations(composed(text.replace(_HELD, "")))
     names: dict[str, str] = {}
+    at = 0
     for clause in _SEPARATOR.split(held):
+        if not clause or clause.isspace():
+            continue
         count = clause.count(_HELD)
-        name = _name_in(clause, quotations[:count])
-        del quotations[:count]
+        name = _name_in(clause, quotations[at : at + count])
+        at += count
         if name:
-            names.setdefault(name.casefold(), name)
+            names.setdefault(key_of(name), name)
     if not names:
-        shown = tidy_text(text) or text.strip()
-        raise InvalidInputError(f"name a thing: {shown[:40]!r} names none; say for example 'find teapot'")
+        short = shown(text) or text.strip()[:40]
+        raise InvalidInputError(f"name a thing: {short!r} names none; say for example 'find teapot'")
     return tuple(names.values())
 
 
+def _without_quotations(text: str) -> tuple[str, list[str]]:
+    """The text with a held place for each quotation, and the quotations.
+
+    Every character is looked at twice at most.
+    """
+    parts, quotations = [], []
+    start = at = 0
+    unclosed: set[str] = set()
+    while at < len(text):
+        close = _QUOTES.get(text[at])
+        if close is None or close in unclosed or not _opens(text, at):
+            at += 1
+            continue
+        end = text.find(close, at + 1)
+        if end < 0:
+            unclosed.add(close)
+            at += 1
+        elif text[at] in _AROUND_WORDS and _is_word(text[end + 1 : end + 2]):
+            at = end if close == text[at] else at + 1
+        else:
+            parts += [text[start:at], _HELD]
+            quotations.append(text[at + 1 : end])
+            start = at = end + 1
+    return "".join([*parts, text[start:]]), quotations
+
+
+def _opens(text: str, at: int) -> bool:
+    return text[at] not in _AROUND_WORDS or at == 0 or not _is_word(text[at - 1])
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
 def _name_in(clause: str, quotations: list[str]) -> str:
-    """The name in one clause, "" where there is none; each held place takes the next quotation."""
-    words = re.sub(r"\s+", " ", clause).strip()
-    words = _BULLET.sub("", words, count=1) if _BULLET.match(words) else words
-    while lead := _LEAD.match(words):
-        words = words[lead.end() :]
-    words = words.rstrip(" .?!:")
-    while (shorter := _TAIL.sub("", words)) != words:
-        words = shorter
-    for quotation in quotations:
-        words = words.replace(_HELD, quotation, 1)
-    return tidy_text(words)
-
-
-def as_vocabulary(words: str | Iterable[str]) -> Vocabulary:
-    """Words in any form that people have them in; repetitions are dropped.
+    """The name in one clause, "" where there is none; each held place takes the next quotation.
 
     Raises:
-        InvalidInputError: none, too many, no text, or a text that is no word.
+        InvalidInputError: it tells where, which or how many, outside of quotation marks.
+    """
+    words = re.sub(r"\s+", " ", clause).strip()
+    start, stop = 0, len(words)
+    if bullet := _BULLET.match(words):
+        start = bullet.end()
+    while lead := _LEAD.match(words, start):
+        start = lead.end()
+    while True:
+        while stop > start and words[stop - 1] in " .?!:":
+            stop -= 1
+        tail = _TAIL.search(words[max(stop - _TAIL_LENGTH, start) : stop])
+        if tail is None:
+            break
+        stop -= tail.end() - tail.start()
+    pieces = words[start:stop].split(_HELD)
+    name = tidy_text(_filled(pieces, quotations))
+    if len(name.encode()) > MAX_LABEL_BYTES:
+        return name  # no label, as the vocabulary will say by name
+    # What is quoted is one word to the rules, whatever is in it; what stands around it is read.
+    unread = unread_part(_filled(pieces, ["-".join(quotation.split()) for quotation in quotations]))
+    if unread is not None:
+        raise InvalidInputError(unread.sentence)
+    return Quoted(name) if quotations else name
+
+
+def _filled(pieces: list[str], quotations: list[str]) -> str:
+    return "".join(piece + quotation for piece, quotation in zip(pieces, [*quotations, ""], strict=True))
+
+
+def as_vocabulary(words: str | Iterable[str], refuse: Refuse | None = None) -> Vocabulary:
+    """Words in any form that people have them in; repetitions are dropped.
+
+    Args:
+        words: text, or a list.
+        refuse: what else stands against a word, see `Vocabulary.replace`.
+
+    Raises:
+        InvalidInputError: none, too many, no text, or a text that cannot be looked for.
     """
     if isinstance(words, str):
         names = list(parse_query(words))
@@ -131,9 +204,12 @@ def as_vocabulary(words: str | Iterable[str]) -> Vocabulary:
         raise InvalidInputError('name at least one thing, for example ["cup", "spoon"] or "cup, spoon"')
     for name in names:
         try:
-            clean_label(name)
+            label = read_label(name)
+            if refuse is not None and (reason := refuse(label)):
+                raise InvalidInputError(reason)
         except InvalidInputError as error:
-            raise InvalidInputError(f"{name!r:.60} cannot be looked for: {error}") from error
+            short = repr(name[:60]) if isinstance(name, str) else f"{name!r:.60}"
+            raise InvalidInputError(f"{short} cannot be looked for: {error}") from error
     vocabulary, rejected = Vocabulary.empty().replace(names)
     if any(word.name not in vocabulary for word in rejected):
         raise InvalidInputError(f"want at most {MAX_LABELS} words, got {len(names)}")

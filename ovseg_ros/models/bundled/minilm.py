@@ -51,6 +51,19 @@ class MiniLmTokenizer:
         ids = torch.tensor([encoding.ids for encoding in self._tokenizer.encode_batch(texts)])  # (K, L)
         return ids if context_length is None else ids[:, :context_length]
 
+    def unknown_words(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Those that the tower cannot mean: in part unknown to the tokenizer, or without a Latin letter.
+
+        The vocabulary holds single letters of many scripts, but no words of other languages' own.
+        """
+        return tuple(word for word in words if not self._knows(word))
+
+    def _knows(self, word: str) -> bool:
+        tokens = self._tokenizer.encode(word, add_special_tokens=False).tokens
+        if "[UNK]" in tokens:
+            return False
+        return any(character.isascii() and character.isalnum() for token in tokens for character in token)
+
 
 class MiniLmTextTower(HFTextEncoder):
     """open_clip's HF text tower with MiniLM inside: (K, L) int64 token ids -> (K, 384) float32.

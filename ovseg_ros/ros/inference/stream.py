@@ -27,7 +27,7 @@ class Stream:
         statistics: Statistics,
         on_error: Callable[[RequestError], None],
     ) -> None:
-        """`vocabulary()` is called once per frame; what it returns is immutable."""
+        """`vocabulary()` is called for each frame; what it returns is immutable."""
         self._engine = engine
         self._outputs = outputs
         self._is_on = is_on
@@ -67,6 +67,8 @@ class Stream:
         vocabulary = self._vocabulary()
         if len(vocabulary) or settings.publish_unlabelled:
             image = self._engine.newest(after=self._last_seq)
+            # Embedding may have taken long: words of before would be sent when their ids rest no more.
+            vocabulary = self._vocabulary()
         else:
             image = self._engine.blank()
         self._last_seq, embedded_at = image.seq, time.monotonic()

@@ -15,7 +15,7 @@ from ovseg_ros.core.words import Vocabulary, parse_query
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.io.conversions import UNLABELLED, segment_message
 from ovseg_ros.ros.requests.answers import RequestError, request_error_of
-from ovseg_ros.ros.requests.queries import words_vocabulary
+from ovseg_ros.ros.requests.queries import reasons_of, words_vocabulary
 
 MAX_TIMEOUT_S = 24 * 3600.0
 
@@ -28,6 +28,7 @@ class Look:
     header: Header
     segments: list[Any]  # ovseg_ros/Segment, best first
     best_score: float
+    remark: str = ""  # why a mask did not get a word that it looks like
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Search:
     header: Header = field(default_factory=Header)
     without_3d: list[Any] = field(default_factory=list)  # found, but 3D was asked for
     refusal: RequestError | None = None  # of the last attempt
+    remark: str = ""  # of the last image that had one
 
     @property
     def over(self) -> bool:
@@ -55,6 +57,7 @@ class Search:
         self.frames_seen += 1
         self.best_score = max(self.best_score, look.best_score)
         self.last_seq, self.header, self.refusal = look.seq, look.header, None
+        self.remark = look.remark or self.remark
         complete = [s for s in look.segments if s.has_3d or not self.want_3d]
         if not complete:
             self.without_3d = look.segments or self.without_3d
@@ -66,6 +69,7 @@ class Search:
             return RequestError(ResultCode.NO_DEPTH, "found, but without depth or camera intrinsics there")
         if self.frames_seen:
             last = f"; the last attempt: {self.refusal.message}" if self.refusal else ""
+            last = f"; what was seen {self.remark}{last}" if self.remark else last
             return RequestError(
                 ResultCode.NOT_FOUND,
                 f"{self.frames_seen} images searched for {', '.join(self.vocabulary.names)}, "
@@ -120,7 +124,9 @@ class FindObjectServer:
         names = parse_query(request.query)
         if not names:
             raise RequestError(ResultCode.INVALID_QUERY, "the query is empty")
-        vocabulary, _ = words_vocabulary(names, request.threshold)
+        vocabulary, rejected = words_vocabulary(names, request.threshold, self._node.refusal)
+        if rejected:  # an answer about the other words would pass for one about all of them
+            raise RequestError(ResultCode.INVALID_QUERY, reasons_of(rejected))
         timeout_s = request.timeout.sec + request.timeout.nanosec * 1e-9
         if not 0 <= timeout_s <= MAX_TIMEOUT_S:
             raise RequestError(
@@ -153,7 +159,9 @@ class FindObjectServer:
             context = engine.label(image, search.vocabulary)
             labelled = [i for i in context.order if context.label_ids[i] != UNLABELLED]
             best = float(context.scores.max()) if len(context.scores) else 0.0
-            return Look(image.seq, context.header, [segment_message(context, i) for i in labelled], best)
+            remark = next((one for one in context.segmentation.remarks if one), "")
+            segments = [segment_message(context, i) for i in labelled]
+            return Look(image.seq, context.header, segments, best, remark)
 
         try:
             return search.take(await self._node.bridge.wrap(self._node.submit(job)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
 from functools import partial
@@ -14,7 +15,7 @@ import numpy as np
 from rclpy.callback_groups import ReentrantCallbackGroup
 from std_msgs.msg import String
 
-from ovseg_ros.core.words import Vocabulary, parse_query
+from ovseg_ros.core.words import Refuse, Vocabulary, parse_query
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.io.conversions import UNLABELLED, segmentation_message, vocabulary_message
@@ -24,24 +25,35 @@ from ovseg_ros.srv import EmbedText, SegmentImage, SetVocabulary
 MAX_TEXTS = 255
 
 
-def words_vocabulary(names: Sequence[str], threshold: float) -> tuple[Vocabulary, list[Any]]:
+def words_vocabulary(
+    names: Sequence[str], threshold: float, refuse: Refuse | None = None
+) -> tuple[Vocabulary, list[Any]]:
     """A vocabulary for one request (version 0), and the names it could not take.
 
     Args:
         names: The words.
         threshold: For all of them, in (0, 1]; 0: the node's.
+        refuse: What else stands against a word.
 
     Raises:
         RequestError: INVALID_QUERY: the threshold is out of range, or no usable word is left.
     """
+    _check_threshold(threshold)
+    thresholds = [threshold] * len(names) if threshold > 0 else None
+    vocabulary, rejected = Vocabulary.empty().replace(list(names), thresholds, refuse=refuse)
+    if not len(vocabulary):
+        raise RequestError(ResultCode.INVALID_QUERY, reasons_of(rejected) or "it names no thing to look for")
+    return dataclasses.replace(vocabulary, version=0), rejected
+
+
+def reasons_of(rejected: Sequence[Any]) -> str:
+    """Words that were not taken and why, in one line."""
+    return "; ".join(f"{r.name!r}: {r.reason}" for r in rejected)
+
+
+def _check_threshold(threshold: float) -> None:
     if not (math.isfinite(threshold) and 0 <= threshold <= 1):
         raise RequestError(ResultCode.INVALID_QUERY, f"want a threshold from 0 to 1, got {threshold}")
-    thresholds = [threshold] * len(names) if threshold > 0 else None
-    vocabulary, rejected = Vocabulary.empty().replace(list(names), thresholds)
-    if not len(vocabulary):
-        reasons = "; ".join(f"{r.name!r}: {r.reason}" for r in rejected) or "it names no thing to look for"
-        raise RequestError(ResultCode.INVALID_QUERY, reasons)
-    return dataclasses.replace(vocabulary, version=0), rejected
 
 
 class Queries:
@@ -68,9 +80,9 @@ class Queries:
         node = self._node
         try:
             names = parse_query(message.data)
-            vocabulary, rejected = node.vocabulary.replace(names)
-            if names and not len(vocabulary):
-                raise InvalidInputError("; ".join(f"{r.name!r}: {r.reason}" for r in rejected))
+            vocabulary, rejected = node.vocabulary.replace(names, now_s=time.monotonic(), refuse=node.refusal)
+            if names and len(rejected) == len(names):
+                raise InvalidInputError(reasons_of(rejected))
         except InvalidInputError as error:
             node.statistics.count("invalid_queries")
             node.get_logger().warning(
@@ -88,8 +100,8 @@ class Queries:
         node = self._node
         present, rejected = node.vocabulary, []
         try:
-            vocabulary, rejected = _changed(present, request)
-            response.success = bool(vocabulary is not present or not rejected)
+            vocabulary, rejected = _changed(present, request, node.refusal)
+            response.success = len(rejected) < len(request.labels) or not request.labels
             response.message = f"{len(vocabulary)} active labels, {len(rejected)} refused"
             if response.success:
                 node.change_vocabulary(vocabulary)
@@ -116,7 +128,7 @@ class Queries:
     def _segment_job(self, request: Any, response: Any) -> ThreadFuture[Any]:
         engine, settings = self._node.ready_engine(), self._node.settings
         if request.labels:
-            vocabulary, rejected = words_vocabulary(request.labels, request.threshold)
+            vocabulary, rejected = words_vocabulary(request.labels, request.threshold, self._node.refusal)
         else:
             vocabulary, rejected = self._node.vocabulary, []
             if not len(vocabulary):
@@ -124,7 +136,9 @@ class Queries:
                     ResultCode.INVALID_QUERY, "no labels given, and the node's vocabulary is empty"
                 )
             if request.threshold:
-                vocabulary, _ = words_vocabulary(vocabulary.names, request.threshold)
+                _check_threshold(request.threshold)
+                labels = [dataclasses.replace(one, threshold=request.threshold) for one in vocabulary]
+                vocabulary = dataclasses.replace(vocabulary, labels=tuple(labels), version=0)
 
         def job() -> None:
             image = request.image
@@ -174,24 +188,25 @@ def checked_text(text: str) -> str:
     Raises:
         RequestError: INVALID_QUERY: blank or longer than 128 bytes.
     """
-    if not text.strip() or len(text.encode()) > 128:
+    if len(text) > 128 or not text.strip() or len(text.encode()) > 128:
         raise RequestError(
             ResultCode.INVALID_QUERY, f"want texts of 1 to 128 bytes, got {len(text.encode())}"
         )
     return text
 
 
-def _changed(vocabulary: Vocabulary, request: Any) -> tuple[Vocabulary, list[Any]]:
+def _changed(vocabulary: Vocabulary, request: Any, refuse: Refuse) -> tuple[Vocabulary, list[Any]]:
     """The vocabulary after a SetVocabulary request, and the labels it did not take.
 
     Raises:
         InvalidInputError: the request contradicts itself.
     """
     thresholds = [None if value == 0 else float(value) for value in request.thresholds] or None
+    now_s = time.monotonic()  # not the node's clock: simulated time may stand or go back
     if request.operation == SetVocabulary.Request.REPLACE:
-        return vocabulary.replace(request.labels, thresholds)
+        return vocabulary.replace(request.labels, thresholds, now_s=now_s, refuse=refuse)
     if request.operation == SetVocabulary.Request.ADD:
-        return vocabulary.add(request.labels, thresholds)
+        return vocabulary.add(request.labels, thresholds, now_s=now_s, refuse=refuse)
     if request.operation == SetVocabulary.Request.REMOVE:
-        return vocabulary.remove(request.labels)
+        return vocabulary.remove(request.labels, now_s=now_s)
     raise InvalidInputError(f"want operation REPLACE (0), ADD (1) or REMOVE (2), got {request.operation}")
