@@ -13,7 +13,7 @@ Fill = Literal["mean", "none", "black", "grey"]
 """What stands where a region is blanked: CLIP's mean colour, the picture itself, black, grey."""
 FILLS: tuple[Fill, ...] = ("mean", "none", "black", "grey")
 
-Classifier = Literal["clip", "pooled", "maskformer", "ensemble"]
+Classifier = Literal["clip", "pooled", "combined", "maskformer", "ensemble"]
 RegionView = Literal["masked", "context", "both"]
 SemanticKind = Literal["binary", "soft"]
 Decision = Literal["softmax", "trust"]
@@ -47,9 +47,10 @@ class SegmenterOptions:
         others: competes where a single label would have no rival at all and so always win; "" for none.
         templates: sentences each word is put into.
         classifier: who names a mask: "clip" on its region; "pooled", a convolutional network's features of
-            the whole image, averaged over the mask; "maskformer", the generator's own class embedding;
-            "ensemble", "clip" and "maskformer": p_maskformer^(1−λ) · p_clip^λ. The last two need a generator
-            that classifies, "pooled" an encoder that can.
+            the whole image, averaged over the mask; "combined", the mean of these two embeddings;
+            "maskformer", the generator's own class embedding; "ensemble", "clip" and "maskformer":
+            p_maskformer^(1−λ) · p_clip^λ. The last two need a generator that classifies, "pooled" and
+            "combined" an encoder that can pool.
         clip_weight: λ of the ensemble, in [0, 1].
         region_view: what CLIP sees: "masked", the background filled; "context", the same box with its
             background; "both", the two embeddings averaged.
@@ -133,8 +134,13 @@ class SegmenterOptions:
 
     @property
     def uses_pooling(self) -> bool:
-        """Whether one pass over the whole image serves all masks, instead of a crop for each."""
-        return self.classifier == "pooled"
+        """Whether one pass over the whole image serves all masks, instead of a crop for each or beside it."""
+        return self.classifier in ("pooled", "combined")
+
+    @property
+    def uses_crops(self) -> bool:
+        """Whether each mask is looked at by itself."""
+        return self.classifier in ("clip", "combined", "ensemble")
 
     @property
     def embedding_key(self) -> tuple[Hashable, ...]:
@@ -143,5 +149,5 @@ class SegmenterOptions:
         The first two say what was embedded, and must be equal where a frame is to be labelled; the others
         how, which labelling does not mind.
         """
-        looks = {"pooled": "pooled", "maskformer": ""}.get(self.classifier, "regions")
+        looks = {"pooled": "pooled", "combined": "combined", "maskformer": ""}.get(self.classifier, "regions")
         return (looks, self.uses_generator, *(getattr(self, name) for name in _OF_EMBEDDING))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from ovseg_ros.core.candidates import Candidates, choose
 from ovseg_ros.core.classify import background_words, check_embedded_for, competing_probabilities
@@ -95,9 +96,9 @@ class OpenVocabularySegmenter:
             )
         if options.uses_pooling and not hasattr(self.clip, "encode_pooled"):
             raise ConfigError(
-                "classifier 'pooled' needs a convolutional network, whose features can be pooled over masks; "
-                f"that of {self.name or type(self.clip).__name__!r} is none: take the classifier clip, or "
-                "lite, or a preset with a ConvNeXt"
+                f"classifier {options.classifier!r} needs a convolutional network, whose features can be "
+                f"pooled over masks; that of {self.name or type(self.clip).__name__!r} is none: take the "
+                "classifier clip, or lite, or a preset with a ConvNeXt"
             )
         if options.uses_generator and not as_proposer(self.proposer).classifies:
             raise ConfigError(
@@ -195,13 +196,14 @@ class OpenVocabularySegmenter:
             given |= {"crop": 0.0, "encode": 0.0}
             return torch.zeros((0, self.clip.embedding_dim), device=self.device)
         start = time.perf_counter()
-        if options.uses_pooling:
-            cropped = start
-            rows = encode_pooled(self.clip, frame, masks, self.device)
-        else:
+        cropped, parts = start, []
+        if options.uses_crops:
             views = crop(frame, masks, self.clip.size, options, self.device)
             cropped = time.perf_counter()
-            rows = encode(self.clip, views, options.batch_size, self.device)
+            parts.append(encode(self.clip, views, options.batch_size, self.device))
+        if options.uses_pooling:
+            parts.append(encode_pooled(self.clip, frame, masks, self.device))
+        rows = parts[0] if len(parts) == 1 else F.normalize(torch.stack(parts).mean(dim=0), dim=-1)
         check_finite(rows, "the embeddings of the masks")
         given["crop"] = cropped - start
         given["encode"] = time.perf_counter() - cropped

@@ -166,6 +166,19 @@ def read_instances(path: Path, images: Path | None = None) -> InstanceDataset:
     return InstanceDataset(path.stem, pictures, hashlib.sha256(text).hexdigest())
 
 
+def read_categories(path: Path) -> list[str]:
+    """The names of a COCO instance file's categories, in its order, those without objects too.
+
+    Raises:
+        InvalidInputError: no such file, not such JSON, or no categories.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"want COCO's instance JSON in {path}: {error}") from error
+    return [str(row["name"]) for row in _rows(path, content, "categories", ("id", "name"))]
+
+
 def _run_lengths(segmentation: object, size_hw: tuple[int, int], where: str) -> RunLengths:
     """One mask in any of COCO's three forms."""
     if isinstance(segmentation, Mapping):

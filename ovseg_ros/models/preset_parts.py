@@ -220,7 +220,8 @@ def _mini(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
 def _lite(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
     from ovseg_ros.models.bundled.lite import FILE, load_lite
 
-    lite = load_lite(context.own(part, Path(FILE).name))
+    names = part.get("names")
+    lite = load_lite(context.own(part, Path(FILE).name), None if names is None else context.file(names))
     if part.get("pooled_side") is not None:
         lite.pooled_side = part["pooled_side"]
     return lite
@@ -274,7 +275,12 @@ ENCODERS: Mapping[str, ComponentSpec] = {
     "mini": ComponentSpec(
         _mini, takes=("weights", "prompts"), options=_ENCODER_OPTIONS, files=("weights", "prompts")
     ),
-    "lite": ComponentSpec(_lite, takes=("weights", "pooled_side"), options=_ENCODER_OPTIONS),
+    "lite": ComponentSpec(
+        _lite,
+        takes=("weights", "names", "pooled_side"),
+        options=_ENCODER_OPTIONS,
+        files=("weights", "names"),
+    ),
     "clip": ComponentSpec(
         _clip,
         needs=("model", "weights"),

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conse_fixtures import new_pooled
+from adapted_fixtures import new_adapted as new_pooled
 from core_fixtures import ColourEncoder, FixedProposer, words
 from sam_fixtures import picture, tiny_options, tiny_sam
 

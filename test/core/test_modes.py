@@ -98,7 +98,7 @@ def naive_probabilities(clip, proposer, frame, names, options):
     return torch.tensor(rows)
 
 
-ON_CROPS = [name for name in CLASSIFIERS if name != "pooled"]  # that one: test_pooled_clip.py
+ON_CROPS = [name for name in CLASSIFIERS if name not in ("pooled", "combined")]  # those: test_pooled_clip.py
 MODES = list(itertools.product(ON_CROPS, REGION_VIEWS, (True, False), ((), ("sky", "wall"))))
 
 

@@ -12,124 +12,29 @@ from ovseg_ros.models.bundled.wordnet import load_meanings
 from ovseg_ros.models.rivals import rival_list
 
 RIVALS = rival_list()
-COCO = [
-    "person",
-    "bicycle",
-    "car",
-    "motorcycle",
-    "airplane",
-    "bus",
-    "train",
-    "truck",
-    "boat",
-    "traffic light",
-    "fire hydrant",
-    "stop sign",
-    "parking meter",
-    "bench",
-    "bird",
-    "cat",
-    "dog",
-    "horse",
-    "sheep",
-    "cow",
-    "elephant",
-    "bear",
-    "zebra",
-    "giraffe",
-    "backpack",
-    "umbrella",
-    "handbag",
-    "tie",
-    "suitcase",
-    "frisbee",
-    "skis",
-    "snowboard",
-    "sports ball",
-    "kite",
-    "baseball bat",
-    "baseball glove",
-    "skateboard",
-    "surfboard",
-    "tennis racket",
-    "bottle",
-    "wine glass",
-    "cup",
-    "fork",
-    "knife",
-    "spoon",
-    "bowl",
-    "banana",
-    "apple",
-    "sandwich",
-    "orange",
-    "broccoli",
-    "carrot",
-    "hot dog",
-    "pizza",
-    "donut",
-    "cake",
-    "chair",
-    "couch",
-    "potted plant",
-    "bed",
-    "dining table",
-    "toilet",
-    "tv",
-    "laptop",
-    "mouse",
-    "remote",
-    "keyboard",
-    "cell phone",
-    "microwave",
-    "oven",
-    "toaster",
-    "sink",
-    "refrigerator",
-    "book",
-    "clock",
-    "vase",
-    "scissors",
-    "teddy bear",
-    "hair drier",
-    "toothbrush",
-]
 
-MINI = [
-    "teapot",
-    "moka pot",
-    "mug",
-    "bowl",
-    "plate",
-    "frying pan",
-    "ramekin",
-    "basket",
-    "dish rack",
-    "wine bottle",
-    "book",
-    "desk caddy",
-    "storage box",
-    "wooden tray",
-    "shelf",
-    "wine rack",
-    "plastic bin",
-    "placemat with cutlery",
-    "soup can",
-    "tomato sauce",
-    "barbecue sauce",
-    "ketchup bottle",
-    "salad dressing",
-    "milk carton",
-    "orange juice",
-    "butter",
-    "chocolate pudding",
-    "cookies",
-    "cream cheese",
-    "macaroni and cheese",
-    "popcorn",
-    "wall",
-    "empty table top",
-]
+
+def names_in(text: str) -> list[str]:
+    return text.split(", ")
+
+
+COCO = names_in(
+    "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, "
+    "stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, "
+    "backpack, umbrella, handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball "
+    "bat, baseball glove, skateboard, surfboard, tennis racket, bottle, wine glass, cup, fork, knife, "
+    "spoon, bowl, banana, apple, sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake, chair, "
+    "couch, potted plant, bed, dining table, toilet, tv, laptop, mouse, remote, keyboard, cell phone, "
+    "microwave, oven, toaster, sink, refrigerator, book, clock, vase, scissors, teddy bear, hair drier, "
+    "toothbrush"
+)
+
+MINI = names_in(
+    "teapot, moka pot, mug, bowl, plate, frying pan, ramekin, basket, dish rack, wine bottle, book, desk "
+    "caddy, storage box, wooden tray, shelf, wine rack, plastic bin, placemat with cutlery, soup can, "
+    "tomato sauce, barbecue sauce, ketchup bottle, salad dressing, milk carton, orange juice, butter, "
+    "chocolate pudding, cookies, cream cheese, macaroni and cheese, popcorn, wall, empty table top"
+)
 
 
 @pytest.fixture(scope="module")

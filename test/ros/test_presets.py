@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from conse_fixtures import new_pooled
+from adapted_fixtures import new_adapted as new_pooled
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.srv import SegmentImage
 from ros_bench import Bench, image_message
@@ -89,8 +89,8 @@ def test_another_presets_proposals_and_pooling_where_it_can_be(bench_of, presets
     encoder = new_pooled()
     encoder.logit_scale = 1.0  # so that no score is 1
     encoder.tokenizer = lambda texts: torch.tensor([[len(text) % 6] for text in texts])
-    monkeypatch.setattr("ovseg_ros.models.bundled.lite.load_lite", lambda weights=None: encoder)
-    path = tmp_path / "conse.yaml"
+    monkeypatch.setattr("ovseg_ros.models.bundled.lite.load_lite", lambda *_: encoder)
+    path = tmp_path / "adapted.yaml"
     path.write_text("proposer: {kind: depth_clusters}\nencoder: {kind: lite}\noptions: {templates: bare}\n")
     bench = bench_of(preset=str(path), proposals=str(presets["sam"])).active()
     assert type(bench.node.engine.segmenter.proposer).__name__ == "SamProposals"

@@ -73,7 +73,8 @@ def _segmenters(options: argparse.Namespace, panorama: Panorama) -> dict[str, Op
     """
     preset = load_preset(options.colour_preset, device=options.device)
     exact, device = in_32_bits(preset.clip), preset.device
-    chosen = dataclasses.replace(preset.options, classifier="clip", max_masks=MASKS, min_mask_pixels=1)
+    ways = "combined" if preset.options.classifier == "combined" else "clip"
+    chosen = dataclasses.replace(preset.options, classifier=ways, max_masks=MASKS, min_mask_pixels=1)
     proposer = panorama if preset.needs_depth else preset.proposer
 
     def segmenter(clip: Any, **changed: Any) -> OpenVocabularySegmenter:

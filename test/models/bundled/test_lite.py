@@ -133,7 +133,7 @@ def test_pooled_finds_the_motorcycle_and_nothing_absent(segmenter, garage):
 
 
 def test_a_preset_of_ones_own_says_at_which_side_it_pools(tmp_path, monkeypatch, encoder):
-    monkeypatch.setattr(lite, "load_lite", lambda weights=None: copy.copy(encoder))
+    monkeypatch.setattr(lite, "load_lite", lambda *_: copy.copy(encoder))
     text = "proposer: {kind: depth_clusters}\nencoder: {kind: lite%s}\noptions: {classifier: pooled}\n"
     path = tmp_path / "mine.yaml"
     for given, side in ((", pooled_side: 256", 256), ("", lite.POOLED_SIDE)):
@@ -145,7 +145,7 @@ def test_a_preset_of_ones_own_says_at_which_side_it_pools(tmp_path, monkeypatch,
 
 
 def test_encoder_attributes(encoder):
-    assert (encoder.size, encoder.embedding_dim) == (208, 384)
+    assert (encoder.size, encoder.embedding_dim) == (208, 1000 + 128 + 64 + 384)
     assert not encoder.training
     assert not any(p.requires_grad for p in encoder.parameters())
 

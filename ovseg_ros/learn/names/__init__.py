@@ -1,0 +1,1 @@
+"""Trains what adapts `lite` to masked crops of real photographs."""
