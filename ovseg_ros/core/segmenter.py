@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ovseg_ros.core.candidates import Candidates, choose
-from ovseg_ros.core.classify import background_words, check_embedded_for, competing_probabilities
+from ovseg_ros.core.classify import background_words, competing_probabilities
 from ovseg_ros.core.colours import fit_colours
 from ovseg_ros.core.device_memory import (
     PROPOSE_LESS,
@@ -27,7 +26,7 @@ from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, RegionEncode
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.runners_up import find_runners_up
 from ovseg_ros.core.segmentation import Segmentation
-from ovseg_ros.core.trust import FRAGMENT_KEEPS, Prepared, TrustModel, fragments
+from ovseg_ros.core.trust import Prepared, TrustModel, label_by_trust
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError
 
@@ -230,9 +229,20 @@ class OpenVocabularySegmenter:
         """
         options = self.options if options is None else options
         self.check(options)
-        if options.uses_trust:
-            return self._label_by_trust(embedded, vocabulary, options)
         start = time.perf_counter()
+        if options.uses_trust and self.trust is not None:
+            prepared = self.prepare(vocabulary.names, options)
+            timings = {**embedded.timings, "text": time.perf_counter() - start}
+            return label_by_trust(
+                embedded,
+                vocabulary,
+                options,
+                self.trust,
+                prepared,
+                self.clip.logit_scale,
+                self.device,
+                timings,
+            )
         text = self.encode_text(vocabulary.names, options)
         rivals, background = background_words(
             vocabulary.names, text, options, lambda words: self.encode_text(words, options)
@@ -260,46 +270,6 @@ class OpenVocabularySegmenter:
             "classify": time.perf_counter() - encoded,
         }
         return Segmentation(embedded, vocabulary, probs, options, similarities, timings, runners_up, remarks)
-
-    def _label_by_trust(
-        self, embedded: EmbeddedFrame, vocabulary: Vocabulary, options: SegmenterOptions
-    ) -> Segmentation:
-        """See `label`: the rule of absence decides."""
-        check_embedded_for(embedded, options)
-        start = time.perf_counter()
-        prepared = self.prepare(vocabulary.names, options)
-        encoded = time.perf_counter()
-        assert self.trust is not None  # see `check`
-        judged = retry_on_oom(
-            lambda _: self.trust.judge(  # type: ignore[union-attr]
-                embedded.embeddings, embedded.has_clip_embedding, prepared, self.clip.logit_scale
-            ),
-            1,
-            self.device,
-            stage="labelling",
-        )
-        text = prepared.text[: len(vocabulary)]
-        similarities = (embedded.embeddings.float().to(text.device) @ text.T).cpu()  # (N,K)
-        probs, remarks = fit_colours(embedded.frame, embedded.masks, judged.probs, vocabulary.names, options)
-        timings = {**embedded.timings, "text": encoded - start, "classify": time.perf_counter() - encoded}
-        named = Segmentation(
-            embedded, vocabulary, probs, options, similarities, timings, judged.runners_up, remarks
-        )
-        return self._of_wholes(named, encoded)
-
-    def _of_wholes(self, named: Segmentation, since: float) -> Segmentation:
-        """What is named, but for fragments of things with the same label; see `core.trust.fragments`."""
-        gone = fragments(named.masks, named.boxes_xyxy, named.label_index, named.ranking)
-        if not bool(gone.any()):
-            return named
-        names = [named.name_of(mask) for mask in range(len(named))]
-        remarks = tuple(
-            f"part of a larger {name}" if fragment else remark
-            for name, fragment, remark in zip(names, gone.tolist(), named.remarks, strict=True)
-        )
-        probs = torch.where(gone[:, None], named.probs * FRAGMENT_KEEPS, named.probs)
-        timings = {**named.timings, "classify": time.perf_counter() - since}
-        return dataclasses.replace(named, probs=probs, remarks=remarks, timings=timings)
 
     def prepare(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> Prepared:
         """What the rule of absence needs of a vocabulary: the words that compete, and their pasts.

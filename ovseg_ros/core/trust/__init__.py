@@ -3,11 +3,11 @@
 from ovseg_ros.core.trust.calibration import Calibration
 from ovseg_ros.core.trust.competition import Competition, best_competitors, competition, log_odds
 from ovseg_ros.core.trust.judge import Evidence, Judgement, Prepared, TrustModel
+from ovseg_ros.core.trust.naming import label_by_trust
 from ovseg_ros.core.trust.past import Past, past_of
-from ovseg_ros.core.trust.wholes import FRAGMENT_KEEPS, fragments
+from ovseg_ros.core.trust.wholes import fragments
 
 __all__ = [
-    "FRAGMENT_KEEPS",
     "Calibration",
     "Competition",
     "Evidence",
@@ -18,6 +18,7 @@ __all__ = [
     "best_competitors",
     "competition",
     "fragments",
+    "label_by_trust",
     "log_odds",
     "past_of",
 ]
