@@ -123,7 +123,7 @@ class TrustModel:
         others = (*background, *(rivals or self.rivals)) if labels else ()  # nobody is asked for: no race
         words = competition(labels, others, self.meanings)
         text = encode(words.words).float()
-        past = None if self.reference is None else past_of(text, self.reference)
+        past = past_of(text, self.reference) if self.reference is not None and labels else None
         prepared = Prepared(words, text, past)
         with self._lock:
             self._prepared[names] = prepared

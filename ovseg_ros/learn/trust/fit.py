@@ -17,7 +17,7 @@ from ovseg_ros.learn.trust.samples import SeenFrame, near_words, questions
 HUBS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Parts of a word's mean past that are tried."""
 
-RIDGE = 1e-3
+RIDGE = 1e-4
 """Holds weights in, where the data is parted without an error."""
 
 FURTHEST = 30.0
