@@ -42,11 +42,11 @@ class Recipe:
 
     features: int = 256
     rank: int = 128
-    sharpness: float = 100.0
+    sharpness: float = 200.0
     decay: float = 0.02
     evenness: float = 0.75
-    strength: float = 0.35
-    handicap: float = 0.005
+    strength: float = 0.2
+    handicap: float = 0.0023
     steps: int = 40
     seed: int = 0
 

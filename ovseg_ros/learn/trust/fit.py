@@ -20,8 +20,8 @@ HUBS = (0.0, 0.25, 0.5, 0.75, 1.0)
 RIDGE = 1e-4
 """Holds weights in, where the data is parted without an error."""
 
-FURTHEST = 30.0
-"""Log odds beyond are cut before the fit; no calibration makes a difference there."""
+FURTHEST = 1e4
+"""Log odds are cut there before the fit, which has no use for infinity; large logit scales need the room."""
 
 
 @dataclass(frozen=True)

