@@ -228,11 +228,7 @@ def competing_probabilities(
     if len(embedded) == 0 or labels == 0:
         none = torch.zeros((len(embedded), labels + rivals), device=text.device)
         return none[:, :labels], none[:, labels:]
-    key = embedded.embedding_key
-    if key is not None and key[:2] != options.embedding_key[:2]:
-        raise InvalidInputError(
-            f"this frame was not embedded for the classifier {options.classifier!r}: embed it again"
-        )
+    check_embedded_for(embedded, options)
     words = torch.cat([text, background.to(text)])  # (K+B,D)
     p_clip = _softmax_over(embedded.embeddings.to(text.device), words, logit_scale)
     if not options.uses_generator:
@@ -264,6 +260,19 @@ def _generator_probabilities(embedded: EmbeddedFrame, words: torch.Tensor, class
             "and CLIP are not of one pair (Swin-B goes with ViT-L/14, R101c with ViT-B/16)"
         )
     return mask_probabilities(F.normalize(own.to(words), dim=-1), words, non_object=embedded.non_object)
+
+
+def check_embedded_for(embedded: EmbeddedFrame, options: SegmenterOptions) -> None:
+    """Refuses a frame that was embedded without what the classifier needs.
+
+    Raises:
+        InvalidInputError: it was.
+    """
+    key = embedded.embedding_key
+    if key is not None and key[:2] != options.embedding_key[:2]:
+        raise InvalidInputError(
+            f"this frame was not embedded for the classifier {options.classifier!r}: embed it again"
+        )
 
 
 def name_masks(

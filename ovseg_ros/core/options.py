@@ -16,16 +16,19 @@ FILLS: tuple[Fill, ...] = ("mean", "none", "black", "grey")
 Classifier = Literal["clip", "pooled", "combined", "maskformer", "ensemble"]
 RegionView = Literal["masked", "context", "both"]
 SemanticKind = Literal["binary", "soft"]
+Decision = Literal["softmax", "trust"]
 
 CLASSIFIERS: tuple[Classifier, ...] = get_args(Classifier)
 REGION_VIEWS: tuple[RegionView, ...] = get_args(RegionView)
 SEMANTIC_KINDS: tuple[SemanticKind, ...] = get_args(SemanticKind)
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
 _CHOICES = {
     "fill": FILLS,
     "classifier": CLASSIFIERS,
     "region_view": REGION_VIEWS,
     "semantic": SEMANTIC_KINDS,
+    "decision": DECISIONS,
 }
 _UNIT_RANGES = {"threshold": (0, 1), "clip_weight": (0, 1), "granularity": (0, 1)}
 _AT_LEAST_1 = ("max_masks", "min_mask_pixels", "batch_size")
@@ -63,6 +66,10 @@ class SegmenterOptions:
             labelled or not, as the benchmarks do.
         granularity: leaves masks out of the label image whose probability is at most this part of their
             label's best, in [0, 1]; see `select_by_granularity`.
+        decision: what a probability is: "softmax", the method's own, among the words that compete; "trust",
+            that the word is right, by the rule of absence (`ovseg_ros.core.trust`). Where the generator alone
+            names masks it is always the softmax.
+        rivals: object words that compete under "trust" instead of the package's own list; none: that list.
         colour_check: a name that says a colour ("red mug") loses its probability on masks that clearly have
             another; see `core.colours`.
     """
@@ -83,6 +90,8 @@ class SegmenterOptions:
     batch_size: int = 64
     semantic: SemanticKind = "binary"
     granularity: float = 0.0
+    decision: Decision = "softmax"
+    rivals: tuple[str, ...] = ()
     colour_check: bool = False
 
     def __post_init__(self) -> None:
@@ -93,10 +102,10 @@ class SegmenterOptions:
             raise ConfigError(
                 f"want background_max_similarity in [-1, 1], got {self.background_max_similarity}"
             )
+        if any(isinstance(words, str) for words in (self.background, self.templates, self.rivals)):
+            raise ConfigError("want tuples of background words, templates and rivals, got a single string")
         if not isinstance(self.colour_check, bool):
             raise ConfigError(f"want colour_check true or false, got {self.colour_check!r}")
-        if isinstance(self.background, str) or isinstance(self.templates, str):
-            raise ConfigError("want tuples of background words and of templates, got a single string")
         if not self.templates or any("{}" not in template for template in self.templates):
             raise ConfigError(f"want templates with {{}} in each, got {self.templates}")
         for name, choices in _CHOICES.items():
@@ -117,6 +126,11 @@ class SegmenterOptions:
     def uses_generator(self) -> bool:
         """Whether the generator's own class embeddings count."""
         return self.classifier in ("maskformer", "ensemble")
+
+    @property
+    def uses_trust(self) -> bool:
+        """Whether the rule of absence decides."""
+        return self.decision == "trust" and self.uses_clip
 
     @property
     def uses_pooling(self) -> bool:

@@ -26,6 +26,7 @@ from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, RegionEncode
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.runners_up import find_runners_up
 from ovseg_ros.core.segmentation import Segmentation
+from ovseg_ros.core.trust import Prepared, TrustModel, label_by_trust
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError
 
@@ -49,6 +50,7 @@ class OpenVocabularySegmenter:
         name: str = "",
         reason: str = "",
         warning: str = "",
+        trust: TrustModel | None = None,
     ) -> None:
         """Puts a chain together.
 
@@ -60,6 +62,7 @@ class OpenVocabularySegmenter:
             name: for logs and diagnostics, usually the preset's.
             reason: why this chain was chosen, for the same.
             warning: what is unwise about it here, "" where nothing is.
+            trust: what answers are judged by where `options.decision` is "trust".
 
         Raises:
             ConfigError: the options ask for what the proposer cannot do.
@@ -69,6 +72,7 @@ class OpenVocabularySegmenter:
         self.options = SegmenterOptions() if options is None else options
         self.device = torch.device(device)
         self.name, self.reason, self.warning = name, reason, warning
+        self.trust = trust
         self.check(self.options)
 
     @property
@@ -81,8 +85,14 @@ class OpenVocabularySegmenter:
 
         Raises:
             ConfigError: a classifier that needs the generator's own class embeddings, which it has not, or
-                an encoder that pools over masks, which this one cannot.
+                an encoder that pools over masks, which this one cannot; or the decision "trust" without a
+                model of it.
         """
+        if options.uses_trust and self.trust is None:
+            raise ConfigError(
+                "decision 'trust' needs a TrustModel, and this segmenter was made "
+                "without: give OpenVocabularySegmenter one, or take load_preset, or the decision softmax"
+            )
         if options.uses_pooling and not hasattr(self.clip, "encode_pooled"):
             raise ConfigError(
                 f"classifier {options.classifier!r} needs a convolutional network, whose features can be "
@@ -220,6 +230,19 @@ class OpenVocabularySegmenter:
         options = self.options if options is None else options
         self.check(options)
         start = time.perf_counter()
+        if options.uses_trust and self.trust is not None:
+            prepared = self.prepare(vocabulary.names, options)
+            timings = {**embedded.timings, "text": time.perf_counter() - start}
+            return label_by_trust(
+                embedded,
+                vocabulary,
+                options,
+                self.trust,
+                prepared,
+                self.clip.logit_scale,
+                self.device,
+                timings,
+            )
         text = self.encode_text(vocabulary.names, options)
         rivals, background = background_words(
             vocabulary.names, text, options, lambda words: self.encode_text(words, options)
@@ -247,6 +270,25 @@ class OpenVocabularySegmenter:
             "classify": time.perf_counter() - encoded,
         }
         return Segmentation(embedded, vocabulary, probs, options, similarities, timings, runners_up, remarks)
+
+    def prepare(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> Prepared:
+        """What the rule of absence needs of a vocabulary: the words that compete, and their pasts.
+
+        Raises:
+            ConfigError: see `check`.
+            OutOfMemoryError: the text tower does not fit.
+        """
+        options = self.options if options is None else options
+        self.check(options)
+        if self.trust is None:
+            raise ConfigError("this segmenter was made without a TrustModel")
+        return self.trust.prepare(
+            labels,
+            lambda words: self.encode_text(words, options),
+            rivals=options.rivals,
+            background=options.background,
+            key=options.templates,
+        )
 
     def encode_text(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> torch.Tensor:
         """(K, D) unit rows of words, in the options' templates, cached by the encoder.
@@ -276,6 +318,9 @@ class OpenVocabularySegmenter:
         blank = torch.zeros(1, 3, side, side, device=self.device)
         all_of_it = torch.ones(1, 1, side, side, device=self.device)
         encode(self.clip, [(blank, all_of_it)], 1, self.device)
+        if self.options.uses_trust:
+            self.prepare(("thing",))
+            return
         words = ("thing", self.options.others, *self.options.background)
         self.encode_text([word for word in words if word])
 

@@ -17,6 +17,8 @@ A preset is a YAML file; those in `ovseg_ros/models/presets` go by their name, u
       pooled_side: 640           # of ConvNeXts and lite, for the classifier pooled; see docs/modes.md
       options: {precision: auto} # how its image tower is run, see docs/encoders.md
     logit_scale: 40.0            # optional; multiplies cosines instead of the model's own
+    calibration: {odds: 0.8}     # optional, see core.trust.Calibration and docs/modes.md
+    reference: my_reference.safetensors  # optional; embeddings of masks seen before, see docs/modes.md
     gpu_memory_gb: 4             # optional; what it needs of a GPU, in 1e9 bytes: `auto` asks for it
     options:                     # all optional, see core.options.SegmenterOptions and docs/modes.md
       threshold: 0.5
@@ -63,7 +65,16 @@ if TYPE_CHECKING:
 
 PRESETS_FOLDER = Path(__file__).parent / "presets"
 
-_KEYS = {"description", "proposer", "encoder", "logit_scale", "gpu_memory_gb", "options"}
+_KEYS = {
+    "description",
+    "proposer",
+    "encoder",
+    "logit_scale",
+    "calibration",
+    "reference",
+    "gpu_memory_gb",
+    "options",
+}
 
 _LOG = logging.getLogger(__name__)
 
@@ -142,6 +153,7 @@ def load_preset(
 
     from ovseg_ros.core.encoders import accelerate
     from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+    from ovseg_ros.models.trusted import load_trust
 
     check_torchvision()
     folder = None if weights_dir is None else Path(weights_dir).expanduser()
@@ -162,8 +174,9 @@ def load_preset(
         encoder.to(context.device).eval()
     encoder = accelerate(encoder, encoder_options(path, preset["encoder"]), context.device)
     _LOG.info("preset %s loaded on %s; %s", path.stem, context.device, chosen.reason)
+    trust = load_trust(context, preset, encoder.embedding_dim)
     about = {"name": path.stem, "reason": chosen.reason, "warning": warning}
-    return OpenVocabularySegmenter(proposer, encoder, options, context.device, **about)
+    return OpenVocabularySegmenter(proposer, encoder, options, context.device, trust=trust, **about)
 
 
 def _too_slow(context: LoadContext, proposer: Mapping[str, Any]) -> str:
@@ -230,6 +243,13 @@ def read_preset(path: Path, *, part_options: bool = True) -> dict[str, Any]:
         number = preset.get(key)
         if number is not None and not (isinstance(number, (int, float)) and number > 0):
             raise ConfigError(f"{path}: want {key} > 0, got {number!r}")
+    reference = preset.get("reference")
+    if reference is not None and not isinstance(reference, str):
+        raise ConfigError(f"{path}: want reference as a file name, got {reference!r}")
+    if part_options:
+        from ovseg_ros.models.trusted import build_calibration
+
+        build_calibration(path, preset.get("calibration") or {})
     build_options(path, preset.get("options") or {})
     checked: dict[str, Any] = preset
     return checked

@@ -8,7 +8,14 @@ import re
 import pytest
 from repository import ROOT
 
-from ovseg_ros.core.options import CLASSIFIERS, FILLS, REGION_VIEWS, SEMANTIC_KINDS, SegmenterOptions
+from ovseg_ros.core.options import (
+    CLASSIFIERS,
+    DECISIONS,
+    FILLS,
+    REGION_VIEWS,
+    SEMANTIC_KINDS,
+    SegmenterOptions,
+)
 from ovseg_ros.models.template_sets import TEMPLATE_SETS
 
 DOCUMENT = ROOT / "docs" / "modes.md"
@@ -28,6 +35,7 @@ def test_every_option_has_its_row():
         ("classifier", CLASSIFIERS),
         ("region_view", REGION_VIEWS),
         ("semantic", SEMANTIC_KINDS),
+        ("decision", DECISIONS),
         ("fill", FILLS),
         ("templates", TEMPLATE_SETS),
     ],

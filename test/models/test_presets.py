@@ -93,7 +93,10 @@ def test_own_logit_scale_stays_without_override(tmp_path, built):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD + "colour: red", r"the preset does not know colour; it knows description, encoder"),
+        (
+            GOOD + "colour: red",
+            r"the preset does not know colour; it knows calibration, description, encoder",
+        ),
         (GOOD + "options: {treshold: 0.5}", r"does not know treshold; it knows background, .*threshold"),
         (GOOD + "options: {threshold: high}", r"want threshold as float, got 'high'"),
         (GOOD + "options: {threshold: true}", r"want threshold as float, got True"),

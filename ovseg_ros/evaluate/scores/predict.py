@@ -46,7 +46,14 @@ class TextRows:
 def benchmark_options(options: SegmenterOptions) -> SegmenterOptions:
     """The same chain under the benchmarks' rules: every mask counts and no word competes but the classes."""
     return replace(
-        options, background=(), others="", threshold=0.0, granularity=0.0, semantic="soft", min_mask_pixels=1
+        options,
+        background=(),
+        others="",
+        threshold=0.0,
+        granularity=0.0,
+        semantic="soft",
+        min_mask_pixels=1,
+        decision="softmax",
     )
 
 

@@ -20,7 +20,7 @@ def options_from(preset_options: SegmenterOptions, settings: Settings) -> Segmen
     for name in ("clip_weight", "granularity"):
         if getattr(settings, name) >= 0:
             changes[name] = getattr(settings, name)
-    for name in ("others", "templates", "classifier", "region_view", "mask_prompts", "semantic"):
+    for name in ("others", "templates", "classifier", "decision", "region_view", "mask_prompts", "semantic"):
         if getattr(settings, name) != PRESET_WORD:
             changes[name] = getattr(settings, name)
     if "templates" in changes:

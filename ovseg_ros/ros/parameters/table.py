@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ovseg_ros.core.options import CLASSIFIERS, REGION_VIEWS, SEMANTIC_KINDS
+from ovseg_ros.core.options import CLASSIFIERS, DECISIONS, REGION_VIEWS, SEMANTIC_KINDS
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.auto import AUTO
 from ovseg_ros.models.template_sets import TEMPLATE_SETS
@@ -112,6 +112,12 @@ class Settings:
         "the maskformer's own class embeddings; or the ensemble of clip and maskformer. The last two need a "
         "preset whose proposals are of kind ovseg_maskformer, pooled a ConvNeXt, or lite.",
         choices=(PRESET_WORD, *CLASSIFIERS),
+    )
+    decision: str = _row(
+        PRESET_WORD,
+        "What a score is: trust, the probability that the word is right, by the rule of absence; softmax, "
+        "the word's share among those that compete, as released.",
+        choices=(PRESET_WORD, *DECISIONS),
     )
     clip_weight: float = _row(
         -1.0,

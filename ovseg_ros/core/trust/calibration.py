@@ -1,0 +1,72 @@
+"""From what speaks for a word to the probability that it is right."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from ovseg_ros.errors import ConfigError
+
+SURE = 20.0
+"""No log odds go further: float32 tells no more apart, and nobody is that sure."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The few numbers of a preset that make scores probabilities; fitted by `ovseg_ros.learn.trust`.
+
+    logit p = bias + odds · g + past · z − ln(N / usual_masks)
+
+    g are the log odds of the competition, z is the word's score in standard deviations of its own past, N the
+    number of masks. The last term is the prior: the one mask that is meant is one of N, so that twice as many
+    masks halve the odds of each.
+
+    Attributes:
+        bias: log odds where nothing speaks for or against.
+        odds: weight of the competition; 1 takes the encoder's softmax as it is, less trusts it less.
+        past: weight of the word's own past; does nothing where there is none.
+        hub: part of a word's mean score in the past that is taken off before words compete, in [0, 1].
+        usual_masks: N at which the numbers were fitted.
+    """
+
+    bias: float = 0.0
+    odds: float = 0.8
+    past: float = 0.0
+    hub: float = 0.0
+    usual_masks: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("bias", "odds", "past", "hub", "usual_masks"):
+            if not math.isfinite(getattr(self, name)):
+                raise ConfigError(f"want a number for {name} of the calibration, got {getattr(self, name)}")
+        if self.odds < 0 or self.past < 0:
+            raise ConfigError(
+                f"want odds and past of the calibration at least 0, got {self.odds} and {self.past}: what "
+                "speaks for a word must not count against it"
+            )
+        if not 0 <= self.hub <= 1:
+            raise ConfigError(f"want hub of the calibration in [0, 1], got {self.hub}")
+        if not self.usual_masks > 0:
+            raise ConfigError(f"want usual_masks of the calibration above 0, got {self.usual_masks}")
+
+    def probability(self, odds: torch.Tensor, past: torch.Tensor, masks: int) -> torch.Tensor:
+        """The formula above.
+
+        Args:
+            odds: g, of any shape; ±inf is allowed.
+            past: z, of the same shape.
+            masks: N, at least 1.
+
+        Returns:
+            p in (0, 1), of the same shape.
+
+        Example:
+            >>> one = Calibration(odds=1.0, usual_masks=8.0)
+            >>> even = torch.zeros(1)
+            >>> one.probability(even, even, 8), one.probability(even, even, 16)
+            (tensor([0.5000]), tensor([0.3333]))
+        """
+        prior = self.bias - math.log(masks / self.usual_masks)
+        return (self.odds * odds + self.past * past + prior).clamp(-SURE, SURE).sigmoid()

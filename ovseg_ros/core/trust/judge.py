@@ -1,0 +1,201 @@
+"""The rule of absence: a word is found where it is the best of many, better than it usually is."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from ovseg_ros.core.runners_up import RunnersUp
+from ovseg_ros.core.trust.calibration import Calibration
+from ovseg_ros.core.trust.competition import Competition, best_competitors, competition, log_odds
+from ovseg_ros.core.trust.past import Past, past_of
+from ovseg_ros.core.words import Meanings
+from ovseg_ros.errors import ConfigError
+
+VOCABULARIES = 32
+"""So many vocabularies are remembered with all that does not change from frame to frame."""
+
+NEGLIGIBLE = 0.01
+"""A probability that need not be made smaller still."""
+
+Encode = Callable[[Sequence[str]], torch.Tensor]
+"""W words -> (W, D) unit rows."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All about one vocabulary that no frame changes.
+
+    Attributes:
+        words: who competes with whom.
+        text: (K + R, D) unit rows, labels first.
+        past: of all words, None without masks seen before.
+    """
+
+    words: Competition
+    text: torch.Tensor
+    past: Past | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for each of W = K + R words on each of N masks, labels first.
+
+    Attributes:
+        fit: (N, W) how well each fits, times the logit scale; the mean of its past taken off.
+        odds: (N, W) g, see `log_odds`.
+        past: (N, W) z, see `Past.standardised`; zeros without a past.
+    """
+
+    fit: torch.Tensor
+    odds: torch.Tensor
+    past: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was decided about N masks.
+
+    Attributes:
+        probs: (N, K) float32 on the CPU, probability that each label is right; rows sum to at most 1.
+        runners_up: what came second, asked for or not, by its own probability.
+    """
+
+    probs: torch.Tensor
+    runners_up: RunnersUp
+
+
+@dataclass(frozen=True)
+class TrustModel:
+    """What an encoder's answers are judged by.
+
+    Attributes:
+        rivals: object words that compete with what is asked.
+        meanings: which of them step aside, because they can mean the same.
+        reference: (M, D) unit rows of masks seen before; None without.
+        calibration: what makes scores probabilities.
+    """
+
+    rivals: tuple[str, ...]
+    meanings: Meanings
+    reference: torch.Tensor | None = None
+    calibration: Calibration = field(default_factory=Calibration)
+    _prepared: OrderedDict[tuple[object, ...], Prepared] = field(
+        default_factory=OrderedDict, repr=False, compare=False
+    )
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.rivals, str) or not self.rivals:
+            raise ConfigError("want words that compete, got none: a word without a rival is always found")
+        if self.reference is not None and (self.reference.ndim != 2 or len(self.reference) < 2):
+            raise ConfigError(
+                f"want the rows of at least two masks seen before, got {tuple(self.reference.shape)}"
+            )
+
+    def prepare(
+        self,
+        labels: Sequence[str],
+        encode: Encode,
+        *,
+        rivals: Sequence[str] = (),
+        background: Sequence[str] = (),
+        key: object = None,
+    ) -> Prepared:
+        """All that one vocabulary needs; the last `VOCABULARIES` of them are remembered.
+
+        Args:
+            labels: K asked words.
+            encode: of the encoder that also embeds masks.
+            rivals: instead of the model's own, where there are any.
+            background: words that compete too.
+            key: what else decides how words are encoded; the same words under another are prepared again.
+        """
+        names = (tuple(labels), tuple(rivals), tuple(background), key)
+        with self._lock:
+            if names in self._prepared:
+                self._prepared.move_to_end(names)
+                return self._prepared[names]
+        others = (*background, *(rivals or self.rivals)) if labels else ()  # nobody is asked for: no race
+        words = competition(labels, others, self.meanings)
+        text = encode(words.words).float()
+        past = past_of(text, self.reference) if self.reference is not None and labels else None
+        prepared = Prepared(words, text, past)
+        with self._lock:
+            self._prepared[names] = prepared
+            while len(self._prepared) > VOCABULARIES:
+                self._prepared.popitem(last=False)
+        return prepared
+
+    def weigh(self, embeddings: torch.Tensor, prepared: Prepared, logit_scale: float) -> Evidence:
+        """What speaks for each label on each mask, before it is calibrated.
+
+        Args:
+            embeddings: (N, D) unit rows.
+            prepared: of the vocabulary.
+            logit_scale: multiplies the cosines.
+        """
+        cosines = embeddings.to(prepared.text).float() @ prepared.text.T  # (N,W)
+        competes = prepared.words.competes.to(cosines.device)
+        if prepared.past is None:
+            fit = logit_scale * cosines
+            return Evidence(fit, log_odds(fit, competes), torch.zeros_like(fit))
+        fit = logit_scale * (cosines - self.calibration.hub * prepared.past.mean)
+        return Evidence(fit, log_odds(fit, competes), prepared.past.standardised(cosines))
+
+    def judge(
+        self, embeddings: torch.Tensor, seen: torch.Tensor, prepared: Prepared, logit_scale: float
+    ) -> Judgement:
+        """How probable it is that each label is right, and what came second.
+
+        Where a competitor fits a mask better than a label, the label gets neither more than that competitor
+        nor more than that leaves: p ≤ min(p_c, 1 − p_c) ≤ ½. Labels that can mean the same do not compete,
+        but share: what the better one has is taken from what the next may have; rows sum to 1 at most.
+
+        Args:
+            embeddings: (N, D) unit rows; zeros for masks the encoder has not seen.
+            seen: (N,) bool, which it has; the others get 0.
+            prepared: of the vocabulary.
+            logit_scale: multiplies the cosines.
+        """
+        words, count = prepared.words, len(prepared.words.labels)
+        if len(embeddings) == 0 or count == 0:
+            nothing = RunnersUp(("",) * len(embeddings), torch.zeros(len(embeddings)))
+            return Judgement(torch.zeros(len(embeddings), count), nothing)
+        evidence = self.weigh(embeddings, prepared, logit_scale)
+        known = seen.to(evidence.fit.device)
+        all_probs = self.calibration.probability(evidence.odds, evidence.past, max(int(known.sum()), 1))
+        all_probs = all_probs * known.to(all_probs)[:, None]  # (N,W)
+        competes = words.competes.to(all_probs.device)
+        probs = _shared_out(_capped(evidence.fit, all_probs, competes))  # (N,K)
+        masks = torch.arange(len(probs), device=probs.device)
+        place, _ = best_competitors(evidence.fit, competes, masks, probs.argmax(dim=1))
+        there = (place >= 0) & known
+        scores = all_probs[masks, place.clamp(min=0)] * there
+        names = (
+            words.words[i] if any_ else "" for i, any_ in zip(place.tolist(), there.tolist(), strict=True)
+        )
+        return Judgement(probs.float().cpu(), RunnersUp(tuple(names), scores.float().cpu()))
+
+
+def _capped(fit: torch.Tensor, probs: torch.Tensor, competes: torch.Tensor) -> torch.Tensor:
+    """(N, K): the labels' of (N, W) probabilities; where one is not the best, no more than `judge` says."""
+    own = probs[:, : len(competes)].clone()
+    mask, label = (own > NEGLIGIBLE).nonzero(as_tuple=True)
+    place, best = best_competitors(fit, competes, mask, label)
+    other = probs[mask, place.clamp(min=0)]
+    beaten = best > fit[mask, label]
+    cap = torch.minimum(other, 1 - other)
+    own[mask, label] = torch.where(beaten, torch.minimum(own[mask, label], cap), own[mask, label])
+    return own
+
+
+def _shared_out(probs: torch.Tensor) -> torch.Tensor:
+    """(N, K): from the most probable on, each gets at most what those before it left of 1."""
+    ordered, order = probs.sort(dim=1, descending=True, stable=True)
+    before = ordered.cumsum(dim=1) - ordered
+    return torch.zeros_like(probs).scatter(1, order, torch.minimum(ordered, (1 - before).clamp(min=0)))

@@ -1,0 +1,75 @@
+"""Names the masks of a frame by the rule of absence: judged, their colours checked, one answer per thing."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+
+import torch
+
+from ovseg_ros.core.classify import check_embedded_for
+from ovseg_ros.core.colours import fit_colours
+from ovseg_ros.core.device_memory import retry_on_oom
+from ovseg_ros.core.embedded_frame import EmbeddedFrame
+from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.segmentation import Segmentation
+from ovseg_ros.core.trust.judge import Prepared, TrustModel
+from ovseg_ros.core.trust.wholes import FRAGMENT_KEEPS, fragments
+from ovseg_ros.core.words import Vocabulary
+
+
+def label_by_trust(
+    embedded: EmbeddedFrame,
+    vocabulary: Vocabulary,
+    options: SegmenterOptions,
+    trust: TrustModel,
+    prepared: Prepared,
+    logit_scale: float,
+    device: torch.device,
+    timings: Mapping[str, float],
+) -> Segmentation:
+    """The masks of a frame with the words that are right.
+
+    Args:
+        embedded: N masks.
+        vocabulary: the words.
+        options: how they are labelled.
+        trust: judges them.
+        prepared: of this vocabulary.
+        logit_scale: the encoder's.
+        device: where this is computed, for messages.
+        timings: seconds so far; "classify" is added.
+
+    Raises:
+        InvalidInputError: the frame was embedded without what the classifier needs: embed it again.
+        OutOfMemoryError: it does not fit.
+    """
+    check_embedded_for(embedded, options)
+    start = time.perf_counter()
+    judged = retry_on_oom(
+        lambda _: trust.judge(embedded.embeddings, embedded.has_clip_embedding, prepared, logit_scale),
+        1,
+        device,
+        stage="labelling",
+    )
+    text = prepared.text[: len(vocabulary)]
+    similarities = (embedded.embeddings.float().to(text.device) @ text.T).cpu()  # (N,K)
+    probs, remarks = fit_colours(embedded.frame, embedded.masks, judged.probs, vocabulary.names, options)
+    named = without_fragments(
+        Segmentation(embedded, vocabulary, probs, options, similarities, timings, judged.runners_up, remarks)
+    )
+    return dataclasses.replace(named, timings={**timings, "classify": time.perf_counter() - start})
+
+
+def without_fragments(named: Segmentation) -> Segmentation:
+    """What is named, but for fragments of things with the same label, see `fragments`."""
+    gone = fragments(named.masks, named.boxes_xyxy, named.label_index, named.ranking)
+    if not bool(gone.any()):
+        return named
+    remarks = tuple(
+        f"part of a larger {named.name_of(mask)}" if fragment else remark
+        for mask, (fragment, remark) in enumerate(zip(gone.tolist(), named.remarks, strict=True))
+    )
+    probs = torch.where(gone[:, None], named.probs * FRAGMENT_KEEPS, named.probs)
+    return dataclasses.replace(named, probs=probs, remarks=remarks)

@@ -1,0 +1,179 @@
+"""Logistic regression from evidence to the probability of being right, and what a threshold costs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+from ovseg_ros.core.trust import Calibration, TrustModel
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.learn.trust.samples import SeenFrame, near_words, questions
+
+HUBS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Parts of a word's mean past that are tried."""
+
+RIDGE = 1e-4
+"""Holds weights in, where the data is parted without an error."""
+
+FURTHEST = 1e4
+"""Log odds are cut there before the fit, which has no use for infinity; large logit scales need the room."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The best label of each mask under each question, and whether it was right.
+
+    Attributes:
+        odds: (M,) g of it.
+        past: (M,) z of it.
+        masks: (M,) masks in its frame.
+        right: (M,) bool.
+        weight: (M,), each kind of question has the same in all.
+        kind: M kinds of question.
+    """
+
+    odds: torch.Tensor
+    past: torch.Tensor
+    masks: torch.Tensor
+    right: torch.Tensor
+    weight: torch.Tensor
+    kind: tuple[str, ...]
+
+    def probability(self, calibration: Calibration) -> torch.Tensor:
+        """(M,) float64, how probable each is to be right."""
+        logits = calibration.bias + calibration.odds * self.odds + calibration.past * self.past
+        return (logits - (self.masks / calibration.usual_masks).log()).sigmoid()
+
+
+def answers(
+    segmenter: OpenVocabularySegmenter, trust: TrustModel, frames: Sequence[SeenFrame], seed: int = 0
+) -> Answers:
+    """Asks every frame its questions; the same ones for the same seed.
+
+    Raises:
+        InvalidInputError: no frame has a mask.
+    """
+    rng = np.random.default_rng(seed)
+    options = segmenter.options
+    rivals = segmenter.encode_text(trust.rivals)
+    near: dict[tuple[str, ...], tuple[str, ...]] = {}
+    odds, past, masks, right, kinds = [], [], [], [], []
+    for seen in frames:
+        if len(seen.embeddings) == 0:
+            continue
+        if seen.words not in near:
+            near[seen.words] = near_words(seen.words, trust, segmenter.encode_text(seen.words), rivals)
+        for question in questions(seen, trust, near[seen.words], rng):
+            prepared = trust.prepare(question.words, segmenter.encode_text, background=options.background)
+            evidence = trust.weigh(seen.embeddings, prepared, segmenter.clip.logit_scale)
+            count = len(question.words)
+            g, z = evidence.odds[:, :count].clamp(-FURTHEST, FURTHEST), evidence.past[:, :count]
+            best = (trust.calibration.odds * g + trust.calibration.past * z).argmax(dim=1, keepdim=True)
+            odds.append(g.gather(1, best)[:, 0])
+            past.append(z.gather(1, best)[:, 0])
+            masks.append(torch.full((len(g),), float(len(g))))
+            right += [
+                question.words[i] in names for i, names in zip(best[:, 0].tolist(), seen.right, strict=True)
+            ]
+            kinds += [question.kind] * len(g)
+    if not odds:
+        raise InvalidInputError("want frames with masks to calibrate on, got none")
+    shares = {kind: len(kinds) / len(set(kinds)) / kinds.count(kind) for kind in set(kinds)}
+    weight = torch.tensor([shares[kind] for kind in kinds], dtype=torch.float64)
+    stacked = (torch.cat(part).double() for part in (odds, past, masks))
+    return Answers(*stacked, torch.tensor(right), weight, tuple(kinds))
+
+
+def fit(
+    segmenter: OpenVocabularySegmenter, trust: TrustModel, frames: Sequence[SeenFrame]
+) -> tuple[Calibration, Answers]:
+    """The calibration under which what was seen is most probable, and the answers it was fitted to."""
+    best: tuple[float, Calibration, Answers] | None = None
+    for hub in HUBS if trust.reference is not None else (0.0,):
+        start = dataclasses.replace(trust.calibration, hub=hub)
+        asked = answers(segmenter, dataclasses.replace(trust, calibration=start), frames)
+        fitted = logistic(asked, hub, with_past=trust.reference is not None)
+        loss = log_loss(asked.probability(fitted), asked.right, asked.weight)
+        if best is None or loss < best[0]:
+            best = loss, fitted, asked
+    assert best is not None
+    return best[1], best[2]
+
+
+def logistic(asked: Answers, hub: float = 0.0, *, with_past: bool = True) -> Calibration:
+    """Weighted logistic regression of `right` on g and z, ln N fixed at −1; weights are never below 0."""
+    usual = float(asked.masks.median())
+    columns = [torch.ones_like(asked.odds), asked.odds, *([asked.past] if with_past else [])]
+    features = torch.stack(columns, dim=1)  # (M,F)
+    offset = -(asked.masks / usual).log()
+    weights = _newton(features, offset, asked.right.double(), asked.weight)
+    bias, odds = float(weights[0]), float(weights[1])
+    past = float(weights[2]) if with_past else 0.0
+    if past < 0:
+        return logistic(asked, hub, with_past=False)
+    return Calibration(bias=bias, odds=max(odds, 0.0), past=past, hub=hub, usual_masks=usual)
+
+
+def _newton(
+    features: torch.Tensor, offset: torch.Tensor, right: torch.Tensor, weight: torch.Tensor, steps: int = 50
+) -> torch.Tensor:
+    """(F,) the weights at which the ridge-penalised log likelihood is highest."""
+    total = weight.sum()
+    weights = torch.zeros(features.shape[1], dtype=torch.float64)
+    ridge = RIDGE * torch.eye(features.shape[1], dtype=torch.float64)
+    for _ in range(steps):
+        p = (features @ weights + offset).sigmoid()
+        gradient = features.T @ (weight * (p - right)) / total + ridge @ weights
+        hessian = (features * (weight * p * (1 - p))[:, None]).T @ features / total + ridge
+        step = torch.linalg.solve(hessian, gradient)
+        weights = weights - step * min(1.0, 2.0 / float(step.norm().clamp(min=1e-12)))
+        if float(step.norm()) < 1e-9:
+            break
+    return weights
+
+
+def log_loss(p: torch.Tensor, right: torch.Tensor, weight: torch.Tensor) -> float:
+    """Mean −log of the probability given to what was the case, in nats."""
+    given = torch.where(right, p, 1 - p).clamp(min=1e-12)
+    return float(-(weight * given.log()).sum() / weight.sum())
+
+
+def calibration_error(p: torch.Tensor, right: torch.Tensor, weight: torch.Tensor, bins: int = 10) -> float:
+    """Expected calibration error: |mean p − share right| over equal bins of p, by what lies in them."""
+    place = (p * bins).long().clamp(max=bins - 1)
+    error = 0.0
+    for one in place.unique():
+        inside = place == one
+        share = weight[inside] / weight[inside].sum()
+        gap = (share * p[inside]).sum() - (share * right[inside].double()).sum()
+        error += float(weight[inside].sum() / weight.sum() * gap.abs())
+    return error
+
+
+def precision_recall(
+    p: torch.Tensor, right: torch.Tensor, weight: torch.Tensor, threshold: float
+) -> tuple[float | None, float | None]:
+    """Share of what is given that is right, and of what could be right that is given; None without any."""
+    given = p >= threshold
+    hits = float(weight[given & right].sum())
+    all_given, all_right = float(weight[given].sum()), float(weight[right].sum())
+    return hits / all_given if all_given else None, hits / all_right if all_right else None
+
+
+def least_threshold(
+    p: torch.Tensor, right: torch.Tensor, weight: torch.Tensor, precision: float
+) -> float | None:
+    """The lowest threshold, in steps of 0.01, from which on `precision` is reached; None if none is."""
+    found = None
+    for hundredth in range(99, 0, -1):
+        reached, _ = precision_recall(p, right, weight, hundredth / 100)
+        if reached is not None and reached < precision:
+            return found
+        if reached is not None:
+            found = hundredth / 100
+    return found

@@ -1,0 +1,235 @@
+"""The rule of absence against its formulas in float64 loops, and on hand-worked numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ovseg_ros.core.trust import (
+    Calibration,
+    TrustModel,
+    best_competitors,
+    competition,
+    log_odds,
+    past_of,
+)
+from ovseg_ros.core.words import SpellingMeanings
+from ovseg_ros.errors import ConfigError, InvalidInputError
+
+RIVALS = ("cup", "kettle", "pot", "vase", "mug", "spoon")
+CALIBRATION = Calibration(bias=-0.4, odds=0.7, past=0.3, hub=0.5, usual_masks=6.0)
+SCALE = 12.0
+
+
+def rows(words, width=16):
+    """A unit row per word, the same for the same word."""
+    made = [torch.randn(width, generator=torch.Generator().manual_seed(sum(word.encode()))) for word in words]
+    return F.normalize(torch.stack(made), dim=1) if made else torch.zeros(0, width)
+
+
+def masks_near(*words, noise=0.5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(rows(words) + noise * torch.randn(len(words), 16, generator=generator) / 4, dim=1)
+
+
+@pytest.fixture
+def reference():
+    return F.normalize(torch.randn(40, 16, generator=torch.Generator().manual_seed(3)), dim=1)
+
+
+@pytest.fixture
+def trust(reference):
+    return TrustModel(RIVALS, SpellingMeanings(), reference, CALIBRATION)
+
+
+def oracle(embeddings, seen, labels, background, trust):
+    """docs/modes.md's formulas, one mask and one word at a time, in float64."""
+    meanings, calibration = trust.meanings, trust.calibration
+    rivals = list(dict.fromkeys((*background, *trust.rivals)))
+    words = [*labels, *rivals]
+    e, t = embeddings.double().numpy(), rows(words).double().numpy()
+    mean, deviation = np.zeros(len(words)), np.ones(len(words))
+    if trust.reference is not None:
+        scores = trust.reference.double().numpy() @ t.T
+        mean, deviation = scores.mean(axis=0), np.maximum(scores.std(axis=0), 1e-3)
+    masks = max(int(seen.sum()), 1)
+    probs, second = [], []
+    for i in range(len(e)):
+        cosine = [float(e[i] @ row) for row in t]
+        fit = [SCALE * (c - calibration.hub * m) for c, m in zip(cosine, mean, strict=True)]
+
+        def against(w):
+            who = [c for c in range(len(words)) if c != w]
+            if w < len(labels):
+                who = [c for c in who if not meanings.same(words[w], words[c])]
+            return who
+
+        def probability(w, i=i, fit=fit, cosine=cosine):
+            g = fit[w] - math.log(sum(math.exp(fit[c]) for c in against(w)))
+            z = (cosine[w] - mean[w]) / deviation[w] if trust.reference is not None else 0.0
+            logit = calibration.bias + calibration.odds * g + calibration.past * z
+            logit -= math.log(masks / calibration.usual_masks)
+            return float(seen[i]) / (1 + math.exp(-min(max(logit, -20), 20)))
+
+        row = []
+        for k in range(len(labels)):
+            p, c = probability(k), max(against(k), key=lambda c: fit[c])
+            if p > 0.01 and fit[c] > fit[k]:
+                p = min(p, probability(c), 1 - probability(c))
+            row.append(p)
+        left = 1.0
+        for k in sorted(range(len(labels)), key=lambda k: -row[k]):
+            row[k], left = min(row[k], max(left, 0.0)), left - row[k]
+        best = max(range(len(labels)), key=lambda k: row[k])
+        c = max(against(best), key=lambda c: fit[c])
+        probs.append(row)
+        second.append((words[c] if seen[i] else "", probability(c)))
+    return np.array(probs), second
+
+
+@pytest.mark.parametrize("with_reference", [True, False])
+@pytest.mark.parametrize(
+    "labels", [("teapot",), ("mug", "red mug", "book"), ("teapot", "vase", "fork", "cups")]
+)
+def test_the_rule_is_its_formulas(trust, labels, with_reference):
+    if not with_reference:
+        trust = TrustModel(RIVALS, SpellingMeanings(), None, CALIBRATION)
+    embeddings = masks_near("teapot", "vase", "mug", "red mug", "wall", "fork", noise=0.8)
+    seen = torch.tensor([True, True, True, True, False, True])
+    prepared = trust.prepare(labels, rows, background=("wall", "cup"))
+    judged = trust.judge(embeddings, seen, prepared, SCALE)
+    want, second = oracle(embeddings, seen, labels, ("wall", "cup"), trust)
+    np.testing.assert_allclose(judged.probs.numpy(), want, rtol=1e-4, atol=1e-7)
+    assert judged.runners_up.names == tuple(name for name, _ in second)
+    np.testing.assert_allclose(judged.runners_up.scores.numpy(), [p for _, p in second], rtol=1e-4, atol=1e-7)
+    assert judged.probs.sum(dim=1).max() <= 1 + 1e-6
+
+
+def test_a_word_that_is_not_the_best_is_never_surer_than_a_half(trust):
+    sure = TrustModel(RIVALS, SpellingMeanings(), None, Calibration(bias=20.0, odds=0.0))
+    embeddings = masks_near("kettle", "teapot", noise=0.0)
+    judged = sure.judge(embeddings, torch.ones(2, dtype=torch.bool), sure.prepare(("teapot",), rows), SCALE)
+    assert judged.probs[0, 0] < 1e-6, "kettle is sure, so that nothing is left for teapot"
+    assert judged.probs[1, 0] > 0.99
+    assert judged.runners_up.names[0] == "kettle"
+
+
+def test_more_masks_need_better_evidence():
+    one = Calibration(odds=1.0, usual_masks=10.0)
+    g, z = torch.tensor([0.0, 3.0]), torch.zeros(2)
+    few, many = one.probability(g, z, 5), one.probability(g, z, 20)
+    assert few.tolist() == pytest.approx([2 / 3, 1 / (1 + math.exp(-3 - math.log(2)))])
+    assert many.tolist() == pytest.approx([1 / 3, 1 / (1 + math.exp(-3 + math.log(2)))])
+
+
+def test_words_that_mean_the_same_step_aside():
+    words = competition(("red mug", "white mug", "bowl"), ("mug", "Mug", "cup"), SpellingMeanings())
+    assert words.rivals == ("mug", "cup")
+    assert words.words == ("red mug", "white mug", "bowl", "mug", "cup")
+    assert words.competes.tolist() == [
+        [False, True, True, False, True],
+        [True, False, True, False, True],
+        [True, True, False, True, True],
+    ]
+
+
+def test_log_odds_lose_nothing_beside_a_giant():
+    fit = torch.tensor([[80.0, 0.0, -3.0, 79.0]])
+    competes = torch.tensor([[False, True, True, False], [False, False, True, False]])
+    g = log_odds(fit, competes)
+    assert g[0, 1] == pytest.approx(3.0, rel=1e-5)
+    assert g[0, 0] == pytest.approx(80.0 - math.log(1 + math.exp(-3)), rel=1e-5)
+    assert log_odds(torch.zeros(2, 0), torch.zeros(0, 0, dtype=torch.bool)).shape == (2, 0)
+    assert log_odds(torch.zeros(1, 1), torch.tensor([[False]])).item() == math.inf
+
+
+def test_best_competitors():
+    fit = torch.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 5.0]])
+    competes = torch.tensor([[False, True, True], [False, False, False]])
+    place, best = best_competitors(fit, competes, torch.tensor([0, 1, 0]), torch.tensor([0, 0, 1]))
+    assert place.tolist() == [2, 1, -1]
+    assert best.tolist() == [2.0, 5.0, -math.inf]
+    none = best_competitors(
+        fit, competes, torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+    )
+    assert [len(part) for part in none] == [0, 0]
+
+
+def test_a_hub_loses_its_advantage():
+    """One word lies near every mask, and says nothing by being near this one."""
+    axes = torch.eye(3)
+    hub, word = F.normalize(torch.tensor([1.0, 1.0, 0.0]), dim=0), axes[1]
+    reference = torch.stack([axes[0], axes[0], F.normalize(torch.tensor([1.0, 0.2, 0.0]), dim=0)])
+    text = {"hub": hub, "thing": word, "other": axes[2]}
+    encode = lambda words: torch.stack([text[w] for w in words])  # noqa: E731
+    mask = F.normalize(torch.tensor([[0.5, 1.0, 0.0]]), dim=1)
+    there = torch.ones(1, dtype=torch.bool)
+    found = {}
+    for part in (0.0, 1.0):
+        trust = TrustModel(("hub", "other"), SpellingMeanings(), reference, Calibration(odds=1.0, hub=part))
+        judged = trust.judge(mask, there, trust.prepare(("thing",), encode), 10.0)
+        found[part] = float(judged.probs[0, 0])
+    assert found[0.0] < 0.5 < found[1.0]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_few_masks_and_no_words(trust, count):
+    embeddings = masks_near("teapot")[:count]
+    seen = torch.ones(count, dtype=torch.bool)
+    for labels in ((), ("teapot",)):
+        judged = trust.judge(embeddings, seen, trust.prepare(labels, rows), SCALE)
+        assert judged.probs.shape == (count, len(labels))
+        assert len(judged.runners_up) == count
+
+
+def test_vocabularies_are_prepared_once(trust):
+    asked = []
+
+    def encode(words):
+        asked.append(words)
+        return rows(words)
+
+    one = trust.prepare(("teapot",), encode, background=("wall",))
+    assert trust.prepare(("teapot",), encode, background=("wall",)) is one
+    assert len(asked) == 1
+    trust.prepare(("teapot",), encode, background=("wall",), key="other templates")
+    trust.prepare(("teapot",), encode, rivals=("sofa",))
+    assert asked[-1] == ("teapot", "sofa")
+    for number in range(40):
+        trust.prepare((f"word {number}",), encode)
+    assert trust.prepare(("teapot",), encode, background=("wall",)) is not one
+
+
+def test_past_of_refuses_another_encoders():
+    with pytest.raises(InvalidInputError, match="another encoder"):
+        past_of(torch.zeros(2, 3), torch.zeros(5, 4))
+    with pytest.raises(InvalidInputError, match="at least two"):
+        past_of(torch.zeros(2, 3), torch.zeros(1, 3))
+    assert past_of(torch.ones(1, 2), torch.ones(4, 2)).deviation.item() == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ({"bias": math.nan}, "bias"),
+        ({"odds": -0.1}, "at least 0"),
+        ({"past": -1.0}, "at least 0"),
+        ({"hub": 1.5}, "hub"),
+        ({"usual_masks": 0.0}, "usual_masks"),
+    ],
+)
+def test_calibrations_that_cannot_be(numbers, said):
+    with pytest.raises(ConfigError, match=said):
+        Calibration(**numbers)
+
+
+def test_models_that_cannot_be():
+    for rivals in ((), "cup"):
+        with pytest.raises(ConfigError, match="compete"):
+            TrustModel(rivals, SpellingMeanings())
+    with pytest.raises(ConfigError, match="two masks"):
+        TrustModel(("cup",), SpellingMeanings(), torch.zeros(1, 4))
