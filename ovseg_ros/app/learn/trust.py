@@ -6,6 +6,12 @@
 DATA are recordings with ground truth (rosbag2 folders, as demo/make_tabletop.py makes them) or COCO instance
 files (.json). The second also makes the file of masks seen before, of other frames than the calibration is
 fitted to: those of --seen-before, or else every second frame of DATA. Never use what is measured on.
+
+An encoder is too sure of pictures it was learned on. Where `lite`'s map of names was learned on DATA, --maps
+takes maps that were learned without a fold of them, and each picture is answered by the one that has not seen
+it (two folds: `python -m ovseg_ros.learn.names.train DATA --leave-out 0/2 -o FILE`, and 1/2):
+
+    python -m ovseg_ros.app.learn.trust lite DATA.json --maps FILE FILE --write-reference FILE --seen-before DATA.json
 """
 
 from __future__ import annotations
@@ -13,6 +19,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,24 +34,34 @@ from ovseg_ros.errors import ConfigError
 from ovseg_ros.evaluate.recordings.recording import read_recording
 from ovseg_ros.files.instances import read_instances
 from ovseg_ros.files.pictures import read_image
-from ovseg_ros.learn.trust.fit import Answers, calibration_error, fit, least_threshold, precision_recall
+from ovseg_ros.learn.names.folds import fold_of
+from ovseg_ros.learn.trust.fit import (
+    Answers,
+    Asked,
+    calibration_error,
+    fit,
+    least_threshold,
+    precision_recall,
+)
 from ovseg_ros.learn.trust.samples import SeenFrame, TrueFrame, look
-from ovseg_ros.models.presets import load_preset
+from ovseg_ros.models.presets import load_preset, preset_path
 from ovseg_ros.models.trusted import read_reference, write_reference
+from ovseg_ros.models.yaml_files import read_yaml
 
 
-def true_frames(data: Path, *, complete: bool = True) -> Iterator[TrueFrame]:
+def true_frames(data: Path, *, complete: bool = True, fold: tuple[int, int] = (0, 1)) -> Iterator[TrueFrame]:
     """The frames of a recording or of a COCO file, with their truth.
 
     Args:
         data: recording or file.
         complete: leaves out pictures of which not everything is labelled.
+        fold: k and n; of a COCO file the pictures of fold k of n, as the map of names was learned by folds.
 
     Raises:
         InvalidInputError: it is neither.
     """
     if data.suffix == ".json":
-        yield from _of_coco(data, complete)
+        yield from _of_coco(data, complete, fold)
         return
     recorded = list(read_recording(data))
     words = tuple(dict.fromkeys(name for one in recorded for name in one.names.values()))
@@ -57,11 +74,13 @@ def true_frames(data: Path, *, complete: bool = True) -> Iterator[TrueFrame]:
         yield TrueFrame(one.frame, masks, names, words)
 
 
-def _of_coco(data: Path, complete: bool) -> Iterator[TrueFrame]:
+def _of_coco(data: Path, complete: bool, fold: tuple[int, int]) -> Iterator[TrueFrame]:
     dataset = read_instances(data)
     pictures = [picture for picture in dataset.pictures if picture.complete or not complete]
     words = tuple(dict.fromkeys(one.category for picture in pictures for one in picture.instances))
     for picture in pictures:
+        if fold_of(f"{dataset.name}/{picture.name}", fold[1]) != fold[0]:
+            continue
         shown = picture.instances
         masks = [one.mask() for one in shown]
         stacked = np.stack(masks) if masks else np.zeros((0, *picture.size_hw), bool)
@@ -86,11 +105,17 @@ def report(asked: Answers, p: torch.Tensor, precision: float) -> list[str]:
 
 
 def _embedded(
-    segmenter: OpenVocabularySegmenter, data: list[Path], limit: int | None, *, complete: bool = True
+    segmenter: OpenVocabularySegmenter,
+    data: list[Path],
+    limit: int | None,
+    *,
+    complete: bool = True,
+    fold: tuple[int, int] = (0, 1),
 ) -> list[SeenFrame]:
+    """The frames of DATA, or of pictures those of fold k of n, as one encoder sees them."""
     frames: list[SeenFrame] = []
     for path in data:
-        some = itertools.islice(true_frames(path, complete=complete), limit)
+        some = itertools.islice(true_frames(path, complete=complete, fold=fold), limit)
         frames += look(segmenter, tqdm(some, desc=path.name, unit="frame"))
     return frames
 
@@ -102,29 +127,61 @@ def _rows(frames: Sequence[SeenFrame], most: int) -> torch.Tensor:
     return rows[torch.from_numpy(np.random.default_rng(0).permutation(len(rows))[:most])]
 
 
+def _with_map(preset: str, names: Path, weights_dir: Path | None) -> OpenVocabularySegmenter:
+    """The preset with another map of names."""
+    content = read_yaml(preset_path(preset))
+    content["encoder"] = {**content["encoder"], "names": str(names.resolve())}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{preset_path(preset).stem}.yaml"
+        file.write_text(yaml.safe_dump(content))
+        return load_preset(file, weights_dir=weights_dir)
+
+
+def _part(
+    segmenter: OpenVocabularySegmenter,
+    args: argparse.Namespace,
+    reference: Path | None,
+    fold: tuple[int, int],
+) -> Asked:
+    """What one encoder answers about its fold; where `reference` is given, that file is made on the way."""
+    trust = segmenter.trust
+    assert trust is not None  # every preset has one
+    frames = _embedded(segmenter, args.data, args.limit, fold=fold)
+    rows = None if args.reference is None else read_reference(args.reference, segmenter.clip.embedding_dim)
+    if args.write_reference is not None:
+        if args.seen_before:
+            before = _embedded(segmenter, args.seen_before, args.limit_before, complete=False)
+        else:
+            before, frames = frames[1::2], frames[::2]
+        rows = _rows(before, args.most)
+        if reference is not None:
+            write_reference(reference, rows)
+    return Asked(segmenter, dataclasses.replace(trust, reference=rows), frames)
+
+
 def main() -> None:
     """Command line."""
     args = _parser().parse_args()
-    segmenter = load_preset(args.preset, weights_dir=args.weights_dir)
-    trust = segmenter.trust
-    assert trust is not None  # every preset has one
-    frames = _embedded(segmenter, args.data, args.limit)
-    if args.write_reference is not None:
-        before, frames = frames[1::2], frames[::2]
-        if args.seen_before:
-            frames = [*frames, *before]
-            before = _embedded(segmenter, args.seen_before, args.limit, complete=False)
-        write_reference(args.write_reference, _rows(before, args.most))
-        args.reference = args.write_reference
-    if args.reference is not None:
-        reference = read_reference(args.reference, segmenter.clip.embedding_dim)
-        trust = dataclasses.replace(trust, reference=reference)
-    calibration, asked = fit(segmenter, trust, frames)
+    if args.maps:
+        folds = len(args.maps)
+        parts = [
+            _part(_with_map(args.preset, file, args.weights_dir), args, None, (fold, folds))
+            for fold, file in enumerate(args.maps)
+        ]
+        if args.write_reference is not None:
+            segmenter = load_preset(args.preset, weights_dir=args.weights_dir)
+            before = _embedded(segmenter, args.seen_before, args.limit_before, complete=False)
+            write_reference(args.write_reference, _rows(before, args.most))
+    else:
+        segmenter = load_preset(args.preset, weights_dir=args.weights_dir)
+        parts = [_part(segmenter, args, args.write_reference, (0, 1))]
+    calibration, asked = fit(parts)
     numbers = {name: round(value, 3) for name, value in dataclasses.asdict(calibration).items()}
     print("\n".join(report(asked, asked.probability(calibration), args.precision)))
     print(yaml.safe_dump({"calibration": numbers}, sort_keys=False), end="")
-    if args.reference is not None:
-        print(f"reference: {args.reference.name}   # {len(reference)} masks seen before")
+    file = args.write_reference or args.reference
+    if file is not None:
+        print(f"reference: {file.name}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -137,6 +194,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--write-reference", type=Path, metavar="FILE", help="makes that file")
     parser.add_argument("--seen-before", type=Path, nargs="+", metavar="DATA", help="what it is made of")
     parser.add_argument("--most", type=int, default=1000, help="masks in that file (default: %(default)s)")
+    parser.add_argument(
+        "--maps",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="maps of names learned without fold 0, 1, … of the pictures of DATA; with --seen-before of other pictures",
+    )
+    parser.add_argument("--limit-before", type=int, help="frames of each DATA of --seen-before")
     parser.add_argument("--limit", type=int, help="frames of each DATA; all without")
     parser.add_argument("--precision", type=float, default=0.95, help="wanted (default: %(default)s)")
     parser.add_argument("--weights-dir", type=Path)

@@ -50,19 +50,55 @@ class Answers:
         return (logits - (self.masks / calibration.usual_masks).log()).sigmoid()
 
 
-def answers(
-    segmenter: OpenVocabularySegmenter, trust: TrustModel, frames: Sequence[SeenFrame], seed: int = 0
-) -> Answers:
+@dataclass(frozen=True)
+class Asked:
+    """Frames, and who answers about them.
+
+    Attributes:
+        segmenter: that embedded the frames.
+        trust: its rule; rivals, meanings and masks seen before are used, and what is not fitted.
+        frames: with their truth.
+    """
+
+    segmenter: OpenVocabularySegmenter
+    trust: TrustModel
+    frames: Sequence[SeenFrame]
+
+
+def answers(parts: Sequence[Asked], hub: float = 0.0, seed: int = 0) -> Answers:
     """Asks every frame its questions; the same ones for the same seed.
+
+    Args:
+        parts: frames by who has embedded them; more than one where an encoder was learned on some of the
+            frames, and another one, which has not seen them, answers about those.
+        hub: see `Calibration`.
+        seed: of the questions.
 
     Raises:
         InvalidInputError: no frame has a mask.
     """
+    each = [_answers(part, hub, seed) for part in parts]
+    odds, past, masks, right = (torch.cat(column) for column in zip(*(one[:4] for one in each), strict=True))
+    if len(odds) == 0:
+        raise InvalidInputError("want frames with masks to calibrate on, got none")
+    kinds = [kind for one in each for kind in one[4]]
+    shares = {kind: len(kinds) / len(set(kinds)) / kinds.count(kind) for kind in set(kinds)}
+    weight = torch.tensor([shares[kind] for kind in kinds], dtype=torch.float64)
+    return Answers(odds, past, masks, right, weight, tuple(kinds))
+
+
+def _answers(
+    part: Asked, hub: float, seed: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, list[str]]:
+    """(M,) g, z, number of masks and whether it is right, and M kinds of question, for one of the parts."""
     rng = np.random.default_rng(seed)
+    segmenter, frames = part.segmenter, part.frames
+    trust = dataclasses.replace(part.trust, calibration=dataclasses.replace(part.trust.calibration, hub=hub))
     options = segmenter.options
     rivals = segmenter.encode_text(trust.rivals)
     near: dict[tuple[str, ...], tuple[str, ...]] = {}
-    odds, past, masks, right, kinds = [], [], [], [], []
+    nothing = torch.zeros(0)
+    odds, past, masks, right, kinds = [nothing], [nothing], [nothing], [], []
     for seen in frames:
         if len(seen.embeddings) == 0:
             continue
@@ -81,23 +117,17 @@ def answers(
                 question.words[i] in names for i, names in zip(best[:, 0].tolist(), seen.right, strict=True)
             ]
             kinds += [question.kind] * len(g)
-    if not odds:
-        raise InvalidInputError("want frames with masks to calibrate on, got none")
-    shares = {kind: len(kinds) / len(set(kinds)) / kinds.count(kind) for kind in set(kinds)}
-    weight = torch.tensor([shares[kind] for kind in kinds], dtype=torch.float64)
-    stacked = (torch.cat(part).double() for part in (odds, past, masks))
-    return Answers(*stacked, torch.tensor(right), weight, tuple(kinds))
+    stacked = [torch.cat(column).double() for column in (odds, past, masks)]
+    return stacked[0], stacked[1], stacked[2], torch.tensor(right, dtype=torch.bool), kinds
 
 
-def fit(
-    segmenter: OpenVocabularySegmenter, trust: TrustModel, frames: Sequence[SeenFrame]
-) -> tuple[Calibration, Answers]:
+def fit(parts: Sequence[Asked]) -> tuple[Calibration, Answers]:
     """The calibration under which what was seen is most probable, and the answers it was fitted to."""
+    with_past = all(part.trust.reference is not None for part in parts)
     best: tuple[float, Calibration, Answers] | None = None
-    for hub in HUBS if trust.reference is not None else (0.0,):
-        start = dataclasses.replace(trust.calibration, hub=hub)
-        asked = answers(segmenter, dataclasses.replace(trust, calibration=start), frames)
-        fitted = logistic(asked, hub, with_past=trust.reference is not None)
+    for hub in HUBS if with_past else (0.0,):
+        asked = answers(parts, hub)
+        fitted = logistic(asked, hub, with_past=with_past)
         loss = log_loss(asked.probability(fitted), asked.right, asked.weight)
         if best is None or loss < best[0]:
             best = loss, fitted, asked

@@ -18,6 +18,7 @@ from ovseg_ros.core.words import SpellingMeanings
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.learn.trust.fit import (
     Answers,
+    Asked,
     answers,
     calibration_error,
     fit,
@@ -128,7 +129,7 @@ def test_a_frame_is_asked_all_kinds_of_questions(trust):
 
 
 def test_a_fit_believes_what_is_right(segmenter, trust):
-    calibration, asked = fit(segmenter, trust, seen_frames())
+    calibration, asked = fit([Asked(segmenter, trust, seen_frames())])
     p = asked.probability(calibration)
     assert float(p[asked.right].min()) > float(p[~asked.right].max()), (
         "words have directions of their own here"
@@ -142,10 +143,10 @@ def test_a_fit_believes_what_is_right(segmenter, trust):
 
 def test_nothing_to_fit_is_refused(segmenter, trust):
     with pytest.raises(InvalidInputError, match="got none"):
-        answers(segmenter, trust, [])
+        answers([Asked(segmenter, trust, [])])
     empty = SeenFrame(torch.zeros(0, 32), (), ("mug",), WORDS)
     with pytest.raises(InvalidInputError, match="got none"):
-        answers(segmenter, trust, [empty])
+        answers([Asked(segmenter, trust, [empty])])
 
 
 def test_what_is_seen_is_what_the_masks_fit(segmenter):
