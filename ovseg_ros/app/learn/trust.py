@@ -1,4 +1,4 @@
-"""Calibrates a preset's rule of absence on frames with known truth, and prints what to paste into the preset.
+r"""Calibrates a preset's rule of absence on frames with known truth, and prints what to paste into the preset.
 
     python -m ovseg_ros.app.learn.trust PRESET DATA [DATA ...]
     python -m ovseg_ros.app.learn.trust PRESET DATA [DATA ...] --write-reference FILE [--seen-before DATA ...]
@@ -11,7 +11,8 @@ An encoder is too sure of pictures it was learned on. Where `lite`'s map of name
 takes maps that were learned without a fold of them, and each picture is answered by the one that has not seen
 it (two folds: `python -m ovseg_ros.learn.names.train DATA --leave-out 0/2 -o FILE`, and 1/2):
 
-    python -m ovseg_ros.app.learn.trust lite DATA.json --maps FILE FILE --write-reference FILE --seen-before DATA.json
+    python -m ovseg_ros.app.learn.trust lite DATA.json --maps FILE FILE \
+        --write-reference FILE --seen-before OTHERS.json
 """
 
 from __future__ import annotations
@@ -199,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="maps of names learned without fold 0, 1, … of the pictures of DATA; with --seen-before of other pictures",
+        help="maps of names learned without fold 0, 1, … of the pictures of DATA",
     )
     parser.add_argument("--limit-before", type=int, help="frames of each DATA of --seen-before")
     parser.add_argument("--limit", type=int, help="frames of each DATA; all without")

@@ -19,8 +19,8 @@ from ovseg_ros.errors import ConfigError
 VOCABULARIES = 32
 """So many vocabularies are remembered with all that does not change from frame to frame."""
 
-NEGLIGIBLE = 0.01
-"""A probability that need not be made smaller still."""
+LEAST_LEFT, MOST_LEFT = 0.01, 0.5
+"""Part of its probability that a beaten label keeps: never so little that labels lose their order."""
 
 Encode = Callable[[Sequence[str]], torch.Tensor]
 """W words -> (W, D) unit rows."""
@@ -152,8 +152,8 @@ class TrustModel:
     ) -> Judgement:
         """How probable it is that each label is right, and what came second.
 
-        Where a competitor fits a mask better than a label, the label gets neither more than that competitor
-        nor more than that leaves: p ≤ min(p_c, 1 − p_c) ≤ ½. Labels that can mean the same do not compete,
+        Where a competitor c fits a mask better than a label, the label keeps the part of its probability that
+        c leaves, 1 − p_c, at least 1 % and at most half of it. Labels that can mean the same do not compete,
         but share: what the better one has is taken from what the next may have; rows sum to 1 at most.
 
         Args:
@@ -171,7 +171,7 @@ class TrustModel:
         all_probs = self.calibration.probability(evidence.odds, evidence.past, max(int(known.sum()), 1))
         all_probs = all_probs * known.to(all_probs)[:, None]  # (N,W)
         competes = words.competes.to(all_probs.device)
-        probs = _shared_out(_capped(evidence.fit, all_probs, competes))  # (N,K)
+        probs = _shared_out(_beaten(evidence.fit, all_probs, competes))  # (N,K)
         masks = torch.arange(len(probs), device=probs.device)
         place, _ = best_competitors(evidence.fit, competes, masks, probs.argmax(dim=1))
         there = (place >= 0) & known
@@ -182,16 +182,17 @@ class TrustModel:
         return Judgement(probs.float().cpu(), RunnersUp(tuple(names), scores.float().cpu()))
 
 
-def _capped(fit: torch.Tensor, probs: torch.Tensor, competes: torch.Tensor) -> torch.Tensor:
-    """(N, K): the labels' of (N, W) probabilities; where one is not the best, no more than `judge` says."""
-    own = probs[:, : len(competes)].clone()
-    mask, label = (own > NEGLIGIBLE).nonzero(as_tuple=True)
-    place, best = best_competitors(fit, competes, mask, label)
-    other = probs[mask, place.clamp(min=0)]
-    beaten = best > fit[mask, label]
-    cap = torch.minimum(other, 1 - other)
-    own[mask, label] = torch.where(beaten, torch.minimum(own[mask, label], cap), own[mask, label])
-    return own
+def _beaten(fit: torch.Tensor, probs: torch.Tensor, competes: torch.Tensor) -> torch.Tensor:
+    """(N, K): the labels' of (N, W) probabilities, less where one is not the best, see `judge`."""
+    own = probs[:, : len(competes)]
+    first = fit.argmax(dim=1)  # (N,) the best competitor of nearly every label
+    place = first[:, None].expand_as(own).clone()
+    mask, label = (~competes[:, first].T).nonzero(as_tuple=True)  # of these it is not
+    place[mask, label] = best_competitors(fit, competes, mask, label)[0]
+    known = place.clamp(min=0)
+    beaten = (place >= 0) & (fit.gather(1, known) > fit[:, : len(competes)])
+    left = (1 - probs.gather(1, known)).clamp(LEAST_LEFT, MOST_LEFT)
+    return torch.where(beaten, own * left, own)
 
 
 def _shared_out(probs: torch.Tensor) -> torch.Tensor:

@@ -73,13 +73,13 @@ def oracle(embeddings, seen, labels, background, trust):
             z = (cosine[w] - mean[w]) / deviation[w] if trust.reference is not None else 0.0
             logit = calibration.bias + calibration.odds * g + calibration.past * z
             logit -= math.log(masks / calibration.usual_masks)
-            return float(seen[i]) / (1 + math.exp(-min(max(logit, -20), 20)))
+            return float(seen[i]) / (1 + math.exp(-min(max(logit, -80), 80)))
 
         row = []
         for k in range(len(labels)):
             p, c = probability(k), max(against(k), key=lambda c: fit[c])
-            if p > 0.01 and fit[c] > fit[k]:
-                p = min(p, probability(c), 1 - probability(c))
+            if fit[c] > fit[k]:
+                p *= min(max(1 - probability(c), 0.01), 0.5)
             row.append(p)
         left = 1.0
         for k in sorted(range(len(labels)), key=lambda k: -row[k]):
@@ -113,7 +113,7 @@ def test_a_word_that_is_not_the_best_is_never_surer_than_a_half(trust):
     sure = TrustModel(RIVALS, SpellingMeanings(), None, Calibration(bias=20.0, odds=0.0))
     embeddings = masks_near("kettle", "teapot", noise=0.0)
     judged = sure.judge(embeddings, torch.ones(2, dtype=torch.bool), sure.prepare(("teapot",), rows), SCALE)
-    assert judged.probs[0, 0] < 1e-6, "kettle is sure, so that nothing is left for teapot"
+    assert judged.probs[0, 0] == pytest.approx(0.01), "kettle is sure, so that little is left for teapot"
     assert judged.probs[1, 0] > 0.99
     assert judged.runners_up.names[0] == "kettle"
 
