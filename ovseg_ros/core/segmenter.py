@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -74,6 +75,29 @@ class OpenVocabularySegmenter:
         self.name, self.reason, self.warning = name, reason, warning
         self.trust = trust
         self.check(self.options)
+
+    def rebuilt(
+        self,
+        *,
+        proposer: Any = None,
+        clip: RegionEncoder | None = None,
+        options: SegmenterOptions | None = None,
+    ) -> OpenVocabularySegmenter:
+        """The same chain with other parts; those not named are shared.
+
+        Raises:
+            ConfigError: see `__init__`.
+        """
+        return OpenVocabularySegmenter(
+            self.proposer if proposer is None else proposer,
+            self.clip if clip is None else clip,
+            self.options if options is None else options,
+            self.device,
+            self.name,
+            trust=None
+            if self.trust is None
+            else dataclasses.replace(self.trust),  # remembers rows of one clip
+        )
 
     @property
     def needs_depth(self) -> bool:

@@ -45,7 +45,7 @@ def cold(options: argparse.Namespace) -> dict[str, Any]:
     baseline.encode_words(names)
     ours = {OURS: segmenter}
     if (half := in_16_bits(segmenter.clip, segmenter.device)) is not None:
-        ours[HALF] = _with_encoder(segmenter, half)
+        ours[HALF] = segmenter.rebuilt(clip=half)
     variants: dict[str, Variant] = {
         BASELINE: lambda frame: baseline.frame(frame, names)[1],
         **{name: variant(one, vocabulary) for name, one in ours.items()},
@@ -90,10 +90,10 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
     segmenter.warm_up()
     baseline, vocabulary = Baseline(segmenter), vocabulary_of(names)
     follower = VideoSegmenter(segmenter, TrackOptions())
-    untracked = _with_encoder(segmenter, in_32_bits(segmenter.clip))
+    untracked = segmenter.rebuilt(clip=in_32_bits(segmenter.clip))
     ours: dict[str, Segmenter] = {OURS: follower}
     if (half := in_16_bits(segmenter.clip, segmenter.device)) is not None:
-        ours[UNTRACKED_HALF] = _with_encoder(segmenter, half)
+        ours[UNTRACKED_HALF] = segmenter.rebuilt(clip=half)
     variants: dict[str, Variant] = {
         BASELINE: lambda frame: baseline.frame(frame, names)[1],
         WORDS_ANEW: lambda frame: baseline.frame(frame, names, words_anew=True)[1],
@@ -183,10 +183,6 @@ def _made_up(options: argparse.Namespace) -> tuple[OpenVocabularySegmenter, Fram
     segmenter = OpenVocabularySegmenter(proposer, clip, OPTIONS, device, name="bench")
     segmenter.encode_text(names)
     return segmenter, made_up_frame(options.size_hw), names
-
-
-def _with_encoder(segmenter: OpenVocabularySegmenter, clip: Any) -> OpenVocabularySegmenter:
-    return OpenVocabularySegmenter(segmenter.proposer, clip, segmenter.options, segmenter.device)
 
 
 def variant(segmenter: Segmenter, vocabulary: Vocabulary) -> Variant:

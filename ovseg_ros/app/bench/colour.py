@@ -78,7 +78,7 @@ def _segmenters(options: argparse.Namespace, panorama: Panorama) -> dict[str, Op
     proposer = panorama if preset.needs_depth else preset.proposer
 
     def segmenter(clip: Any, **changed: Any) -> OpenVocabularySegmenter:
-        return OpenVocabularySegmenter(proposer, clip, dataclasses.replace(chosen, **changed), device)
+        return preset.rebuilt(proposer=proposer, clip=clip, options=dataclasses.replace(chosen, **changed))
 
     found = {TORCH: segmenter(exact)}
     if device.type == "cpu" and has_openvino():

@@ -1,4 +1,4 @@
-r"""Calibrates a preset's rule of absence on frames with known truth, and prints what to paste into the preset.
+r"""Calibrates a preset's rule of absence on frames with known truth; prints what to paste into the preset.
 
     python -m ovseg_ros.app.learn.trust PRESET DATA [DATA ...]
     python -m ovseg_ros.app.learn.trust PRESET DATA [DATA ...] --write-reference FILE [--seen-before DATA ...]

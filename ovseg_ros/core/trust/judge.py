@@ -85,9 +85,9 @@ class TrustModel:
     reference: torch.Tensor | None = None
     calibration: Calibration = field(default_factory=Calibration)
     _prepared: OrderedDict[tuple[object, ...], Prepared] = field(
-        default_factory=OrderedDict, repr=False, compare=False
-    )
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+        default_factory=OrderedDict, init=False, repr=False, compare=False
+    )  # a copy with other parts starts without
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.rivals, str) or not self.rivals:

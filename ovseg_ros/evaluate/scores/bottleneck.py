@@ -74,11 +74,9 @@ def bottleneck(
         raise ConfigError(f"want regions of {', '.join(REGIONS)}, the latter with instances, got {regions!r}")
     base = benchmark_options(segmenter.options) if options is None else options
     once = _Once(segmenter.proposer)
-    chain = OpenVocabularySegmenter(once, segmenter.clip, segmenter.options, segmenter.device)
+    chain = segmenter.rebuilt(proposer=once)
     oracle = _Oracle(regions)
-    told = OpenVocabularySegmenter(
-        oracle, segmenter.clip, replace(segmenter.options, classifier="clip"), segmenter.device
-    )
+    told = segmenter.rebuilt(proposer=oracle, options=replace(segmenter.options, classifier="clip"))
     rows = text_rows(segmenter, dataset.classes, base, names)
     plain = replace(base, classifier="clip", region_view="masked")
     whole = replace(plain, max_masks=_ALL_MASKS, min_mask_pixels=1, threshold=0.0, granularity=0.0)

@@ -95,4 +95,4 @@ def _with_mask_threshold(segmenter: OpenVocabularySegmenter, value: float) -> Op
         )
     proposer: Any = copy.copy(segmenter.proposer)
     proposer.options = replace(own, mask_threshold=value)
-    return OpenVocabularySegmenter(proposer, segmenter.clip, segmenter.options, segmenter.device)
+    return segmenter.rebuilt(proposer=proposer)
