@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import torch
 
-from ovseg_ros.core.colours.measure import MAX_RIM_PIXELS, colour_codes, colour_share, inner, seen_colour
+from ovseg_ros.core.colours.measure import (
+    MAX_RIM_PIXELS,
+    colour_codes,
+    colour_share,
+    inner,
+    is_neutral,
+    seen_colour,
+    vivid_share,
+)
 from ovseg_ros.core.colours.names import NamedColours, named_colours
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
@@ -16,13 +24,25 @@ MISFIT, FIT = 0.08, 0.25
 """The share of a mask's pixels at and below which a colour is clearly absent, and from which nothing is said
 against it: a mug with a red pattern may be called red, and light from one side hides half of what is red."""
 
+SOME_HUE, MUCH_HUE = 0.25, 0.45
+"""The share of vivid pixels up to which a thing may be called white, grey or black, and from which it may
+not: a red mug is white inside and a white one may bear a print, but a thing is named by the hue it has."""
+
 MAX_PIXELS = 4096
 """Of a mask with more pixels each second, third … is looked at, so that a large one costs no more."""
 
 
-def fit_of(share: float | None) -> float:
-    """What a probability is multiplied by: 0 for a clear misfit, 1 where the colour is there or not known."""
-    return 1.0 if share is None else min(max((share - MISFIT) / (FIT - MISFIT), 0.0), 1.0)
+def fit_of(share: float | None, vivid: float = 0.0) -> float:
+    """What a probability is multiplied by: 0 for a clear misfit, 1 where the colour is there or not known.
+
+    Args:
+        share: of the mask's pixels that are of the colour; None: not known.
+        vivid: of its pixels that have a hue, where the colour asked for has none.
+    """
+    if share is None:
+        return 1.0
+    there = min(max((share - MISFIT) / (FIT - MISFIT), 0.0), 1.0)
+    return there * min(max((MUCH_HUE - vivid) / (MUCH_HUE - SOME_HUE), 0.0), 1.0)
 
 
 def fit_colours(
@@ -60,7 +80,9 @@ def fit_colours(
         pixels = frame.image_rgb[rows, columns][inner(masks[i, rows, columns].numpy())]
         codes = colour_codes(pixels[:: len(pixels) // MAX_PIXELS + 1])
         for k, said in coloured:
-            fit = fit_of(colour_share(codes, said.colours))
+            fit = fit_of(
+                colour_share(codes, said.colours), vivid_share(codes) if is_neutral(said.colours) else 0.0
+            )
             fitted[i, k] *= fit
             was_named = best[i] == k and probs[i, k] >= options.threshold
             if was_named and fitted[i, k] < options.threshold:

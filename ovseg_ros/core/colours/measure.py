@@ -27,6 +27,7 @@ LEAST_TELLING = 0.2
 """The part of a mask's pixels that must be neither in deep shade nor glare for a hue to be said or denied."""
 
 _DEEP_SHADE, _GLARE = 6.0, 96.0  # lightness below and above which a pixel tells no hue
+_DULL, _VIVID = 16.0, 24.0  # chroma up to which a pixel may pass for neutral, and from which it never does
 _PALE = 6.0  # chroma below which a very light pixel is glare
 
 
@@ -78,6 +79,16 @@ def colour_share(codes: npt.NDArray[np.int32], colours: Sequence[str]) -> float 
     return float(share.mean())
 
 
+def vivid_share(codes: npt.NDArray[np.int32]) -> float:
+    """Which share of some pixels has a hue that nobody calls white, grey or black; 0 for no pixels."""
+    return float(_vivid()[codes].mean()) if codes.size else 0.0
+
+
+def is_neutral(colours: Sequence[str]) -> bool:
+    """Whether none of some colour words is a matter of hue: white, grey, black, silver."""
+    return not any(COLOURS[colour].is_hue for colour in colours)
+
+
 def seen_colour(codes: npt.NDArray[np.int32]) -> str:
     """The basic colour word with the largest share of some pixels, "" where none has a third of them."""
     shares = {colour: colour_share(codes, (colour,)) or 0.0 for colour in BASIC}
@@ -98,6 +109,15 @@ def _table_lab() -> npt.NDArray[np.float32]:
 def _table(colour: str) -> npt.NDArray[np.float32]:
     """(64³,) float32 membership of each table colour."""
     return memberships(_table_lab(), colour)
+
+
+@lru_cache(maxsize=1)
+def _vivid() -> npt.NDArray[np.float32]:
+    """(64³,) float32 in [0, 1], how vivid each table colour is, by its chroma."""
+    lab = _table_lab()
+    chroma = np.hypot(lab[:, 1], lab[:, 2])
+    vivid: npt.NDArray[np.float32] = np.clip((chroma - _DULL) / (_VIVID - _DULL), 0, 1)
+    return vivid
 
 
 @lru_cache(maxsize=1)

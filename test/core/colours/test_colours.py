@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ovseg_ros.core.colours import COLOURS, colour_share, fit_colours, memberships, named_colours, seen_colour
-from ovseg_ros.core.colours.fit import FIT, MISFIT, fit_of
-from ovseg_ros.core.colours.measure import colour_codes, inner
+from ovseg_ros.core.colours.fit import FIT, MISFIT, MUCH_HUE, SOME_HUE, fit_of
+from ovseg_ros.core.colours.measure import colour_codes, inner, vivid_share
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.errors import ConfigError
@@ -185,6 +185,29 @@ def test_several_colours_together():
 )
 def test_fit_of(share, fit):
     assert fit_of(share) == pytest.approx(fit)
+
+
+def test_a_red_mug_that_is_white_inside_is_not_white():
+    """What has a hue on half of it is not called by the rest, which has none; a print is another matter."""
+    frame, masks = scene()
+    frame.image_rgb[10:50, 70:92] = RED  # more than half of the white square
+    probs = torch.full((4, 3), 0.9)
+    fitted, _ = fit_colours(frame, masks, probs, ("white mug", "red mug", "black and white mug"), CHECK)
+    assert fitted[1].tolist() == pytest.approx([0, 0.9, 0])
+    frame.image_rgb[10:50, 70:110] = WHITE
+    frame.image_rgb[10:50, 70:79] = RED  # a fifth of it
+    fitted, _ = fit_colours(frame, masks, probs, ("white mug", "red mug", "black and white mug"), CHECK)
+    assert fitted[1, 0] == pytest.approx(0.9)
+
+
+def test_vivid_share_by_hand():
+    pixels = np.uint8([RED, WHITE, BLUE, GREY])
+    assert vivid_share(colour_codes(pixels)) == 0.5
+    assert vivid_share(colour_codes(pixels[:0])) == 0
+    assert fit_of(1.0, SOME_HUE) == 1
+    assert fit_of(1.0, (SOME_HUE + MUCH_HUE) / 2) == pytest.approx(0.5)
+    assert fit_of(1.0, MUCH_HUE) == 0
+    assert fit_of(None, 1.0) == 1
 
 
 @pytest.mark.parametrize("light", [0.35, 0.6, 1.0])
