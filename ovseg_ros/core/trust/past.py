@@ -12,8 +12,11 @@ import torch
 
 from ovseg_ros.errors import InvalidInputError
 
-LEAST_DEVIATION = 1e-3
-"""Of a cosine; a word whose past is all the same would else make much of nothing."""
+LEAST_DEVIATION = 0.1
+"""Of the median word's; a word whose past is all the same would else make much of nothing. Relative, as one
+encoder's cosines differ by tenths and another's by thousandths."""
+
+_NOTHING = 1e-6  # where the median word's past is all the same, too
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Past:
 
     Attributes:
         mean: (W,) float32 of their cosines.
-        deviation: (W,) float32, their standard deviations, at least `LEAST_DEVIATION`.
+        deviation: (W,) float32, their standard deviations, of the median at least `LEAST_DEVIATION`.
     """
 
     mean: torch.Tensor
@@ -55,4 +58,5 @@ def past_of(text: torch.Tensor, reference: torch.Tensor) -> Past:
         )
     cosines = text.float() @ reference.to(text).float().T  # (W,R)
     deviation, mean = torch.std_mean(cosines, dim=1, correction=0)
-    return Past(mean, deviation.clamp(min=LEAST_DEVIATION))
+    least = max(LEAST_DEVIATION * float(deviation.median()), _NOTHING) if len(deviation) else _NOTHING
+    return Past(mean, deviation.clamp(min=least))

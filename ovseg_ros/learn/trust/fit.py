@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.trust import Calibration, TrustModel
+from ovseg_ros.core.trust import Calibration, Evidence, TrustModel
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.learn.trust.samples import SeenFrame, near_words, questions
+from ovseg_ros.learn.trust.samples import Question, SeenFrame, near_words, questions
 
 HUBS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Parts of a word's mean past that are tried."""
@@ -65,68 +67,86 @@ class Asked:
     frames: Sequence[SeenFrame]
 
 
-def answers(parts: Sequence[Asked], hub: float = 0.0, seed: int = 0) -> Answers:
+def answers(parts: Sequence[Asked], hubs: Sequence[float] = (0.0,), seed: int = 0) -> dict[float, Answers]:
     """Asks every frame its questions; the same ones for the same seed.
 
     Args:
         parts: frames by who has embedded them; more than one where an encoder was learned on some of the
             frames, and another one, which has not seen them, answers about those.
-        hub: see `Calibration`.
+        hubs: see `Calibration.hub`; each answers for itself.
         seed: of the questions.
 
     Raises:
         InvalidInputError: no frame has a mask.
     """
-    each = [_answers(part, hub, seed) for part in parts]
-    odds, past, masks, right = (torch.cat(column) for column in zip(*(one[:4] for one in each), strict=True))
-    if len(odds) == 0:
-        raise InvalidInputError("want frames with masks to calibrate on, got none")
-    kinds = [kind for one in each for kind in one[4]]
-    shares = {kind: len(kinds) / len(set(kinds)) / kinds.count(kind) for kind in set(kinds)}
-    weight = torch.tensor([shares[kind] for kind in kinds], dtype=torch.float64)
-    return Answers(odds, past, masks, right, weight, tuple(kinds))
+    asked = {hub: _Columns() for hub in hubs}
+    for part in parts:
+        _answer(part, asked, seed)
+    return {hub: columns.joined() for hub, columns in asked.items()}
 
 
-def _answers(
-    part: Asked, hub: float, seed: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, list[str]]:
-    """(M,) g, z, number of masks and whether it is right, and M kinds of question, for one of the parts."""
+@dataclass
+class _Columns:
+    """Answers while they are collected, see `Answers`."""
+
+    odds: list[torch.Tensor] = field(default_factory=list)
+    past: list[torch.Tensor] = field(default_factory=list)
+    masks: list[torch.Tensor] = field(default_factory=list)
+    right: list[bool] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+
+    def joined(self) -> Answers:
+        """All of them; each kind of question has the same weight."""
+        if not self.odds:
+            raise InvalidInputError("want frames with masks to calibrate on, got none")
+        count = Counter(self.kinds)
+        share = len(self.kinds) / len(count)
+        weight = torch.tensor([share / count[kind] for kind in self.kinds], dtype=torch.float64)
+        odds, past, masks = (torch.cat(parts).double() for parts in (self.odds, self.past, self.masks))
+        return Answers(odds, past, masks, torch.tensor(self.right), weight, tuple(self.kinds))
+
+
+def _answer(part: Asked, asked: Mapping[float, _Columns], seed: int) -> None:
+    """Adds what one of the parts answers, for each hub."""
     rng = np.random.default_rng(seed)
-    segmenter, frames = part.segmenter, part.frames
-    trust = dataclasses.replace(part.trust, calibration=dataclasses.replace(part.trust.calibration, hub=hub))
+    segmenter, trust = part.segmenter, part.trust
     options = segmenter.options
+    by_hub = {
+        hub: dataclasses.replace(trust, calibration=dataclasses.replace(trust.calibration, hub=hub))
+        for hub in asked
+    }
     rivals = segmenter.encode_text(trust.rivals)
     near: dict[tuple[str, ...], tuple[str, ...]] = {}
-    nothing = torch.zeros(0)
-    odds, past, masks, right, kinds = [nothing], [nothing], [nothing], [], []
-    for seen in frames:
-        if len(seen.embeddings) == 0:
-            continue
+    for seen in tqdm([one for one in part.frames if len(one.embeddings)], desc="asking", unit="frame"):
         if seen.words not in near:
             near[seen.words] = near_words(seen.words, trust, segmenter.encode_text(seen.words), rivals)
         for question in questions(seen, trust, near[seen.words], rng):
             prepared = trust.prepare(question.words, segmenter.encode_text, background=options.background)
-            evidence = trust.weigh(seen.embeddings, prepared, segmenter.clip.logit_scale)
-            count = len(question.words)
-            g, z = evidence.odds[:, :count].clamp(-FURTHEST, FURTHEST), evidence.past[:, :count]
-            best = (trust.calibration.odds * g + trust.calibration.past * z).argmax(dim=1, keepdim=True)
-            odds.append(g.gather(1, best)[:, 0])
-            past.append(z.gather(1, best)[:, 0])
-            masks.append(torch.full((len(g),), float(len(g))))
-            right += [
-                question.words[i] in names for i, names in zip(best[:, 0].tolist(), seen.right, strict=True)
-            ]
-            kinds += [question.kind] * len(g)
-    stacked = [torch.cat(column).double() for column in (odds, past, masks)]
-    return stacked[0], stacked[1], stacked[2], torch.tensor(right, dtype=torch.bool), kinds
+            for hub, columns in asked.items():
+                evidence = by_hub[hub].weigh(seen.embeddings, prepared, segmenter.clip.logit_scale)
+                _add(columns, question, seen, evidence, trust.calibration)
+
+
+def _add(
+    columns: _Columns, question: Question, seen: SeenFrame, evidence: Evidence, before: Calibration
+) -> None:
+    """Adds the best label of each mask, by the calibration of before."""
+    count = len(question.words)
+    g, z = evidence.odds[:, :count].clamp(-FURTHEST, FURTHEST), evidence.past[:, :count]
+    best = (before.odds * g + before.past * z).argmax(dim=1, keepdim=True)
+    columns.odds.append(g.gather(1, best)[:, 0])
+    columns.past.append(z.gather(1, best)[:, 0])
+    columns.masks.append(torch.full((len(g),), float(len(g))))
+    named = zip(best[:, 0].tolist(), seen.right, strict=True)
+    columns.right += [question.words[i] in names for i, names in named]
+    columns.kinds += [question.kind] * len(g)
 
 
 def fit(parts: Sequence[Asked]) -> tuple[Calibration, Answers]:
     """The calibration under which what was seen is most probable, and the answers it was fitted to."""
     with_past = all(part.trust.reference is not None for part in parts)
     best: tuple[float, Calibration, Answers] | None = None
-    for hub in HUBS if with_past else (0.0,):
-        asked = answers(parts, hub)
+    for hub, asked in answers(parts, HUBS if with_past else (0.0,)).items():
         fitted = logistic(asked, hub, with_past=with_past)
         loss = log_loss(asked.probability(fitted), asked.right, asked.weight)
         if best is None or loss < best[0]:

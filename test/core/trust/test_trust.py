@@ -55,7 +55,8 @@ def oracle(embeddings, seen, labels, background, trust):
     mean, deviation = np.zeros(len(words)), np.ones(len(words))
     if trust.reference is not None:
         scores = trust.reference.double().numpy() @ t.T
-        mean, deviation = scores.mean(axis=0), np.maximum(scores.std(axis=0), 1e-3)
+        mean, deviation = scores.mean(axis=0), scores.std(axis=0)
+        deviation = np.maximum(deviation, 0.1 * np.sort(deviation)[(len(deviation) - 1) // 2])
     masks = max(int(seen.sum()), 1)
     probs, second = [], []
     for i in range(len(e)):
@@ -209,7 +210,10 @@ def test_past_of_refuses_another_encoders():
         past_of(torch.zeros(2, 3), torch.zeros(5, 4))
     with pytest.raises(InvalidInputError, match="at least two"):
         past_of(torch.zeros(2, 3), torch.zeros(1, 3))
-    assert past_of(torch.ones(1, 2), torch.ones(4, 2)).deviation.item() == pytest.approx(1e-3)
+    assert past_of(torch.ones(1, 2), torch.ones(4, 2)).deviation.item() == pytest.approx(1e-6)
+    words = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.001]])
+    rows = torch.tensor([[1.0, 0.2], [0.0, 0.6]])
+    assert past_of(words, rows).deviation.tolist() == pytest.approx([0.5, 0.2, 0.02]), "a tenth of the median"
 
 
 @pytest.mark.parametrize(
