@@ -107,7 +107,7 @@ def test_reprs_are_short(result):
     assert repr(result) == "<Result on 60x40: red 1.00, green 1.00, red 1.00; missing: blue>"
     assert "\n" not in repr(result[0])
     assert "array" not in repr(result[0])
-    many = colour_finder()(picture(), ["red", *(f"a word of some length {i}" for i in range(100))])
+    many = colour_finder()(picture(), ["red", *(f"a rather long word {i}" for i in range(100))])
     assert len(repr(many)) < 200
     assert repr(many).endswith("…>")
     assert all(

@@ -49,7 +49,7 @@ def test_the_fields_have_sensible_defaults(page):
     _, blocks = page
     parts = ids(blocks)
     assert parts["preset"].value == "mini"
-    assert parts["threshold"].value == pytest.approx(0.15)  # mini's own
+    assert parts["threshold"].value == pytest.approx(0.5)  # mini's own
     assert (parts["granularity"].value, parts["granularity"].maximum) == (0.0, 1.0)
     assert parts["generator"].interactive is True  # lite brings another
     assert "vitb16" in parts["preset"].info
