@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from core_fixtures import ColourEncoder, FixedProposer, words
 
+from ovseg_ros.core.frame import Frame
+from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.trust import (
     Calibration,
     TrustModel,
@@ -263,3 +267,39 @@ def test_models_that_cannot_be():
             TrustModel(rivals, SpellingMeanings())
     with pytest.raises(ConfigError, match="two masks"):
         TrustModel(("cup",), SpellingMeanings(), torch.zeros(1, 4))
+
+
+class Swapped(ColourEncoder):
+    """Reads "red" where green is written, and the other way round."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = {"red": 1, "green": 0}
+
+
+def test_a_rebuilt_chain_keeps_the_rule_but_not_the_rows_of_another_encoder():
+    image = np.full((20, 40, 3), 20, np.uint8)
+    masks = torch.zeros(2, 20, 40, dtype=torch.bool)
+    for i in range(2):  # a red half and a green one
+        image[:, 20 * i : 20 * i + 20, i] = 230
+        masks[i, :, 20 * i : 20 * i + 20] = True
+    reference = F.normalize(torch.randn(30, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+    calibration = Calibration(odds=1.0, past=0.1, usual_masks=2.0)
+    trust = TrustModel(("teapot", "lamp"), SpellingMeanings(), reference, calibration)
+    options = SegmenterOptions(decision="trust", min_mask_pixels=1)
+    first = OpenVocabularySegmenter(FixedProposer(masks), ColourEncoder(), options, trust=trust)
+
+    def names(segmenter):
+        result = segmenter.segment(Frame(image), words("red", "green"))
+        return [result.name_of(i) for i in range(2)]
+
+    assert names(first) == ["red", "green"], "and its rows are remembered"
+    other = first.rebuilt(clip=Swapped())
+    assert names(other) == ["green", "red"]
+    assert names(first) == ["red", "green"], "what the other remembers is its own"
+    assert other.trust.calibration == calibration
+    assert other.trust.meanings is trust.meanings
+    assert other.trust.reference is reference
+    assert other.trust.rivals == trust.rivals
+    assert other.options is options
+    assert OpenVocabularySegmenter(FixedProposer(masks), ColourEncoder()).rebuilt().trust is None
