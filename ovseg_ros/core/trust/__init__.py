@@ -1,6 +1,6 @@
 """Whether an answer is right: words compete, against their own past, for a calibrated score."""
 
-from ovseg_ros.core.trust.calibration import Calibration
+from ovseg_ros.core.trust.calibration import Calibration, mask_log_odds
 from ovseg_ros.core.trust.competition import Competition, best_competitors, competition, log_odds
 from ovseg_ros.core.trust.judge import Evidence, Judgement, Prepared, TrustModel, runners_up
 from ovseg_ros.core.trust.naming import label_by_trust
@@ -20,6 +20,7 @@ __all__ = [
     "fragments",
     "label_by_trust",
     "log_odds",
+    "mask_log_odds",
     "past_of",
     "runners_up",
 ]

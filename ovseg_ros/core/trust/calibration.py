@@ -20,9 +20,10 @@ SURE = 80.0
 class Calibration:
     """The few numbers of a preset that make scores probabilities; fitted by `ovseg_ros.learn.trust`.
 
-    logit p = bias + odds · g + past · z − ln(N / usual_masks)
+    logit p = bias + odds · g + past · z + mask · m − ln(N / usual_masks)
 
-    g are the log odds of the competition, z is the word's score in standard deviations of its own past, N the
+    g are the log odds of the competition, z is the word's score in standard deviations of its own past, m the
+    log odds of the mask's own score, as a right word on a piece of a thing is no right answer, and N the
     number of masks. The last term is the prior: the one mask that is meant is one of N, so that twice as many
     masks halve the odds of each.
 
@@ -30,6 +31,7 @@ class Calibration:
         bias: log odds where nothing speaks for or against.
         odds: weight of the competition; 1 takes the encoder's softmax as it is, less trusts it less.
         past: weight of the word's own past; does nothing where there is none.
+        mask: weight of the mask's own score.
         hub: part of a word's mean score in the past that is taken off before words compete, in [0, 1].
         usual_masks: N at which the numbers were fitted.
     """
@@ -37,30 +39,34 @@ class Calibration:
     bias: float = 0.0
     odds: float = 0.8
     past: float = 0.0
+    mask: float = 0.0
     hub: float = 0.0
     usual_masks: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("bias", "odds", "past", "hub", "usual_masks"):
+        for name in ("bias", "odds", "past", "mask", "hub", "usual_masks"):
             if not math.isfinite(getattr(self, name)):
                 raise ConfigError(f"want a number for {name} of the calibration, got {getattr(self, name)}")
-        if self.odds < 0 or self.past < 0:
+        if min(self.odds, self.past, self.mask) < 0:
             raise ConfigError(
-                f"want odds and past of the calibration at least 0, got {self.odds} and {self.past}: what "
-                "speaks for a word must not count against it"
+                f"want odds, past and mask of the calibration at least 0, got {self.odds}, {self.past} and "
+                f"{self.mask}: what speaks for an answer must not count against it"
             )
         if not 0 <= self.hub <= 1:
             raise ConfigError(f"want hub of the calibration in [0, 1], got {self.hub}")
         if not self.usual_masks > 0:
             raise ConfigError(f"want usual_masks of the calibration above 0, got {self.usual_masks}")
 
-    def probability(self, odds: torch.Tensor, past: torch.Tensor, masks: int) -> torch.Tensor:
+    def probability(
+        self, odds: torch.Tensor, past: torch.Tensor, masks: int, mask_odds: torch.Tensor | float = 0.0
+    ) -> torch.Tensor:
         """The formula above.
 
         Args:
             odds: g, of any shape; ±inf is allowed.
             past: z, of the same shape.
             masks: N, at least 1.
+            mask_odds: m, of a shape that goes with theirs; see `mask_log_odds`.
 
         Returns:
             p in (0, 1), of the same shape.
@@ -73,4 +79,15 @@ class Calibration:
         """
         prior = self.bias - math.log(masks / self.usual_masks)
         weighed = self.odds * odds.clamp(-FURTHEST, FURTHEST)  # a weight of 0 times infinity is no number
-        return (weighed + self.past * past + prior).clamp(-SURE, SURE).sigmoid()
+        weighed = weighed + self.past * past + self.mask * mask_odds
+        return (weighed + prior).clamp(-SURE, SURE).sigmoid()
+
+
+def mask_log_odds(mask_scores: torch.Tensor) -> torch.Tensor:
+    """(N,) float: m, the log odds of masks' own scores, which are cut to 0.02…0.98 for that.
+
+    Example:
+        >>> mask_log_odds(torch.tensor([0.5, 0.0]))
+        tensor([ 0.0000, -3.8918])
+    """
+    return mask_scores.float().clamp(0.02, 0.98).logit()

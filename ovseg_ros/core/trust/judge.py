@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 
 from ovseg_ros.core.runners_up import RunnersUp
-from ovseg_ros.core.trust.calibration import Calibration
+from ovseg_ros.core.trust.calibration import Calibration, mask_log_odds
 from ovseg_ros.core.trust.competition import Competition, best_competitors, competition, log_odds
 from ovseg_ros.core.trust.past import Past, past_of
 from ovseg_ros.core.words import Meanings
@@ -150,7 +150,12 @@ class TrustModel:
         return Evidence(fit, log_odds(fit, competes), prepared.past.standardised(cosines))
 
     def judge(
-        self, embeddings: torch.Tensor, seen: torch.Tensor, prepared: Prepared, logit_scale: float
+        self,
+        embeddings: torch.Tensor,
+        seen: torch.Tensor,
+        prepared: Prepared,
+        logit_scale: float,
+        mask_scores: torch.Tensor | None = None,
     ) -> Judgement:
         """How probable it is that each label is right.
 
@@ -163,6 +168,7 @@ class TrustModel:
             seen: (N,) bool, which it has; the others get 0.
             prepared: of the vocabulary.
             logit_scale: multiplies the cosines.
+            mask_scores: (N,) in [0, 1], the masks' own; 0.5 each, which says nothing, when None.
         """
         words, count = prepared.words, len(prepared.words.labels)
         if len(embeddings) == 0 or count == 0:
@@ -170,7 +176,10 @@ class TrustModel:
             return Judgement(torch.zeros(len(embeddings), count), nothing, nothing)
         evidence = self.weigh(embeddings, prepared, logit_scale)
         known = seen.to(evidence.fit.device)
-        own = self.calibration.probability(evidence.odds, evidence.past, max(int(known.sum()), 1))
+        scores = torch.full((len(embeddings),), 0.5) if mask_scores is None else mask_scores
+        mask_odds = mask_log_odds(scores).to(evidence.fit)[:, None]  # (N,1)
+        masks = max(int(known.sum()), 1)
+        own = self.calibration.probability(evidence.odds, evidence.past, masks, mask_odds)
         own = own * known.to(own)[:, None]  # (N,W)
         probs = _shared_out(_beaten(evidence.fit, own, words.competes.to(own.device)))  # (N,K)
         return Judgement(probs.float().cpu(), evidence.fit, own)

@@ -50,7 +50,9 @@ def label_by_trust(
     check_embedded_for(embedded, options)
     start = time.perf_counter()
     judged = retry_on_oom(
-        lambda _: trust.judge(embedded.embeddings, embedded.has_clip_embedding, prepared, logit_scale),
+        lambda _: trust.judge(
+            embedded.embeddings, embedded.has_clip_embedding, prepared, logit_scale, embedded.mask_scores
+        ),
         1,
         device,
         stage="labelling",

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.trust import Calibration, Evidence, TrustModel
+from ovseg_ros.core.trust import Calibration, Evidence, TrustModel, mask_log_odds
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.learn.trust.samples import Question, SeenFrame, near_words, questions
 
@@ -33,6 +33,7 @@ class Answers:
     Attributes:
         odds: (M,) g of it.
         past: (M,) z of it.
+        mask: (M,) m, the log odds of its mask's own score.
         masks: (M,) masks in its frame.
         right: (M,) bool.
         weight: (M,), each kind of question has the same in all.
@@ -41,6 +42,7 @@ class Answers:
 
     odds: torch.Tensor
     past: torch.Tensor
+    mask: torch.Tensor
     masks: torch.Tensor
     right: torch.Tensor
     weight: torch.Tensor
@@ -49,6 +51,7 @@ class Answers:
     def probability(self, calibration: Calibration) -> torch.Tensor:
         """(M,) float64, how probable each is to be right."""
         logits = calibration.bias + calibration.odds * self.odds + calibration.past * self.past
+        logits = logits + calibration.mask * self.mask
         return (logits - (self.masks / calibration.usual_masks).log()).sigmoid()
 
 
@@ -91,6 +94,7 @@ class _Columns:
 
     odds: list[torch.Tensor] = field(default_factory=list)
     past: list[torch.Tensor] = field(default_factory=list)
+    mask: list[torch.Tensor] = field(default_factory=list)
     masks: list[torch.Tensor] = field(default_factory=list)
     right: list[bool] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
@@ -102,8 +106,9 @@ class _Columns:
         count = Counter(self.kinds)
         share = len(self.kinds) / len(count)
         weight = torch.tensor([share / count[kind] for kind in self.kinds], dtype=torch.float64)
-        odds, past, masks = (torch.cat(parts).double() for parts in (self.odds, self.past, self.masks))
-        return Answers(odds, past, masks, torch.tensor(self.right), weight, tuple(self.kinds))
+        columns = (self.odds, self.past, self.mask, self.masks)
+        odds, past, mask, masks = (torch.cat(parts).double() for parts in columns)
+        return Answers(odds, past, mask, masks, torch.tensor(self.right), weight, tuple(self.kinds))
 
 
 def _answer(part: Asked, asked: Mapping[float, _Columns], seed: int) -> None:
@@ -136,6 +141,7 @@ def _add(
     best = (before.odds * g + before.past * z).argmax(dim=1, keepdim=True)
     columns.odds.append(g.gather(1, best)[:, 0])
     columns.past.append(z.gather(1, best)[:, 0])
+    columns.mask.append(mask_log_odds(seen.mask_scores))
     columns.masks.append(torch.full((len(g),), float(len(g))))
     named = zip(best[:, 0].tolist(), seen.right, strict=True)
     columns.right += [question.words[i] in names for i, names in named]
@@ -156,17 +162,22 @@ def fit(parts: Sequence[Asked]) -> tuple[Calibration, Answers]:
 
 
 def logistic(asked: Answers, hub: float = 0.0, *, with_past: bool = True) -> Calibration:
-    """Weighted logistic regression of `right` on g and z, ln N fixed at −1; weights are never below 0."""
+    """Weighted logistic regression of `right` on g, z and m, ln N fixed at −1; weights are never below 0."""
     usual = float(asked.masks.median())
-    columns = [torch.ones_like(asked.odds), asked.odds, *([asked.past] if with_past else [])]
-    features = torch.stack(columns, dim=1)  # (M,F)
     offset = -(asked.masks / usual).log()
-    weights = _newton(features, offset, asked.right.double(), asked.weight)
-    bias, odds = float(weights[0]), float(weights[1])
-    past = float(weights[2]) if with_past else 0.0
-    if past < 0:
-        return logistic(asked, hub, with_past=False)
-    return Calibration(bias=bias, odds=max(odds, 0.0), past=past, hub=hub, usual_masks=usual)
+    columns = {"odds": asked.odds, "past": asked.past, "mask": asked.mask}
+    if not with_past:
+        del columns["past"]
+    if float(asked.mask.std()) == 0:  # masks that say nothing of themselves
+        del columns["mask"]
+    while True:
+        features = torch.stack([torch.ones_like(asked.odds), *columns.values()], dim=1)  # (M,F)
+        bias, *weights = _newton(features, offset, asked.right.double(), asked.weight).tolist()
+        found = dict(zip(columns, weights, strict=True))
+        worst = min(found, key=lambda name: found[name], default="")
+        if not worst or found[worst] >= 0:
+            return Calibration(bias=bias, hub=hub, usual_masks=usual, **{"odds": 0.0, **found})
+        del columns[worst]
 
 
 def _newton(

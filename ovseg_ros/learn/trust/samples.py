@@ -44,12 +44,14 @@ class SeenFrame:
 
     Attributes:
         embeddings: (N, D) float32 unit rows of N proposed masks.
+        mask_scores: (N,) in [0, 1], their own.
         right: N sets of words that are right, empty for a mask of nothing known.
         present: words of the objects in view.
         words: see `TrueFrame`.
     """
 
     embeddings: torch.Tensor
+    mask_scores: torch.Tensor
     right: tuple[frozenset[str], ...]
     present: tuple[str, ...]
     words: tuple[str, ...]
@@ -74,7 +76,9 @@ def look(segmenter: OpenVocabularySegmenter, frames: Iterable[TrueFrame]) -> lis
             best = int(row.argmax()) if len(row) else -1
             right.append(one.names[best] if best >= 0 and row[best] >= SAME_THING else frozenset())
         own = dict.fromkeys(word for word in one.words if any(word in names for names in one.names))
-        seen.append(SeenFrame(embedded.embeddings.cpu(), tuple(right), tuple(own), one.words))
+        seen.append(
+            SeenFrame(embedded.embeddings.cpu(), embedded.mask_scores, tuple(right), tuple(own), one.words)
+        )
     return seen
 
 

@@ -189,6 +189,7 @@ def test_the_report_by_hand():
     asked = Answers(
         odds=torch.zeros(6),
         past=torch.zeros(6),
+        mask=torch.zeros(6),
         masks=torch.ones(6),
         right=torch.tensor([True, True, False, True, False, False]),
         weight=torch.ones(6, dtype=torch.float64),

@@ -26,7 +26,7 @@ from ovseg_ros.core.words import SpellingMeanings
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 RIVALS = ("cup", "kettle", "pot", "vase", "mug", "spoon")
-CALIBRATION = Calibration(bias=-0.4, odds=0.7, past=0.3, hub=0.5, usual_masks=6.0)
+CALIBRATION = Calibration(bias=-0.4, odds=0.7, past=0.3, mask=0.4, hub=0.5, usual_masks=6.0)
 SCALE = 12.0
 
 
@@ -51,7 +51,7 @@ def trust(reference):
     return TrustModel(RIVALS, SpellingMeanings(), reference, CALIBRATION)
 
 
-def oracle(embeddings, seen, labels, background, trust):
+def oracle(embeddings, seen, labels, background, trust, mask_scores):
     """docs/modes.md's formulas, one mask and one word at a time, in float64."""
     meanings, calibration = trust.meanings, trust.calibration
     rivals = list(dict.fromkeys((*background, *trust.rivals)))
@@ -78,6 +78,8 @@ def oracle(embeddings, seen, labels, background, trust):
             g = fit[w] - math.log(sum(math.exp(fit[c]) for c in against(w)))
             z = (cosine[w] - mean[w]) / deviation[w] if trust.reference is not None else 0.0
             logit = calibration.bias + calibration.odds * g + calibration.past * z
+            sure = min(max(float(mask_scores[i]), 0.02), 0.98)
+            logit += calibration.mask * math.log(sure / (1 - sure))
             logit -= math.log(masks / calibration.usual_masks)
             return float(seen[i]) / (1 + math.exp(-min(max(logit, -80), 80)))
 
@@ -107,8 +109,9 @@ def test_the_rule_is_its_formulas(trust, labels, with_reference):
     embeddings = masks_near("teapot", "vase", "mug", "red mug", "wall", "fork", noise=0.8)
     seen = torch.tensor([True, True, True, True, False, True])
     prepared = trust.prepare(labels, rows, background=("wall", "cup"))
-    judged = trust.judge(embeddings, seen, prepared, SCALE)
-    want, second = oracle(embeddings, seen, labels, ("wall", "cup"), trust)
+    mask_scores = torch.tensor([0.9, 0.5, 0.3, 0.0, 0.7, 1.0])
+    judged = trust.judge(embeddings, seen, prepared, SCALE, mask_scores)
+    want, second = oracle(embeddings, seen, labels, ("wall", "cup"), trust, mask_scores)
     np.testing.assert_allclose(judged.probs.numpy(), want, rtol=1e-4, atol=1e-7)
     found = runners_up(judged, prepared.words, judged.probs)
     assert found.names == tuple(name for name, _ in second)
@@ -252,6 +255,7 @@ def test_past_of_refuses_another_encoders():
         ({"bias": math.nan}, "bias"),
         ({"odds": -0.1}, "at least 0"),
         ({"past": -1.0}, "at least 0"),
+        ({"mask": -1.0}, "at least 0"),
         ({"hub": 1.5}, "hub"),
         ({"usual_masks": 0.0}, "usual_masks"),
     ],

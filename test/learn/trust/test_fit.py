@@ -70,24 +70,25 @@ def seen_frames(count=12):
         noise = torch.randn(3, 32, generator=generator) / 10
         rows = F.normalize(torch.stack([row(word) for word in shown]) + noise, dim=1)
         right = (frozenset({shown[0]}), frozenset({shown[1]}), frozenset())
-        frames.append(SeenFrame(rows, right, shown[:2], WORDS))
+        frames.append(SeenFrame(rows, torch.full((3,), 0.9), right, shown[:2], WORDS))
     return frames
 
 
-def made_up(bias=-1.0, odds=0.8, past=0.5, count=40_000):
+def made_up(bias=-1.0, odds=0.8, past=0.5, mask=0.6, count=40_000):
     generator = torch.Generator().manual_seed(1)
     g = 3 * torch.randn(count, generator=generator, dtype=torch.float64)
     z = 2 * torch.randn(count, generator=generator, dtype=torch.float64)
     masks = torch.tensor([5.0, 10.0, 20.0], dtype=torch.float64).repeat(count)[:count]
-    p = (bias + odds * g + past * z - (masks / 10).log()).sigmoid()
+    m = torch.randn(count, generator=generator, dtype=torch.float64)
+    p = (bias + odds * g + past * z + mask * m - (masks / 10).log()).sigmoid()
     right = torch.rand(count, generator=generator, dtype=torch.float64) < p
-    return Answers(g, z, masks, right, torch.ones(count, dtype=torch.float64), ("all",) * count)
+    return Answers(g, z, m, masks, right, torch.ones(count, dtype=torch.float64), ("all",) * count)
 
 
 def test_what_the_answers_were_made_with_is_found():
     found = logistic(made_up())
     assert found.usual_masks == 10
-    assert (found.bias, found.odds, found.past) == pytest.approx((-1.0, 0.8, 0.5), abs=0.05)
+    assert (found.bias, found.odds, found.past, found.mask) == pytest.approx((-1.0, 0.8, 0.5, 0.6), abs=0.05)
     p = made_up().probability(found)
     assert calibration_error(p, made_up().right, made_up().weight) < 0.01
 
@@ -97,6 +98,8 @@ def test_weights_are_never_negative():
     found = logistic(against)
     assert found.past == 0
     assert found.odds > 0.5
+    nothing = logistic(made_up(odds=-0.5, past=-0.5, mask=-0.5))
+    assert (nothing.odds, nothing.past, nothing.mask) == (0, 0, 0)
 
 
 def test_thresholds_by_hand():
@@ -144,7 +147,7 @@ def test_a_fit_believes_what_is_right(segmenter, trust):
 def test_nothing_to_fit_is_refused(segmenter, trust):
     with pytest.raises(InvalidInputError, match="got none"):
         answers([Asked(segmenter, trust, [])])
-    empty = SeenFrame(torch.zeros(0, 32), (), ("mug",), WORDS)
+    empty = SeenFrame(torch.zeros(0, 32), torch.zeros(0), (), ("mug",), WORDS)
     with pytest.raises(InvalidInputError, match="got none"):
         answers([Asked(segmenter, trust, [empty])])
 
