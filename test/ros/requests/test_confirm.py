@@ -111,6 +111,18 @@ def test_only_what_is_confirmed_is_returned(bench):
     assert (result.code, [s.label for s in result.segments]) == (ResultCode.FOUND, ["red"])
 
 
+def test_found_without_depth_is_the_answer_of_that_image_whatever_comes_after(bench):
+    search = Search(bench, "red", timeout=2.0, want_3d=True)
+    search.show(RED)
+    sent = search.show(RED)
+    assert search.feedback[-1].stage == FindObject.Feedback.WAITING_FOR_DEPTH
+    for _ in range(3):
+        search.show(EMPTY)
+    result = search.end()
+    assert (result.code, [s.label for s in result.segments]) == (ResultCode.NO_DEPTH, ["red"])
+    assert (result.header, result.agreements, result.frames_seen) == (sent.header, 2, 5)
+
+
 @pytest.mark.parametrize(
     ("pictures", "words"),
     [
