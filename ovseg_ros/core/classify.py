@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.finite import check_finite
 from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 
@@ -273,6 +274,13 @@ def check_embedded_for(embedded: EmbeddedFrame, options: SegmenterOptions) -> No
         raise InvalidInputError(
             f"this frame was not embedded for the classifier {options.classifier!r}: embed it again"
         )
+
+
+def label_thresholds(vocabulary: Vocabulary, options: SegmenterOptions) -> torch.Tensor:
+    """(K,) float32: each label's own threshold, or that of the options."""
+    default = options.threshold
+    own = [default if label.threshold is None else label.threshold for label in vocabulary]
+    return torch.tensor(own, dtype=torch.float32)
 
 
 def name_masks(

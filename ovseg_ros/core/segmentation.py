@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovseg_ros.core.classify import name_masks
+from ovseg_ros.core.classify import label_thresholds, name_masks
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.maps import LabelMap, box_slices, label_map, paint_instances
@@ -137,9 +137,8 @@ class Segmentation:
     @cached_property
     def _named(self) -> tuple[torch.Tensor, torch.Tensor]:
         """See `name_masks`."""
-        default = self.options.threshold
-        own = [default if label.threshold is None else label.threshold for label in self.vocabulary.labels]
-        return name_masks(self.embedded, self.probs, torch.tensor(own, dtype=torch.float32), self.options)
+        thresholds = label_thresholds(self.vocabulary, self.options)
+        return name_masks(self.embedded, self.probs, thresholds, self.options)
 
     @property
     def ranking(self) -> torch.Tensor:

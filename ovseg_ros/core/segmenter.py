@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ovseg_ros.core.candidates import Candidates, choose
-from ovseg_ros.core.classify import background_words, competing_probabilities
+from ovseg_ros.core.classify import background_words, competing_probabilities, label_thresholds
 from ovseg_ros.core.colours import fit_colours
 from ovseg_ros.core.device_memory import (
     PROPOSE_LESS,
@@ -283,7 +283,10 @@ class OpenVocabularySegmenter:
             self.device,
             stage="labelling",
         )
-        probs, remarks = fit_colours(embedded.frame, embedded.masks, probs, vocabulary.names, options)
+        thresholds = label_thresholds(vocabulary, options)
+        probs, remarks = fit_colours(
+            embedded.frame, embedded.masks, probs, vocabulary.names, options, thresholds
+        )
         similarities = None
         if not options.uses_generator:
             similarities = (embedded.embeddings.float().to(text.device) @ text.float().T).cpu()  # (N,K)

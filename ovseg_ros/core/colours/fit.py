@@ -51,6 +51,7 @@ def fit_colours(
     probs: torch.Tensor,
     names: Sequence[str],
     options: SegmenterOptions,
+    thresholds: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, tuple[str, ...]]:
     """Takes probability from names whose colour a mask has not.
 
@@ -59,7 +60,9 @@ def fit_colours(
         masks: (N, H, W) bool on the CPU.
         probs: (N, K) float32 in [0, 1] on the CPU; not changed.
         names: K names as asked; those that begin with a colour are held against it, see `named_colours`.
-        options: `colour_check` turns the step on, `threshold` is what a remark is worth making from.
+        options: `colour_check` turns the step on.
+        thresholds: (K,) from which each name is given, so that of what loses one there is a remark;
+            `options.threshold` for all when None.
 
     Returns:
         (N, K) the probabilities times `fit_of`, and N remarks: "a mask looks like a mug, but it is white, not
@@ -70,6 +73,7 @@ def fit_colours(
     if not options.colour_check or not coloured or len(masks) == 0:
         return probs, tuple(remarks)
     fitted = probs.clone()
+    given = torch.full((len(names),), options.threshold) if thresholds is None else thresholds
     best = probs.argmax(dim=1)
     boxes = mask_boxes(masks)[0].tolist()
     for i, (left, top, right, bottom) in enumerate(boxes):
@@ -84,8 +88,8 @@ def fit_colours(
                 colour_share(codes, said.colours), vivid_share(codes) if is_neutral(said.colours) else 0.0
             )
             fitted[i, k] *= fit
-            was_named = best[i] == k and probs[i, k] >= options.threshold
-            if was_named and fitted[i, k] < options.threshold:
+            was_named = best[i] == k and probs[i, k] >= given[k]
+            if was_named and fitted[i, k] < given[k]:
                 remarks[i] = remark_of(said, seen_colour(codes))
     return fitted, tuple(remarks)
 

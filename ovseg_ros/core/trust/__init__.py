@@ -2,7 +2,7 @@
 
 from ovseg_ros.core.trust.calibration import Calibration
 from ovseg_ros.core.trust.competition import Competition, best_competitors, competition, log_odds
-from ovseg_ros.core.trust.judge import Evidence, Judgement, Prepared, TrustModel
+from ovseg_ros.core.trust.judge import Evidence, Judgement, Prepared, TrustModel, runners_up
 from ovseg_ros.core.trust.naming import label_by_trust
 from ovseg_ros.core.trust.past import Past, past_of
 from ovseg_ros.core.trust.wholes import fragments
@@ -21,4 +21,5 @@ __all__ = [
     "label_by_trust",
     "log_odds",
     "past_of",
+    "runners_up",
 ]

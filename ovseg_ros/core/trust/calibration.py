@@ -9,6 +9,9 @@ import torch
 
 from ovseg_ros.errors import ConfigError
 
+FURTHEST = 1e6
+"""No log odds of a competition count for more; they may be infinite, see `log_odds`."""
+
 SURE = 80.0
 """No log odds go further: float32 still tells 1e-35 from 0, and words keep their order."""
 
@@ -69,4 +72,5 @@ class Calibration:
             (tensor([0.5000]), tensor([0.3333]))
         """
         prior = self.bias - math.log(masks / self.usual_masks)
-        return (self.odds * odds + self.past * past + prior).clamp(-SURE, SURE).sigmoid()
+        weighed = self.odds * odds.clamp(-FURTHEST, FURTHEST)  # a weight of 0 times infinity is no number
+        return (weighed + self.past * past + prior).clamp(-SURE, SURE).sigmoid()

@@ -59,7 +59,7 @@ def log_odds(fit: torch.Tensor, competes: torch.Tensor) -> torch.Tensor:
         competes: (K, W) bool, who competes with word w < K; with any other everyone else does.
 
     Returns:
-        (N, W) float32; +inf where nothing competes, or nothing that a float could tell from nothing.
+        (N, W) float32; +inf where nothing competes.
 
     Example:
         >>> log_odds(torch.tensor([[1.0, 1.0, 5.0]]), torch.tensor([[False, True, False]]))[:, 0]
@@ -67,15 +67,22 @@ def log_odds(fit: torch.Tensor, competes: torch.Tensor) -> torch.Tensor:
     """
     if fit.shape[1] == 0:
         return fit
-    count = len(competes)
-    highest = fit.amax(dim=1, keepdim=True)  # (N,1)
-    # One exponential serves all words; sums of positive numbers lose nothing, whoever is left out of them.
-    parts = (fit - highest).exp()  # (N,W)
+    count, device = len(competes), fit.device
+    if device.type == "mps":  # knows no float64
+        fit, competes = fit.cpu(), competes.cpu()
+    # One exponential serves all words. In float64, as a word that steps aside may stand far above all others.
+    highest = fit.amax(dim=1, keepdim=True).double()  # (N,1)
+    parts = (fit.double() - highest).exp()  # (N,W)
     against = torch.cat(
         [parts @ competes.to(parts).T, (parts.sum(dim=1, keepdim=True) - parts[:, count:]).clamp(min=0)],
         dim=1,
     )
-    return (fit - highest) - against.log()
+    odds = fit.double() - highest - against.log()
+    lost, label = ((against[:, :count] == 0) & competes.any(dim=1)).nonzero(as_tuple=True)
+    for some, of in zip(lost.split(PAIRS_AT_ONCE), label.split(PAIRS_AT_ONCE), strict=True):
+        others = fit[some].double().masked_fill(~competes[of], -torch.inf)  # (M,W)
+        odds[some, of] = fit[some, of].double() - others.logsumexp(dim=1)
+    return odds.float().to(device)
 
 
 def best_competitors(

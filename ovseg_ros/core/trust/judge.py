@@ -62,11 +62,13 @@ class Judgement:
 
     Attributes:
         probs: (N, K) float32 on the CPU, probability that each label is right; rows sum to at most 1.
-        runners_up: what came second, asked for or not, by its own probability.
+        fit: (N, W) see `Evidence`; W = 0 for no labels.
+        own: (N, W) probability that each word is right, before what fits better takes from it.
     """
 
     probs: torch.Tensor
-    runners_up: RunnersUp
+    fit: torch.Tensor
+    own: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class TrustModel:
     def judge(
         self, embeddings: torch.Tensor, seen: torch.Tensor, prepared: Prepared, logit_scale: float
     ) -> Judgement:
-        """How probable it is that each label is right, and what came second.
+        """How probable it is that each label is right.
 
         Where a competitor c fits a mask better than a label, the label keeps the part of its probability that
         c leaves, 1 − p_c, at least 1 % and at most half of it. Labels that can mean the same do not compete,
@@ -164,22 +166,39 @@ class TrustModel:
         """
         words, count = prepared.words, len(prepared.words.labels)
         if len(embeddings) == 0 or count == 0:
-            nothing = RunnersUp(("",) * len(embeddings), torch.zeros(len(embeddings)))
-            return Judgement(torch.zeros(len(embeddings), count), nothing)
+            nothing = torch.zeros(len(embeddings), 0)
+            return Judgement(torch.zeros(len(embeddings), count), nothing, nothing)
         evidence = self.weigh(embeddings, prepared, logit_scale)
         known = seen.to(evidence.fit.device)
-        all_probs = self.calibration.probability(evidence.odds, evidence.past, max(int(known.sum()), 1))
-        all_probs = all_probs * known.to(all_probs)[:, None]  # (N,W)
-        competes = words.competes.to(all_probs.device)
-        probs = _shared_out(_beaten(evidence.fit, all_probs, competes))  # (N,K)
-        masks = torch.arange(len(probs), device=probs.device)
-        place, _ = best_competitors(evidence.fit, competes, masks, probs.argmax(dim=1))
-        there = (place >= 0) & known
-        scores = all_probs[masks, place.clamp(min=0)] * there
-        names = (
-            words.words[i] if any_ else "" for i, any_ in zip(place.tolist(), there.tolist(), strict=True)
-        )
-        return Judgement(probs.float().cpu(), RunnersUp(tuple(names), scores.float().cpu()))
+        own = self.calibration.probability(evidence.odds, evidence.past, max(int(known.sum()), 1))
+        own = own * known.to(own)[:, None]  # (N,W)
+        probs = _shared_out(_beaten(evidence.fit, own, words.competes.to(own.device)))  # (N,K)
+        return Judgement(probs.float().cpu(), evidence.fit, own)
+
+
+def runners_up(judged: Judgement, words: Competition, probs: torch.Tensor) -> RunnersUp:
+    """What came second for each mask, asked for or not: the best of all that compete with its best label.
+
+    Args:
+        judged: of N masks.
+        words: that competed.
+        probs: (N, K) on the CPU, what became of `judged.probs`; a label that has lost a part of its
+            probability since counts for as much less here too.
+    """
+    count = len(words.labels)
+    if len(probs) == 0 or count == 0:
+        return RunnersUp(("",) * len(probs), torch.zeros(len(probs)))
+    kept = torch.where(judged.probs > 0, probs / judged.probs, 1.0).to(judged.fit)  # (N,K)
+    fit, own = judged.fit.clone(), judged.own.clone()
+    fit[:, :count] += kept.log()
+    own[:, :count] *= kept
+    masks = torch.arange(len(probs), device=fit.device)
+    best = probs.argmax(dim=1).to(fit.device)
+    place, _ = best_competitors(fit, words.competes.to(fit.device), masks, best)
+    scores = own[masks, place.clamp(min=0)] * (place >= 0)
+    there = (scores > 0).tolist()
+    names = [words.words[i] if any_ else "" for i, any_ in zip(place.tolist(), there, strict=True)]
+    return RunnersUp(tuple(names), scores.float().cpu())
 
 
 def _beaten(fit: torch.Tensor, probs: torch.Tensor, competes: torch.Tensor) -> torch.Tensor:

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 
 import torch
 
-from ovseg_ros.core.classify import check_embedded_for
+from ovseg_ros.core.classify import check_embedded_for, label_thresholds
 from ovseg_ros.core.colours import fit_colours
 from ovseg_ros.core.device_memory import retry_on_oom
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
+from ovseg_ros.core.finite import check_finite
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import Segmentation
-from ovseg_ros.core.trust.judge import Prepared, TrustModel
+from ovseg_ros.core.trust.judge import Prepared, TrustModel, runners_up
 from ovseg_ros.core.trust.wholes import FRAGMENT_KEEPS, fragments
 from ovseg_ros.core.words import Vocabulary
 
@@ -43,6 +44,7 @@ def label_by_trust(
 
     Raises:
         InvalidInputError: the frame was embedded without what the classifier needs: embed it again.
+        NotFiniteError: a probability is NaN.
         OutOfMemoryError: it does not fit.
     """
     check_embedded_for(embedded, options)
@@ -55,9 +57,14 @@ def label_by_trust(
     )
     text = prepared.text[: len(vocabulary)]
     similarities = (embedded.embeddings.float().to(text.device) @ text.T).cpu()  # (N,K)
-    probs, remarks = fit_colours(embedded.frame, embedded.masks, judged.probs, vocabulary.names, options)
+    check_finite(judged.probs, "the masks' probabilities")
+    thresholds = label_thresholds(vocabulary, options)
+    probs, remarks = fit_colours(
+        embedded.frame, embedded.masks, judged.probs, vocabulary.names, options, thresholds
+    )
+    second = runners_up(judged, prepared.words, probs)
     named = without_fragments(
-        Segmentation(embedded, vocabulary, probs, options, similarities, timings, judged.runners_up, remarks)
+        Segmentation(embedded, vocabulary, probs, options, similarities, timings, second, remarks)
     )
     return dataclasses.replace(named, timings={**timings, "classify": time.perf_counter() - start})
 
@@ -71,5 +78,8 @@ def without_fragments(named: Segmentation) -> Segmentation:
         f"part of a larger {named.name_of(mask)}" if fragment else remark
         for mask, (fragment, remark) in enumerate(zip(gone.tolist(), named.remarks, strict=True))
     )
-    probs = torch.where(gone[:, None], named.probs * FRAGMENT_KEEPS, named.probs)
+    lowest = float(label_thresholds(named.vocabulary, named.options).min())
+    # Below the threshold of every label, and its words stay in their order.
+    keeps = FRAGMENT_KEEPS * lowest / named.probs.amax(dim=1).clamp(min=1e-9)  # (N,)
+    probs = torch.where(gone[:, None], named.probs * keeps[:, None].clamp(max=1), named.probs)
     return dataclasses.replace(named, probs=probs, remarks=remarks)

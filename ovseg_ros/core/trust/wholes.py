@@ -20,7 +20,7 @@ GROWN = 0.1
 """Of the sides of the whole's box it is grown by, on each side, before what lies beside is looked for."""
 
 FRAGMENT_KEEPS = 0.1
-"""Of its probabilities: too little for any label, and its words stay in their order."""
+"""Of the lowest threshold of any label has a fragment's best word left."""
 
 BETTER = 1.1
 """So many times the whole's ranking does a fragment need to win: then the whole is a heap of things."""

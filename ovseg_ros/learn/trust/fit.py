@@ -22,8 +22,8 @@ HUBS = (0.0, 0.25, 0.5, 0.75, 1.0)
 RIDGE = 1e-4
 """Holds weights in, where the data is parted without an error."""
 
-FURTHEST = 1e4
-"""Log odds are cut there before the fit, which has no use for infinity; large logit scales need the room."""
+FURTHEST = 50.0
+"""Log odds are cut there before the fit: beyond, one answer would outweigh all others."""
 
 
 @dataclass(frozen=True)

@@ -178,6 +178,14 @@ def test_no_check_and_no_colour_change_nothing():
     assert remarks == ()
 
 
+def test_a_remark_goes_by_the_words_own_thresholds():
+    frame, masks = scene()
+    probs = torch.full((4, 1), 0.3)
+    assert fit_colours(frame, masks, probs, ("red mug",), CHECK)[1] == ("",) * 4, "0.5 was not reached anyway"
+    remarks = fit_colours(frame, masks, probs, ("red mug",), CHECK, torch.tensor([0.2]))[1]
+    assert remarks[1] == "a mask looks like a mug, but it is white, not red"
+
+
 def test_several_colours_together():
     frame, masks = scene()
     frame.image_rgb[10:50, 70:90] = BLACK  # half of the white square

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from core_fixtures import ColourEncoder, FixedProposer, words
 
+from ovseg_ros.core.frame import Frame
+from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.trust import (
     Calibration,
     TrustModel,
@@ -16,6 +20,7 @@ from ovseg_ros.core.trust import (
     competition,
     log_odds,
     past_of,
+    runners_up,
 )
 from ovseg_ros.core.words import SpellingMeanings
 from ovseg_ros.errors import ConfigError, InvalidInputError
@@ -105,18 +110,43 @@ def test_the_rule_is_its_formulas(trust, labels, with_reference):
     judged = trust.judge(embeddings, seen, prepared, SCALE)
     want, second = oracle(embeddings, seen, labels, ("wall", "cup"), trust)
     np.testing.assert_allclose(judged.probs.numpy(), want, rtol=1e-4, atol=1e-7)
-    assert judged.runners_up.names == tuple(name for name, _ in second)
-    np.testing.assert_allclose(judged.runners_up.scores.numpy(), [p for _, p in second], rtol=1e-4, atol=1e-7)
+    found = runners_up(judged, prepared.words, judged.probs)
+    assert found.names == tuple(name for name, _ in second)
+    np.testing.assert_allclose(found.scores.numpy(), [p for _, p in second], rtol=1e-4, atol=1e-7)
     assert judged.probs.sum(dim=1).max() <= 1 + 1e-6
 
 
 def test_a_word_that_is_not_the_best_is_never_surer_than_a_half(trust):
     sure = TrustModel(RIVALS, SpellingMeanings(), None, Calibration(bias=20.0, odds=0.0))
     embeddings = masks_near("kettle", "teapot", noise=0.0)
-    judged = sure.judge(embeddings, torch.ones(2, dtype=torch.bool), sure.prepare(("teapot",), rows), SCALE)
+    prepared = sure.prepare(("teapot",), rows)
+    judged = sure.judge(embeddings, torch.ones(2, dtype=torch.bool), prepared, SCALE)
     assert judged.probs[0, 0] == pytest.approx(0.01), "kettle is sure, so that little is left for teapot"
     assert judged.probs[1, 0] > 0.99
-    assert judged.runners_up.names[0] == "kettle"
+    assert runners_up(judged, prepared.words, judged.probs).names[0] == "kettle"
+
+
+def test_a_label_that_lost_its_colour_is_no_runner_up_to_itself(trust):
+    """Once a colour was denied the other label is the answer; it does not come second as well."""
+    labels = ("red mug", "white mug")
+    prepared = trust.prepare(labels, rows)
+    seen = torch.ones(1, dtype=torch.bool)
+    judged = trust.judge(masks_near("red mug", noise=0.1), seen, prepared, SCALE)
+    assert int(judged.probs.argmax()) == 0
+    denied = judged.probs * torch.tensor([[0.0, 1.0]])
+    assert runners_up(judged, prepared.words, denied).names[0] not in labels
+    weaker = denied + torch.tensor([[float(judged.probs[0, 1]) / 2, 0.0]])
+    assert runners_up(judged, prepared.words, weaker).names[0] != "white mug"
+
+
+def test_log_odds_where_a_word_that_steps_aside_stands_far_above_all():
+    """float32 ends at exp(-103), float64 at exp(-745): what competes must not vanish beside it."""
+    fit = torch.tensor([[0.0, 120.0, 5.0], [0.0, 2000.0, 5.0]])
+    competes = torch.tensor([[False, False, True]])
+    assert log_odds(fit, competes)[:, 0].tolist() == pytest.approx([-5.0, -5.0])
+    assert log_odds(fit[:, :1], competes[:, :1])[:, 0].tolist() == [math.inf, math.inf], "nothing competes"
+    one = Calibration(odds=0.0, usual_masks=30.0)
+    assert one.probability(torch.tensor([math.inf]), torch.zeros(1), 30).tolist() == [0.5]
 
 
 def test_more_masks_need_better_evidence():
@@ -184,7 +214,7 @@ def test_few_masks_and_no_words(trust, count):
     for labels in ((), ("teapot",)):
         judged = trust.judge(embeddings, seen, trust.prepare(labels, rows), SCALE)
         assert judged.probs.shape == (count, len(labels))
-        assert len(judged.runners_up) == count
+        assert len(runners_up(judged, trust.prepare(labels, rows).words, judged.probs)) == count
 
 
 def test_vocabularies_are_prepared_once(trust):
@@ -237,3 +267,39 @@ def test_models_that_cannot_be():
             TrustModel(rivals, SpellingMeanings())
     with pytest.raises(ConfigError, match="two masks"):
         TrustModel(("cup",), SpellingMeanings(), torch.zeros(1, 4))
+
+
+class Swapped(ColourEncoder):
+    """Reads "red" where green is written, and the other way round."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = {"red": 1, "green": 0}
+
+
+def test_a_rebuilt_chain_keeps_the_rule_but_not_the_rows_of_another_encoder():
+    image = np.full((20, 40, 3), 20, np.uint8)
+    masks = torch.zeros(2, 20, 40, dtype=torch.bool)
+    for i in range(2):  # a red half and a green one
+        image[:, 20 * i : 20 * i + 20, i] = 230
+        masks[i, :, 20 * i : 20 * i + 20] = True
+    reference = F.normalize(torch.randn(30, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+    calibration = Calibration(odds=1.0, past=0.1, usual_masks=2.0)
+    trust = TrustModel(("teapot", "lamp"), SpellingMeanings(), reference, calibration)
+    options = SegmenterOptions(decision="trust", min_mask_pixels=1)
+    first = OpenVocabularySegmenter(FixedProposer(masks), ColourEncoder(), options, trust=trust)
+
+    def names(segmenter):
+        result = segmenter.segment(Frame(image), words("red", "green"))
+        return [result.name_of(i) for i in range(2)]
+
+    assert names(first) == ["red", "green"], "and its rows are remembered"
+    other = first.rebuilt(clip=Swapped())
+    assert names(other) == ["green", "red"]
+    assert names(first) == ["red", "green"], "what the other remembers is its own"
+    assert other.trust.calibration == calibration
+    assert other.trust.meanings is trust.meanings
+    assert other.trust.reference is reference
+    assert other.trust.rivals == trust.rivals
+    assert other.options is options
+    assert OpenVocabularySegmenter(FixedProposer(masks), ColourEncoder()).rebuilt().trust is None

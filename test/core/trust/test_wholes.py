@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 
+from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.regions import mask_boxes
+from ovseg_ros.core.segmenter import EmbeddedFrame, Segmentation, SegmenterOptions
 from ovseg_ros.core.trust import fragments
+from ovseg_ros.core.trust.naming import without_fragments
+from ovseg_ros.core.words import Vocabulary
 
 
 def boxes(*rectangles):
@@ -54,3 +60,17 @@ def test_equal_masks_and_empty_ones():
         "copies are the proposer's to drop"
     )
     assert gone(boxes(), [], []) == []
+
+
+@pytest.mark.parametrize("threshold", [0.9, 0.5, 0.05])
+def test_a_fragment_has_no_label_at_any_threshold(threshold):
+    masks = boxes(WHOLE, PART)
+    embedded = EmbeddedFrame(
+        Frame(np.zeros((60, 80, 3), np.uint8)), masks, torch.tensor([0.9, 0.8]), torch.eye(2)
+    )
+    words, _ = Vocabulary.empty().replace(["pot", "lid"], [threshold, 0.95])
+    probs = torch.tensor([[0.94, 0.02], [0.92, 0.03]])
+    named = without_fragments(Segmentation(embedded, words, probs, SegmenterOptions()))
+    assert named.label_index.tolist() == [0, -1]
+    assert named.remarks == ("", "part of a larger pot")
+    assert int(named.probs[1].argmax()) == 0, "its words stay in their order"
