@@ -1,4 +1,4 @@
-"""`~/find_object` says FOUND where k of n images agree; numbers that are none are never an answer."""
+"""`~/find_object` says FOUND where k of n images agree; NaN and infinity are never an answer."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def heal(segmenter):
 
 @pytest.mark.parametrize("bad", NONE.values(), ids=NONE)
 @pytest.mark.parametrize("spoil", [spoil_regions, spoil_text, spoil_scores])
-def test_numbers_that_are_none_cost_that_frame_and_are_said(bench, spoil, bad):
+def test_nan_and_infinity_cost_that_frame_and_are_said(bench, spoil, bad):
     count = bench.node.statistics.counts().get("not_finite", 0)
     spoil(bench.segmenter, bad)
     try:
