@@ -162,8 +162,8 @@ class Finder:
             words: as for the call, K of them.
 
         Returns:
-            (N, K) float32 in [0, 1], the words in the order asked; a row sums to 1 less what fits words that
-            were not asked for better (the preset's background). 0 for a mask without pixels.
+            (N, K) float32 in [0, 1], the words in the order asked: the probability that the word is right on
+            the mask, as a thing's `score`; a row need not sum to 1. 0 for a mask without pixels.
 
         Raises:
             InvalidInputError: an argument that cannot be used, before any network runs; a ValueError too.
@@ -205,8 +205,8 @@ class Finder:
             threshold: as for the call.
 
         Returns:
-            One result per frame, each computed when it is asked for. A frame for which a network gives
-            numbers that are none (NaN) is left out, and the log says so.
+            One result per frame, each computed when it is asked for. A frame for which a network gives NaN
+            or infinity is left out, and the log says so.
 
         Raises:
             InvalidInputError: at once for an argument that cannot be used; while frames come, for one that

@@ -33,8 +33,8 @@ class Thing:
         score: probability of that word, in [0, 1].
         margin: how far the score is above that of `runner_up`: near 0 two words fit about as well, below 0 a
             word that was not asked for fits better; the score itself where nothing competed.
-        runner_up: the word that fits second best, asked for or one of the preset's background words; None
-            where nothing competed.
+        runner_up: the word that fits second best, of those asked or any other that competes, such as one of
+            the 980 rivals; None where nothing competed.
         runner_up_score: its probability, in [0, 1]; 0 where nothing competed.
         mask: (H, W) bool, the thing's pixels on the image.
         box_xyxy: the mask's tight box, left, top, right, bottom in pixels, the last two exclusive.

@@ -1,4 +1,4 @@
-"""Numbers that are none, NaN and infinity: refused where a network gives them."""
+"""NaN and infinity: refused where a network gives them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ovseg_ros.errors import NotFiniteError
 
 
 def check_finite(tensor: torch.Tensor, what: str) -> torch.Tensor:
-    """The same tensor, where all its numbers are some.
+    """The same tensor, where all its numbers are finite.
 
     A comparison with NaN is false, so that what follows from one looks like an answer: a mask that beats no
     threshold, a track that is like no other.
@@ -16,7 +16,7 @@ def check_finite(tensor: torch.Tensor, what: str) -> torch.Tensor:
     Args:
         tensor: of any shape and type; an empty one passes. Its sum is looked at, which costs a small part of
             what `isfinite` does; on a GPU this waits for what computes it.
-        what: it is, for people.
+        what: the tensor is, for people.
 
     Raises:
         NotFiniteError: one is NaN or infinite; the message says how many are.
@@ -25,9 +25,9 @@ def check_finite(tensor: torch.Tensor, what: str) -> torch.Tensor:
         return tensor
     numbers = tensor.detach()
     wide = torch.promote_types(numbers.dtype, torch.float32)
-    if bool(torch.isfinite(numbers.sum(dtype=wide))):  # of one that is none no sum is finite
+    if bool(torch.isfinite(numbers.sum(dtype=wide))):  # no sum with NaN or infinity in it is finite
         return tensor
-    if bool(torch.isfinite(numbers).all()):  # large numbers, whose sum is none
+    if bool(torch.isfinite(numbers).all()):  # large numbers, whose sum overflows
         return tensor
     wrong = int((~torch.isfinite(tensor)).sum())
     raise NotFiniteError(

@@ -43,8 +43,10 @@ class SegmenterOptions:
     Attributes:
         threshold: probability a mask needs to get a label that has no threshold of its own, in [0, 1].
         background: words that compete with the labels but are never reported.
-        background_max_similarity: cosine to any asked label at which a background word steps aside.
-        others: competes where a single label would have no rival at all and so always win; "" for none.
+        background_max_similarity: cosine to any asked label at which a background word steps aside; not
+            under "trust".
+        others: competes where a single label would have no rival at all and so always win; "" for none; not
+            under "trust".
         templates: sentences each word is put into.
         classifier: who names a mask: "clip" on its region; "pooled", a convolutional network's features of
             the whole image, averaged over the mask; "combined", the mean of these two embeddings;

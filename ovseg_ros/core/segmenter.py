@@ -152,7 +152,7 @@ class OpenVocabularySegmenter:
             ConfigError: see `check`.
             InvalidInputError: the proposer cannot use this frame, or gave masks of another size.
             OutOfMemoryError: the device's memory did not hold half a batch either.
-            NotFiniteError: the proposer or the encoder gave numbers that are none.
+            NotFiniteError: the proposer or the encoder gave NaN or infinity.
         """
         options = self.options if options is None else options
         start = time.perf_counter()
@@ -211,7 +211,7 @@ class OpenVocabularySegmenter:
 
         Raises:
             OutOfMemoryError: the device's memory did not hold half a batch either.
-            NotFiniteError: an embedding holds numbers that are none.
+            NotFiniteError: an embedding holds NaN or infinity.
         """
         options = self.options if options is None else options
         given = {} if timings is None else timings
@@ -249,7 +249,7 @@ class OpenVocabularySegmenter:
             ConfigError: see `check`.
             InvalidInputError: the frame was embedded without what the classifier needs: embed it again.
             OutOfMemoryError: the text tower does not fit.
-            NotFiniteError: the text tower gave numbers that are none.
+            NotFiniteError: the text tower gave NaN or infinity.
         """
         options = self.options if options is None else options
         self.check(options)
@@ -321,7 +321,7 @@ class OpenVocabularySegmenter:
         """(K, D) unit rows of words, in the options' templates, cached by the encoder.
 
         Raises:
-            NotFiniteError: a row holds numbers that are none.
+            NotFiniteError: a row holds NaN or infinity.
         """
         options = self.options if options is None else options
         rows = encode_words(self.clip, list(labels), options.templates, self.device)
@@ -353,7 +353,7 @@ class OpenVocabularySegmenter:
 
 
 def _check_proposals(proposals: Proposals, generator: str) -> None:
-    """Refuses what holds numbers that are none; `generator` gave it.
+    """Refuses masks that come with NaN or infinity; `generator` gave them.
 
     Raises:
         NotFiniteError: it does.

@@ -11,6 +11,6 @@ OBJECTS = Path(__file__).resolve().parent / "bundled" / "objects.txt"
 
 @cache
 def rival_list() -> tuple[str, ...]:
-    """About 980 nouns for things and stuff that cameras see, in lower case, sorted, each once."""
+    """The 980 nouns for things and stuff that cameras see, in lower case, sorted, each once."""
     lines = OBJECTS.read_text(encoding="utf-8").splitlines()
     return tuple(line for line in lines if line and not line.startswith("#"))

@@ -82,7 +82,7 @@ def read_reference(file: Path, embedding_dim: int) -> torch.Tensor:
         embedding_dim: D.
 
     Raises:
-        WeightsError: not such a file, of another width, or numbers that are none.
+        WeightsError: not such a file, of another width, or NaN or infinity in it.
     """
     state, _ = read_weights(file, cure=_CURE)
     rows = state.get(KEY)
@@ -92,7 +92,7 @@ def read_reference(file: Path, embedding_dim: int) -> torch.Tensor:
             f"want {KEY} (M,{embedding_dim}) of masks seen before in {file}, got {got}; {_CURE}"
         )
     if not bool(rows.isfinite().all()):
-        raise WeightsError(f"{file} holds numbers that are none; {_CURE}")
+        raise WeightsError(f"{file} holds NaN or infinity; {_CURE}")
     return torch.nn.functional.normalize(rows.float(), dim=1)
 
 

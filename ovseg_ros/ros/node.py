@@ -218,9 +218,9 @@ class OvsegNode(LifecycleNode):
 
     @logged_transition
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Forgets the model and the words."""
+        """Forgets the model and the active words, but not what numbers mean: messages may be on their way."""
         self.close()
-        self.vocabulary = Vocabulary.empty()
+        self.vocabulary, _ = self.vocabulary.replace([], now_s=time.monotonic())
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:

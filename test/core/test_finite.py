@@ -1,4 +1,4 @@
-"""Numbers that are none are refused where they come from, and leave nothing behind."""
+"""NaN and infinity are refused where they come from, and leave nothing behind."""
 
 import numpy as np
 import pytest

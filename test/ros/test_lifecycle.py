@@ -83,6 +83,24 @@ def test_every_transition_and_inactive_in_between(make_bench):
     assert bench.node.engine is None
 
 
+def test_cleanup_keeps_what_numbers_mean_and_versions_count_on(make_bench):
+    bench = make_bench(autostart=False, vocabulary=["red"])
+    assert bench.transition("configure")
+    assert bench.transition("activate")
+    bench.active()
+    before = bench.words("blue", "red").vocabulary
+    assert bench.transition("deactivate")
+    assert bench.transition("cleanup")
+    assert not len(bench.node.vocabulary)
+    assert bench.words("green").vocabulary.label_ids[0] == 2  # 0 and 1 were active a moment ago
+    assert bench.transition("configure")
+    assert bench.transition("activate")
+    after = bench.active().words("red").vocabulary
+    assert list(after.label_ids) == [list(before.label_ids)[1]]
+    assert list(after.names_by_id) == ["red", "blue", "green"]
+    assert after.version > before.version + 1
+
+
 def test_a_running_search_ends_inactive(make_bench):
     bench = make_bench().active()
     handle = bench.begin_find("red", timeout=60.0)

@@ -80,7 +80,6 @@ COLOURS = MappingProxyType(
         "burgundy": _DARK_RED,
         "silver": _grey((14, 24), (22, 34, 1000, 1001)),
         "gold": _hue(55, 108, (12, 20), (28, 38, 1000, 1001)),
-        "golden": _hue(55, 108, (12, 20), (28, 38, 1000, 1001)),
     }
 )
 """Colour word -> region. British spelling; the American one is read as well."""

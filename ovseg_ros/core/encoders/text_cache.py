@@ -55,7 +55,7 @@ class TextCache:
 
         Raises:
             InvalidInputError: no template, one without `{}`, or a list given as one string.
-            NotFiniteError: the tower gave numbers that are none; no word of this call is kept then.
+            NotFiniteError: the tower gave NaN or infinity; no word of this call is kept then.
         """
         if isinstance(labels, str) or isinstance(templates, str):
             raise InvalidInputError("want lists of labels and of templates, got a single string")

@@ -27,12 +27,14 @@ class Association:
         masks: N masks.
         thumbnails: of them.
         track_of: index of each mask that is not empty -> its track.
+        asked: indices of the masks whose tracks someone asked about, known once the frame is encoded.
         births: ids that are new.
     """
 
     masks: list[BoxedMask]
     thumbnails: Thumbnails
     track_of: dict[int, Track] = field(default_factory=dict)
+    asked: set[int] = field(default_factory=set)
     births: list[int] = field(default_factory=list)
 
     def thumbnail(self, n: int) -> Thumbnails:
@@ -197,6 +199,7 @@ class CameraTracks:
                 track.id = self._next_id()
                 association.births.append(track.id)
                 self.tracks.append(track)
+        association.asked = {n for n, track in association.track_of.items() if track.asked}
         for n, embedding in fresh.items():
             association.track_of[n].encode_as(embedding, association.thumbnail(n), self.now_s)
         self._settle(association)
@@ -254,12 +257,17 @@ class CameraTracks:
     def smooth_class_embeddings(
         self, association: Association, class_embeddings: torch.Tensor
     ) -> torch.Tensor:
-        """(N, C) the generator's class embeddings as unit rows, those of tracks smoothed over time."""
+        """(N, C) the generator's class embeddings as unit rows, those of tracks smoothed over time.
+
+        Those of tracks that someone asked about are this frame's alone.
+        """
         rows = F.normalize(class_embeddings.float(), dim=-1)
         passed = torch.tensor([self._passed_s], device=rows.device)
         for n, track in association.track_of.items():
             old = track.mask_class_embedding
-            if old is not None and old.shape == rows[n].shape:
+            if n in association.asked:
+                track.asked &= track.embedding is not None  # CLIP's look at it may be due still
+            elif old is not None and old.shape == rows[n].shape:
                 old = old.to(rows.device)
                 rows[n] = smoothed(old[None], rows[n][None], passed, self.options.half_life_s)[0]
             track.mask_class_embedding = rows[n].clone()

@@ -125,7 +125,8 @@ class Track:
         """Takes a new embedding.
 
         What it looked like before says the less about it the more it has changed since: of the smoothed
-        embedding the share 1 − change stays, and nothing of it where it changed by a limit or at once.
+        embedding the share 1 − change stays, and nothing of it where it changed by a limit or at once. Nor
+        does anything stay where someone asked: a second look that repeats the first would confirm nothing.
 
         Args:
             embedding: (D,) unit.
@@ -133,7 +134,8 @@ class Track:
             now_s: on the clock of its camera.
         """
         if self.embedding_ema is not None:
-            same = 0.0 if self.needs_reencode else max(0.0, 1.0 - self.appearance_change)
+            anew = self.needs_reencode or self.asked
+            same = 0.0 if anew else max(0.0, 1.0 - self.appearance_change)
             mixed = F.normalize(same * self.embedding_ema + (1 - same) * embedding, dim=0)
             self.embedding_ema = mixed if same else embedding
         self.embedding, self.encoded_thumbnail, self.encoded_s = embedding, thumbnail, now_s
@@ -149,10 +151,10 @@ def due(
 ) -> list[int]:
     """Which tracks to encode now, most urgent first.
 
-    First those without an embedding, the surest masks first; then those that changed at once or have drifted
-    twice as far as the limit, or that someone asked about, most changed first; then at most `refresh` of
-    those whose turn it is: (age / refresh_after_s + change) / certainty of 1 or more, largest first;
-    certainty at least 0.1.
+    First those that someone asked about, most changed first: an answer waits for them; then those without
+    an embedding, the surest masks first; then those that changed at once or have drifted twice as far as the
+    limit, most changed first; then at most `refresh` of those whose turn it is: (age / refresh_after_s +
+    change) / certainty of 1 or more, largest first; certainty at least 0.1.
 
     Args:
         tracks: T tracks that were found in this frame.
@@ -164,11 +166,13 @@ def due(
     Returns:
         Indices into tracks.
     """
-    new, changed, in_turn = [], [], []
+    asked, new, changed, in_turn = [], [], [], []
     for i, track in enumerate(tracks):
-        if track.embedding is None:
+        if track.asked:
+            asked.append((track.appearance_change, i))
+        elif track.embedding is None:
             new.append((float(scores[i]), i))
-        elif track.needs_reencode or track.appearance_change >= 2 or track.asked:
+        elif track.needs_reencode or track.appearance_change >= 2:
             changed.append((track.appearance_change, i))
         else:
             age = (now_s - track.encoded_s) / options.refresh_after_s
@@ -177,9 +181,9 @@ def due(
                 in_turn.append((urgency, i))
     ranked = [
         [i for _, i in sorted(group, key=lambda pair: (-pair[0], pair[1]))]
-        for group in (new, changed, in_turn)
+        for group in (asked, new, changed, in_turn)
     ]
-    return [*ranked[0], *ranked[1], *ranked[2][: options.refresh]][:most]
+    return [*ranked[0], *ranked[1], *ranked[2], *ranked[3][: options.refresh]][:most]
 
 
 def smoothed(

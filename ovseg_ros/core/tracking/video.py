@@ -161,8 +161,10 @@ class VideoSegmenter:
     def look_again(self, track_ids: Iterable[int]) -> None:
         """Has things encoded anew in the next frame that shows them, though they look the same.
 
-        Who takes two frames for one answer must not be given the first one's embedding twice. On the thread
-        of `embed`.
+        Who takes two frames for one answer must not be given the first one's embedding twice, so what they
+        are labelled by then is of that frame alone, not smoothed. They come before all else that is to be
+        encoded; of more of them than the frame's budget allows, some have to wait for a later one. On the
+        thread of `embed`.
         """
         asked = set(track_ids)
         for camera in self._cameras.values():

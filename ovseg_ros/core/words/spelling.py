@@ -24,7 +24,7 @@ PORTIONS = words_in(
 """Before "of" these say how much, not what: "slice of pizza" is pizza, but "cup of tea" is a cup."""
 
 _COLOURS = (
-    "red orange yellow green blue purple violet pink brown black white grey gray silver golden beige "
+    "red orange yellow green blue purple violet pink brown black white grey silver golden beige "
     "turquoise cyan magenta maroon navy tan cream coloured colored colorful colourful transparent clear"
 )
 _SIZES = "big large huge small little tiny tall short long wide narrow thick thin giant mini heavy"
@@ -53,6 +53,9 @@ IRREGULAR = {
 }  # fmt: skip
 """Plurals that the endings do not tell."""
 
+BRITISH = {"gray": "grey"}
+"""American spellings, read as the British ones: else a "gray mug" and a "grey mug" would be two things."""
+
 _BRACKETS = re.compile(r"[(\[][^()\[\]]*[)\]]")
 _SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015]+")
 
@@ -60,7 +63,8 @@ _SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015]+")
 def words_of(text: str) -> tuple[str, ...]:
     """The words of a phrase: lower case, without separators, articles in front and what stands in brackets.
 
-    At most `MAX_WORDS`, the last ones. A text that is all brackets or articles gives these; an empty one ().
+    Of two spellings the British one. At most `MAX_WORDS`, the last ones. A text that is all brackets or
+    articles gives these; an empty one ().
 
     Example:
         >>> words_of("A  red-coffee_Mug (ceramic)")
@@ -75,7 +79,7 @@ def words_of(text: str) -> tuple[str, ...]:
 
 def _split(text: str) -> tuple[str, ...]:
     parts = (part.strip("()[].,;:!?\"'") for part in _SEPARATORS.split(text.lower()))
-    return tuple(part for part in parts if part)
+    return tuple(BRITISH.get(part, part) for part in parts if part)
 
 
 def singulars(noun: str) -> tuple[str, ...]:

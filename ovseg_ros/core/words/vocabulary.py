@@ -175,7 +175,8 @@ class Vocabulary:
             raise InvalidInputError(f"want one threshold per name ({len(names)}), got {len(wanted)}")
         texts = list(zip(names, wanted, strict=True))
         read = [_read(text, threshold, refuse) for text, threshold in texts]
-        ids = _Ids(self, {key_of(word.name) for word in read if isinstance(word, _Word)}, now_s)
+        wanted_keys = {key_of(word.name) for word in read if isinstance(word, _Word)}
+        ids = _Ids(self, wanted_keys, now_s, replaces=not keep)
         labels = {label.id: label for label in keep}
         taken: set[int] = set()
         rejected: list[Rejected] = []
@@ -226,8 +227,13 @@ class _Word:
 class _Ids:
     """Ids for the words of one change; `names` becomes what each id then means."""
 
-    def __init__(self, vocabulary: Vocabulary, wanted: set[str], now_s: float | None) -> None:
-        """`wanted` are the keys of all words of the change: what they have already is not given away."""
+    def __init__(
+        self, vocabulary: Vocabulary, wanted: set[str], now_s: float | None, *, replaces: bool
+    ) -> None:
+        """`wanted` are the keys of all words of the change: what they have already is not given away.
+
+        `replaces`: other words that are active now will not be; their ids have to rest all the same.
+        """
         self.names = list(vocabulary.names_by_id)
         self._id_of = {key_of(name): label_id for label_id, name in enumerate(self.names)}
         held = {*vocabulary.ids} | {self._id_of[key] for key in wanted if key in self._id_of}
@@ -241,6 +247,8 @@ class _Ids:
         self._free = sorted(rested, key=lambda i: (vocabulary.retired[i].version, i), reverse=True)
         self._wait = min((wait for wait in waits.values() if wait > 0), default=0.0)
         self._unit = "changes of the words" if now_s is None else "s"
+        self._rest = REST_CHANGES if now_s is None else REST_S
+        self._replaces = replaces and any(key_of(name) not in wanted for name in vocabulary.names)
 
     def of(self, name: str) -> int | None:
         """The id of a word, a new one if need be; None where none is free."""
@@ -261,6 +269,11 @@ class _Ids:
 
     def refusal(self) -> str:
         """Why there is none, and what to do."""
+        if not self._wait and self._replaces:
+            return (
+                f"all {MAX_LABELS} label ids are in use, and those of words that are replaced rest: remove "
+                f"these words first, and add new ones after {self._rest:.0f} {self._unit}"
+            )
         if not self._wait:
             return f"all {MAX_LABELS} label ids are in use: remove a word first"
         return (

@@ -222,7 +222,7 @@ class Engine:
 
     @contextlib.contextmanager
     def _count_not_finite(self) -> Iterator[None]:
-        """Counts a frame or request that is lost to numbers that are none."""
+        """Counts a frame or request that is lost to NaN or infinity."""
         try:
             yield
         except NotFiniteError:

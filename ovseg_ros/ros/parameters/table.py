@@ -92,14 +92,15 @@ class Settings:
     )
     background_max_similarity: float = _row(
         0.0,
-        "A background word nearer than this cosine to an active label steps aside; 0: the preset's.",
+        "A background word nearer than this cosine to an active label steps aside; 0: the preset's. Under "
+        "decision softmax alone: under trust meaning decides.",
         low=0,
         high=1,
     )
     others: str = _row(
         PRESET_WORD,
-        "Competes with a single word that no background word competes with; empty: nothing does; the word "
-        "preset: the preset's.",
+        "Competes with a single word that no background word competes with, under decision softmax alone; "
+        "empty: nothing does; the word preset: the preset's.",
     )
     templates: str = _row(
         PRESET_WORD,
@@ -109,14 +110,16 @@ class Settings:
     classifier: str = _row(
         PRESET_WORD,
         "Who names masks: clip on the regions; pooled, one pass of a convolutional network for all masks; "
-        "the maskformer's own class embeddings; or the ensemble of clip and maskformer. The last two need a "
-        "preset whose proposals are of kind ovseg_maskformer, pooled a ConvNeXt, or lite.",
+        "combined, the mean of these two embeddings; the maskformer's own class embeddings; or the ensemble "
+        "of clip and maskformer. The last two need a preset whose proposals are of kind ovseg_maskformer, "
+        "pooled and combined a ConvNeXt, or lite.",
         choices=(PRESET_WORD, *CLASSIFIERS),
     )
     decision: str = _row(
         PRESET_WORD,
-        "What a score is: trust, the probability that the word is right, by the rule of absence; softmax, "
-        "the word's share among those that compete, as released.",
+        "What a score is: trust, the probability that the word is right, against those asked, the background "
+        "words and 980 object words; softmax, the word's share among those asked and the background, as "
+        "released.",
         choices=(PRESET_WORD, *DECISIONS),
     )
     clip_weight: float = _row(

@@ -36,6 +36,15 @@ class Look:
     remarks: list[str] = field(default_factory=list)  # why masks did not get the word
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What one image gave, and in how many its first segment agreed; without one the most that agreed."""
+
+    header: Header = field(default_factory=Header)
+    segments: list[Any] = field(default_factory=list)  # ovseg_ros/Segment, best first
+    agreements: int = 0
+
+
 @dataclass
 class Search:
     """How far one goal has come. Times are of the monotonic clock, seconds."""
@@ -48,9 +57,8 @@ class Search:
     frames_seen: int = 0
     best_score: float = 0.0
     last_seq: int = 0
-    header: Header = field(default_factory=Header)
-    without_3d: list[Any] = field(default_factory=list)  # found, but 3D was asked for
-    agreements: int = 0  # of the first segment of the answer; without one the most there were
+    nothing: Answer = field(default_factory=Answer)  # what there is to say as of the last frame
+    without_3d: Answer | None = None  # found, but 3D was asked for
     unconfirmed: bool = False  # the last frame showed it, in too few so far
     remarks: list[str] = field(default_factory=list)  # of the last frame
     refusal: RequestError | None = None  # of the last attempt
@@ -60,11 +68,11 @@ class Search:
         """True once the time is over."""
         return time.monotonic() >= self.deadline
 
-    def take(self, look: Look) -> list[Any]:
-        """Notes what a frame showed; returns the segments that end the search, empty while it goes on."""
+    def take(self, look: Look) -> Answer | None:
+        """Notes what a frame showed; returns the answer that ends the search, None while it goes on."""
         self.frames_seen += 1
         self.best_score = max(self.best_score, look.best_score)
-        self.last_seq, self.header, self.refusal = look.seq, look.header, None
+        self.last_seq, self.refusal = look.seq, None
         self.remarks = look.remarks
         counts = self.confirmation.add(look.sightings)
         agreed = [
@@ -73,12 +81,13 @@ class Search:
             if count >= self.confirmation.wanted
         ]
         self.unconfirmed = bool(counts) and not agreed
+        self.nothing = Answer(look.header, agreements=self.confirmation.best)
         complete = [(s, count) for s, count in agreed if s.has_3d or not self.want_3d]
-        if agreed and not complete:
-            self.without_3d = [segment for segment, _ in agreed]
-        first = complete or agreed
-        self.agreements = first[0][1] if first else self.confirmation.best
-        return [segment for segment, _ in complete]
+        if complete:
+            return Answer(look.header, [segment for segment, _ in complete], complete[0][1])
+        if agreed:
+            self.without_3d = Answer(look.header, [segment for segment, _ in agreed], agreed[0][1])
+        return None
 
     def failure(self) -> RequestError:
         """Why the search ended without success."""
@@ -128,12 +137,12 @@ class FindObjectServer:
         self._running += 1
         try:
             search = self._begin(goal_handle.request)
-            segments = await self._search(goal_handle, search)
-            refusal = None if segments else search.failure()
-            result.segments = (segments or search.without_3d)[: search.max_results or None]
-            result.header = search.header
+            found = await self._search(goal_handle, search)
+            refusal = None if found else search.failure()
+            answer = found or search.without_3d or search.nothing
+            result.segments = answer.segments[: search.max_results or None]
+            result.header, result.agreements = answer.header, answer.agreements
             result.frames_seen, result.best_score = search.frames_seen, search.best_score
-            result.agreements = search.agreements
         except Exception as error:
             refusal = request_error_of(error)
             self._node.report(refusal, error)
@@ -173,8 +182,8 @@ class FindObjectServer:
         deadline = time.monotonic() + timeout_s
         return Search(vocabulary, request.want_3d, request.max_results, deadline, confirmation)
 
-    async def _search(self, goal_handle: Any, search: Search) -> list[Any]:
-        """Looks at frame after frame; returns the segments found, empty where the time was over first."""
+    async def _search(self, goal_handle: Any, search: Search) -> Answer | None:
+        """Looks at frame after frame; returns what was found, None where the time was over first."""
         tried = -1
         while True:
             engine = self._node.ready_engine()
@@ -185,11 +194,11 @@ class FindObjectServer:
                 if found:
                     return found
             if goal_handle.is_cancel_requested or search.over:
-                return []
+                return None
             goal_handle.publish_feedback(_feedback(search))
             await self._node.bridge.changed()
 
-    async def _look(self, engine: Any, search: Search) -> list[Any]:
+    async def _look(self, engine: Any, search: Search) -> Answer | None:
         def job() -> Look:
             image = engine.newest(after=search.last_seq)
             context = engine.label(image, search.vocabulary)
@@ -202,7 +211,7 @@ class FindObjectServer:
         except Exception as error:  # this frame is lost; the next may answer
             search.refusal = request_error_of(error)
             self._node.report(search.refusal, error)
-            return []
+            return None
 
 
 def _look_of(seq: int, context: MessageContext) -> Look:

@@ -52,6 +52,12 @@ def test_named_colours(name, colours, thing):
     assert (named and named.colours, named and named.thing) == (colours, thing)
 
 
+def test_every_colour_can_be_asked_for():
+    assert len(COLOURS) == 23  # as docs/modes.md says
+    for colour in COLOURS:
+        assert named_colours(f"{colour} thing").colours == (colour,)
+
+
 @pytest.mark.parametrize(
     ("rgb", "yes", "no"),
     [

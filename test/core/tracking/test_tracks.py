@@ -294,6 +294,7 @@ def test_new_ones_first_then_changed_ones_then_old_ones():
     asked = track(6)
     asked.asked = True  # as after a look that waits for a second one
     assert due_of([track(5), asked], refresh=0) == [1]
+    assert due_of([*tracks, asked], most=2) == [5, 2], "an answer waits for it"
     asked.encode_as(torch.ones(1), asked.thumbnail, 10.0)
     assert due_of([track(5), asked], refresh=0) == []
     assert due_of([track(1, new=True), track(2, new=True)], scores=[0.2, 0.9], most=1) == [1]

@@ -302,6 +302,43 @@ def test_old_embeddings_are_refreshed_one_at_a_time(world):
     assert video.segmenter.clip.batches == [3, 1, 1, 1, 1, 1, 1]
 
 
+class Forgetful(ColourEncoder):
+    """Sees red at first and blue ever after, whatever there is."""
+
+    def encode_regions(self, pixels, region_masks=None):
+        self.batches.append(len(pixels))
+        return self.encode_text(["red" if len(self.batches) == 1 else "blue"] * len(pixels))
+
+
+def test_a_second_look_is_named_by_the_second_embedding_alone(world):
+    for look_again, name in ((True, "blue"), (False, "red")):
+        video = follow(world, refresh_after_s=0.1, half_life_s=10.0)
+        video.segmenter.clip = Forgetful()
+        video.segment(world.frame(), words("red", "blue"))
+        if look_again:
+            video.look_again([1, 2])
+        result = video.segment(world.frame(), words("red", "blue"))
+        assert video.last.encoded == 3, "the third by its age"
+        assert [result.name_of(i) for i in range(3)] == [name, name, "red"]
+        if look_again:
+            blue = video.segmenter.encode_text(["blue"])[0]
+            torch.testing.assert_close(result.embedded.embeddings[:2], blue.expand(2, 4))
+
+
+def test_a_second_look_comes_before_new_things_and_old_ones(world):
+    video = follow(world, refresh_after_s=0.1)
+    video.embed(world.frame())
+    world.things["more"] = ((20, 80), RED)
+    video.look_again([2])
+    encoded = []
+    for _ in range(2):
+        before = {track.id: track.encoded_s for track in video._cameras["camera"].tracks}
+        video.embed(world.frame(), budget=Budget(new_embeddings=1))
+        now = {track.id: track.encoded_s for track in video._cameras["camera"].tracks}
+        encoded += [number for number in now if now[number] != before.get(number, 0.0)]
+    assert encoded == [2, 4]
+
+
 def test_uncertain_labels_are_looked_at_sooner(world):
     video = follow(world, refresh_after_s=2.0, refresh=1)
     video.segmenter.clip.logit_scale = 1.0  # so that all are uncertain
@@ -470,6 +507,10 @@ def test_class_embeddings_are_smoothed_too():
     assert ids(second) == [1]
     turned = [float(torch.atan2(e.class_embeddings[0, 1], e.class_embeddings[0, 0])) for e in (first, second)]
     assert turned == pytest.approx([0.2, 0.3], abs=1e-3)
+    video.look_again([1])
+    third, fourth = (video.embed(world.frame()) for _ in range(2))
+    turned = [float(torch.atan2(e.class_embeddings[0, 1], e.class_embeddings[0, 0])) for e in (third, fourth)]
+    assert turned == pytest.approx([0.6, 0.7], abs=1e-3), "asked about once, then smoothed again"
     assert video.segment(world.frame(), words("red")).track_ids.tolist() == [1]
 
 

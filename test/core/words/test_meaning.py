@@ -92,6 +92,7 @@ SAME = [
     ("bottle with a red cap", "bottle"),
     ("place mat", "placemat"),
     ("T shirt", "t-shirt"),
+    ("gray bottle", "grey bottle"),
     ("xyzzy", "Xyzzys"),
     ("old xyzzy", "xyzzy"),
     ("container", "containers"),

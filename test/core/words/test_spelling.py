@@ -21,6 +21,7 @@ from ovseg_ros.core.words.spelling import IRREGULAR, MAX_WORDS, singulars, witho
         ("", ()),
         (" -_ ", ()),
         ("mug.", ("mug",)),
+        ("Gray mug", ("grey", "mug")),
         ("tasse à café", ("tasse", "à", "café")),
     ],
 )

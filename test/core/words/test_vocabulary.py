@@ -153,6 +153,16 @@ def test_the_256th_label_is_refused_by_name():
     assert "remove a word first" in rejected[0].reason
 
 
+def test_replacing_all_the_labels_says_that_their_ids_rest_first():
+    same, rejected = full(now_s=100.0).replace(["mug"], now_s=200.0)
+    assert len(same) == MAX_LABELS
+    assert "remove these words first, and add new ones after 10 s" in rejected[0].reason
+    assert "after 128 changes" in full().replace(["mug"])[1][0].reason
+    cleared, _ = same.replace([], now_s=200.0)
+    assert "try again in 10 s" in cleared.add(["mug"], now_s=200.0)[1][0].reason
+    assert cleared.add(["mug"], now_s=210.0)[0].names == ("mug",), "as the message says"
+
+
 def test_ids_rest_by_the_clock():
     smaller, _ = full(now_s=100.0).replace(["thing 0", "thing 7"], now_s=200.0)
     same, rejected = smaller.add(["mug"], now_s=203.5)

@@ -108,7 +108,7 @@ SAME = pairs_in(
     "potted plant/plant, fridge/refrigerator, donut/doughnut, bicycle/bike, motorcycle/motorbike, "
     "airplane/plane, rug/carpet, tap/faucet, teddy bear/toy, glasses/spectacles, wine glasses/wine glass, "
     "t shirt/t-shirt, hoodie/sweater, human/person, desk/table, red mug/coffee mug, apple/fruit, stone "
-    "wall/wall, nurse/person"
+    "wall/wall, nurse/person, gray mug/grey mug, gray whale/whale, gray wolf/grey wolf"
 )
 DIFFERENT = pairs_in(
     "kettle/teapot, moka pot/teapot, hot dog/dog, pot/toilet, red mug/white mug, mouse/rat, bowl/plate, "

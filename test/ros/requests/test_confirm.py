@@ -1,4 +1,4 @@
-"""`~/find_object` says FOUND where k of n images agree; numbers that are none are never an answer."""
+"""`~/find_object` says FOUND where k of n images agree; NaN and infinity are never an answer."""
 
 from __future__ import annotations
 
@@ -111,6 +111,18 @@ def test_only_what_is_confirmed_is_returned(bench):
     assert (result.code, [s.label for s in result.segments]) == (ResultCode.FOUND, ["red"])
 
 
+def test_found_without_depth_is_the_answer_of_that_image_whatever_comes_after(bench):
+    search = Search(bench, "red", timeout=2.0, want_3d=True)
+    search.show(RED)
+    sent = search.show(RED)
+    assert search.feedback[-1].stage == FindObject.Feedback.WAITING_FOR_DEPTH
+    for _ in range(3):
+        search.show(EMPTY)
+    result = search.end()
+    assert (result.code, [s.label for s in result.segments]) == (ResultCode.NO_DEPTH, ["red"])
+    assert (result.header, result.agreements, result.frames_seen) == (sent.header, 2, 5)
+
+
 @pytest.mark.parametrize(
     ("pictures", "words"),
     [
@@ -205,7 +217,7 @@ def heal(segmenter):
 
 @pytest.mark.parametrize("bad", NONE.values(), ids=NONE)
 @pytest.mark.parametrize("spoil", [spoil_regions, spoil_text, spoil_scores])
-def test_numbers_that_are_none_cost_that_frame_and_are_said(bench, spoil, bad):
+def test_nan_and_infinity_cost_that_frame_and_are_said(bench, spoil, bad):
     count = bench.node.statistics.counts().get("not_finite", 0)
     spoil(bench.segmenter, bad)
     try:
