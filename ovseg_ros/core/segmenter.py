@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ovseg_ros.core.candidates import Candidates, choose
-from ovseg_ros.core.classify import background_words, competing_probabilities, label_thresholds
-from ovseg_ros.core.colours import fit_colours
+from ovseg_ros.core.checks import check_options, check_proposals
 from ovseg_ros.core.device_memory import (
     PROPOSE_LESS,
     crop,
@@ -23,9 +22,9 @@ from ovseg_ros.core.device_memory import (
 )
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.finite import check_finite
-from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, RegionEncoder, as_proposer
+from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, RegionEncoder, as_proposer
+from ovseg_ros.core.naming import label_by_softmax
 from ovseg_ros.core.options import SegmenterOptions
-from ovseg_ros.core.runners_up import find_runners_up
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.trust import Prepared, TrustModel, label_by_trust
 from ovseg_ros.core.words import Vocabulary
@@ -112,23 +111,7 @@ class OpenVocabularySegmenter:
                 an encoder that pools over masks, which this one cannot; or the decision "trust" without a
                 model of it.
         """
-        if options.uses_trust and self.trust is None:
-            raise ConfigError(
-                "decision 'trust' needs a TrustModel, and this segmenter was made "
-                "without: give OpenVocabularySegmenter one, or take load_preset, or the decision softmax"
-            )
-        if options.uses_pooling and not hasattr(self.clip, "encode_pooled"):
-            raise ConfigError(
-                f"classifier {options.classifier!r} needs a convolutional network, whose features can be "
-                f"pooled over masks; that of {self.name or type(self.clip).__name__!r} is none: take the "
-                "classifier clip, or lite, or a preset with a ConvNeXt"
-            )
-        if options.uses_generator and not as_proposer(self.proposer).classifies:
-            raise ConfigError(
-                f"classifier {options.classifier!r} needs masks that come with a class embedding; those of "
-                f"{type(self.proposer).__name__} have none: take the classifier clip, or proposals of kind "
-                "ovseg_maskformer"
-            )
+        check_options(options, proposer=self.proposer, clip=self.clip, trust=self.trust, name=self.name)
 
     def segment(
         self, frame: Frame, vocabulary: Vocabulary, options: SegmenterOptions | None = None
@@ -188,7 +171,7 @@ class OpenVocabularySegmenter:
             hint=PROPOSE_LESS,
         )
         proposals.check_size(frame, self.proposer)
-        _check_proposals(proposals, type(self.proposer).__name__)
+        check_proposals(proposals, type(self.proposer).__name__)
         return choose(proposals, options)
 
     def encode_masks(
@@ -253,50 +236,28 @@ class OpenVocabularySegmenter:
         """
         options = self.options if options is None else options
         self.check(options)
-        start = time.perf_counter()
-        if options.uses_trust and self.trust is not None:
-            prepared = self.prepare(vocabulary.names, options)
-            timings = {**embedded.timings, "text": time.perf_counter() - start}
-            return label_by_trust(
+        if not options.uses_trust or self.trust is None:
+            return label_by_softmax(
                 embedded,
                 vocabulary,
                 options,
-                self.trust,
-                prepared,
+                lambda words: self.encode_text(words, options),
                 self.clip.logit_scale,
                 self.device,
-                timings,
             )
-        text = self.encode_text(vocabulary.names, options)
-        rivals, background = background_words(
-            vocabulary.names, text, options, lambda words: self.encode_text(words, options)
-        )
-        encoded = time.perf_counter()
-        probs, rival_probs = retry_on_oom(
-            lambda _: [
-                part.cpu()
-                for part in competing_probabilities(
-                    embedded, text, background, options, logit_scale=self.clip.logit_scale
-                )
-            ],
-            1,
+        start = time.perf_counter()
+        prepared = self.prepare(vocabulary.names, options)
+        timings = {**embedded.timings, "text": time.perf_counter() - start}
+        return label_by_trust(
+            embedded,
+            vocabulary,
+            options,
+            self.trust,
+            prepared,
+            self.clip.logit_scale,
             self.device,
-            stage="labelling",
+            timings,
         )
-        thresholds = label_thresholds(vocabulary, options)
-        probs, remarks = fit_colours(
-            embedded.frame, embedded.masks, probs, vocabulary.names, options, thresholds
-        )
-        similarities = None
-        if not options.uses_generator:
-            similarities = (embedded.embeddings.float().to(text.device) @ text.float().T).cpu()  # (N,K)
-        runners_up = find_runners_up(probs, vocabulary.names, rival_probs, rivals)
-        timings = {
-            **embedded.timings,
-            "text": encoded - start,
-            "classify": time.perf_counter() - encoded,
-        }
-        return Segmentation(embedded, vocabulary, probs, options, similarities, timings, runners_up, remarks)
 
     def prepare(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> Prepared:
         """What the rule of absence needs of a vocabulary: the words that compete, and their pasts.
@@ -350,20 +311,3 @@ class OpenVocabularySegmenter:
             return
         words = ("thing", self.options.others, *self.options.background)
         self.encode_text([word for word in words if word])
-
-
-def _check_proposals(proposals: Proposals, generator: str) -> None:
-    """Refuses masks that come with NaN or infinity; `generator` gave them.
-
-    Raises:
-        NotFiniteError: it does.
-    """
-    parts = {
-        "scores": proposals.scores,
-        "soft masks": None if proposals.soft is None else proposals.soft.logits,
-        "class embeddings": proposals.class_embeddings,
-        '"no object"': proposals.non_object,
-    }
-    for name, part in parts.items():
-        if part is not None:
-            check_finite(part, f"the {name} of {generator}'s masks")

@@ -14,7 +14,7 @@ from core_fixtures import ColourEncoder, FixedProposer, words
 from sam_fixtures import picture, tiny_options, tiny_sam
 
 from ovseg_ros.core import device_memory as memory
-from ovseg_ros.core import segmenter as segmenter_module
+from ovseg_ros.core import naming
 from ovseg_ros.core.device_memory import ran_out, retry_on_oom
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
@@ -146,8 +146,8 @@ def chain(place, monkeypatch, masks):
         amounts = [None, None]
     segmenter = OpenVocabularySegmenter(proposer, encoder, options)
     if place == "label":
-        failing = Failing(segmenter_module.competing_probabilities)
-        monkeypatch.setattr(segmenter_module, "competing_probabilities", failing)
+        failing = Failing(naming.competing_probabilities)
+        monkeypatch.setattr(naming, "competing_probabilities", failing)
         amounts = [None, None]
     return segmenter, failing, amounts
 

@@ -1,0 +1,60 @@
+"""What a chain refuses: options that its parts cannot follow, and masks that come with NaN or infinity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ovseg_ros.core.finite import check_finite
+from ovseg_ros.core.frame import Proposals, RegionEncoder, as_proposer
+from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.trust import TrustModel
+from ovseg_ros.errors import ConfigError
+
+
+def check_options(
+    options: SegmenterOptions,
+    *,
+    proposer: Any,
+    clip: RegionEncoder,
+    trust: TrustModel | None,
+    name: str,
+) -> None:
+    """Refuses options that a chain of these parts cannot follow; `name` is its own, or "".
+
+    Raises:
+        ConfigError: see `OpenVocabularySegmenter.check`.
+    """
+    if options.uses_trust and trust is None:
+        raise ConfigError(
+            "decision 'trust' needs a TrustModel, and this segmenter was made "
+            "without: give OpenVocabularySegmenter one, or take load_preset, or the decision softmax"
+        )
+    if options.uses_pooling and not hasattr(clip, "encode_pooled"):
+        raise ConfigError(
+            f"classifier {options.classifier!r} needs a convolutional network, whose features can be "
+            f"pooled over masks; that of {name or type(clip).__name__!r} is none: take the "
+            "classifier clip, or lite, or a preset with a ConvNeXt"
+        )
+    if options.uses_generator and not as_proposer(proposer).classifies:
+        raise ConfigError(
+            f"classifier {options.classifier!r} needs masks that come with a class embedding; those of "
+            f"{type(proposer).__name__} have none: take the classifier clip, or proposals of kind "
+            "ovseg_maskformer"
+        )
+
+
+def check_proposals(proposals: Proposals, generator: str) -> None:
+    """Refuses masks that come with NaN or infinity; `generator` gave them.
+
+    Raises:
+        NotFiniteError: it does.
+    """
+    parts = {
+        "scores": proposals.scores,
+        "soft masks": None if proposals.soft is None else proposals.soft.logits,
+        "class embeddings": proposals.class_embeddings,
+        '"no object"': proposals.non_object,
+    }
+    for name, part in parts.items():
+        if part is not None:
+            check_finite(part, f"the {name} of {generator}'s masks")
