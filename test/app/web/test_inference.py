@@ -316,7 +316,7 @@ def test_presets_that_lack_weights_are_listed_apart(tmp_path, monkeypatch):
     here, missing = preset_choices("lite")
     assert [choice.name for choice in here] == ["lite", "mini"]
     assert {"vitb16", "ovseg"} <= {choice.name for choice in missing}
-    assert here[0].threshold == pytest.approx(0.65)
+    assert here[0].threshold == pytest.approx(0.3)
     assert here[0].title == "lite (colour masks + depth clusters)"
     assert [(one.title, one.preset) for one in here[0].generators] == [
         ("Colour masks + Depth clusters (where there is depth)", "lite"),

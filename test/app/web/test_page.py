@@ -93,7 +93,7 @@ def test_choosing_a_preset_brings_its_threshold_and_generator(page):
     _, blocks = page
     (choose,) = events(blocks, "preset", "input")
     generator, threshold = choose.fn("lite")
-    assert threshold == pytest.approx(0.65)
+    assert threshold == pytest.approx(0.3)
     assert generator.value == "lite"
 
 
@@ -123,7 +123,7 @@ def test_an_example_fills_the_fields(page):
     (fill,) = events(blocks, "example-2", "click")
     image, words, preset, depth, camera, _, threshold = fill.fn()
     assert (words, preset) == ("motorcycle, door, shelf", "lite")
-    assert threshold == pytest.approx(0.65)
+    assert threshold == pytest.approx(0.3)
     assert os.path.isfile(image)
     assert os.path.isfile(depth)
     assert len(camera.split(",")) == 4
