@@ -76,12 +76,8 @@ def without_fragments(named: Segmentation) -> Segmentation:
     gone = fragments(named.masks, named.boxes_xyxy, named.label_index, named.ranking)
     if not bool(gone.any()):
         return named
-    remarks = tuple(
-        f"part of a larger {named.name_of(mask)}" if fragment else remark
-        for mask, (fragment, remark) in enumerate(zip(gone.tolist(), named.remarks, strict=True))
-    )
     lowest = float(label_thresholds(named.vocabulary, named.options).min())
     # Below the threshold of every label, and its words stay in their order.
     keeps = FRAGMENT_KEEPS * lowest / named.probs.amax(dim=1).clamp(min=1e-9)  # (N,)
     probs = torch.where(gone[:, None], named.probs * keeps[:, None].clamp(max=1), named.probs)
-    return dataclasses.replace(named, probs=probs, remarks=remarks)
+    return dataclasses.replace(named, probs=probs)
