@@ -106,6 +106,18 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
 
 
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds `--set KEY=VALUE`, which is read by `changed_options`."""
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another option of the segmenter, as in a preset (docs/modes.md); may be repeated",
+    )
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
     _add_out(parser)
     parser.add_argument(
@@ -126,14 +138,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         default="first",
         help="a class is its first name, or the average of all its names (default: first)",
     )
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="another option of the segmenter, as in a preset (docs/modes.md); may be repeated",
-    )
+    add_settings(parser)
 
 
 def _check(options: argparse.Namespace) -> int:

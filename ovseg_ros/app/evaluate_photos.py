@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ovseg_ros.app.evaluate_commands import say, show_progress, tell_failed
+from ovseg_ros.app.evaluate_commands import add_settings, say, show_progress, tell_failed
 
 
 def add_parser(subjects: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,14 +38,7 @@ def add_parser(subjects: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     photos.add_argument("--preset", default="lite", help="name or YAML file (default: lite)")
     photos.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
     photos.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here first")
-    photos.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="another option of the segmenter, as in a preset (docs/modes.md); may be repeated",
-    )
+    add_settings(photos)
     photos.add_argument("--charts", type=Path, metavar="DIR", help="draw the curve and the diagram there")
     photos.add_argument("--json", type=Path, metavar="FILE", help="also write figures and every trial here")
     photos.add_argument("--per-word", action="store_true", help="also print a row per word")

@@ -22,8 +22,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ovseg_ros.core.frame import Frame, Proposals
-from ovseg_ros.errors import ConfigError, InvalidInputError, WeightsError
-from ovseg_ros.evaluate.scores.run import GIVE_UP_AFTER, Progress, reason_of
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.scores.run import Progress, each_picture
 from ovseg_ros.files.instances import InstanceDataset, Picture, RunLengths
 
 LIMITS = (10, 100, 1000)
@@ -146,21 +146,13 @@ def score_masks(
     """
     pictures: list[Picture] = []
     proposed: list[_Proposed] = []
-    failed: list[tuple[str, str]] = []
-    for i, picture in enumerate(dataset.pictures):
-        try:
-            proposed.append(_propose(propose, Frame(picture.read())))
-            pictures.append(picture)
-        except (ConfigError, WeightsError):
-            raise
-        except Exception as error:  # a run does not die of one picture; the result says which and why
-            failed.append((picture.name, reason_of(error)))
-            if len(failed) == i + 1 == min(GIVE_UP_AFTER, len(dataset)):
-                raise InvalidInputError(
-                    f"none of the {len(failed)} pictures tried of {dataset.name} could be scored; "
-                    f"{failed[0][0]}: {failed[0][1]}"
-                ) from error
-        progress(i + 1, len(dataset))
+
+    def score(i: int) -> None:
+        picture = dataset.pictures[i]
+        proposed.append(_propose(propose, Frame(picture.read())))
+        pictures.append(picture)
+
+    failed = each_picture([picture.name for picture in dataset.pictures], score, dataset.name, progress)
     evaluator = _evaluate(pictures, proposed)
     return MaskScores(
         dataset=dataset.name,

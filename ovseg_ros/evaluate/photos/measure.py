@@ -16,7 +16,7 @@ from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import MAX_LABELS, Vocabulary, tidy_text
-from ovseg_ros.errors import ConfigError, InvalidInputError, WeightsError
+from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.evaluate.naming import (
     Answer,
     AnswerFigures,
@@ -31,7 +31,7 @@ from ovseg_ros.evaluate.naming import (
 from ovseg_ros.evaluate.naming.absent import CONFUSED
 from ovseg_ros.evaluate.naming.trials import vocabulary_of
 from ovseg_ros.evaluate.photos.truth import PhotoTruth, embed_given, own_iou, truth_of
-from ovseg_ros.evaluate.scores.run import GIVE_UP_AFTER, Progress, reason_of
+from ovseg_ros.evaluate.scores.run import Progress, each_picture
 from ovseg_ros.files.instances import InstanceDataset, Picture
 
 MASK_KINDS = ("true", "own")
@@ -147,20 +147,13 @@ def score_photos(
     _check(segmenter, dataset, chosen)
     words = tuple(tidy_text(name) for name in dataset.categories)
     groups = _groups(dataset)
-    counted, failed = _Counted(), []
-    for i, picture in enumerate(dataset.pictures):
-        try:
-            _score_picture(segmenter, picture, words, groups, chosen, counted)
-        except (ConfigError, WeightsError):
-            raise
-        except Exception as error:  # a run does not die of one picture; the result says which and why
-            failed.append((picture.name, reason_of(error)))
-            if len(failed) == i + 1 == min(GIVE_UP_AFTER, len(dataset)):
-                raise InvalidInputError(
-                    f"none of the {len(failed)} pictures tried of {dataset.name} could be scored; "
-                    f"{failed[0][0]}: {failed[0][1]}"
-                ) from error
-        progress(i + 1, len(dataset))
+    counted = _Counted()
+    failed = each_picture(
+        [picture.name for picture in dataset.pictures],
+        lambda i: _score_picture(segmenter, dataset.pictures[i], words, groups, chosen, counted),
+        dataset.name,
+        progress,
+    )
     if not counted.objects:
         raise InvalidInputError(
             f"no object of {dataset.name} has {chosen.min_pixels} pixels; want fewer with --min-pixels"

@@ -116,27 +116,18 @@ def score_each(
         ConfigError, WeightsError: these concern every picture.
     """
     matrices = {name: ConfusionMatrix(len(dataset.class_names)) for name in variants}
-    failed: list[tuple[str, str]] = []
+
+    def score(i: int) -> None:
+        sample = dataset.load(i)
+        maps = predict(sample)
+        # All of a picture, or an error before anything of it is added.
+        counts = {name: matrix.count(sample.truth, maps[name]) for name, matrix in matrices.items()}
+        for name, matrix in matrices.items():
+            matrix.counts += counts[name]
+
     start = time.perf_counter()
-    for i in range(len(dataset)):
-        try:
-            sample = dataset.load(i)
-            maps = predict(sample)
-            # All of a picture, or an error before anything of it is added.
-            counts = {name: matrix.count(sample.truth, maps[name]) for name, matrix in matrices.items()}
-        except (ConfigError, WeightsError):
-            raise
-        except Exception as error:  # a run does not die of one picture; the result says which and why
-            failed.append((dataset.items[i].name, reason_of(error)))
-            if len(failed) == i + 1 == GIVE_UP_AFTER:
-                raise _nothing_scored(dataset, failed) from error
-        else:
-            for name, matrix in matrices.items():
-                matrix.counts += counts[name]
-        progress(i + 1, len(dataset))
+    failed = each_picture([item.name for item in dataset.items], score, dataset.name, progress)
     images = len(dataset) - len(failed)
-    if images == 0:
-        raise _nothing_scored(dataset, failed)
     seconds = (time.perf_counter() - start) / images
     return {
         name: Result(
@@ -158,8 +149,37 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _nothing_scored(dataset: SegmentationDataset, failed: Sequence[tuple[str, str]]) -> InvalidInputError:
-    name, reason = failed[0]
-    return InvalidInputError(
-        f"none of the {len(failed)} pictures tried of {dataset.name} could be scored; {name}: {reason}"
-    )
+def each_picture(
+    names: Sequence[str], score: Callable[[int], None], dataset: str, progress: Progress
+) -> list[tuple[str, str]]:
+    """Scores picture after picture; a run does not die of one of them.
+
+    Args:
+        names: of the pictures.
+        score: takes the place of one in `names`, and notes what it finds.
+        dataset: its name, for messages.
+        progress: see `Progress`.
+
+    Returns:
+        Name and reason of each that failed.
+
+    Raises:
+        InvalidInputError: all failed, or each of the first `GIVE_UP_AFTER`.
+        ConfigError, WeightsError: these concern every picture.
+    """
+    failed: list[tuple[str, str]] = []
+    for i, name in enumerate(names):
+        try:
+            score(i)
+        except (ConfigError, WeightsError):
+            raise
+        except Exception as error:
+            failed.append((name, reason_of(error)))
+            if len(failed) == i + 1 == min(GIVE_UP_AFTER, len(names)):
+                first, reason = failed[0]
+                raise InvalidInputError(
+                    f"none of the {len(failed)} pictures tried of {dataset} could be scored; "
+                    f"{first}: {reason}"
+                ) from error
+        progress(i + 1, len(names))
+    return failed
