@@ -66,7 +66,7 @@ def count(entries: Iterable[Mapping[str, Any]], vocabulary: Vocabulary) -> dict[
 
 
 def found_text(summary: Mapping[str, Any], noun: str) -> str:
-    """What was found, in one line: "teapot in 39 of 45 frames, red mug in 15; giraffe in none; see out/segment".
+    """What was found, in one line: "teapot in 39 of 45 frames, red mug in 15; giraffe in none; see …".
 
     Where masks were passed over for a reason, the most frequent one stands behind the words not found.
 

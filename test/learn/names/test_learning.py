@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.learn.names import train
+from ovseg_ros.learn.names import measure, train
 from ovseg_ros.learn.names.examples import Examples, examples_of
 from ovseg_ros.learn.names.fit import Recipe, fit_map
 from ovseg_ros.learn.names.folds import answers, fold_of, held_out_names, in_fold, is_named, score
@@ -198,3 +198,25 @@ def test_known_names_carry_the_handicap():
         )
     )
     assert (handicapped[:, :4] < plain[:, :4]).all()
+
+
+def test_the_table_has_a_row_for_each_seed_and_two_for_each_draw(monkeypatch):
+    encoder, examples = new_adapted(), made_up()
+    monkeypatch.setattr(measure, "FEATURES", 5)
+    monkeypatch.setattr(measure, "EMBEDDING_DIM", 6)
+    monkeypatch.setattr(
+        measure, "fit_map", lambda encoder, part, recipe=None: fit_map(encoder, part, small())
+    )
+    monkeypatch.setattr(measure, "held_out_names", lambda names, seed: (WORDS[seed],))
+    rows = measure.table(encoder, examples, examples, WORDS, seeds=range(2), draws=range(1))
+    everything = torch.ones(len(examples), dtype=torch.bool)
+    plain = score(answers(encoder, unadapted(5, 6), examples, WORDS), examples, WORDS, everything)
+    assert rows[0] == f"| not adapted | {100 * plain.right:.1f} / {100 * plain.mean:.1f} (90) |"
+    assert [row.split("|")[1].strip() for row in rows[1:]] == [
+        "adapted, seed 0",
+        "adapted, seed 1",
+        "draw 0, held-out names: not adapted, adapted",
+        "draw 0, the others: not adapted, adapted",
+    ]
+    assert rows[3].count("(30)") == 2
+    assert rows[4].count("(60)") == 2
