@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from domains import domain_of_process
 
-# Before anything imports rclpy: tests must not meet another run's nodes. 1 to 100 is the safe range on Linux.
-os.environ["ROS_DOMAIN_ID"] = os.environ.get("OVSEG_TEST_DOMAIN_ID") or str(1 + os.getpid() % 100)
+# Before anything imports rclpy: tests must not meet another run's nodes.
+os.environ["ROS_DOMAIN_ID"] = os.environ.get("OVSEG_TEST_DOMAIN_ID") or str(domain_of_process())
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 NO_ROS = "rclpy and the built interfaces are not importable here (run `make test`, or source a ROS workspace)"
