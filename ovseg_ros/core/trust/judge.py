@@ -34,11 +34,13 @@ class Prepared:
         words: who competes with whom.
         text: (K + R, D) unit rows, labels first.
         past: of all words, None without masks seen before.
+        first: (K + R,) int64, for each word the first that is the same text: a rival may be asked for too.
     """
 
     words: Competition
     text: torch.Tensor
     past: Past | None
+    first: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class TrustModel:
         words = competition(labels, others, self.meanings)
         text = encode(words.words).float()
         past = past_of(text, self.reference) if self.reference is not None and labels else None
-        prepared = Prepared(words, text, past)
+        prepared = Prepared(words, text, past, _first_of_each(words.words, text))
         with self._lock:
             self._prepared[names] = prepared
             while len(self._prepared) > VOCABULARIES:
@@ -144,9 +146,9 @@ class TrustModel:
         cosines = embeddings.to(prepared.text).float() @ prepared.text.T  # (N,W)
         competes = prepared.words.competes.to(cosines.device)
         if prepared.past is None:
-            fit = logit_scale * cosines
+            fit = (logit_scale * cosines)[:, prepared.first]
             return Evidence(fit, log_odds(fit, competes), torch.zeros_like(fit))
-        fit = logit_scale * (cosines - self.calibration.hub * prepared.past.mean)
+        fit = (logit_scale * (cosines - self.calibration.hub * prepared.past.mean))[:, prepared.first]
         return Evidence(fit, log_odds(fit, competes), prepared.past.standardised(cosines))
 
     def judge(
@@ -208,6 +210,20 @@ def runners_up(judged: Judgement, words: Competition, probs: torch.Tensor) -> Ru
     there = (scores > 0).tolist()
     names = [words.words[i] if any_ else "" for i, any_ in zip(place.tolist(), there, strict=True)]
     return RunnersUp(tuple(names), scores.float().cpu())
+
+
+def _first_of_each(words: Sequence[str], text: torch.Tensor) -> torch.Tensor:
+    """(W,) int64: for each word the place of the first with the same name and (W, D) row.
+
+    One text must fit a mask equally in both places, or what comes second is up to a processor's rounding: a
+    product of matrices rounds equal columns differently.
+    """
+    places: dict[str, int] = {}
+    first = []
+    for place, word in enumerate(words):
+        earlier = places.setdefault(word.casefold(), place)
+        first.append(earlier if torch.equal(text[earlier], text[place]) else place)
+    return torch.tensor(first, dtype=torch.int64, device=text.device)
 
 
 def _beaten(fit: torch.Tensor, probs: torch.Tensor, competes: torch.Tensor) -> torch.Tensor:

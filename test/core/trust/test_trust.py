@@ -119,6 +119,19 @@ def test_the_rule_is_its_formulas(trust, labels, with_reference):
     assert judged.probs.sum(dim=1).max() <= 1 + 1e-6
 
 
+@pytest.mark.parametrize("with_reference", [True, False])
+def test_a_rival_that_is_asked_for_fits_exactly_as_well_in_both_places(trust, with_reference):
+    """Else which of the two comes first, and how much it leaves for others, is a processor's rounding."""
+    if not with_reference:
+        trust = TrustModel(RIVALS, SpellingMeanings(), None, CALIBRATION)
+    prepared = trust.prepare(("book", "Mug", "spoon"), lambda words: rows([w.lower() for w in words]))
+    embeddings = masks_near(*("teapot", "mug", "book") * 7)
+    judged = trust.judge(embeddings, torch.ones(21, dtype=torch.bool), prepared, SCALE)
+    for word, place in (("Mug", 1), ("spoon", 2)):
+        other = prepared.words.words.index(word.lower(), 3)
+        assert torch.equal(judged.fit[:, place], judged.fit[:, other])
+
+
 def test_a_word_that_is_not_the_best_is_never_surer_than_a_half(trust):
     sure = TrustModel(RIVALS, SpellingMeanings(), None, Calibration(bias=20.0, odds=0.0))
     embeddings = masks_near("kettle", "teapot", noise=0.0)
