@@ -18,7 +18,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
-from ovseg_ros.core.camera import decode_camera_info, decode_colour, decode_depth
+from ovseg_ros.core.camera import camera_info_intrinsics, decode_colour, decode_depth
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.bag_topics import COMPRESSED, IMAGE, INFO, Chosen, Topic, choose_topics
@@ -186,9 +186,9 @@ def _first_intrinsics(path: Path, chosen: Chosen) -> CameraIntrinsics | None:
 
 def _intrinsics_of(message: _Message) -> CameraIntrinsics | None:
     try:
-        return decode_camera_info(message.content())
+        return camera_info_intrinsics(message.content())
     except InvalidInputError:
-        return None  # one damaged message; the others say the same
+        return None  # damaged, or never calibrated
 
 
 def _partner_is_known(waiting: deque[Any], depths: deque[_Message], now_ns: int) -> bool:

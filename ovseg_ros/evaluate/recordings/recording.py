@@ -27,7 +27,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StorageP
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.typesys import Stores, get_typestore
 
-from ovseg_ros.core.camera import decode_camera_info, decode_colour, decode_depth, decode_integers
+from ovseg_ros.core.camera import camera_info_intrinsics, decode_colour, decode_depth, decode_integers
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.errors import InvalidInputError
 
@@ -302,10 +302,11 @@ def _frame_of(
         return decode(messages[topic]) if topic in messages else None
 
     try:
+        image_rgb = decode_colour(color)
         frame = Frame(
-            image_rgb=decode_colour(color),
+            image_rgb=image_rgb,
             depth_m=decoded(DEPTH_TOPIC, decode_depth),
-            intrinsics=decoded(INFO_TOPIC, decode_camera_info),
+            intrinsics=decoded(INFO_TOPIC, lambda info: camera_info_intrinsics(info, image_rgb.shape[:2])),
             stamp_ns=stamp.sec * 1_000_000_000 + stamp.nanosec,
             frame_id=color.header.frame_id,
         )
