@@ -78,7 +78,7 @@ class FileNames:
         yield from (parts[n:] for n in range(len(parts)))
 
     def _own(self, parts: Sequence[str]) -> list[str]:
-        """The files of this very name: as it is, else canonically the same, else with the suffix's letters."""
+        """The files of this name: as it is, else canonically the same, else its suffix in other letters."""
         exact = os.path.join(self.folder, *parts)
         if os.path.isfile(exact):
             return [exact]
@@ -88,7 +88,7 @@ class FileNames:
         return same or [path for path in near if _suffix(path) == os.path.splitext(wanted)[1].lower()]
 
     def _by_kind(self, parts: Sequence[str], suffixes: Sequence[str]) -> list[str]:
-        """The files that differ from the name by a suffix of `suffixes`; all of the first one that is there."""
+        """The files that differ from the name by a suffix: all that have the first of these that is there."""
         wanted = normalize("NFC", parts[-1])
         stem, suffix = os.path.splitext(wanted)
         stems = [wanted, stem] if suffix.lower() in suffixes else [wanted]
@@ -101,7 +101,7 @@ class FileNames:
         return []
 
     def _beside(self, parts: Sequence[str], stem: str) -> list[str]:
-        """Files with a stem (NFC) where `parts` leads to, through folders whose names are canonically equal."""
+        """Files with a stem (NFC) where `parts` leads to, through folders of canonically equal names."""
         places = [str(self.folder)]
         for part in parts[:-1]:
             exact = [os.path.join(place, part) for place in places]
@@ -169,7 +169,8 @@ def _parts(spelling: str) -> list[str]:
         if part == "..":
             if not parts:
                 raise InvalidInputError(
-                    f"want a name below the folder, {_shown(spelling)} leads out of it by '..'; nothing outside is read"
+                    f"want a name below the folder, {_shown(spelling)} leads out of it by '..'; nothing "
+                    "outside is read"
                 )
             parts.pop()
         elif part not in ("", "."):
@@ -191,5 +192,5 @@ def _suffix(path: str) -> str:
 
 
 def _not_hidden(path: str, parts: Sequence[str]) -> bool:
-    """macOS leaves `._a.jpg` beside `a.jpg` on foreign disks; only who asks for such a file gets it."""
+    """Only who asks for `._a.jpg`, which macOS leaves beside `a.jpg` on foreign disks, gets it."""
     return parts[-1].startswith(".") or not os.path.basename(path).startswith(".")
