@@ -28,11 +28,14 @@ def as_frame(
     Raises:
         InvalidInputError: see there; depth of another size than the picture, or a scale without depth.
     """
-    image_rgb = np.array(as_image(image), order="C")  # ours: a camera may fill its array again
-    size_hw = image_rgb.shape[:2]
     if depth is None and depth_scale is not None:
         raise InvalidInputError(f"want depth= beside depth_scale={depth_scale!r}, got none")
     depth_m = None if depth is None else as_depth(depth, depth_scale)
+    grid_hw = None if depth_m is None else (depth_m.shape[0], depth_m.shape[1])
+    image_rgb = np.array(
+        as_image(image, grid_hw=grid_hw), order="C"
+    )  # ours: a camera may fill its array again
+    size_hw = image_rgb.shape[:2]
     if depth_m is not None and depth_m.shape != size_hw:
         raise InvalidInputError(
             f"want depth of the image's size (H,W) = {size_hw}, registered to it pixel by pixel, got "
@@ -42,7 +45,12 @@ def as_frame(
 
 
 def read_frame(
-    image: Path, depth: Path | None = None, camera: Camera | None = None, *, max_pixels: int = MAX_PIXELS
+    image: Path,
+    depth: Path | None = None,
+    camera: Camera | None = None,
+    *,
+    grid_hw: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Frame:
     """One picture, with depth and intrinsics where there are such.
 
@@ -50,15 +58,17 @@ def read_frame(
         image: see `pictures.read_image`.
         depth: see `depth.read_depth`; of the picture's size.
         camera: of the picture; without depth it is not needed and left out.
+        grid_hw: size of what else lies in the picture's pixels, see `pictures.read_image`; depth has its own.
         max_pixels: larger pictures are refused.
 
     Raises:
         InvalidInputError: a file that cannot be read, depth of another size, or a camera of another shape.
     """
-    image_rgb = read_image(image, max_pixels=max_pixels)
     if depth is None:
-        return Frame(image_rgb)
+        return Frame(read_image(image, grid_hw=grid_hw, max_pixels=max_pixels))
     depth_m = read_depth(depth)
+    grid_hw = (depth_m.shape[0], depth_m.shape[1])
+    image_rgb = read_image(image, grid_hw=grid_hw, max_pixels=max_pixels)
     if depth_m.shape != image_rgb.shape[:2]:
         raise InvalidInputError(
             f"want depth registered to {image}, {image_rgb.shape[1]}x{image_rgb.shape[0]}, got "
