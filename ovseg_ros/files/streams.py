@@ -19,6 +19,7 @@ from ovseg_ros.files.frames import as_frame
 from ovseg_ros.files.pictures import refuse_addresses
 from ovseg_ros.files.recordings import (
     Bag,
+    BagFrame,
     Chosen,
     find_topics,
     is_recording,
@@ -124,7 +125,7 @@ def _recorded(bag: Bag, chosen: Chosen, intrinsics: Any, depth_scale: float | No
     for remark in chosen.remarks:
         _LOG.warning("%s", remark)
     first: InvalidInputError | None = None
-    good = False
+    good = said = False
     for recorded in read_bag_frames(bag, chosen, depth_scale=depth_scale, intrinsics=intrinsics):
         try:
             frame = recorded.load()
@@ -133,11 +134,23 @@ def _recorded(bag: Bag, chosen: Chosen, intrinsics: Any, depth_scale: float | No
             _LOG.warning("image %d of %s is left out: %s", recorded.index, bag.path, error)
             continue
         good = True
+        if not said and (frame.depth_m is None or frame.intrinsics is None) and chosen.depth is not None:
+            said = True
+            _LOG.warning("image %d of %s: %s", recorded.index, bag.path, _missing(recorded, frame))
         yield frame
     for remark in bag.remarks:
         _LOG.warning("%s", remark)
     if first is not None and not good:
         raise first
+
+
+def _missing(recorded: BagFrame, frame: Frame) -> str:
+    return recorded.missing(
+        frame.size_hw,
+        tolerance_name="the tolerance",
+        depth_cure="record it",
+        info_cure="give intrinsics=",
+    )
 
 
 def _with_camera(frame: Frame, intrinsics: Any) -> Frame:

@@ -208,17 +208,11 @@ class Video(Source):
 class Recording(Source):
     """A rosbag2 recording."""
 
-    camera_cure = "name its topic with --camera-info-topic, or give them with --intrinsics"
-
-    @property
-    def no_depth(self) -> str:
-        """Why an image has no depth."""
-        if self.gives_depth:
-            return "there is none within --depth-tolerance of this image"
-        return "no topic of this recording is depth; name one with --depth-topic"
+    no_depth = "the recording has none"
 
     def __post_init__(self) -> None:
         options = self.options
+        self._lacks = False
         self._bag = open_recording(self.path)
         self._chosen, total = find_topics(
             self._bag,
@@ -240,23 +234,30 @@ class Recording(Source):
         """Each n-th image, with the depth that is nearest in time."""
         before_ns = 0
         options = self.options
-        frames = read_bag_frames(
-            self._bag,
-            self._chosen,
-            every=options.every,
-            tolerance_s=options.depth_tolerance_s,
-            intrinsics=options.intrinsics,
-        )
+        how = {"tolerance_s": options.depth_tolerance_s, "intrinsics": options.intrinsics}
+        frames = read_bag_frames(self._bag, self._chosen, every=options.every, **how)
         for taken, frame in enumerate(frames):
             if taken == options.max_frames:
                 return
             if taken == 1 and frame.stamp_ns > before_ns:
                 self.rate_hz = min(1e9 / (frame.stamp_ns - before_ns), 60.0)
             before_ns = frame.stamp_ns
-            yield self._frame(
-                frame.index, frame.load, *self._bag.files, self._chosen, options.depth_tolerance_s, options.intrinsics
-            )
+            self._current = frame
+            yield self._frame(frame.index, frame.load, *self._bag.files, *how.items(), self._chosen)
         self._remark_losses()
+
+    def loaded(self, frame: InputFrame) -> Frame:
+        """See `Source.loaded`; what is missing is named with topics and times."""
+        loaded = frame.load()
+        if loaded.depth_m is not None and loaded.intrinsics is not None:
+            return loaded
+        reason = self._current.missing(loaded.size_hw)
+        if self.options.needs_depth:
+            raise InvalidInputError(f"the preset needs depth and the camera's intrinsics. {reason}")
+        if self.gives_depth and not self._lacks:
+            self._lacks = True
+            self.remarks.append(f"{frame.source} is looked at without depth. {reason}")
+        return loaded
 
     def _remark_losses(self) -> None:
         """What is lost is known in part when the recording is opened, in part when it was read."""

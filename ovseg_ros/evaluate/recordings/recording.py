@@ -18,6 +18,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from ovseg_ros.core.camera import decode_camera_info, decode_colour, decode_depth, decode_integers
+from ovseg_ros.core.camera import camera_info_intrinsics, decode_colour, decode_depth, decode_integers
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.recordings import Bag, deserialized, open_recording
@@ -308,10 +309,11 @@ def _frame_of(
         return decode(messages[topic]) if topic in messages else None
 
     try:
+        image_rgb = decode_colour(color)
         frame = Frame(
-            image_rgb=decode_colour(color),
-            depth_m=decoded(DEPTH_TOPIC, decode_depth),
-            intrinsics=decoded(INFO_TOPIC, decode_camera_info),
+            image_rgb=image_rgb,
+            depth_m=decoded(DEPTH_TOPIC, partial(decode_depth, depth_scale=depth_scale)),
+            intrinsics=decoded(INFO_TOPIC, lambda info: camera_info_intrinsics(info, image_rgb.shape[:2])),
             stamp_ns=stamp.sec * 1_000_000_000 + stamp.nanosec,
             frame_id=color.header.frame_id,
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from ovseg_ros.core.camera.formats import COMPRESSED_DEPTH, ImageFormat
+from ovseg_ros.core.camera import COMPRESSED_DEPTH, ImageFormat
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.recordings.bag import Bag, deserialized, open_recording
 from ovseg_ros.files.recordings.parts import Channel

@@ -6,8 +6,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ovseg_ros.core.camera import COLOUR_ENCODINGS, DEPTH_ENCODINGS, GREY_ENCODINGS
-from ovseg_ros.core.camera.formats import COMPRESSED_DEPTH, PICTURE_CODECS, ImageFormat
+from ovseg_ros.core.camera import (
+    COLOUR_ENCODINGS,
+    COMPRESSED_DEPTH,
+    DEPTH_ENCODINGS,
+    GREY_ENCODINGS,
+    PICTURE_CODECS,
+    ImageFormat,
+)
 from ovseg_ros.errors import InvalidInputError
 
 IMAGE, COMPRESSED, INFO = (

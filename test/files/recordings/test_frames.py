@@ -79,7 +79,7 @@ def test_what_waits_stays_small(tmp_path):
     read = 0
     for frame in read_bag_frames(path, find_topics(path)[0]):
         read += 1
-        assert frame._depth is None
+        assert not frame.has_depth
     assert read == 200
 
 
