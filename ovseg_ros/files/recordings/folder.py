@@ -15,7 +15,7 @@ from ovseg_ros.files.recordings.stored import MCAP, SQLITE, content_of, is_stora
 
 METADATA = "metadata.yaml"
 _ROOT = "rosbag2_bagfile_information"
-_NEVER = IMAGE_SUFFIXES | {".yaml", ".yml", ".json", ".txt", ".csv", ".md", ".npy", ".mp4", ".xml"}
+_NEVER = {*IMAGE_SUFFIXES, ".yaml", ".yml", ".json", ".txt", ".csv", ".md", ".npy", ".mp4", ".xml"}
 _MAX_METADATA_BYTES = 16 << 20
 _SPLIT = re.compile(r"^(.*?)(_\d+)?$")  # the third file of "run" is "run_2.mcap"
 
