@@ -83,6 +83,8 @@ def test_a_recorded_camera_info_is_read_as_the_message(tmp_path):
     file.write_text(ECHO)
     assert read_camera(file).at((480, 640)) == CameraIntrinsics(500, 501, 320, 240, 640, 480)
     assert read_camera(file).at((960, 1280)) == CameraIntrinsics(1000, 1002, 640, 480, 1280, 960)
+    rectified = as_intrinsics(file, (480, 640), rectified=True)
+    assert rectified == CameraIntrinsics(450, 451, 300, 225, 640, 480)
     cut = "roi: {x_offset: 100, y_offset: 50, height: 200, width: 400"
     file.write_text(ECHO.replace("roi: {x_offset: 0, y_offset: 0, height: 0, width: 0", cut))
     assert read_camera(file).at((100, 200)) == CameraIntrinsics(500, 501, 270, 215, 200, 100)

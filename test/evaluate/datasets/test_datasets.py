@@ -247,7 +247,7 @@ class TestFolder:
         assert {"with depth", "with instances"} <= set(report.found)
 
     def test_depth_in_another_unit(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        rows = {name: (("red",) * 4, (1, 1, 1, 1)) for name in "xy"}
+        rows = dict.fromkeys("xy", (("red",) * 4, (1, 1, 1, 1)))
         folder = write_folder(tmp_path, rows, ["c"])
         for name in rows:
             write_image(folder / f"depth/validation/{name}.png", values((5000,) * 4, dtype=np.uint16))
