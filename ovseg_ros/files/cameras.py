@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,7 +160,7 @@ def _read_file(path: Path) -> Camera:
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(
             f"want fx, fy, cx, cy or a 3x3 camera matrix (k, or camera_matrix: data) in {path}, and whole "
-            f"numbers for sizes, binning and roi, got {k if p is None else (k, p)!r}"
+            f"numbers for sizes, binning and roi, got {reprlib.repr(k if p is None else (k, p))}"
         ) from error
     if (scale := content.get("depth_scale")) is not None:
         check_depth_scale(scale)

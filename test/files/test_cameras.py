@@ -123,6 +123,17 @@ def test_a_camera_info_with_odd_values(tmp_path, change):
         read_camera(tmp_path / "a.yaml")
 
 
+def test_lists_within_lists_do_not_fill_memory(tmp_path):
+    deep = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+    deep += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+    (tmp_path / "a.yaml").write_text(f"{deep}k: *a11\n")
+    (tmp_path / "b.yaml").write_text(f"k: &k [{', '.join(['*k'] * 9)}]\n")
+    (tmp_path / "c.yaml").write_text("[" * 50_000)
+    for name in "abc":
+        with pytest.raises(InvalidInputError, match=rf"{name}\.yaml"):
+            read_camera(tmp_path / f"{name}.yaml")
+
+
 def test_the_cameras_file_may_say_what_its_depth_is_in(tmp_path):
     file, image, depth = tmp_path / "camera.json", np.zeros((2, 3, 3), np.uint8), np.full((2, 3), 5000, "u2")
     file.write_text(json.dumps({"fx": 5, "fy": 5, "cx": 1, "cy": 1, "depth_scale": 0.0002}))

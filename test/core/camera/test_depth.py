@@ -160,6 +160,7 @@ def test_a_scale_is_metres_per_unit_in_every_form(scale):
         image(MM, "mono16"),
         image(MM.astype(np.float32), "32FC1"),
         compressed("16UC1; png compressed ", png(MM)),
+        compressed("32FC1; tiff compressed ", cv2.imencode(".tiff", MM.astype(np.float32))[1].tobytes()),
         compressed("16UC1; compressedDepth png", HEADER + png(MM)),
         compressed("16UC1; compressedDepth rvl", HEADER + rvl(MM)),
     ):
