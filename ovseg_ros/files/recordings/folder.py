@@ -55,15 +55,15 @@ def read_folder(path: Path) -> Folder:
         strangers = [name for name in rest if _series(name) not in series]
         if strangers:
             found.remarks.append(
-                f"{path}: {', '.join(sorted(strangers))} is not of the recording that metadata.yaml is of and "
-                "is left out; give it by itself"
+                f"{path}: {', '.join(sorted(strangers))} is not of the recording that metadata.yaml is of "
+                "and is left out; give it by itself"
             )
         rest = [name for name in rest if name not in strangers]
     chosen = _without_twins([*named, *sorted(rest, key=_natural)], found, path)
     if len({_series(name) for name in chosen}) > 1 and not named:
         found.remarks.append(
-            f"{path} holds {', '.join(chosen)}: they are read as one recording, in order of time; give a file "
-            "by itself to read it alone"
+            f"{path} holds {', '.join(chosen)}: they are read as one recording, in order of time; give a "
+            "file by itself to read it alone"
         )
     found.files = [stored[name] for name in chosen]
     return found
