@@ -15,7 +15,7 @@ from ovseg_ros.files.recordings.stored import MCAP, SQLITE, content_of, is_stora
 
 METADATA = "metadata.yaml"
 _ROOT = "rosbag2_bagfile_information"
-_NEVER = IMAGE_SUFFIXES | {".yaml", ".yml", ".json", ".txt", ".csv", ".md", ".npy", ".mp4", ".xml"}
+_NEVER = {*IMAGE_SUFFIXES, ".yaml", ".yml", ".json", ".txt", ".csv", ".md", ".npy", ".mp4", ".xml"}
 _MAX_METADATA_BYTES = 16 << 20
 _SPLIT = re.compile(r"^(.*?)(_\d+)?$")  # the third file of "run" is "run_2.mcap"
 
@@ -59,7 +59,7 @@ def read_folder(path: Path) -> Folder:
                 "and is left out; give it by itself"
             )
         rest = [name for name in rest if name not in strangers]
-    chosen = _without_twins([*named, *sorted(rest, key=_natural)], found, path)
+    chosen = _without_twins([*named, *sorted(rest, key=_mcap_first)], found, path)
     if len({_series(name) for name in chosen}) > 1 and not named:
         found.remarks.append(
             f"{path} holds {', '.join(chosen)}: they are read as one recording, in order of time; give a "
@@ -129,6 +129,9 @@ def _series(name: str) -> str:
     return found.group(1) if found else name
 
 
-def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """bag_2 before bag_10."""
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]
+def _mcap_first(name: str) -> tuple[bool, list[tuple[bool, int, str]]]:
+    """It has checksums; and bag_2 comes before bag_10."""
+    numbers = [
+        (part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)
+    ]
+    return not plain_name(name).lower().endswith(".mcap"), numbers

@@ -124,6 +124,7 @@ def _connected(path: Path, how: str) -> sqlite3.Connection:
     database = sqlite3.connect(address, uri=True, check_same_thread=False)
     database.text_factory = lambda text: text.decode("utf-8", errors="replace")
     database.execute("PRAGMA trusted_schema = OFF")  # a file from elsewhere runs nothing
+    database.execute("PRAGMA writable_schema = ON")  # else one that was cut is refused at once, as a whole
     return database
 
 
