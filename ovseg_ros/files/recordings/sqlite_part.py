@@ -62,7 +62,7 @@ class SqlitePart:
         try:
             grouped = "SELECT topic_id, COUNT(*), MIN(timestamp) FROM messages GROUP BY topic_id"
             found = database.execute(grouped).fetchall()
-            self.start_ns = min((first or 0 for _, _, first in found), default=0)
+            self.start_ns = min((first for _, _, first in found if isinstance(first, int)), default=0)
             return Counter({key: count for key, count, _ in found})
         except sqlite3.DatabaseError as error:
             self._walked = True
@@ -82,8 +82,9 @@ class SqlitePart:
             ordered = f"{_ROWS} WHERE topic_id IN ({marks}) ORDER BY timestamp, rowid"
             try:
                 for row, key, logged_ns in database.execute(ordered, keys):
-                    yield row, key, logged_ns
-                    last = (logged_ns, row)
+                    if isinstance(logged_ns, int):
+                        yield row, key, logged_ns
+                        last = (logged_ns, row)
                 return
             except sqlite3.DatabaseError as error:
                 self._say(f"{self.path} is damaged ({error}): it is searched row by row")
@@ -123,6 +124,7 @@ def _connected(path: Path, how: str) -> sqlite3.Connection:
     database = sqlite3.connect(address, uri=True, check_same_thread=False)
     database.text_factory = lambda text: text.decode("utf-8", errors="replace")
     database.execute("PRAGMA trusted_schema = OFF")  # a file from elsewhere runs nothing
+    database.execute("PRAGMA writable_schema = ON")  # else one that was cut is refused at once, as a whole
     return database
 
 
