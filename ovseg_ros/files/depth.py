@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files.names import FileNames
 
 DEPTH_SUFFIXES = (".png", ".npy", ".tif", ".tiff")
 """Tried in this order beside a picture's name."""
@@ -21,7 +22,8 @@ def find_depth(depth: Path, image: Path, below: Path) -> Path:
     """The depth file of one picture.
 
     Args:
-        depth: a file, which is the depth of every picture, or a folder of files with the pictures' names.
+        depth: a file, which is the depth of every picture, or a folder of files with the pictures' names, see
+            `names`.
         image: the picture.
         below: its path within the folder it was found in, or its bare name; looked for first.
 
@@ -30,13 +32,16 @@ def find_depth(depth: Path, image: Path, below: Path) -> Path:
     """
     if depth.is_file():
         return depth
-    stems = dict.fromkeys((depth / below.with_suffix(""), depth / image.stem))
-    tried = [stem.with_name(stem.name + suffix) for stem in stems for suffix in DEPTH_SUFFIXES]
-    for file in tried:
-        if file.is_file():
-            return file
-    names = ", ".join(str(file.relative_to(depth)) for file in tried)
-    raise InvalidInputError(f"want depth of {image} in {depth}, none of {names} is there")
+    stems = list(dict.fromkeys((below.with_suffix("").as_posix(), image.stem)))
+    tried = [stem + suffix for stem in stems for suffix in DEPTH_SUFFIXES]
+    for name in tried:  # as they are written nearly all names are found, and no folder is listed
+        if (depth / name).is_file():
+            return depth / name
+    files = FileNames(depth)
+    for stem in stems:
+        if (found := files.look(stem, DEPTH_SUFFIXES, what="depth image")) is not None:
+            return found
+    raise InvalidInputError(f"want depth of {image} in {depth}, none of {', '.join(tried)} is there")
 
 
 def as_depth(

@@ -265,6 +265,8 @@ def _what_else(path: Path) -> str:
         start = file.read(64)
     brand = start[8:12] if start[4:8] == b"ftyp" else b""
     if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"):
+        if "HEIF" in Image.OPEN:
+            return "is HEIC, and damaged or cut off"
         return f"is HEIC, which needs pillow-heif; {install_cure('heic')}, or save it as JPEG"
     if brand in (b"avif", b"avis"):
         return "is AVIF, which needs Pillow 11.3 or newer; save it as JPEG or PNG"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from dataclasses import asdict
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -120,3 +122,20 @@ def test_a_camera_in_any_form(tmp_path):
     for wrong in ((1, 2, 3), np.eye(4), None, "abcd", (0, 1, 2, 3), {"fx": 1}):
         with pytest.raises(InvalidInputError, match="want"):
             as_intrinsics(wrong, (480, 640))
+
+
+def test_depth_is_found_by_canonically_equal_names(tmp_path):
+    """What macOS unpacked has decomposed names, a picture from elsewhere may have a composed one."""
+    composed, decomposed = (unicodedata.normalize(form, "Küche") for form in ("NFC", "NFD"))
+    depth = tmp_path / "depth"
+    (depth / decomposed).mkdir(parents=True)
+    for file in (depth / f"{decomposed}.png", depth / decomposed / "a.PNG"):
+        cv2.imwrite(str(file), np.ones((2, 2), np.uint16))
+    assert (
+        find_depth(depth, tmp_path / f"{composed}.jpg", Path(f"{composed}.jpg")).name == f"{decomposed}.png"
+    )
+    assert find_depth(depth, tmp_path / "a.jpg", Path(f"{composed}/a.jpg")).name == "a.PNG"
+    cv2.imwrite(str(depth / "a.PNG"), np.ones((2, 2), np.uint16))
+    cv2.imwrite(str(depth / "a.Png"), np.ones((2, 2), np.uint16))
+    with pytest.raises(InvalidInputError, match="equally near"):
+        find_depth(depth, tmp_path / "a.jpg", Path("a.jpg"))

@@ -18,12 +18,17 @@ from ovseg_ros.evaluate.datasets.benchmarks import BENCHMARKS, Benchmark
 from ovseg_ros.evaluate.datasets.class_names import ClassList, read_class_file
 from ovseg_ros.evaluate.datasets.layouts import Item, Layout
 from ovseg_ros.files.cameras import Camera, read_camera
+from ovseg_ros.files.depth import find_depth
 from ovseg_ros.files.frames import read_frame
+from ovseg_ros.files.names import FileNames
+from ovseg_ros.files.pictures import Header, read_header
 
 __all__ = ["IGNORE", "KINDS", "Sample", "SegmentationDataset", "open_dataset"]
 
 FOLDER = "folder"
 """The kind of a data set of one's own."""
+
+_LABEL_SUFFIXES = (".png", ".tif", ".tiff")
 
 KINDS: tuple[str, ...] = (*BENCHMARKS, FOLDER)
 """What `open_dataset` knows."""
@@ -93,21 +98,50 @@ class SegmentationDataset:
                 meaning; the message names the file.
         """
         item = self.items[index]
-        depth = None if self.depth is None else self.depth / f"{item.name}.png"
-        frame = read_frame(item.image, depth, self.camera)
         values = read_values(item.annotation)
         try:
             truth = self.decode(values)
         except InvalidInputError as error:
             raise InvalidInputError(f"{item.annotation}: {error}") from error
+        if item.refusal:
+            raise InvalidInputError(item.refusal)
+        depth, objects = self._beside(item)
+        frame = read_frame(item.image, depth, self.camera, grid_hw=(truth.shape[0], truth.shape[1]))
         _check_size(item.annotation, truth.shape, frame.size_hw)
         instances = None
-        if self.instances is not None:
-            path = self.instances / f"{item.name}.png"
-            values = read_values(path)
-            _check_size(path, values.shape, frame.size_hw)
+        if objects is not None:
+            values = read_values(objects)
+            _check_size(objects, values.shape, frame.size_hw)
             instances = values.astype(np.uint16)
         return Sample(item.name, frame, truth, instances)
+
+    def check(self, index: int) -> Header:
+        """Looks whether `load` can read a picture, by what the files' headers say alone.
+
+        Returns:
+            The picture's header.
+
+        Raises:
+            InvalidInputError: a file is not there or has another size; the message names it.
+        """
+        item = self.items[index]
+        if item.refusal:
+            raise InvalidInputError(item.refusal)
+        grid_hw = _stored_size(item.annotation)
+        header = read_header(item.image)
+        size_hw = header.size_hw[::-1] if header.turns(grid_hw) else header.size_hw
+        for path in (item.annotation, *self._beside(item)):
+            if path is not None and (own_hw := _stored_size(path)) is not None:
+                _check_size(path, own_hw, size_hw)
+        return header
+
+    def _beside(self, item: Item) -> tuple[Path | None, Path | None]:
+        """Depth and instances of a picture, where the data set has such."""
+        name = Path(item.name)
+        depth = None if self.depth is None else find_depth(self.depth, item.image, name)
+        return depth, None if self.instances is None else FileNames(self.instances).find(
+            item.name, _LABEL_SUFFIXES, what="instance image"
+        )
 
     def take(self, indices: slice) -> SegmentationDataset:
         """The same data set with some of its pictures.
@@ -244,6 +278,13 @@ def _class_list(given: Path | None, own: ClassList) -> ClassList:
     if len(names) != len(own):
         raise InvalidInputError(f"want {len(own)} classes in {given}, got {len(names)}")
     return names
+
+
+def _stored_size(path: Path) -> tuple[int, int] | None:
+    """(H, W) of an image or an array, without unpacking it; None where only unpacking tells."""
+    if path.suffix in (".mat", ".npy") and path.is_file():
+        return None
+    return read_header(path).size_hw
 
 
 def _check_size(path: Path, shape: tuple[int, ...], size_hw: tuple[int, int]) -> None:
