@@ -64,6 +64,13 @@ _CURE = "shrink it, or raise --max-pixels if there is memory for it"
 _PILLOW_LIMIT = threading.Lock()  # Pillow's own limit is one global
 
 
+STORED = (
+    "pictures with an EXIF orientation are taken as they are stored, not turned: what lies in their pixels (depth, "
+    "labels) belongs to these"
+)
+"""What people are told once where a picture was not turned."""
+
+
 @dataclass(frozen=True)
 class Header:
     """What a picture's file says before it is unpacked.

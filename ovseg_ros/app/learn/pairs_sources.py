@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +21,10 @@ from ovseg_ros.files.bag_topics import Chosen
 from ovseg_ros.files.cameras import Camera, read_camera
 from ovseg_ros.files.depth import find_depth
 from ovseg_ros.files.frames import read_frame
-from ovseg_ros.files.pictures import IMAGE_SUFFIXES
+from ovseg_ros.files.pictures import IMAGE_SUFFIXES, STORED, read_header
 from ovseg_ros.learn.pairs.captions import CaptionedImage, CaptionSource, LoadFrame, open_captions, safe_id
+
+_LOG = logging.getLogger(__name__)
 
 STRING = "std_msgs/msg/String"
 
@@ -120,10 +123,16 @@ def depth_beside(images: Path, options: argparse.Namespace) -> tuple[Path | None
 
 def frame_loader(images: Path, depth: Path | None, camera: Camera | None) -> LoadFrame:
     """Reads image files below `images`, with the depth of the same name where there is depth."""
+    told: list[str] = []
 
     def load(path: Path) -> Frame:
-        beside = None if depth is None else find_depth(depth, path, path.relative_to(images))
-        return read_frame(path, beside, camera)
+        if depth is None:
+            return read_frame(path)
+        frame = read_frame(path, find_depth(depth, path, path.relative_to(images)), camera)
+        if not told and read_header(path).orientation != 1:
+            told.append(STORED)
+            _LOG.warning(STORED)
+        return frame
 
     return load
 

@@ -18,7 +18,7 @@ from ovseg_ros.files.bag_frames import DEPTH_TOLERANCE_S, find_topics, read_bag_
 from ovseg_ros.files.cameras import Camera
 from ovseg_ros.files.depth import find_depth
 from ovseg_ros.files.frames import read_frame
-from ovseg_ros.files.pictures import MAX_PIXELS
+from ovseg_ros.files.pictures import MAX_PIXELS, STORED, read_header
 from ovseg_ros.files.videos import decoded, open_video, readable, stamp_ns
 
 CURE = "raise --max-pixels if there is memory for it"
@@ -163,7 +163,10 @@ class Picture(Source):
 
     def _load(self, depth: Path | None) -> Frame:
         given = self.options
-        return read_frame(self.path, depth, given.intrinsics, max_pixels=given.max_pixels)
+        frame = read_frame(self.path, depth, given.intrinsics, max_pixels=given.max_pixels)
+        if depth is not None and read_header(self.path, max_pixels=given.max_pixels).orientation != 1:
+            self.remarks.append(STORED)
+        return frame
 
 
 @dataclass
