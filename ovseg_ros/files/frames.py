@@ -9,7 +9,7 @@ import numpy as np
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.files.cameras import Camera, as_intrinsics
+from ovseg_ros.files.cameras import Camera, as_intrinsics, read_camera
 from ovseg_ros.files.depth import as_depth, read_depth
 from ovseg_ros.files.pictures import MAX_PIXELS, as_image, read_image
 
@@ -23,14 +23,20 @@ def as_frame(
         image: see `pictures.as_image`.
         depth: see `depth.as_depth`; of the picture's size.
         intrinsics: see `cameras.as_intrinsics`.
-        depth_scale: metres per unit of the depth's numbers; None: integers are millimetres, floats metres.
+        depth_scale: metres per unit of the depth's numbers; None: what the camera's file says, else integers
+            are millimetres, floats metres.
 
     Raises:
         InvalidInputError: see there; depth of another size than the picture, or a scale without depth.
     """
     if depth is None and depth_scale is not None:
         raise InvalidInputError(f"want depth= beside depth_scale={depth_scale!r}, got none")
-    depth_m = None if depth is None else as_depth(depth, depth_scale)
+    if isinstance(intrinsics, str | Path):
+        intrinsics = read_camera(intrinsics)
+    scale = depth_scale
+    if scale is None and isinstance(intrinsics, Camera):
+        scale = intrinsics.depth_scale
+    depth_m = None if depth is None else as_depth(depth, scale)
     grid_hw = None if depth_m is None else (depth_m.shape[0], depth_m.shape[1])
     image_rgb = np.array(
         as_image(image, grid_hw=grid_hw), order="C"
@@ -49,6 +55,7 @@ def read_frame(
     depth: Path | None = None,
     camera: Camera | None = None,
     *,
+    depth_scale: float | None = None,
     grid_hw: tuple[int, int] | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Frame:
@@ -58,6 +65,8 @@ def read_frame(
         image: see `pictures.read_image`.
         depth: see `depth.read_depth`; of the picture's size.
         camera: of the picture; without depth it is not needed and left out.
+        depth_scale: metres per unit of the depth's numbers; None: what the camera's file says, else integers
+            are millimetres, floats metres.
         grid_hw: size of what else lies in the picture's pixels, see `pictures.read_image`; depth has its own.
         max_pixels: larger pictures are refused.
 
@@ -66,7 +75,9 @@ def read_frame(
     """
     if depth is None:
         return Frame(read_image(image, grid_hw=grid_hw, max_pixels=max_pixels))
-    depth_m = read_depth(depth)
+    if depth_scale is None and camera is not None:
+        depth_scale = camera.depth_scale
+    depth_m = read_depth(depth, depth_scale=depth_scale, max_pixels=max_pixels)
     grid_hw = (depth_m.shape[0], depth_m.shape[1])
     image_rgb = read_image(image, grid_hw=grid_hw, max_pixels=max_pixels)
     if depth_m.shape != image_rgb.shape[:2]:

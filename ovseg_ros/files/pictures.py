@@ -32,12 +32,15 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ovseg_ros.errors import InvalidInputError, install_cure
 
-IMAGE_SUFFIXES = (
+SUFFIX_ORDER = (
     *(".jpg", ".jpeg", ".png", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".tga", ".mpo", ".heic", ".heif", ".hif"),
 )
-"""What every command takes for pictures when it searches a folder, in any letters; of several that one name
-means the first of these. A file that is named outright may have any name: what is in it decides."""
+"""Of several pictures that one name means the first of these is taken."""
+
+IMAGE_SUFFIXES = frozenset(SUFFIX_ORDER)
+"""What every command takes for a picture when it searches a folder, in any letters; a file that is named
+outright may have any name: what is in it decides."""
 
 MAX_PIXELS = 120_000_000
 """The default limit: 10 000 x 10 000 and a little more. A pixel takes 3 bytes here, and one more per mask."""
@@ -65,8 +68,8 @@ _PILLOW_LIMIT = threading.Lock()  # Pillow's own limit is one global
 
 
 STORED = (
-    "pictures with an EXIF orientation are taken as they are stored, not turned: what lies in their pixels (depth, "
-    "labels) belongs to these"
+    "pictures with an EXIF orientation are taken as they are stored, not turned: what lies in their pixels "
+    "(depth, labels) belongs to these"
 )
 """What people are told once where a picture was not turned."""
 

@@ -11,7 +11,7 @@ from unicodedata import normalize
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.datasets.annotation_files import Decoder
 from ovseg_ros.files.names import FileNames
-from ovseg_ros.files.pictures import IMAGE_SUFFIXES
+from ovseg_ros.files.pictures import IMAGE_SUFFIXES, SUFFIX_ORDER
 
 DERIVED = ("_labelTrainIds", "_instanceTrainIds")
 """What MMSegmentation's scripts write beside the label images of the distribution."""
@@ -106,10 +106,10 @@ class Layout:
 
     def _item(self, name: str, images: FileNames, labels: FileNames) -> Item:
         label = f"{name}{self.tail}{self.suffix}"
-        wanted = images.folder / f"{name}{IMAGE_SUFFIXES[0]}"
+        wanted = images.folder / f"{name}{SUFFIX_ORDER[0]}"
         try:
             annotation = labels.look(label, what="label image") or labels.folder / label
-            image = images.look(name, IMAGE_SUFFIXES, what="picture")
+            image = images.look(name, SUFFIX_ORDER, what="picture")
         except InvalidInputError as error:
             return Item(name, wanted, labels.folder / label, str(error))
         if image is not None:
