@@ -54,7 +54,13 @@ def add_parsers(subjects: argparse._SubParsersAction[argparse.ArgumentParser]) -
     score.add_argument(
         "predictions", type=Path, metavar="PREDICTIONS", help="folder of NAME.png, or a .json file"
     )
-    score.add_argument("--first-id", type=int, default=0, help="number of the first class there (default: 0)")
+    score.add_argument(
+        "--first-id",
+        type=int,
+        metavar="N",
+        help="number of the first class there; where it is 1, 0 means no prediction (default: 1 where the "
+        "number K of K classes occurs, else 0)",
+    )
     _add_out(score)
     score.set_defaults(run=_score)
 
@@ -275,6 +281,8 @@ def _told(out: Path, results: dict[str, Result]) -> int:
     for name, result in results.items():
         print(f"{name}: {summary_line(result)}" if name else summary_line(result))
     print(f"written to {out}")
+    for remark in dict.fromkeys(remark for result in results.values() for remark in result.remarks):
+        say(remark)
     return tell_failed(next(iter(results.values())).failed)
 
 
