@@ -21,7 +21,7 @@ from ovseg_ros.files.cameras import Camera, read_camera
 from ovseg_ros.files.depth import find_depth
 from ovseg_ros.files.frames import read_frame
 from ovseg_ros.files.names import FileNames
-from ovseg_ros.files.pictures import Header, read_header
+from ovseg_ros.files.pictures import read_header
 
 __all__ = ["IGNORE", "KINDS", "Sample", "SegmentationDataset", "open_dataset"]
 
@@ -105,7 +105,7 @@ class SegmentationDataset:
             raise InvalidInputError(f"{item.annotation}: {error}") from error
         if item.refusal:
             raise InvalidInputError(item.refusal)
-        depth, objects = self._beside(item)
+        depth, objects = self.beside(item)
         frame = read_frame(item.image, depth, self.camera, grid_hw=(truth.shape[0], truth.shape[1]))
         _check_size(item.annotation, truth.shape, frame.size_hw)
         instances = None
@@ -115,11 +115,11 @@ class SegmentationDataset:
             instances = values.astype(np.uint16)
         return Sample(item.name, frame, truth, instances)
 
-    def check(self, index: int) -> Header:
+    def check(self, index: int) -> bool:
         """Looks whether `load` can read a picture, by what the files' headers say alone.
 
         Returns:
-            The picture's header.
+            Whether the picture has an EXIF orientation that `load` does not heed; see `pictures`.
 
         Raises:
             InvalidInputError: a file is not there or has another size; the message names it.
@@ -127,21 +127,25 @@ class SegmentationDataset:
         item = self.items[index]
         if item.refusal:
             raise InvalidInputError(item.refusal)
-        grid_hw = _stored_size(item.annotation)
+        paths = [path for path in (item.annotation, *self.beside(item)) if path is not None]
+        grids = {path: size_hw for path in paths if (size_hw := _stored_size(path)) is not None}
         header = read_header(item.image)
-        size_hw = header.size_hw[::-1] if header.turns(grid_hw) else header.size_hw
-        for path in (item.annotation, *self._beside(item)):
-            if path is not None and (own_hw := _stored_size(path)) is not None:
-                _check_size(path, own_hw, size_hw)
-        return header
+        grid_hw = next(iter(grids.values()), None)
+        turned = header.turns(grid_hw)
+        for path, own_hw in grids.items():
+            _check_size(path, own_hw, header.size_hw[::-1] if turned else header.size_hw)
+        return header.orientation != 1 and not turned
 
-    def _beside(self, item: Item) -> tuple[Path | None, Path | None]:
-        """Depth and instances of a picture, where the data set has such."""
-        name = Path(item.name)
-        depth = None if self.depth is None else find_depth(self.depth, item.image, name)
-        return depth, None if self.instances is None else FileNames(self.instances).find(
-            item.name, _LABEL_SUFFIXES, what="instance image"
-        )
+    def beside(self, item: Item) -> tuple[Path | None, Path | None]:
+        """The files of depth and instances of a picture, None where the data set has no such.
+
+        Raises:
+            InvalidInputError: it has, and not of this picture.
+        """
+        depth = None if self.depth is None else find_depth(self.depth, item.image, Path(item.name))
+        if self.instances is None or (instances := self.instances / f"{item.name}.png").is_file():
+            return depth, None if self.instances is None else instances
+        return depth, FileNames(self.instances).find(item.name, _LABEL_SUFFIXES, what="instance image")
 
     def take(self, indices: slice) -> SegmentationDataset:
         """The same data set with some of its pictures.
@@ -281,7 +285,7 @@ def _class_list(given: Path | None, own: ClassList) -> ClassList:
 
 
 def _stored_size(path: Path) -> tuple[int, int] | None:
-    """(H, W) of an image or an array, without unpacking it; None where only unpacking tells."""
+    """(H, W) of an image, without unpacking it; None for matrices and arrays, which only unpacking tells."""
     if path.suffix in (".mat", ".npy") and path.is_file():
         return None
     return read_header(path).size_hw
