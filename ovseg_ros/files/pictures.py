@@ -32,12 +32,15 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ovseg_ros.errors import InvalidInputError, install_cure
 
-IMAGE_SUFFIXES = (
+SUFFIX_ORDER = (
     *(".jpg", ".jpeg", ".png", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".tga", ".mpo", ".heic", ".heif", ".hif"),
 )
-"""What every command takes for pictures when it searches a folder, in any letters; of several that one name
-means the first of these. A file that is named outright may have any name: what is in it decides."""
+"""Of several pictures that one name means the first of these is taken."""
+
+IMAGE_SUFFIXES = frozenset(SUFFIX_ORDER)
+"""What every command takes for a picture when it searches a folder, in any letters; a file that is named
+outright may have any name: what is in it decides."""
 
 MAX_PIXELS = 120_000_000
 """The default limit: 10 000 x 10 000 and a little more. A pixel takes 3 bytes here, and one more per mask."""
@@ -62,6 +65,13 @@ _FORMATS = (
 _CURE = "shrink it, or raise --max-pixels if there is memory for it"
 
 _PILLOW_LIMIT = threading.Lock()  # Pillow's own limit is one global
+
+
+STORED = (
+    "pictures with an EXIF orientation are taken as they are stored, not turned: what lies in their pixels "
+    "(depth, labels) belongs to these"
+)
+"""What people are told once where a picture was not turned."""
 
 
 @dataclass(frozen=True)
@@ -265,6 +275,8 @@ def _what_else(path: Path) -> str:
         start = file.read(64)
     brand = start[8:12] if start[4:8] == b"ftyp" else b""
     if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"):
+        if "HEIF" in Image.OPEN:
+            return "is HEIC, and damaged or cut off"
         return f"is HEIC, which needs pillow-heif; {install_cure('heic')}, or save it as JPEG"
     if brand in (b"avif", b"avis"):
         return "is AVIF, which needs Pillow 11.3 or newer; save it as JPEG or PNG"
