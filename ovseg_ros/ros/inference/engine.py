@@ -82,7 +82,7 @@ class Engine:
         self._now_ns = now_ns
         self._statistics = statistics
         self._last: EmbeddedImage | None = None
-        self._failed: tuple[int, Exception] | None = None
+        self._failed: tuple[int, BaseException] | None = None
         self._known_options: tuple[Any, Settings, Any] | None = None
 
     @property
@@ -261,7 +261,7 @@ class Engine:
                 self._tracked_generation = images.generation
                 self._video.reset()
             embedded = self._embed(frame, self._track if settings.tracking else self._alone)
-        except Exception as error:
+        except BaseException as error:
             self._failed = (images.seq, without_traceback(error))
             raise
         seconds = time.monotonic() - started
