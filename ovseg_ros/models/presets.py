@@ -245,7 +245,8 @@ def read_preset(path: Path, *, part_options: bool = True) -> dict[str, Any]:
     check_part(path, "encoder", preset["encoder"], ENCODERS, options=part_options)
     for key in ("logit_scale", "gpu_memory_gb"):
         number = preset.get(key)
-        if number is not None and not (isinstance(number, (int, float)) and number > 0):
+        is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+        if number is not None and not (is_number and number > 0):
             raise ConfigError(f"{path}: want {key} > 0, got {number!r}")
     reference = preset.get("reference")
     if reference is not None and not isinstance(reference, str):

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ovseg_ros.errors import ConfigError
+from ovseg_ros.files import yaml_texts
+
+_TRUTH = {"yes": True, "on": True, "no": False, "off": False}
+"""What YAML 1.1 took for true and false, and people still write; as a word to look for it is text."""
 
 
 def yaml_file(name_or_path: str | Path, folder: Path, what: str) -> Path:
@@ -44,15 +46,28 @@ def yaml_names(folder: Path) -> tuple[str, ...]:
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file.
+    """The content of a YAML file; see `files.yaml_texts`.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is none, or one that refers to itself, nests deeply or holds NaN, say; names the line.
     """
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    return yaml_texts.read_yaml(path, refuse=ConfigError)
+
+
+def setting(text: str, option: str) -> tuple[str, Any]:
+    """KEY=VALUE, as people type it: the key, and the value read as YAML.
+
+    Args:
+        text: what was typed.
+        option: where, for messages: "--set".
+
+    Raises:
+        ConfigError: no "=", no key, or a value that is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"want {option} KEY=VALUE, got {text[:80]!r}")
+    return key.strip(), yaml_texts.parse_yaml(value, f"{option} {key.strip()[:80]}", refuse=ConfigError)
 
 
 def check_keys(path: Path, what: str, value: object, known: set[str]) -> None:
@@ -62,7 +77,7 @@ def check_keys(path: Path, what: str, value: object, known: set[str]) -> None:
         ConfigError: the keys, and those that are known.
     """
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{path}: want {what} as key: value pairs, got {value!r}")
+        raise ConfigError(f"{path}: want {what} as key: value pairs, got {value!r:.80}")
     unknown = sorted(str(key) for key in value if key not in known)
     if unknown:
         raise ConfigError(
@@ -78,15 +93,17 @@ def from_mapping(path: Path, kind: type, values: Mapping[str, Any]) -> Any:
             out of range.
     """
     removed: Mapping[str, str] = getattr(kind, "removed", {})
-    for name in values:
+    for name in values if isinstance(values, Mapping) else ():
         if name in removed:
             raise ConfigError(f"{path}: there is no option {name} any more; {removed[name]}")
     check_keys(path, "options", values, {f.name for f in dataclasses.fields(kind)})
-    defaults = kind()
+    defaults, values = kind(), dict(values)
     for name, value in values.items():
         default = getattr(defaults, name)
         if value is None and name in _may_be_none(kind):
             continue
+        if isinstance(default, bool) and value in _TRUTH:
+            value = values[name] = _TRUTH[value]
         wanted: tuple[type, ...] = (type(default),)
         if isinstance(default, float):
             wanted = (float, int)
@@ -95,7 +112,7 @@ def from_mapping(path: Path, kind: type, values: Mapping[str, Any]) -> Any:
         if default is not None and (
             not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)
         ):
-            raise ConfigError(f"{path}: want {name} as {wanted[0].__name__}, got {value!r}")
+            raise ConfigError(f"{path}: want {name} as {wanted[0].__name__}, got {value!r:.80}")
     tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
         return kind(**tuples)
@@ -120,7 +137,7 @@ def sizes_from(kind: type, values: Mapping[str, Any], what: str) -> Any:
         raise ConfigError(f"{what} does not know {', '.join(unknown)}; it knows {', '.join(sorted(fields))}")
     missing = [n for n, field in fields.items() if field.default is dataclasses.MISSING and n not in values]
     if missing:
-        got = ", ".join(values) or "nothing"
+        got = ", ".join(map(str, values)) or "nothing"
         raise ConfigError(f"want {', '.join(missing)} for {what} of its own size, got {got}")
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 

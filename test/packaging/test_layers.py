@@ -13,14 +13,15 @@ import ovseg_ros
 
 SOURCE = Path(ovseg_ros.__file__).resolve().parent
 
-# errors <- core <- files, proposals, models <- learn, evaluate, app ; core, proposals, models <- ros
+# errors <- core <- files, proposals <- models <- learn, evaluate, app ; core, proposals, models <- ros
 # errors <- core <- files <- result ; files, proposals, models, result <- finder <- app
 BELOW = {
     "errors": set(),
     "core": {"errors"},
     "files": {"errors", "core"},
     "proposals": {"errors", "core"},
-    "models": {"errors", "core", "proposals"},  # a preset names its proposal generator
+    # a preset is a file of text, and names its proposal generator
+    "models": {"errors", "core", "files", "proposals"},
     "learn": {"errors", "core", "files", "proposals", "models"},
     "evaluate": {"errors", "core", "files", "proposals", "models"},
     "result": {"errors", "core", "files"},

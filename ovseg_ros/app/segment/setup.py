@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from ovseg_ros import __version__
 from ovseg_ros.app.segment.folder import FOLDERS, check_folder, default_folder
 from ovseg_ros.app.segment.inputs import InputOptions, Source, readable
@@ -38,6 +36,7 @@ from ovseg_ros.models.presets import (
     read_preset,
     resolve_preset,
 )
+from ovseg_ros.models.yaml_files import setting
 
 if TYPE_CHECKING:
     from ovseg_ros.core.segmenter import OpenVocabularySegmenter
@@ -136,13 +135,8 @@ def changed_options(options: argparse.Namespace) -> dict[str, Any]:
     """
     changes: dict[str, Any] = {}
     for text in options.settings:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"want --set KEY=VALUE, got {text!r}")
-        try:
-            changes[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"want --set KEY=VALUE with a value in YAML, got {text!r}") from error
+        name, value = setting(text, "--set")
+        changes[name] = value
     for name in ("threshold", "granularity"):
         if (given := getattr(options, name, None)) is not None:
             changes[name] = given

@@ -1,18 +1,11 @@
 """Images with captions, one at a time, from the forms in which people keep them.
 
-| form | what it is |
-|---|---|
-| COCO captions | `{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}` |
-| JSON lines | `{"file_name": …, "caption": …}` or `"captions": […]` per line |
-| CSV, TSV | a header with `file_name` (or `image`, `file`) and `caption` (or `text`); a row per caption |
-| text files | NAME.txt beside each image NAME.jpg, a caption per line |
-
-Recordings come as an iterator from the caller. Files are read by a function that the caller gives.
+Files of captions are read by `caption_files` and `caption_tables`, and the names in them led to files by
+`files.names`. Recordings come as an iterator from the caller. A function of the caller's reads images.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import re
@@ -23,15 +16,19 @@ from typing import Any, Protocol
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files.names import FileNames
+from ovseg_ros.learn.pairs.caption_files import LINES, read_json_captions, read_sidecars
+from ovseg_ros.learn.pairs.caption_tables import read_table
 
 LoadFrame = Callable[[Path], Frame]
 """Reads an image file, with its depth and camera where there are some; raises InvalidInputError."""
 
-_FILE_COLUMNS = ("file_name", "filename", "image", "file", "path")
-_CAPTION_COLUMNS = ("caption", "text", "sentence", "comment")
 _TABLES = ("captions.json", "captions.jsonl", "captions.csv", "captions.tsv")
+_READERS: dict[str, Callable[[Path, list[str]], dict[str, list[str]]]] = {
+    **dict.fromkeys((".json", *LINES), read_json_captions),
+    **dict.fromkeys((".csv", ".tsv", ".txt", ".psv", ".token"), read_table),
+}
 _LONGEST_ID = 120
-_LONGEST_FIELD = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class CaptionedFiles:
 
     Attributes:
         folder: where the file names start.
-        captions: file name -> its captions, in order.
+        captions: file name -> its captions, in order; the name of the file itself where there is one.
         load_frame: reads a file.
         about: goes into `describe`.
         remarks: what people should know of the captions themselves.
@@ -84,6 +81,7 @@ class CaptionedFiles:
     load_frame: LoadFrame
     about: Mapping[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    names: FileNames | None = None
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -105,7 +103,7 @@ class CaptionedFiles:
         return {**self.about, "images": len(self), "captions_sha256": digest.hexdigest()}
 
     def _load(self, name: str) -> Frame:
-        path = self.folder / name
+        path = (self.names or FileNames(self.folder)).find(name, what="image")
         if not path.resolve().is_relative_to(self.folder.resolve()):
             raise InvalidInputError(f"want an image below {self.folder}, got {name}")
         return self.load_frame(path)
@@ -123,8 +121,8 @@ def open_captions(
 
     Args:
         folder: of the images.
-        captions: a file of a form in the module's table, or a folder of NAME.txt; None looks in `folder` for
-            captions.json, .jsonl, .csv or .tsv, then for NAME.txt.
+        captions: a file of a form that docs/pairs.md lists, or a folder of NAME.txt; None looks in `folder`
+            for captions.json, .jsonl, .csv or .tsv, then for NAME.txt.
         load_frame: reads an image file.
         suffixes: of image files, lower case, with the dot; for NAME.txt.
         per_image: at most so many captions of each image, the first ones; None: all.
@@ -140,19 +138,30 @@ def open_captions(
         captions = next((folder / name for name in _TABLES if (folder / name).is_file()), folder)
     remarks: list[str] = []
     if captions.is_dir():
-        found = _sidecars(folder, captions, frozenset(suffixes), remarks)
-    elif captions.suffix.lower() in _READERS:
-        found = _READERS[captions.suffix.lower()](captions, remarks)
+        found = read_sidecars(folder, captions, frozenset(suffixes), remarks)
+    elif (read := _READERS.get(captions.suffix.lower())) is not None:
+        found = read(captions, remarks)
     else:
         raise InvalidInputError(
-            f"want captions as .json (COCO), .jsonl, .csv, .tsv or a folder of .txt files, got {captions}"
+            f"want captions as .json, .jsonl, .csv, .tsv, .txt or a folder of .txt files, got {captions}"
         )
-    if not found:
+    names = FileNames(folder)
+    merged: dict[str, list[str]] = {}
+    for name, texts in found.items():
+        merged.setdefault(_own_name(names, name, tuple(suffixes)), []).extend(texts)
+    if not merged:
         raise InvalidInputError(f"want images with captions, {captions} names none")
-    chosen = {name: tuple(texts if per_image is None else texts[:per_image]) for name, texts in found.items()}
-    return CaptionedFiles(
-        folder, chosen, load_frame, {"images_in": folder.name, "captions": captions.name}, remarks
-    )
+    about = {"images_in": folder.name, "captions": captions.name}
+    chosen = {name: tuple(texts[:per_image]) for name, texts in merged.items()}
+    return CaptionedFiles(folder, chosen, load_frame, about, remarks, names)
+
+
+def _own_name(names: FileNames, name: str, suffixes: tuple[str, ...]) -> str:
+    """The name that the file itself has, below the folder; the given one where there is no such file."""
+    try:
+        return names.find(name, suffixes).relative_to(names.folder).as_posix()
+    except InvalidInputError:
+        return name
 
 
 def safe_id(name: str, *, always_hash: bool = False) -> str:
@@ -167,119 +176,3 @@ def safe_id(name: str, *, always_hash: bool = False) -> str:
     if safe == stem and not always_hash:
         return safe
     return f"{safe}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
-
-
-def _coco(path: Path, remarks: list[str]) -> dict[str, list[str]]:
-    content = _json(path)
-    try:
-        files = {image["id"]: str(image["file_name"]) for image in content["images"]}
-        found: dict[str, list[str]] = {name: [] for name in files.values()}
-        unknown = 0
-        for annotation in content["annotations"]:
-            name = files.get(annotation["image_id"])
-            if name is None:
-                unknown += 1
-            else:
-                found[name].append(str(annotation["caption"]))
-    except (KeyError, TypeError) as error:
-        raise InvalidInputError(
-            f"want COCO captions in {path}: images with id and file_name, annotations with image_id and "
-            f"caption; got {error!r}"
-        ) from error
-    if unknown:
-        remarks.append(f"{unknown} captions in {path.name} are of images it does not list: left out")
-    if len(found) < len(files):
-        remarks.append(
-            f"{len(files) - len(found)} images in {path.name} have the file name of another: one each"
-        )
-    return found
-
-
-def _json_lines(path: Path, remarks: list[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    damaged = 0
-    for line in _text(path).splitlines():
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            name = next(str(entry[key]) for key in _FILE_COLUMNS if key in entry)
-            texts = entry.get("captions", next((entry[k] for k in _CAPTION_COLUMNS if k in entry), []))
-        except (ValueError, TypeError, AttributeError, StopIteration):
-            damaged += 1
-            continue
-        found.setdefault(name, []).extend([texts] if isinstance(texts, str) else map(str, texts or ()))
-    if damaged:
-        remarks.append(f"{damaged} lines of {path.name} are no JSON with a file name and a caption: left out")
-    return found
-
-
-def _table(path: Path, remarks: list[str]) -> dict[str, list[str]]:
-    csv.field_size_limit(_LONGEST_FIELD)
-    lines = _text(path).splitlines(keepends=True)
-    rows = csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    header = [cell.strip().lower() for cell in next(rows, [])]
-    file_column = next((header.index(name) for name in _FILE_COLUMNS if name in header), None)
-    caption_column = next((header.index(name) for name in _CAPTION_COLUMNS if name in header), None)
-    if file_column is None or caption_column is None:
-        raise InvalidInputError(
-            f"want a header with {' or '.join(_FILE_COLUMNS)} and {' or '.join(_CAPTION_COLUMNS)} in {path}, "
-            f"got {header}"
-        )
-    found: dict[str, list[str]] = {}
-    short = 0
-    for row in rows:
-        if len(row) > max(file_column, caption_column):
-            found.setdefault(row[file_column].strip(), []).append(row[caption_column])
-        else:
-            short += bool(row)
-    if short:
-        remarks.append(f"{short} rows of {path.name} have too few columns: left out")
-    return found
-
-
-def _sidecars(
-    images: Path, texts: Path, suffixes: frozenset[str], remarks: list[str]
-) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for image in sorted(images.rglob("*")):
-        if image.suffix.lower() not in suffixes or image.name.startswith(".") or not image.is_file():
-            continue
-        name = image.relative_to(images)
-        text = (texts / name).with_suffix(".txt")
-        found[name.as_posix()] = _caption_lines(text, remarks) if text.is_file() else []
-    if found and not any(found.values()):
-        raise InvalidInputError(f"want NAME.txt with a caption for the images in {images}, {texts} has none")
-    return found
-
-
-def _caption_lines(path: Path, remarks: list[str]) -> list[str]:
-    try:
-        return [line.strip() for line in _text(path).splitlines() if line.strip()]
-    except InvalidInputError as error:
-        remarks.append(str(error))
-        return []
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(_text(path))
-    except ValueError as error:
-        raise InvalidInputError(f"{path} is no JSON: {error}") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InvalidInputError(f"the captions {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InvalidInputError(f"want captions as UTF-8, {path} is not: {error}") from error
-
-
-_READERS: dict[str, Callable[[Path, list[str]], dict[str, list[str]]]] = {
-    ".json": _coco,
-    ".jsonl": _json_lines,
-    ".csv": _table,
-    ".tsv": _table,
-}

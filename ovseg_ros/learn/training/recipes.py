@@ -21,7 +21,7 @@ import yaml
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.learn.training.augment_pairs import Augment
 from ovseg_ros.models.template_sets import TEMPLATE_SETS
-from ovseg_ros.models.yaml_files import check_keys, from_mapping, read_yaml, yaml_file, yaml_names
+from ovseg_ros.models.yaml_files import check_keys, from_mapping, read_yaml, setting, yaml_file, yaml_names
 
 RECIPES_FOLDER = Path(__file__).parent / "recipes"
 STAGES = ("finetune", "prompts")
@@ -200,21 +200,15 @@ def recipe_from(
     check_keys(path, "augment", augment, {f.name for f in dataclasses.fields(Augment)})
     inner = dict(augment)
     for change in changes:
-        key, sign, text = change.partition("=")
-        if not sign:
-            raise ConfigError(f"want a change as key=value, got {change!r}")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{change!r} is not key=value in YAML: {error}") from error
+        key, value = setting(change, "--set")
         if key.startswith("augment."):
             inner[key.removeprefix("augment.")] = value
         else:
             flat[key] = value
     if "augment" in flat:
         raise ConfigError("want what is inside augment as augment.flip=0.5 and so on")
-    flat["augment"] = from_mapping(path, Augment, _numbers(Augment, inner))
-    return from_mapping(path, kind, _numbers(kind, flat))
+    flat["augment"] = from_mapping(path, Augment, inner)
+    return from_mapping(path, kind, flat)
 
 
 def recipe_values(recipe: Recipe) -> dict[str, Any]:
@@ -234,19 +228,6 @@ def save_recipe(path: Path, stage: str, recipe: Recipe) -> None:
         {"description": f"what {path.parent.name} ran with", stage: recipe_values(recipe)}, sort_keys=False
     )
     path.write_text(text, encoding="utf-8")
-
-
-def _numbers(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """YAML takes 5e-6 for a text, and people write it all the same."""
-    out = dict(values)
-    for spec in dataclasses.fields(kind):
-        value = out.get(spec.name)
-        if isinstance(value, str) and "float" in str(spec.type):
-            try:
-                out[spec.name] = float(value)
-            except ValueError:
-                continue  # refused with the right words later
-    return out
 
 
 def _check_scale(scale: float | None) -> None:

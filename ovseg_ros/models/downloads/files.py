@@ -14,10 +14,9 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.downloads.verify import check_digest, digest_of, sha256_of
+from ovseg_ros.models.yaml_files import read_yaml
 
 FILES_TABLE = Path(__file__).with_name("files.yaml")
 
@@ -82,7 +81,7 @@ def read_table(path: Path) -> tuple[KnownFile, ...]:
     Raises:
         ConfigError: a row that cannot be right; names it.
     """
-    rows = yaml.safe_load(path.read_text(encoding="utf-8"))["files"]
+    rows = read_yaml(path)["files"]
     by_name = {str(row.get("name")): row for row in rows}
     if len(by_name) != len(rows):
         raise ConfigError(f"{path}: want each name once, got {len(rows)} rows with {len(by_name)} names")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 from pathlib import Path
+from unicodedata import normalize
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from ovseg_ros.app.learn.pairs_sources import open_source
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.pictures import read_image
-from ovseg_ros.learn.pairs import captions, nouns
+from ovseg_ros.learn.pairs import caption_texts, captions, nouns
 from ovseg_ros.learn.pairs.captions import CaptionedFiles, open_captions, safe_id
 
 SUFFIXES = (".png", ".jpg")
@@ -78,8 +79,105 @@ def test_tables(tmp_path: Path) -> None:
     (tmp_path / "c.tsv").write_text("text\tfile_name\nA mug, red.\ta.png\n")
     assert said(opened(tmp_path, tmp_path / "c.tsv")) == {"a": ("A mug, red.",)}
     (tmp_path / "c.csv").write_text("a,b\n")
-    with pytest.raises(InvalidInputError, match="want a header"):
+    with pytest.raises(
+        InvalidInputError, match=r"want a header with .*file_name.*caption.*got the columns 'a, b'"
+    ):
         opened(tmp_path, tmp_path / "c.csv")
+
+
+def texts(folder: Path, name: str, content: str | bytes) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """What a file of captions says of the images in a folder, by their names, and the remarks."""
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    source = opened(folder, folder / name)
+    return dict(source.captions), source.remarks
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("s.csv", "file_name;caption\na.jpg;a teapot, red\n", {"a.jpg": ("a teapot, red",)}),
+        ("p.csv", "image_name| comment_number| comment\na.jpg| 0| a teapot\n", {"a.jpg": ("a teapot",)}),
+        ("t.csv", 'caption\tFile Name\n"no" sign\ta.jpg\n', {"a.jpg": ('"no" sign',)}),
+        ("f.txt", "image,caption\na.jpg,a teapot\n", {"a.jpg": ("a teapot",)}),
+        ("h.csv", "a.jpg,a teapot, red\nb.jpg,mug\n", {"a.jpg": ("a teapot, red",), "b.jpg": ("mug",)}),
+        ("f.token", "a.jpg#0\tA cup\na.jpg#1\tA mug\n", {"a.jpg": ("A cup", "A mug")}),
+        ("u.csv", "file_name,caption\na.jpg,a cup\n".encode("utf-16"), {"a.jpg": ("a cup",)}),
+        ("b.csv", "\ufefffile_name,caption\r\na.jpg,a cup\r\n", {"a.jpg": ("a cup",)}),
+        ("c.csv", "text,image\nred, blue mug,a.jpg\n", {"a.jpg": ("red, blue mug",)}),
+        ("n.csv", 'image,caption\na.jpg,"one\nmug"\n', {"a.jpg": ("one\nmug",)}),
+        ("l.csv", "image,caption\na.jpg,a\u2028b\x85c\n", {"a.jpg": ("a\u2028b\x85c",)}),
+        ("r.csv", 'raw,split,filename\n"[""A cup"", ""A mug""]",x,a.jpg\n', {"a.jpg": ("A cup", "A mug")}),
+        ("y.csv", "raw,filename\n\"['A cup', 'A mug']\",a.jpg\n", {"a.jpg": ("A cup", "A mug")}),
+        ("l.json", '[{"image": "a.jpg", "caption": "a cup"}]', {"a.jpg": ("a cup",)}),
+        ("d.json", '{"a.jpg": "a cup", "b.jpg": ["x", "y"]}', {"a.jpg": ("a cup",), "b.jpg": ("x", "y")}),
+        ("o.json", '{"image": "a.jpg", "caption": "x"}\n{"image": "b.jpg", "caption": "y"}', None),
+        ("k.json", '{"images": [{"filename": "a.jpg", "sentences": [{"raw": "x"}]}]}', {"a.jpg": ("x",)}),
+        ("a.jsonl", '[{"image": "a.jpg", "caption": "x"}]', {"a.jpg": ("x",)}),
+    ],
+)
+def test_the_forms_that_data_sets_come_in(tmp_path: Path, name: str, content: str, expected) -> None:
+    assert texts(tmp_path, name, content) == (expected or {"a.jpg": ("x",), "b.jpg": ("y",)}, [])
+
+
+def test_a_mark_that_never_closes_costs_its_row_alone(tmp_path: Path) -> None:
+    table = 'file_name,caption\na.jpg,"a teapot\nb.jpg,a mug\nc.jpg,"a cup, red"\nd.jpg,20" monitor\n'
+    found, remarks = texts(tmp_path, "c.csv", table)
+    assert found == {"b.jpg": ("a mug",), "c.jpg": ("a cup, red",), "d.jpg": ('20" monitor',)}
+    assert len(remarks) == 1
+    assert "1 rows of c.csv open a quotation mark that never closes, the first is line 2" in remarks[0]
+    found, remarks = texts(tmp_path, "d.csv", 'caption,image\n"a teapot,a.jpg\n"a cup, red",c.jpg\n')
+    assert found == {"c.jpg": ("a cup, red",)}
+    assert "line 2" in remarks[0]
+    assert texts(tmp_path, "e.csv", 'image,caption\nb,x\na,"' + "y\n" * 50)[0] == {"b": ("x",)}
+
+
+def test_a_caption_is_text_or_nothing(tmp_path: Path) -> None:
+    lines = '{"image": "a.jpg", "caption": NaN}\n{"image": "a.jpg", "caption": "a teapot"}\n'
+    found, remarks = texts(tmp_path, "a.jsonl", lines)
+    assert found == {"a.jpg": ("a teapot",)}
+    assert remarks == ["1 captions in a.jsonl are no text, the first is nan in line 1: counted as no caption"]
+    mixed = '[{"image": "a.jpg", "captions": ["x", 5, null, true, ["y"], {"raw": "z"}, "", "0.5 0.5"]}]'
+    found, remarks = texts(tmp_path, "a.json", mixed)
+    assert found == {"a.jpg": ("x", "z")}
+    assert "6 captions in a.json are no text, the first is 5 in entry 1" in remarks[0]
+    annotations = '[{"image_id": 1, "caption": null}, {"image_id": 1, "caption": "x"}]'
+    coco_file = f'{{"images": [{{"id": 1, "file_name": "a.jpg"}}], "annotations": {annotations}}}'
+    assert texts(tmp_path, "c.json", coco_file)[0] == {"a.jpg": ("x",)}
+    found, remarks = texts(tmp_path, "a.csv", "image,caption\na.jpg,nan\nb.jpg,\nc.jpg,7\n,x\n")
+    assert found == {"a.jpg": (), "b.jpg": (), "c.jpg": ()}
+    assert "3 captions" in remarks[0]
+    assert "1 rows of a.csv name no image, the first is line 5" in remarks[1]
+
+
+def test_rows_that_are_none_are_told(tmp_path: Path) -> None:
+    table = "image,caption\na.jpg,a\0 cup\nb.jpg," + "x" * 200_000 + "\nc.jpg,M\xfcll\n"
+    found, remarks = texts(tmp_path, "a.csv", table.encode("latin-1").replace(b"\0", b""))
+    assert found == {"a.jpg": ("a cup",), "c.jpg": ("Müll",)}
+    assert "1 lines of a.csv are not UTF-8, the first is line 4" in remarks[0]
+    assert "more than 100000 characters, the first is line 3" in remarks[1]
+    found, remarks = texts(tmp_path, "z.csv", "image,caption\na.jpg,a\0 cup\n")
+    assert found == {"a.jpg": ("a cup",)}
+    assert "zeros" in remarks[0]
+    for empty in ("", "\n\n", "image,caption\n"):
+        with pytest.raises(InvalidInputError, match="names none"):
+            texts(tmp_path, "e.csv", empty)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"image": 1, "caption": ' * 5000])
+def test_what_nests_deeply_is_refused(tmp_path: Path, content: str) -> None:
+    for name in ("a.json", "a.jsonl"):
+        with pytest.raises(InvalidInputError, match=r"a\.json"):
+            texts(tmp_path, name, content)
+
+
+def test_names_lead_to_files_as_people_write_them(tmp_path: Path) -> None:
+    own = [normalize("NFD", "Küche.jpg"), "b.jpg", "c.png", "d.jpg"]
+    for name in own:
+        (tmp_path / name).write_bytes(b"")
+    rows = ["Küche.jpg", f"{tmp_path.name}\\b.JPG", "c", "/home/me/photos/d.jpg", "./d.jpg"]
+    table = "image,caption\n" + "".join(f"{name},x{i}\n" for i, name in enumerate(rows))
+    found, _ = texts(tmp_path, "c.csv", table)
+    assert found == {own[0]: ("x0",), "b.jpg": ("x1",), "c.png": ("x2",), "d.jpg": ("x3", "x4")}
 
 
 def test_json_lines(tmp_path: Path) -> None:
@@ -120,7 +218,7 @@ def test_images_outside_the_folder_are_not_read(tmp_path: Path) -> None:
     save(tmp_path / "secret.png")
     (tmp_path / "images").mkdir()
     file = coco(tmp_path / "c.json", {"../secret.png": ["A mug."]})
-    with pytest.raises(InvalidInputError, match="want an image below"):
+    with pytest.raises(InvalidInputError, match="leads out of it"):
         next(iter(opened(tmp_path / "images", file))).load()
 
 
@@ -237,7 +335,7 @@ def test_depth_lies_beside_the_images(tmp_path: Path) -> None:
 
 
 def test_the_examples_in_the_code_are_right() -> None:
-    for module in (captions, nouns):
+    for module in (captions, caption_texts, nouns):
         result = doctest.testmod(module)
         assert result.attempted
         assert not result.failed
