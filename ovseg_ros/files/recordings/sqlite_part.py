@@ -34,7 +34,7 @@ class SqlitePart:
         self.remarks: list[str] = stored.remarks
         if not stored.is_copy and _is_locked(self.path):
             self.remarks.append(
-                f"{self.path} is locked by another program (is it still recorded?): what lies in it now is read"
+                f"{self.path} is locked by another program (is it still recorded?): what lies in it is read"
             )
         with self._opened() as database:
             try:
