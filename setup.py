@@ -63,6 +63,8 @@ setup(
     },
     python_requires=">=3.10,<3.14",
     install_requires=[
+        "lz4>=4.3,<5",
+        "mcap>=1.2,<2",
         "numpy>=1.26,<2.3",
         "opencv-python-headless>=4.9,<5",
         "httpx2>=2,<3",  # the client of huggingface_hub 2, for the names of its errors
@@ -79,6 +81,7 @@ setup(
         "torch>=2.6",
         "torchvision",
         "tqdm>=4.66",
+        "zstandard>=0.22,<1",
         "transformers>=5.20,<6",
     ],
     extras_require=EXTRAS,

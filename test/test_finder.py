@@ -293,6 +293,9 @@ def test_a_recording_brings_depth_and_camera(tmp_path, caplog):
     assert results[1].segmentation.frame.stamp_ns == 12 * 10**9
     assert "1 images of the recording have no depth near in time" in caplog.text
     assert len(list(find.video(str(next(path.glob("*.mcap"))), ["red"]))) == 2
+    assert f"image 1 of {path}: depth on /camera/depth/image_raw (2 messages): the nearest" in caplog.text
+    (near, _) = find.video(path, ["red"], depth_scale=0.0005)
+    assert near[0].centroid_m[2] == pytest.approx(1.0)
     without = recording(tmp_path / "bare", info=False)
     assert len(list(find.video(without, "red", intrinsics=CAMERA))) == 2
     assert len(list(colour_finder().video(without, "red"))) == 3
@@ -489,7 +492,10 @@ def test_video_files_that_are_refused_at_once(tmp_path):
             lambda: find.video(tmp_path / "pictures", "cup"),
             "has no metadata.yaml and no .mcap or .db3 file; of a folder of pictures pass",
         ),
-        (lambda: find.video(clip(tmp_path / "a.mp4"), "cup", depth_scale=0.1), "a video file has none"),
+        (
+            lambda: find.video(clip(tmp_path / "scaled.mp4"), "cup", depth_scale=0.1),
+            "depth_scale= is for depth, and a video file has none",
+        ),
         (
             lambda: deep.video(clip(tmp_path / "clip.mp4"), "cup"),
             "'never' finds masks in depth, and a video file has none: pass a recording with depth, or pairs",

@@ -67,7 +67,8 @@ def read_moments(folder: Path) -> list[Moment]:
         return _photographs(folder)
     if folder.is_dir() and not is_recording(folder):
         raise InvalidInputError(
-            f"want a rosbag2 recording (metadata.yaml, .mcap, .db3), or photographs with classes.txt, at {folder}"
+            "want a rosbag2 recording (metadata.yaml, .mcap, .db3), or photographs with classes.txt, at "
+            f"{folder}"
         )
     bag = open_recording(folder)
     moments: dict[int, Moment] = {}

@@ -195,7 +195,5 @@ def _spoken(bag: Bag, image_topic: str, topic: str | None) -> tuple[str, list[tu
         try:
             captions.append((index, str(deserialized(recorded).data).strip()))
         except InvalidInputError:
-            captions.append(
-                (index, "")
-            )  # a damaged caption says nothing; the one before is not of what follows
+            captions.append((index, ""))  # it ends the one before, and says nothing
     return named[0], captions

@@ -216,7 +216,11 @@ class Video(Source):
 class Recording(Source):
     """A rosbag2 recording."""
 
-    no_depth = "the recording has none"
+    @property
+    def no_depth(self) -> str:
+        """Why no image has depth."""
+        others = ", ".join(map(str, self._chosen.others)) or "no other image"
+        return f"no topic of this recording is depth; name one with --depth-topic: it has {others}"
 
     def __post_init__(self) -> None:
         options = self.options

@@ -10,7 +10,7 @@ image_transport's plugins write "encoding; transport codec", cameras and older p
 | `32FC1; compressedDepth rvl` | 32FC1 | compressedDepth | rvl | |
 | `h264` | | compressed | h264 | |
 
-Source: ros-perception/image_transport_plugins, compressed_image_transport and compressed_depth_image_transport.
+Source: ros-perception/image_transport_plugins, compressed_image_transport, compressed_depth_image_transport.
 """
 
 from __future__ import annotations

@@ -58,6 +58,8 @@ def open_recording(path: str | Path) -> Bag:
     path = Path(path).expanduser()
     if not path.exists():
         raise InvalidInputError(f"want a recording, {path} is not there")
+    if not (path.is_dir() or path.is_file()):
+        raise InvalidInputError(f"want a recording, {path} is neither a file nor a folder")
     try:
         return Bag(path)
     except OSError as error:
@@ -84,9 +86,9 @@ class Bag:
             self._own_remarks = folder.remarks
         self._parts: list[Part] = []
         problems = []
-        for file in self.files:
+        for number, file in enumerate(self.files):
             try:
-                self._parts.append(_part(file, keep=len(self.files) == 1))
+                self._parts.append(_part(file, keep=number == 0))  # the one that is looked into
             except InvalidInputError as error:
                 problems.append(str(error))
             except OSError as error:

@@ -55,15 +55,15 @@ def read_folder(path: Path) -> Folder:
         strangers = [name for name in rest if _series(name) not in series]
         if strangers:
             found.remarks.append(
-                f"{path}: {', '.join(sorted(strangers))} is not of the recording that metadata.yaml is of and "
-                "is left out; give it by itself"
+                f"{path}: {', '.join(sorted(strangers))} is not of the recording that metadata.yaml is of "
+                "and is left out; give it by itself"
             )
         rest = [name for name in rest if name not in strangers]
-    chosen = _without_twins([*named, *sorted(rest, key=_natural)], found, path)
+    chosen = _without_twins([*named, *sorted(rest, key=_mcap_first)], found, path)
     if len({_series(name) for name in chosen}) > 1 and not named:
         found.remarks.append(
-            f"{path} holds {', '.join(chosen)}: they are read as one recording, in order of time; give a file "
-            "by itself to read it alone"
+            f"{path} holds {', '.join(chosen)}: they are read as one recording, in order of time; give a "
+            "file by itself to read it alone"
         )
     found.files = [stored[name] for name in chosen]
     return found
@@ -129,6 +129,9 @@ def _series(name: str) -> str:
     return found.group(1) if found else name
 
 
-def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """bag_2 before bag_10."""
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]
+def _mcap_first(name: str) -> tuple[bool, list[tuple[bool, int, str]]]:
+    """It has checksums; and bag_2 comes before bag_10."""
+    numbers = [
+        (part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)
+    ]
+    return not plain_name(name).lower().endswith(".mcap"), numbers

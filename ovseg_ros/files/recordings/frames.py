@@ -1,8 +1,8 @@
 """Frames from any rosbag2 recording.
 
 Colour may be raw or compressed; depth is the image nearest in time within a tolerance; camera_info is the
-newest one before the image (or the first usable one of the recording). What is read stays small: messages wait
-only until their partner has come, and images are decoded when they are asked for.
+newest one before the image (or the first usable one of the recording). What is read stays small: messages
+wait only until their partner has come, and images are decoded when they are asked for.
 """
 
 from __future__ import annotations
@@ -82,9 +82,7 @@ class BagFrame:
         height, width = image_rgb.shape[:2]
         depth_m = None
         if self._nearest is not None and self.has_depth:
-            depth_m = decode_depth(
-                deserialized(self._nearest.recorded), depth_scale=self._how.depth_scale
-            )
+            depth_m = decode_depth(deserialized(self._nearest.recorded), depth_scale=self._how.depth_scale)
         return Frame(
             image_rgb=image_rgb,
             depth_m=depth_m,
@@ -248,8 +246,7 @@ def _paired(
 
 
 def _forget(depths: deque[_Message], waiting: deque[Any]) -> None:
-    """Drops depth older than the last second before what may still come; one to
-    `_MAX_WAITING` stay."""
+    """Drops depth older than the last second before what may still come; 1 to `_MAX_WAITING` stay."""
     oldest = waiting[0][1].stamp_ns if waiting else (depths[-1].stamp_ns if depths else 0)
     while len(depths) > 1 and (depths[0].stamp_ns < oldest - _WAIT_NS or len(depths) > _MAX_WAITING):
         depths.popleft()

@@ -63,7 +63,7 @@ def find_topics(
     try:
         chosen = choose_topics(topics, image=image, depth=depth, info=info)
     except InvalidInputError as error:
-        raise InvalidInputError(f"{bag.path}: {error}") from error
+        raise InvalidInputError("; ".join([f"{bag.path}: {error}", *bag.remarks])) from error
     counts = {channel.topic: channel.count for channel in bag.channels}
     return chosen, counts[chosen.image.name]
 

@@ -1,7 +1,7 @@
 """One MCAP file: by its summary where it has one, else by what stands in it up to where it breaks off.
 
-A recorder that was killed leaves no summary, and often half a chunk. Its whole messages are read. A chunk that
-contradicts its checksum is left out, since nobody knows which of its messages is wrong.
+A recorder that was killed leaves no summary, and often half a chunk. Its whole messages are read. A chunk
+that contradicts its checksum is left out, since nobody knows which of its messages is wrong.
 
 Source: the format is https://mcap.dev/spec, its records are read by the `mcap` package.
 """
@@ -30,6 +30,7 @@ from ovseg_ros.files.recordings.parts import Channel, Recorded, merged, type_nam
 from ovseg_ros.files.recordings.stored import StoredFile
 
 _DAMAGE = (McapError, struct.error, ValueError, KeyError, IndexError, OverflowError, MemoryError, OSError)
+_MAGIC = b"\x89MCAP0\r\n"
 _PREFIX = struct.Struct("<BQ")  # of each record: opcode, length
 _MESSAGE = struct.Struct("<HIQQ")  # of a message: channel, sequence, log time, publish time
 _RUN_BYTES = 4 << 20  # messages outside chunks are read in runs of about so many bytes
@@ -140,8 +141,9 @@ class McapPart:
                 first_ns = min(times) if first_ns is None else min(first_ns, *times)
                 last_ns = max(last_ns, *times)
             at = end
-        if not ended:
-            self._say_break(0 if first_ns is None else last_ns - first_ns)
+        file.seek(max(size - len(_MAGIC), 0))
+        if not ended or file.read() != _MAGIC:
+            self._say_break(0 if first_ns is None else last_ns - first_ns, all_there=ended)
 
     def _scan_chunk(self, file: BinaryIO, piece: _Piece) -> list[int]:
         """Times of its messages; what it declares is taken."""
@@ -203,7 +205,8 @@ class McapPart:
             try:
                 content = _unpacked(content[_PREFIX.size :], cut=piece.cut)
             except _UNPACK_ERRORS as error:
-                self._say_damage(piece, str(error))
+                if not piece.cut:
+                    self._say_damage(piece, str(error))
                 return
         view, at = memoryview(content), 0
         while at + _PREFIX.size <= len(view):
@@ -214,10 +217,11 @@ class McapPart:
             yield opcode, view[at : at + length]
             at += length
 
-    def _say_break(self, lasted_ns: int) -> None:
+    def _say_break(self, lasted_ns: int, *, all_there: bool) -> None:
+        read = "All its messages are there" if all_there else "What came before is read"
         self.remarks.append(
             f"{self.path} breaks off after {lasted_ns / 1e9:.1f} s / {sum(self._counts.values())} messages: "
-            f"the recorder was stopped hard. What came before is read; `mcap recover {self.path.name} -o "
+            f"the recorder was stopped hard, or the file was cut. {read}; `mcap recover {self.path.name} -o "
             "whole.mcap` makes a whole file of it"
         )
 
@@ -226,7 +230,8 @@ class McapPart:
             return
         self._damaged.add(piece.offset)
         self.remarks.append(
-            f"{self.path}: a damaged chunk at byte {piece.offset} is left out with all its messages ({reason})"
+            f"{self.path}: a damaged chunk at byte {piece.offset} is left out with all its messages "
+            f"({reason})"
         )
 
 

@@ -46,7 +46,11 @@ class Part(Protocol):
 
 
 def type_name(name: str) -> str:
-    """"sensor_msgs/Image" and "sensor_msgs::msg::dds_::Image_" as ROS 2 writes it: "sensor_msgs/msg/Image"."""
+    """The name of a type as ROS 2 writes it today.
+
+    >>> type_name("sensor_msgs/Image"), type_name("sensor_msgs::msg::dds_::Image_")
+    ('sensor_msgs/msg/Image', 'sensor_msgs/msg/Image')
+    """
     words = [word for word in name.replace("::", "/").split("/") if word not in ("msg", "dds_", "")]
     return "/msg/".join((words[0], words[1].rstrip("_"))) if len(words) == 2 else name
 

@@ -43,10 +43,10 @@ PACKINGS = (
         b"\x28\xb5\x2f\xfd",
         lambda file: zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True),
     ),
-    Packing("lz4", ".lz4", b"\x04\x22\x4d\x18", lambda file: lz4.frame.open(file, "rb")),
-    Packing("gzip", ".gz", b"\x1f\x8b\x08", lambda file: gzip.open(file, "rb")),
-    Packing("bzip2", ".bz2", b"BZh", lambda file: bz2.open(file, "rb")),
-    Packing("xz", ".xz", b"\xfd7zXZ\0", lambda file: lzma.open(file, "rb")),
+    Packing("lz4", ".lz4", b"\x04\x22\x4d\x18", lz4.frame.LZ4FrameFile),
+    Packing("gzip", ".gz", b"\x1f\x8b\x08", lambda file: gzip.GzipFile(fileobj=file)),
+    Packing("bzip2", ".bz2", b"BZh", bz2.BZ2File),
+    Packing("xz", ".xz", b"\xfd7zXZ\0", lzma.LZMAFile),
 )
 """rosbag2 itself packs with zstd, people with the others."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -102,12 +102,14 @@ class Chosen:
         depth: its depth.
         info: its camera_info.
         remarks: why, where it is no matter of course; in sentences.
+        others: images that were not taken.
     """
 
     image: Topic
     depth: Topic | None
     info: Topic | None
     remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    others: tuple[Topic, ...] = field(default=(), compare=False, repr=False)
 
 
 def choose_topics(
@@ -146,7 +148,8 @@ def choose_topics(
     chosen_info = None
     if info != NONE:
         chosen_info = _named(infos, info, "--camera-info-topic") or _info_of(colour, chosen_depth, infos)
-    return Chosen(colour, chosen_depth, chosen_info, tuple(remarks))
+    others = tuple(topic for topic in images.values() if topic not in (colour, chosen_depth))
+    return Chosen(colour, chosen_depth, chosen_info, tuple(remarks), others)
 
 
 def base_of(topic: str) -> str:
@@ -223,7 +226,8 @@ def _place(topic: str) -> str:
 
 def _shared(topic: str, other: str) -> int:
     """How many names two topics' namespaces have in common."""
-    return len(os.path.commonprefix([_place(topic).split("/"), _place(other).split("/")]))
+    pairs = zip(_place(topic).split("/"), _place(other).split("/"), strict=False)
+    return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
 
 def _info_of(colour: Topic, depth: Topic | None, infos: Mapping[str, Topic]) -> Topic | None:

@@ -86,18 +86,23 @@ def test_segment_names_what_depth_lacks(tmp_path):
     bag = robot(MCAP, tmp_path / "bag")
     segmenter = blob_segmenter(needs_depth=True)
     with pytest.raises(
-        InvalidInputError, match="no topic of this recording is depth; name one with --depth-topic"
+        InvalidInputError,
+        match=f"no topic of this recording is depth; name one with --depth-topic: it has {DEPTH} ",
     ):
         ovseg_segment(bag, *WORDS, "--out", tmp_path / "a", "--depth-topic", "none", segmenter=segmenter)
     no_camera = ("--camera-info-topic", "none")
     with pytest.raises(
-        InvalidInputError, match=r"intrinsics.*--camera-info-topic \(3 frames\); want a colour"
+        InvalidInputError,
+        match=r"camera_info: there is no such topic; name its topic with --camera-info-topic, or give them "
+        r"with --intrinsics \(3 frames\); want a colour",
     ):
         ovseg_segment(bag, *WORDS, "--out", tmp_path / "b", *no_camera, segmenter=segmenter)
     messages = [(COLOUR, i, shot(9, i + 1)) for i in range(2)] + [(DEPTH, 3, depth_shot(1, 1))]
     write_bag(tmp_path / "sparse", [*messages, (CAMERA, 4, camera_info(size_wh=(4, 4)))])
     assert ovseg_segment(tmp_path / "sparse", *WORDS, "--out", tmp_path / "c", segmenter=segmenter) == 1
-    assert "--depth-tolerance" in summary_of(tmp_path / "c")["failures"][0]["reason"]
+    reason = summary_of(tmp_path / "c")["failures"][0]["reason"]
+    assert f"depth on {DEPTH} (1 message): the nearest to the image of 2.000 s is 1000 ms earlier" in reason
+    assert "raise --depth-tolerance" in reason
 
 
 def test_depth_of_another_size_is_named(tmp_path):
@@ -131,19 +136,43 @@ def test_damaged_recordings_are_named_and_what_could_be_read_stays(tmp_path):
     broken_message = write_bag(tmp_path / "one_bad", messages)
     assert ovseg_segment(broken_message, *WORDS, "--out", tmp_path / "out") == 1
     assert "damaged message" in summary_of(tmp_path / "out")["failures"][0]["reason"]
-    cut = shutil.copytree(bag, tmp_path / "cut")
-    storage = next(cut.glob("*.mcap"))
-    storage.write_bytes(storage.read_bytes()[:20_000])
     no_storage = shutil.copytree(bag, tmp_path / "no_storage")
     next(no_storage.glob("*.mcap")).unlink()
-    bad_yaml = shutil.copytree(bag, tmp_path / "bad_yaml")
-    (bad_yaml / "metadata.yaml").write_text("nothing: [")
     (tmp_path / "text.db3").write_text("no database")
     (tmp_path / "empty.mcap").touch()
-    for path in (cut, no_storage, bad_yaml, tmp_path / "text.db3", tmp_path / "empty.mcap"):
+    for path in (no_storage, tmp_path / "text.db3", tmp_path / "empty.mcap"):
         with pytest.raises(InvalidInputError, match="not a readable rosbag2 recording") as caught:
             ovseg_segment(path, *WORDS, "--out", tmp_path / "out2")
         assert path.name in str(caught.value)
+
+
+def test_a_recording_that_breaks_off_is_used_and_its_loss_is_a_remark(tmp_path):
+    bag = robot(MCAP, tmp_path / "bag")
+    (bag / "metadata.yaml").write_text("nothing: [")
+    storage = next(bag.glob("*.mcap"))
+    storage.write_bytes(storage.read_bytes()[:-400])
+    assert (
+        ovseg_segment(bag, *WORDS, "--out", tmp_path / "out", segmenter=blob_segmenter(needs_depth=True)) == 1
+    )
+    remarks = " ".join(summary_of(tmp_path / "out")["remarks"])
+    assert "metadata.yaml cannot be read" in remarks
+    assert "breaks off after 0.3 s / " in remarks
+    assert "mcap recover" in remarks
+
+
+def test_intrinsics_given_go_before_camera_info(tmp_path):
+    messages = [
+        (COLOUR, 1, image(picture((RED_BOX, RED)), "rgb8", 1.0)),
+        (DEPTH, 1, image(np.full((60, 80), 10_000, np.uint16), "16UC1", 1.0)),
+        (CAMERA, 1, camera_info(fx=0.0)),
+    ]
+    bag = write_bag(tmp_path / "bag", messages)
+    segmenter = blob_segmenter(needs_depth=True)
+    with pytest.raises(InvalidInputError, match="or give them with --intrinsics"):
+        ovseg_segment(bag, *WORDS, "--out", tmp_path / "a", segmenter=segmenter)
+    given = ("--intrinsics", "50,50,40,30")
+    assert ovseg_segment(bag, *WORDS, "--out", tmp_path / "b", *given, segmenter=segmenter) == 0
+    assert segmenter.proposer.frames[0].intrinsics.fx == 50.0
 
 
 def test_pictures_videos_and_recordings_together(tmp_path):
