@@ -301,6 +301,22 @@ def test_a_recording_brings_depth_and_camera(tmp_path, caplog):
     assert len(list(colour_finder().video(without, "red"))) == 3
 
 
+def test_depth_of_a_recording_in_another_unit(tmp_path, caplog):
+    find = colour_finder(DepthProposer(masks(RED)))
+    path = recording(tmp_path / "bag")
+    results = list(find.video(path, ["red"], depth_scale=0.005))
+    assert results[0][0].centroid_m[2] == pytest.approx(10.0)
+    assert caplog.text.count("is depth in another unit? Set depth_scale") == 1
+    list(find.video(path, ["red"], depth_scale=0.005))
+    find(picture(), "red", depth=depth_m() * 1000, intrinsics=CAMERA)
+    assert caplog.text.count("is depth in another unit?") == 1
+
+
+def test_plausible_depth_is_not_spoken_of(caplog):
+    colour_finder()(picture(), "red", depth=depth_m(), intrinsics=CAMERA)
+    assert "unit" not in caplog.text
+
+
 # What it refuses, before any network runs
 
 
@@ -376,7 +392,7 @@ def test_words_that_are_refused(words, message):
             {"depth": depth_m()[:-1]},
             r"want depth of the image's size \(H,W\) = \(40, 60\), .* got \(39, 60\)",
         ),
-        ({"depth": "nowhere.png"}, "want depth from nowhere.png, it is not there"),
+        ({"depth": "nowhere.png"}, "want a depth image, nowhere.png is not there"),
         ({"depth": np.zeros((40, 60), np.uint8)}, "want depth as 16-bit millimetres or as floats in metres"),
         ({"depth": np.zeros((40, 60, 1), np.uint16)}, r"want depth \(H,W\)"),
         ({"depth": [["near"]]}, "want depth as 16-bit millimetres or as floats"),
@@ -392,7 +408,7 @@ def test_words_that_are_refused(words, message):
         ({"intrinsics": "wide"}, "want intrinsics fx,fy,cx,cy"),
         (
             {"intrinsics": CameraIntrinsics(*CAMERA, 40, 40)},
-            "want a picture of the camera's shape, 40x40, got 60x40",
+            "want intrinsics of the image's shape, 60x40, got 40x40",
         ),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,18 +40,24 @@ class Camera(NamedTuple):
         fx, fy, cx, cy = numbers
         return cls(_info(measured_wh, k=(fx, 0, cx, 0, fy, cy, 0, 0, 1)))
 
-    def at(self, size_hw: tuple[int, int]) -> CameraIntrinsics:
+    def at(self, size_hw: tuple[int, int], *, rectified: bool = False) -> CameraIntrinsics:
         """The intrinsics for a picture of `size_hw`, scaled where the size they were measured at is known.
+
+        Args:
+            size_hw: (H, W) of the picture.
+            rectified: whether it is, and P is to be taken where the camera has one.
 
         Raises:
             InvalidInputError: the picture has another shape than the camera's images.
         """
-        return camera_info_intrinsics(self.info, size_hw)
+        return camera_info_intrinsics(self.info, size_hw, rectified=rectified)
 
 
 def as_intrinsics(
     given: CameraIntrinsics | Camera | str | Path | Sequence[float] | npt.NDArray[Any],
     size_hw: tuple[int, int],
+    *,
+    rectified: bool = False,
 ) -> CameraIntrinsics:
     """A camera in any form that people have it in, as intrinsics of a picture of `size_hw`.
 
@@ -58,6 +65,7 @@ def as_intrinsics(
         given: intrinsics, or what `read_camera` gave, both scaled from the size they were measured at; text
             or a file, see `read_camera`; (fx, fy, cx, cy), or a matrix (3, 3), in pixels of the picture.
         size_hw: (H, W) of the picture.
+        rectified: see `Camera.at`.
 
     Raises:
         InvalidInputError: none of these, numbers that are no camera's, or a picture of another shape.
@@ -68,7 +76,7 @@ def as_intrinsics(
     if isinstance(given, str | Path):
         given = read_camera(given)
     if isinstance(given, Camera):
-        return given.at(size_hw)
+        return given.at(size_hw, rectified=rectified)
     try:
         values = np.asarray(given, np.float64)
     except (TypeError, ValueError) as error:
@@ -152,7 +160,7 @@ def _read_file(path: Path) -> Camera:
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(
             f"want fx, fy, cx, cy or a 3x3 camera matrix (k, or camera_matrix: data) in {path}, and whole "
-            f"numbers for sizes, binning and roi, got {k if p is None else (k, p)!r}"
+            f"numbers for sizes, binning and roi, got {reprlib.repr(k if p is None else (k, p))}"
         ) from error
     if (scale := content.get("depth_scale")) is not None:
         check_depth_scale(scale)

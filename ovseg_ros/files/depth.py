@@ -84,7 +84,9 @@ def read_depth(
     try:
         numbers = np.lib.format.open_memmap(path, mode="r")  # reads the header alone
     except (OSError, ValueError, EOFError) as error:
-        raise InvalidInputError(f"{shown} cannot be read: {error}") from error
+        raise InvalidInputError(
+            f"{shown} cannot be read: {getattr(error, 'strerror', '') or error}"
+        ) from error
     if numbers.size > max_pixels:
         raise InvalidInputError(
             f"want at most {max_pixels / 1e6:g} million pixels, {shown} has {numbers.size / 1e6:.1f} million"

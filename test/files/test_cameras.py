@@ -83,6 +83,8 @@ def test_a_recorded_camera_info_is_read_as_the_message(tmp_path):
     file.write_text(ECHO)
     assert read_camera(file).at((480, 640)) == CameraIntrinsics(500, 501, 320, 240, 640, 480)
     assert read_camera(file).at((960, 1280)) == CameraIntrinsics(1000, 1002, 640, 480, 1280, 960)
+    rectified = as_intrinsics(file, (480, 640), rectified=True)
+    assert rectified == CameraIntrinsics(450, 451, 300, 225, 640, 480)
     cut = "roi: {x_offset: 100, y_offset: 50, height: 200, width: 400"
     file.write_text(ECHO.replace("roi: {x_offset: 0, y_offset: 0, height: 0, width: 0", cut))
     assert read_camera(file).at((100, 200)) == CameraIntrinsics(500, 501, 270, 215, 200, 100)
@@ -119,6 +121,17 @@ def test_a_camera_info_with_odd_values(tmp_path, change):
     (tmp_path / "a.yaml").write_text(ECHO.replace("p: [900.0", "p: [0.0").replace(*change, 1))
     with pytest.raises(InvalidInputError, match="want"):
         read_camera(tmp_path / "a.yaml")
+
+
+def test_lists_within_lists_do_not_fill_memory(tmp_path):
+    deep = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+    deep += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+    (tmp_path / "a.yaml").write_text(f"{deep}k: *a11\n")
+    (tmp_path / "b.yaml").write_text(f"k: &k [{', '.join(['*k'] * 9)}]\n")
+    (tmp_path / "c.yaml").write_text("[" * 50_000)
+    for name in "abc":
+        with pytest.raises(InvalidInputError, match=rf"{name}\.yaml"):
+            read_camera(tmp_path / f"{name}.yaml")
 
 
 def test_the_cameras_file_may_say_what_its_depth_is_in(tmp_path):

@@ -260,7 +260,7 @@ def test_one_picture_may_be_read_while_another_is_open(tmp_path):
 def test_no_other_module_decodes_pictures():
     """But those that read what they wrote themselves: overlays, stored pairs and the packed training set."""
     own = {"files/pictures.py", "app/segment/outputs.py", "learn/pairs/shards.py", "learn/colour/pictures.py"}
-    messages = {"core/camera/compressed.py"}
+    messages = {"core/camera/compressed.py", "files/recordings/look.py"}
     found = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")

@@ -62,6 +62,7 @@ def _add_captions(group: Any) -> None:
     )
     group.add_argument("--captions-per-image", type=int, metavar="N", help="the first N (default: all)")
     group.add_argument("--depth", type=Path, metavar="DIR", help="depth beside images (default: ../depth)")
+    group.add_argument("--depth-scale", type=float, metavar="M", help="metres per unit of depth")
     group.add_argument("--intrinsics", metavar="K", help="fx,fy,cx,cy or a file (default: ../camera.json)")
     group.add_argument("--caption-topic", metavar="TOPIC", help="of a recording (default: found by name)")
     group.add_argument("--image-topic", metavar="TOPIC", help="of a recording (default: found by type)")
@@ -152,6 +153,8 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
         "source": source.describe(),
         "ovseg_ros": __version__,
     }
+    if options.depth_scale is not None:
+        settings["depth_scale"] = options.depth_scale
     writer = PairWriter(
         options.out,
         settings,
@@ -203,6 +206,10 @@ def _check_options(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ConfigError(f"want --{name.replace('_', '-')} at least 1, got {value}")
+    if options.depth_scale is not None:
+        from ovseg_ros.core.camera import check_depth_scale
+
+        check_depth_scale(options.depth_scale)
     if not options.images.exists():
         raise InvalidInputError(f"want --images as a folder or a recording, {options.images} is not there")
 

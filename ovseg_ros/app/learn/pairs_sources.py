@@ -109,7 +109,7 @@ def open_source(options: argparse.Namespace, *, needs_depth: bool) -> CaptionSou
             f"the proposals need depth, there is none beside {path}: give --depth and --intrinsics, lay it "
             "out as images/, depth/ and camera.json, or take other proposals with --proposals-from"
         )
-    load = frame_loader(path, depth, camera)
+    load = frame_loader(path, depth, camera, options.depth_scale)
     return open_captions(
         path, options.captions, load, suffixes=IMAGE_SUFFIXES, per_image=options.captions_per_image
     )
@@ -138,12 +138,14 @@ def depth_beside(images: Path, options: argparse.Namespace) -> tuple[Path | None
     return depth, camera
 
 
-def frame_loader(images: Path, depth: Path | None, camera: Camera | None) -> LoadFrame:
+def frame_loader(
+    images: Path, depth: Path | None, camera: Camera | None, depth_scale: float | None = None
+) -> LoadFrame:
     """Reads image files below `images`, with the depth of the same name where there is depth."""
 
     def load(path: Path) -> Frame:
         beside = None if depth is None else find_depth(depth, path, path.relative_to(images))
-        return read_frame(path, beside, camera)
+        return read_frame(path, beside, camera, depth_scale=depth_scale)
 
     return load
 
@@ -170,7 +172,7 @@ def _open_recording(path: Path, options: argparse.Namespace, *, needs_depth: boo
         count,
         options.every,
         topic,
-        depth_scale=getattr(options, "depth_scale", None),
+        depth_scale=camera.depth_scale if options.depth_scale is None and camera else options.depth_scale,
         intrinsics=camera,
     )
 

@@ -35,7 +35,8 @@ class InputOptions:
         max_frames: at most so many frames of each video and recording; None: all.
         max_pixels: larger pictures are refused.
         depth: depth beside pictures, a file or a folder; None: pictures have none.
-        intrinsics: of the pictures.
+        depth_scale: metres per unit of depth; None: by the file or the encoding.
+        intrinsics: of all pictures and recordings; None: recordings have their own.
         image_topic: of recordings; None chooses, as for the rest.
         depth_topic: a topic or "none".
         camera_info_topic: a topic or "none".
@@ -49,6 +50,7 @@ class InputOptions:
     max_frames: int | None = None
     max_pixels: int = MAX_PIXELS
     depth: Path | None = None
+    depth_scale: float | None = None
     intrinsics: Camera | None = None
     image_topic: str | None = None
     depth_topic: str | None = None
@@ -158,12 +160,18 @@ class Picture(Source):
         depth = None
         if self.options.depth is not None:
             depth = find_depth(self.options.depth, self.path, self.below)
-        identity = _identity(self.path, depth or "", self.options.intrinsics)
+        identity = _identity(self.path, depth or "", self.options.intrinsics, self.options.depth_scale)
         yield InputFrame(self.name, readable(self.path), 0, identity, lambda: self._load(depth))
 
     def _load(self, depth: Path | None) -> Frame:
         given = self.options
-        return read_frame(self.path, depth, given.intrinsics, max_pixels=given.max_pixels)
+        return read_frame(
+            self.path,
+            depth,
+            given.intrinsics,
+            depth_scale=given.depth_scale,
+            max_pixels=given.max_pixels,
+        )
 
 
 @dataclass
@@ -238,7 +246,11 @@ class Recording(Source):
         """Each n-th image, with the depth that is nearest in time."""
         before_ns = 0
         options = self.options
-        how = {"tolerance_s": options.depth_tolerance_s, "intrinsics": options.intrinsics}
+        how = {
+            "tolerance_s": options.depth_tolerance_s,
+            "depth_scale": options.depth_scale,
+            "intrinsics": options.intrinsics,
+        }
         frames = read_bag_frames(self._bag, self._chosen, every=options.every, **how)
         for taken, frame in enumerate(frames):
             if taken == options.max_frames:

@@ -14,7 +14,7 @@ from ovseg_ros.core.camera.depth import check_depth_scale, decode_depth, decode_
 from ovseg_ros.core.camera.formats import COMPRESSED_DEPTH, PICTURE_CODECS, ImageFormat
 from ovseg_ros.core.camera.geometry import Box3d, mask_boxes_3d, pixel_rays, write_cloud
 from ovseg_ros.core.camera.missing import InputState, missing_inputs
-from ovseg_ros.core.camera.plausible import depth_remark
+from ovseg_ros.core.camera.plausible import DepthDoubt, depth_remark
 
 __all__ = [
     "COLOUR_ENCODINGS",
@@ -25,6 +25,7 @@ __all__ = [
     "PICTURE_CODECS",
     "WANTED_COLOUR",
     "Box3d",
+    "DepthDoubt",
     "ImageFormat",
     "InputState",
     "camera_info_intrinsics",

@@ -119,7 +119,7 @@ class BagFrame:
     def _intrinsics(self, size_hw: tuple[int, int]) -> tuple[CameraIntrinsics | None, str]:
         """Those of the image; or None and why."""
         if self._how.intrinsics is not None:
-            return as_intrinsics(self._how.intrinsics, size_hw), ""
+            return as_intrinsics(self._how.intrinsics, size_hw, rectified=self._how.rectified), ""
         if self._info is None:
             return None, self._how.info.problem
         try:
