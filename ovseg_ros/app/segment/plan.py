@@ -79,6 +79,9 @@ def _pictures_in(folder: Path, options: InputOptions) -> list[Path]:
     found = sorted(file for file in found if file.resolve() not in left_out)
     if not found:
         hint = "" if options.recursive else ", without its folders (--recursive looks there too)"
+        inside = [entry.name for entry in sorted(folder.iterdir()) if entry.is_dir() and is_recording(entry)]
+        if inside:
+            hint = f"; {', '.join(inside)} in it holds a recording: give that"
         raise InvalidInputError(f"there is no picture in the folder {folder}{hint}")
     return found
 

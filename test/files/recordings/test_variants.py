@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
 import shutil
@@ -246,4 +247,5 @@ def test_what_is_unpacked_goes_again(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(room))
     path = packed(tmp_path, ".gz", gzip.compress)
     assert len(frames_of(path)[1]) == 6
+    gc.collect()
     assert os.listdir(room) == []
