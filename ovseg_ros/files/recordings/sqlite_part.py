@@ -102,6 +102,8 @@ class SqlitePart:
         while at < _LAST_ROW:
             try:
                 for row, key, logged_ns in database.execute(f"{_ROWS} WHERE rowid > ? ORDER BY rowid", (at,)):
+                    if row <= at:
+                        raise sqlite3.DatabaseError("its rows are not in order")
                     at, step = row, 1
                     if isinstance(key, int) and isinstance(logged_ns, int):
                         yield row, key, logged_ns
