@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ def find_depth(depth: Path, image: Path, below: Path) -> Path:
     """The depth file of one picture.
 
     Args:
-        depth: a file, which is the depth of every picture, or a folder of files with the pictures' names.
+        depth: a file, which is the depth of every picture, or a folder of files with the pictures' names, see
+            `names`.
         image: the picture.
         below: its path within the folder it was found in, or its bare name; looked for first.
 
@@ -31,17 +31,16 @@ def find_depth(depth: Path, image: Path, below: Path) -> Path:
     """
     if depth.is_file():
         return depth
-    stems = dict.fromkeys((below.with_suffix(""), Path(image.stem)))
-    tried = [stem.with_name(stem.name + suffix) for stem in stems for suffix in DEPTH_SUFFIXES]
-    for file in tried:
-        if (depth / file).is_file():
-            return depth / file
-    names = FileNames(depth)  # slower: it looks through the folder
+    stems = list(dict.fromkeys((below.with_suffix("").as_posix(), image.stem)))
+    tried = [stem + suffix for stem in stems for suffix in DEPTH_SUFFIXES]
+    for name in tried:  # as they are written nearly all names are found, and no folder is listed
+        if (depth / name).is_file():
+            return depth / name
+    files = FileNames(depth)
     for stem in stems:
-        with contextlib.suppress(InvalidInputError):
-            return names.find(str(stem), DEPTH_SUFFIXES, what="depth image")
-    shown = ", ".join(map(str, tried))
-    raise InvalidInputError(f"want depth of {image} in {depth}, none of {shown} is there")
+        if (found := files.look(stem, DEPTH_SUFFIXES, what="depth image")) is not None:
+            return found
+    raise InvalidInputError(f"want depth of {image} in {depth}, none of {', '.join(tried)} is there")
 
 
 def as_depth(

@@ -47,22 +47,46 @@ class FileNames:
             what: it is, for messages.
 
         Raises:
-            InvalidInputError: not there; several that are equally near, such as composed and decomposed; or
-                a name that leads out of the folder.
+            InvalidInputError: not there; or see `look`.
         """
-        spellings = list(_spellings(name))
-        for spelling in spellings:
-            for parts in self._below(spelling):
-                if found := self._own(parts):
-                    return self._only(name, found, what)
-        for spelling in spellings if suffixes else ():
-            for parts in self._below(spelling):
-                if found := self._by_kind(parts, suffixes):
-                    return self._only(name, found, what)
-        raise InvalidInputError(self._absence(name, spellings, what))
+        if (found := self.look(name, suffixes, what=what)) is not None:
+            return found
+        if not any(self._ways(name)):
+            raise InvalidInputError(f"want the name of a {what}, got {_shown(name)}")
+        near = self.near(name)
+        beside = f", {' and '.join(near[:3])} {'is' if len(near) == 1 else 'are'}" if near else ""
+        raise InvalidInputError(f"want the {what} {_shown(name)} in {self.folder}, it is not there{beside}")
+
+    def look(self, name: str, suffixes: Sequence[str] = (), *, what: str = "file") -> Path | None:
+        """The same; None where nothing is there.
+
+        Raises:
+            InvalidInputError: several that are equally near, such as composed and decomposed; or a name that
+                leads out of the folder.
+        """
+        for parts in self._ways(name):
+            if found := self._own(parts):
+                return self._only(name, found, what)
+        for parts in self._ways(name) if suffixes else ():
+            if found := self._by_kind(parts, suffixes):
+                return self._only(name, found, what)
+        return None
+
+    def near(self, name: str) -> list[str]:
+        """The files that differ from a name by their suffix alone, whatever it is, below the folder."""
+        near: dict[str, None] = {}
+        for parts in self._ways(name):
+            stem = normalize("NFC", parts[-1])
+            for one in (stem, os.path.splitext(stem)[0]):
+                near |= dict.fromkeys(os.path.relpath(p, self.folder) for p in self._beside(parts, one))
+        return list(near)
+
+    def _ways(self, name: str) -> Iterator[list[str]]:
+        """Everything below the folder that a name may stand for, the likeliest first; folder by folder."""
+        return (parts for spelling in _spellings(name) for parts in self._below(spelling))
 
     def _below(self, spelling: str) -> Iterator[list[str]]:
-        """The ways below the folder that a spelling may stand for, the longest first; folder by folder."""
+        """What one spelling may stand for, the longest first."""
         absolute = spelling.startswith("/")
         parts = _parts(spelling)
         if not parts:
@@ -133,19 +157,6 @@ class FileNames:
                 f"want one {what} {_shown(name)} in {self.folder}, {both} are equally near; rename one"
             )
         return Path(found[0])
-
-    def _absence(self, name: str, spellings: Sequence[str], what: str) -> str:
-        """Why nothing was found, with the files that differ by their suffix alone."""
-        ways = [parts for spelling in spellings for parts in self._below(spelling)]
-        if not ways:
-            return f"want the name of a {what}, got {_shown(name)}"
-        near: dict[str, None] = {}
-        for parts in ways:
-            stem = normalize("NFC", parts[-1])
-            for one in (stem, os.path.splitext(stem)[0]):
-                near |= dict.fromkeys(os.path.relpath(p, self.folder) for p in self._beside(parts, one))
-        beside = f", {' and '.join(list(near)[:3])} {'is' if len(near) == 1 else 'are'}" if near else ""
-        return f"want the {what} {_shown(name)} in {self.folder}, it is not there{beside}"
 
 
 def _spellings(name: str) -> Iterator[str]:

@@ -146,3 +146,10 @@ def test_depth_whose_name_is_spelled_otherwise(tmp_path):
     (tmp_path / "B.PNG").write_bytes((tmp_path / "K\u00fcche.png").read_bytes())
     for name, found in (("Ku\u0308che.jpg", "K\u00fcche.png"), ("B.JPG", "B.PNG")):
         assert find_depth(tmp_path, tmp_path / "rgb" / name, below=Path(name)).name == found
+
+
+def test_depth_is_not_guessed_between_names_that_are_equally_near(tmp_path):
+    for name in ("a.PNG", "a.Png"):
+        cv2.imwrite(str(tmp_path / name), np.ones((2, 2), np.uint16))
+    with pytest.raises(InvalidInputError, match="equally near"):
+        find_depth(tmp_path, tmp_path / "a.jpg", Path("a.jpg"))

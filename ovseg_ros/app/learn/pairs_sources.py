@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.cameras import Camera, read_camera
 from ovseg_ros.files.depth import find_depth
 from ovseg_ros.files.frames import read_frame
-from ovseg_ros.files.pictures import IMAGE_SUFFIXES
+from ovseg_ros.files.pictures import IMAGE_SUFFIXES, STORED, read_header
 from ovseg_ros.files.recordings import (
     Bag,
     Chosen,
@@ -26,6 +27,8 @@ from ovseg_ros.files.recordings import (
     read_bag_frames,
 )
 from ovseg_ros.learn.pairs.captions import CaptionedImage, CaptionSource, LoadFrame, open_captions, safe_id
+
+_LOG = logging.getLogger(__name__)
 
 STRING = "std_msgs/msg/String"
 
@@ -142,10 +145,17 @@ def frame_loader(
     images: Path, depth: Path | None, camera: Camera | None, depth_scale: float | None = None
 ) -> LoadFrame:
     """Reads image files below `images`, with the depth of the same name where there is depth."""
+    told: list[str] = []
 
     def load(path: Path) -> Frame:
-        beside = None if depth is None else find_depth(depth, path, path.relative_to(images))
-        return read_frame(path, beside, camera, depth_scale=depth_scale)
+        if depth is None:
+            return read_frame(path)
+        beside = find_depth(depth, path, path.relative_to(images))
+        frame = read_frame(path, beside, camera, depth_scale=depth_scale)
+        if not told and read_header(path).orientation != 1:
+            told.append(STORED)
+            _LOG.warning(STORED)
+        return frame
 
     return load
 

@@ -17,7 +17,7 @@ from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.cameras import Camera
 from ovseg_ros.files.depth import find_depth
 from ovseg_ros.files.frames import read_frame
-from ovseg_ros.files.pictures import MAX_PIXELS
+from ovseg_ros.files.pictures import MAX_PIXELS, STORED, read_header
 from ovseg_ros.files.recordings import DEPTH_TOLERANCE_S, find_topics, open_recording, read_bag_frames
 from ovseg_ros.files.videos import decoded, open_video, readable, stamp_ns
 
@@ -165,13 +165,16 @@ class Picture(Source):
 
     def _load(self, depth: Path | None) -> Frame:
         given = self.options
-        return read_frame(
+        frame = read_frame(
             self.path,
             depth,
             given.intrinsics,
             depth_scale=given.depth_scale,
             max_pixels=given.max_pixels,
         )
+        if depth is not None and read_header(self.path, max_pixels=given.max_pixels).orientation != 1:
+            self.remarks.append(STORED)
+        return frame
 
 
 @dataclass

@@ -122,7 +122,9 @@ class Run:
                 self.remark(problem)
 
     def remark(self, text: str) -> None:
-        """Says and keeps what people should know, though nothing failed."""
+        """Says and keeps what people should know, though nothing failed; once, whatever it is true of."""
+        if readable(text) in self.tally.remarks:
+            return
         self.tally.remarks.append(readable(text))
         self._progress.say(f"ovseg: {readable(text)}")
 
