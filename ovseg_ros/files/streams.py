@@ -149,7 +149,8 @@ def _missing(recorded: BagFrame, frame: Frame) -> str:
         frame.size_hw,
         tolerance_name="the tolerance",
         depth_cure="record it",
-        info_cure="give intrinsics=",
+        info_cure="",
+        intrinsics_cure="give intrinsics=",
     )
 
 

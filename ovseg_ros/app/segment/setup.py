@@ -243,8 +243,11 @@ def check_depth(options: argparse.Namespace, sources: Sequence[Source]) -> None:
     """Refuses at once what could only fail frame by frame.
 
     Raises:
-        InvalidInputError: the proposals need depth, and no input has any.
+        InvalidInputError: the proposals need depth, or a scale is given for it, and no input has any.
     """
+    if options.depth_scale is not None and not any(source.gives_depth for source in sources):
+        reasons = "; ".join(dict.fromkeys(source.no_depth for source in sources))
+        raise InvalidInputError(f"--depth-scale is for depth, and no input has any: {reasons}")
     lacking = [source for source in sources if source.options.needs_depth and not source.gives_depth]
     if not lacking or len(lacking) < len(sources):
         return

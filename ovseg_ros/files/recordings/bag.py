@@ -35,11 +35,14 @@ _MAX_MESSAGE_BYTES = 1 << 30
 def is_recording(path: str | Path) -> bool:
     """Whether a file or folder is to be read as a recording, whole or damaged; by content, then by name."""
     path = Path(path)
-    if path.is_dir():
-        return is_recording_folder(path)
-    return path.is_file() and (
-        content_of(path) in (MCAP, SQLITE) or is_storage_name(path.name) or bool(refusal(path))
-    )
+    try:
+        if path.is_dir():
+            return is_recording_folder(path)
+        return path.is_file() and (
+            content_of(path) in (MCAP, SQLITE) or is_storage_name(path.name) or bool(refusal(path))
+        )
+    except OSError:  # whoever opens it will say why
+        return False
 
 
 def open_recording(path: str | Path) -> Bag:

@@ -97,7 +97,8 @@ class BagFrame:
         *,
         tolerance_name: str = "--depth-tolerance",
         depth_cure: str = "name one with --depth-topic",
-        info_cure: str = "name its topic with --camera-info-topic, or give them with --intrinsics",
+        info_cure: str = "name its topic with --camera-info-topic, or ",
+        intrinsics_cure: str = "give them with --intrinsics",
     ) -> str:
         """Which of depth and camera_info this image lacks, and why; "" where it has both.
 
@@ -105,15 +106,16 @@ class BagFrame:
             size_hw: of the image.
             tolerance_name: of what widens the tolerance.
             depth_cure: where no topic is depth.
-            info_cure: where there is no camera_info, or none of use.
+            info_cure: where no topic is camera_info, ahead of the next.
+            intrinsics_cure: where camera_info is missing or of no use.
         """
         stamp_ns = None if self._nearest is None else self._nearest.stamp_ns
         late = "" if self._nearest else f"none came within {_WAIT_NS / 1e9:g} s of this image"
         states = [replace(self._how.depth, stamp_ns=stamp_ns, problem=late, cure=depth_cure)]
         if self._how.intrinsics is None:
             _, problem = self._intrinsics(size_hw)
-            problem = f"{problem}; {info_cure}" if problem else ""
-            states.append(replace(self._how.info, problem=problem, cure=info_cure))
+            problem = f"{problem}; or {intrinsics_cure}" if problem else ""
+            states.append(replace(self._how.info, problem=problem, cure=info_cure + intrinsics_cure))
         return missing_inputs(states, self.stamp_ns, self._how.tolerance_ns / 1e9, tolerance_name)
 
     def _intrinsics(self, size_hw: tuple[int, int]) -> tuple[CameraIntrinsics | None, str]:

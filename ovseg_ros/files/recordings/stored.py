@@ -8,6 +8,7 @@ import gzip
 import lzma
 import shutil
 import tempfile
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,6 +57,7 @@ CANNOT_UNPACK = (zstandard.ZstdError, RuntimeError, OSError, EOFError, lzma.LZMA
 """What the libraries raise on damaged data; lz4 says RuntimeError."""
 
 _BLOCK = 1 << 20
+_PREFIX = "ovseg_recording_"
 
 
 def packing_of(first: bytes) -> Packing | None:
@@ -145,7 +147,7 @@ class StoredFile:
         self.path = path
         self.remarks: list[str] = []
         self._keep = keep
-        self._kept: tempfile.TemporaryDirectory[str] | None = None
+        self._kept: Path | None = None
         self.kind = content_of(path)
         if self.kind not in (MCAP, SQLITE):
             raise InvalidInputError(_no_storage(path))
@@ -164,25 +166,26 @@ class StoredFile:
             yield self.path
         elif self._keep:
             if self._kept is None:
-                folder = tempfile.TemporaryDirectory(prefix="ovseg_recording_")
-                self._fill(Path(folder.name))
+                folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+                weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+                self._fill(folder)
                 self._kept = folder
-            yield self._place(self._kept.name)
+            yield self._place(self._kept)
         else:
-            with tempfile.TemporaryDirectory(prefix="ovseg_recording_") as name:
+            with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
                 self._fill(Path(name))
-                yield self._place(name)
+                yield self._place(Path(name))
 
     @property
     def is_copy(self) -> bool:
         """Whether `content` gives a copy."""
         return bool(self._packing or self._journals)
 
-    def _place(self, folder: str) -> Path:
-        return Path(folder) / plain_name(self.path.name)
+    def _place(self, folder: Path) -> Path:
+        return folder / plain_name(self.path.name)
 
     def _fill(self, folder: Path) -> None:
-        target = self._place(str(folder))
+        target = self._place(folder)
         try:
             if self._packing is None:
                 for path in (self.path, *self._journals):

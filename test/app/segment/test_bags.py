@@ -160,6 +160,12 @@ def test_a_recording_that_breaks_off_is_used_and_its_loss_is_a_remark(tmp_path):
     assert "mcap recover" in remarks
 
 
+def test_a_folder_of_recordings_names_them(tmp_path):
+    robot(MCAP, tmp_path / "runs/monday")
+    with pytest.raises(InvalidInputError, match="runs; monday in it holds a recording: give that"):
+        ovseg_segment(tmp_path / "runs", *WORDS, "--out", tmp_path / "out")
+
+
 def test_intrinsics_given_go_before_camera_info(tmp_path):
     messages = [
         (COLOUR, 1, image(picture((RED_BOX, RED)), "rgb8", 1.0)),

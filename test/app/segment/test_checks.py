@@ -94,6 +94,8 @@ WRONG = {  # arguments -> what is said; the words are "teapot" where none are gi
     (*DEPTH[:3], "--intrinsics", "1,2"): "four numbers, pixels",
     (*DEPTH[:3], "--intrinsics", "nowhere.yaml"): "the camera file nowhere.yaml cannot be read",
     (*DEPTH[:3], "--intrinsics", "0,0,1,1"): "focal lengths > 0",
+    (*DEPTH, "--depth-scale", "1000"): "1000 units per metre are 0.001",
+    ("a.png", *BLOBS, "--depth-scale", "0.001"): "--depth-scale is for depth, and no input has any",
     (*DEPTH, "--depth", "small.png"): "80x60, got 8x6 in small.png",
     (*DEPTH, "--depth", "full"): "none of a.png, a.npy, a.tif, a.tiff is there",
     (*DEPTH, "--depth", "a.png"): "want depth (H,W)",

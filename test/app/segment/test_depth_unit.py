@@ -76,6 +76,14 @@ def test_the_scale_of_depth_beside_pictures(tmp_path):
     assert run(3, "--intrinsics", camera, "--depth-scale", "0.0002") == (pytest.approx([1.6, 1.6]), 0)
 
 
+def test_a_scale_of_nothing_is_refused(tmp_path):
+    scale = ("--out", tmp_path / "out", "--depth-scale", "0.0001")
+    with pytest.raises(
+        InvalidInputError, match="--depth-scale is for depth, and no input has any: this pict"
+    ):
+        ovseg_segment(save(tmp_path / "a.png"), "-l", "red", *scale)
+
+
 @pytest.mark.parametrize("scale", ["0", "-0.001", "nan", "inf", "1000"])
 def test_no_scale_is_said_at_once(tmp_path, scale):
     with pytest.raises(InvalidInputError, match=r"want a depth scale > 0, metres per unit, got"):

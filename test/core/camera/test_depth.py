@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ovseg_ros.core.camera import check_depth_scale, decode_colour, decode_depth, depth_remark
+from ovseg_ros.core.camera import DepthDoubt, check_depth_scale, decode_colour, decode_depth, depth_remark
 from ovseg_ros.core.camera.rvl import decode_rvl
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.recordings.photographs import read_frames
@@ -250,3 +250,10 @@ def test_the_recordings_of_the_demo_are_plausible_in_their_unit_alone(name):
         assert depth_remark(depth_m) == ""
         for wrong in (10, 5, 1000, 0.001):  # 0.1 mm and 0.2 mm read as mm; mm read as metres, and back
             assert depth_remark(depth_m * np.float32(wrong))
+
+
+def test_a_doubt_is_said_once():
+    doubt = DepthDoubt()
+    assert (doubt(None), doubt(wall(1))) == ("", "")
+    assert doubt(wall(8)) == depth_remark(wall(8))
+    assert (doubt(wall(8)), doubt(wall(800)), doubt(wall(1))) == ("", "", "")

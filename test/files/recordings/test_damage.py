@@ -27,6 +27,7 @@ from mcap.writer import CompressionType
 
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.recordings import find_topics, is_recording, open_recording, read_bag_frames
+from ovseg_ros.files.recordings.sqlite_part import SqlitePart
 
 PACKED = {"plain": CompressionType.NONE, "zstd": CompressionType.ZSTD, "lz4": CompressionType.LZ4}
 
@@ -283,3 +284,14 @@ def test_depth_in_tenths_of_millimetres(tmp_path):
     chosen, _ = find_topics(path)
     frame = next(read_bag_frames(path, chosen, depth_scale=0.0001)).load()
     assert frame.depth_m[0, 0] == pytest.approx(0.1)
+
+
+def test_rows_that_go_round_in_a_damaged_database_come_to_an_end():
+    class Round:
+        """A page whose rows begin anew whatever is asked for."""
+
+        def execute(self, _, __):
+            yield (5, 1, 100)
+            raise sqlite3.DatabaseError("malformed")
+
+    assert list(SqlitePart._walk(Round())) == [(5, 1, 100)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
 import shutil
@@ -209,6 +210,12 @@ def test_every_variant_gives_the_same_frames(tmp_path, variant):
         HELD.pop().close()
 
 
+def test_a_locked_database_is_said_to_be(tmp_path):
+    remarks = frames_of(locked(tmp_path))[2]
+    HELD.pop().close()
+    assert any("is locked by another program" in remark for remark in remarks)
+
+
 def test_a_twin_in_another_storage_is_read_once(tmp_path):
     path = split(tmp_path, names=("run",))
     write_old_db3(path / "run.db3", film())
@@ -240,4 +247,5 @@ def test_what_is_unpacked_goes_again(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(room))
     path = packed(tmp_path, ".gz", gzip.compress)
     assert len(frames_of(path)[1]) == 6
+    gc.collect()
     assert os.listdir(room) == []
