@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +16,9 @@ from pycocotools import mask as coco_mask
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.names import FileNames
 from ovseg_ros.files.pictures import read_image
+from ovseg_ros.files.texts import decoded, parse_json, read_bytes, read_json
+
+_FARTHEST = 100_000  # pixels off the grid that a polygon may go: pycocotools walks along its edges
 
 RunLengths = Mapping[str, Any]
 """A mask as pycocotools computes with it: "size" [H, W] and "counts", compressed, as bytes."""
@@ -134,16 +137,13 @@ def read_instances(path: Path, images: Path | None = None) -> InstanceDataset:
         InvalidInputError: no such file, not such JSON, no pictures, or an annotation without a mask on its
             picture's grid. The message names the annotation.
     """
-    try:
-        text = path.read_bytes()
-        content = json.loads(text)
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(f"want COCO's instance JSON in {path}: {error}") from error
+    text = read_bytes(path)
+    content = parse_json(decoded(text, path), path)
     folder = path.parent if images is None else images
     rows = _rows(path, content, "images", ("id", "file_name", "width", "height"))
     if not rows:
         raise InvalidInputError(f"{path} names no pictures")
-    sizes = {row["id"]: (int(row["height"]), int(row["width"])) for row in rows}
+    sizes = {row["id"]: _size_hw(path, row) for row in rows}
     if len(sizes) < len(rows):
         raise InvalidInputError(f"want a number of its own for each picture in {path}, some have the same id")
     has_names = isinstance(content.get("categories"), list)
@@ -156,7 +156,7 @@ def read_instances(path: Path, images: Path | None = None) -> InstanceDataset:
             raise InvalidInputError(f"{where} belongs to picture {row['image_id']!r}, which the file has not")
         rle = _run_lengths(row["segmentation"], sizes[row["image_id"]], where)
         category = row.get("category_id")
-        area = float(row.get("area", coco_mask.area(rle)))
+        area = float(row["area"] if _is_number(row.get("area")) else coco_mask.area(rle))
         is_crowd = bool(row.get("iscrowd", 0))
         of_picture[row["image_id"]].append(Instance(rle, area, is_crowd, names.get(category, str(category))))
     files = FileNames(folder)
@@ -184,23 +184,43 @@ def read_categories(path: Path) -> list[str]:
     Raises:
         InvalidInputError: no such file, not such JSON, or no categories.
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(f"want COCO's instance JSON in {path}: {error}") from error
-    return [str(row["name"]) for row in _rows(path, content, "categories", ("id", "name"))]
+    return [str(row["name"]) for row in _rows(path, read_json(path), "categories", ("id", "name"))]
+
+
+def _size_hw(path: Path, row: Mapping[str, Any]) -> tuple[int, int]:
+    height, width = row["height"], row["width"]
+    sizes = [side for side in (height, width) if _is_number(side) and 1 <= side <= _FARTHEST]
+    if len(sizes) < 2:
+        raise InvalidInputError(
+            f"want width and height of picture {row['id']!r:.80} in {path} in pixels, got {width!r:.80} and "
+            f"{height!r:.80}"
+        )
+    return int(height), int(width)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _has_odd_id(row: Mapping[str, Any]) -> bool:
+    """Whether a number that rows are found by is a list or a mapping."""
+    return any(isinstance(row.get(key), list | Mapping) for key in ("id", "image_id", "category_id"))
 
 
 def _run_lengths(segmentation: object, size_hw: tuple[int, int], where: str) -> RunLengths:
     """One mask in any of COCO's three forms."""
     if isinstance(segmentation, Mapping):
-        if "counts" not in segmentation or tuple(segmentation.get("size", ())) != size_hw:
+        counts = segmentation.get("counts")
+        is_form = isinstance(counts, list | bytes) or (isinstance(counts, str) and counts.isascii())
+        if not is_form or segmentation.get("size") not in (size_hw, list(size_hw)):
             raise InvalidInputError(
                 f"want the run lengths of {where} with counts and a size of {list(size_hw)}, got the size "
-                f"{segmentation.get('size')}"
+                f"{segmentation.get('size')!r:.80}"
             )
-        counts = segmentation["counts"]
         if isinstance(counts, list):
+            whole = all(isinstance(one, int) and one >= 0 for one in counts)
+            if not whole or sum(counts) != math.prod(size_hw):
+                raise InvalidInputError(f"want run lengths of {where} that make up {list(size_hw)}")
             rle: RunLengths = coco_mask.frPyObjects(dict(segmentation), *size_hw)
             return rle
         return {
@@ -214,6 +234,8 @@ def _run_lengths(segmentation: object, size_hw: tuple[int, int], where: str) -> 
     for polygon in segmentation:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise InvalidInputError(f"want polygons x,y,x,y,… of three corners or more in {where}")
+        if not all(_is_number(one) and abs(one) <= _FARTHEST for one in polygon):
+            raise InvalidInputError(f"want polygons of pixels, up to {_FARTHEST} from the corner, in {where}")
     merged: RunLengths = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size_hw))
     return merged
 
@@ -223,6 +245,6 @@ def _rows(path: Path, content: object, name: str, needed: Sequence[str]) -> Sequ
     if not isinstance(rows, list):
         raise InvalidInputError(f"want a list of {name} in {path}, as COCO's instance files have")
     for row in rows:
-        if not isinstance(row, Mapping) or any(key not in row for key in needed):
+        if not isinstance(row, Mapping) or any(key not in row for key in needed) or _has_odd_id(row):
             raise InvalidInputError(f"want {', '.join(needed)} in each of the {name} in {path}")
     return rows

@@ -72,9 +72,9 @@ def read_bytes(path: Path, *, refuse: Refuse = InvalidInputError, max_bytes: int
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise refuse(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if endless:
-        raise refuse(f"want a file, {path} is a device")
+        raise refuse(f"{path} is a device, want a file")
     if len(data) > max_bytes:
-        raise refuse(f"want at most {max_bytes} bytes in {path}, got more")
+        raise refuse(f"{path} has more than {max_bytes} bytes, want a text of at most these")
     return data
 
 
@@ -100,7 +100,7 @@ def decoded(
         line = body[: error.start].decode(encoding, "ignore").count("\n") + 1
         if remarks is None or encoding != "utf-8" or b"\0" in body:
             raise refuse(
-                f"want text in UTF-8 in {where}, got bytes that are none in line {line}; save it as UTF-8"
+                f"{where} is not text in UTF-8, it has other bytes in line {line}; save it as UTF-8"
             ) from error
     lines = [(part, _utf8(part)) for part in body.split(b"\n")]
     strange = sum(text is None for _, text in lines)

@@ -102,8 +102,8 @@ def from_mapping(path: Path, kind: type, values: Mapping[str, Any]) -> Any:
         default = getattr(defaults, name)
         if value is None and name in _may_be_none(kind):
             continue
-        if isinstance(default, bool) and value in _TRUTH:
-            value = values[name] = _TRUTH[value]
+        if isinstance(default, bool) and isinstance(value, str):
+            value = values[name] = _TRUTH.get(value.lower(), value)
         wanted: tuple[type, ...] = (type(default),)
         if isinstance(default, float):
             wanted = (float, int)

@@ -53,6 +53,12 @@ def test_what_may_be_missing(tmp_path: Path) -> None:
     assert all(picture.instances == () for picture in none.pictures)
 
 
+@pytest.mark.parametrize("area", [None, float("nan"), "12", True])
+def test_an_area_that_is_no_number_is_the_mask_s(tmp_path: Path, area: object) -> None:
+    first = read_instances(changed(write_instances(tmp_path), area=area)).pictures[0].instances[0]
+    assert first.area == first.mask().sum()
+
+
 def test_coco_s_own_area_is_kept(tmp_path: Path) -> None:
     path = changed(write_instances(tmp_path), area=17.5)
     assert read_instances(path).pictures[0].instances[0].area == 17.5
@@ -127,6 +133,16 @@ def test_no_file_name_leads_out_of_the_folder(tmp_path: Path) -> None:
         ({"segmentation": {"size": [240, 320]}}, "with counts"),
         ({"segmentation": "-"}, "want image_id, segmentation in each of the annotations"),
         ({"image_id": 5}, "belongs to picture 5, which the file has not"),
+        ({"image_id": [0]}, "want image_id, segmentation in each"),
+        ({"segmentation": [[1, 2, 3, 4, 5, float("nan")]]}, "want polygons of pixels"),
+        ({"segmentation": [[1, 2, 3, 4, 5, 1e12]]}, "want polygons of pixels"),
+        ({"segmentation": [[1, 2, 3, 4, 5, None]]}, "want polygons of pixels"),
+        ({"segmentation": {"size": [240, 320], "counts": [10]}}, "that make up"),
+        ({"segmentation": {"size": [240, 320], "counts": 3}}, "with counts"),
+        ({"segmentation": {"size": 3, "counts": "x"}}, "got the size 3"),
+        ({"images": [{"id": 0, "file_name": "a", "width": None, "height": 3}]}, "want width and height of"),
+        ({"images": [{"id": 0, "file_name": "a", "width": 3, "height": float("nan")}]}, "in pixels"),
+        ({"images": [{"id": 0, "file_name": "a", "width": 1e30, "height": 3}]}, "in pixels"),
         ({"images": []}, "names no pictures"),
         ({"images": "-"}, "want a list of images in .* as COCO's instance files have"),
         ({"annotations": {}}, "want a list of annotations"),

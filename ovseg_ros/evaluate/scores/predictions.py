@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from ovseg_ros.evaluate.datasets.dataset import Sample, SegmentationDataset
 from ovseg_ros.evaluate.scores.miou import NO_PREDICTION
 from ovseg_ros.evaluate.scores.run import Progress, Result, score_each
 from ovseg_ros.files.names import FileNames
+from ovseg_ros.files.texts import read_json
 
 _SUFFIXES = (".png", ".tif", ".tiff")
 
@@ -107,10 +107,7 @@ def _none(values: npt.NDArray[Any]) -> int:
 
 def _coco_results(path: Path, dataset: SegmentationDataset, first_id: int | None) -> Read:
     """Groups the masks by picture, and paints one picture at a time."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InvalidInputError(f"want COCO's JSON in {path}: {error}") from error
+    content = read_json(path, refuse=lambda text: InvalidInputError(f"want COCO's JSON in {path}: {text}"))
     classes = len(dataset.class_names)
     called: dict[int, str] = {}
     if isinstance(content, dict):
