@@ -145,7 +145,7 @@ def _encoding_of(data: bytes) -> tuple[str, bytes]:
             return encoding, data[len(mark) :]
     sample = data[:4096] if len(data) % 2 == 0 else b""
     even, odd = sample[::2].count(0), sample[1::2].count(0)
-    if max(even, odd) > 0.4 * len(sample) / 2 and min(even, odd) < 0.1 * len(sample) / 2:
+    if max(even, odd) > 0.7 * len(sample) / 2 and min(even, odd) < 0.1 * len(sample) / 2:
         return ("utf-16-le" if odd > even else "utf-16-be"), data
     return "utf-8", data
 
