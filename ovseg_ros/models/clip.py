@@ -273,7 +273,7 @@ def build_network(config: Mapping[str, Any], name: str) -> CLIP | CustomTextCLIP
     kind = CustomTextCLIP if config.get("custom_text") else CLIP
     try:
         return kind(**arguments)
-    except (TypeError, ValueError, KeyError, RuntimeError, AssertionError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, KeyError, RuntimeError, AssertionError, ArithmeticError) as error:
         raise ConfigError(f"open_clip cannot build CLIP {name}: {error!r}") from error
 
 

@@ -116,7 +116,7 @@ def _config(backbone: str | Mapping[str, Any] | OvsegMaskFormerConfig) -> OvsegM
         return backbone
     if isinstance(backbone, Mapping):
         return OvsegMaskFormerConfig.from_mapping(backbone)
-    if backbone not in CONFIGS:
+    if not isinstance(backbone, str) or backbone not in CONFIGS:
         raise ConfigError(f"want backbone of {sorted(CONFIGS)} or a mapping of sizes, got {backbone!r}")
     return CONFIGS[backbone]
 
