@@ -216,7 +216,8 @@ def test_bad_files_are_refused_by_name(tmp_path):
         ),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "pointer of Git LFS.*git lfs pull"),
         (b"\n<!DOCTYPE html><title>404</title>", "is a web page"),
-        (b"\xff\xd8", "damaged or cut off|no format"),
+        (b"II*\0\xff\xff\xff\xff", r"a\.jpg begins like TIFF and is damaged, cut off or"),
+        (b"\xff\xd8\xff\xe0" + bytes(50), "damaged"),
     ],
 )
 def test_what_stands_in_a_pictures_place_is_named(tmp_path, monkeypatch, content, words):
@@ -259,7 +260,12 @@ def test_one_picture_may_be_read_while_another_is_open(tmp_path):
 
 def test_no_other_module_decodes_pictures():
     """But those that read what they wrote themselves: overlays, stored pairs and the packed training set."""
-    own = {"files/pictures.py", "app/segment/outputs.py", "learn/pairs/shards.py", "learn/colour/pictures.py"}
+    own = {
+        "files/image_files.py",
+        "app/segment/outputs.py",
+        "learn/pairs/shards.py",
+        "learn/colour/pictures.py",
+    }
     messages = {"core/camera/compressed.py"}
     found = {
         path.relative_to(PACKAGE).as_posix()
