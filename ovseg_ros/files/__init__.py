@@ -1,1 +1,1 @@
-"""One reader for each kind of file: pictures, depth, cameras, films, recordings, whole frames."""
+"""One reader for each kind of file: text, pictures, depth, cameras, films, recordings, whole frames."""

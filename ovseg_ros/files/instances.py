@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,9 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files.coco import RunLengths, read_json, rows_of, run_lengths
 from ovseg_ros.files.names import FileNames
-from ovseg_ros.files.pictures import read_image
-
-RunLengths = Mapping[str, Any]
-"""A mask as pycocotools computes with it: "size" [H, W] and "counts", compressed, as bytes."""
+from ovseg_ros.files.pictures import MAX_PIXELS, read_image
 
 
 @dataclass(frozen=True)
@@ -134,29 +132,26 @@ def read_instances(path: Path, images: Path | None = None) -> InstanceDataset:
         InvalidInputError: no such file, not such JSON, no pictures, or an annotation without a mask on its
             picture's grid. The message names the annotation.
     """
-    try:
-        text = path.read_bytes()
-        content = json.loads(text)
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(f"want COCO's instance JSON in {path}: {error}") from error
+    text, content = read_json(path, "COCO's instance JSON")
     folder = path.parent if images is None else images
-    rows = _rows(path, content, "images", ("id", "file_name", "width", "height"))
+    rows = rows_of(path, content, "images", ("id", "file_name", "width", "height"))
     if not rows:
         raise InvalidInputError(f"{path} names no pictures")
-    sizes = {row["id"]: (int(row["height"]), int(row["width"])) for row in rows}
+    sizes = {row["id"]: _size_hw(path, row) for row in rows}
     if len(sizes) < len(rows):
         raise InvalidInputError(f"want a number of its own for each picture in {path}, some have the same id")
     has_names = isinstance(content.get("categories"), list)
-    listed = _rows(path, content, "categories", ("id", "name")) if has_names else ()
-    names = {row["id"]: str(row["name"]) for row in listed}
+    listed = rows_of(path, content, "categories", ("id", "name")) if has_names else ()
+    names = {row["id"]: _name(path, row) for row in listed}
     of_picture: dict[Any, list[Instance]] = {number: [] for number in sizes}
-    for number, row in enumerate(_rows(path, content, "annotations", ("image_id", "segmentation"))):
+    for number, row in enumerate(rows_of(path, content, "annotations", ("image_id", "segmentation"))):
         where = f"annotation {row.get('id', f'no. {number + 1}')} in {path}"
         if row["image_id"] not in sizes:
             raise InvalidInputError(f"{where} belongs to picture {row['image_id']!r}, which the file has not")
-        rle = _run_lengths(row["segmentation"], sizes[row["image_id"]], where)
+        rle = run_lengths(row["segmentation"], sizes[row["image_id"]], where)
         category = row.get("category_id")
-        area = float(row.get("area", coco_mask.area(rle)))
+        area = _area(row.get("area"), where)
+        area = float(coco_mask.area(rle)) if area is None else area
         is_crowd = bool(row.get("iscrowd", 0))
         of_picture[row["image_id"]].append(Instance(rle, area, is_crowd, names.get(category, str(category))))
     files = FileNames(folder)
@@ -166,7 +161,7 @@ def read_instances(path: Path, images: Path | None = None) -> InstanceDataset:
         picture, refusal = _found(files, name)
         complete = bool(row.get("complete", True))
         pictures.append(Picture(name, picture, sizes[number], tuple(of_picture[number]), complete, refusal))
-    categories = {str(row["name"]): str(row.get("supercategory", "")) for row in listed}
+    categories = {_name(path, row): str(row.get("supercategory") or "") for row in listed}
     return InstanceDataset(path.stem, tuple(pictures), hashlib.sha256(text).hexdigest(), categories)
 
 
@@ -184,45 +179,36 @@ def read_categories(path: Path) -> list[str]:
     Raises:
         InvalidInputError: no such file, not such JSON, or no categories.
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(f"want COCO's instance JSON in {path}: {error}") from error
-    return [str(row["name"]) for row in _rows(path, content, "categories", ("id", "name"))]
+    _, content = read_json(path, "COCO's instance JSON")
+    return [_name(path, row) for row in rows_of(path, content, "categories", ("id", "name"))]
 
 
-def _run_lengths(segmentation: object, size_hw: tuple[int, int], where: str) -> RunLengths:
-    """One mask in any of COCO's three forms."""
-    if isinstance(segmentation, Mapping):
-        if "counts" not in segmentation or tuple(segmentation.get("size", ())) != size_hw:
-            raise InvalidInputError(
-                f"want the run lengths of {where} with counts and a size of {list(size_hw)}, got the size "
-                f"{segmentation.get('size')}"
-            )
-        counts = segmentation["counts"]
-        if isinstance(counts, list):
-            rle: RunLengths = coco_mask.frPyObjects(dict(segmentation), *size_hw)
-            return rle
-        return {
-            "size": list(size_hw),
-            "counts": counts.encode("ascii") if isinstance(counts, str) else counts,
-        }
-    if not isinstance(segmentation, list) or not segmentation:
+def _size_hw(path: Path, row: Mapping[str, Any]) -> tuple[int, int]:
+    sides = row["height"], row["width"]
+    whole = all(
+        isinstance(side, int | float) and 1 <= side <= MAX_PIXELS and side == int(side) for side in sides
+    )
+    if not whole or sides[0] * sides[1] > MAX_PIXELS:
         raise InvalidInputError(
-            f"want a mask for {where}, got none; boxes alone cannot be scored, leave such annotations out"
+            f"want width and height of picture {row['id']} in {path} in pixels, at most {MAX_PIXELS / 1e6:g} "
+            f"million together, got {sides[1]!r:.40} and {sides[0]!r:.40}"
         )
-    for polygon in segmentation:
-        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-            raise InvalidInputError(f"want polygons x,y,x,y,… of three corners or more in {where}")
-    merged: RunLengths = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size_hw))
-    return merged
+    return int(sides[0]), int(sides[1])
 
 
-def _rows(path: Path, content: object, name: str, needed: Sequence[str]) -> Sequence[Mapping[str, Any]]:
-    rows = content.get(name) if isinstance(content, Mapping) else None
-    if not isinstance(rows, list):
-        raise InvalidInputError(f"want a list of {name} in {path}, as COCO's instance files have")
-    for row in rows:
-        if not isinstance(row, Mapping) or any(key not in row for key in needed):
-            raise InvalidInputError(f"want {', '.join(needed)} in each of the {name} in {path}")
-    return rows
+def _area(area: object, where: str) -> float | None:
+    """An area as the file says it; None where it says none."""
+    if area is None:
+        return None
+    if not isinstance(area, int | float) or not 0 <= area < math.inf:
+        raise InvalidInputError(f"want the area of {where} in pixels, got {area!r:.40}")
+    return float(area)
+
+
+def _name(path: Path, row: Mapping[str, Any]) -> str:
+    name = row["name"]
+    if not isinstance(name, str | int) or not str(name).strip():
+        raise InvalidInputError(
+            f"want the name of category {row['id']} in {path} as a text, got {name!r:.40}"
+        )
+    return str(name)

@@ -72,9 +72,9 @@ def read_bytes(path: Path, *, refuse: Refuse = InvalidInputError, max_bytes: int
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise refuse(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if endless:
-        raise refuse(f"want a file, {path} is a device")
+        raise refuse(f"{path} is a device, want a file")
     if len(data) > max_bytes:
-        raise refuse(f"want at most {max_bytes} bytes in {path}, got more")
+        raise refuse(f"{path} has more than {max_bytes} bytes, want a text of at most these")
     return data
 
 
@@ -100,7 +100,7 @@ def decoded(
         line = body[: error.start].decode(encoding, "ignore").count("\n") + 1
         if remarks is None or encoding != "utf-8" or b"\0" in body:
             raise refuse(
-                f"want text in UTF-8 in {where}, got bytes that are none in line {line}; save it as UTF-8"
+                f"{where} is not text in UTF-8, it has other bytes in line {line}; save it as UTF-8"
             ) from error
     lines = [(part, _utf8(part)) for part in body.split(b"\n")]
     strange = sum(text is None for _, text in lines)
@@ -145,7 +145,7 @@ def _encoding_of(data: bytes) -> tuple[str, bytes]:
             return encoding, data[len(mark) :]
     sample = data[:4096] if len(data) % 2 == 0 else b""
     even, odd = sample[::2].count(0), sample[1::2].count(0)
-    if max(even, odd) > 0.4 * len(sample) / 2 and min(even, odd) < 0.1 * len(sample) / 2:
+    if max(even, odd) > 0.7 * len(sample) / 2 and min(even, odd) < 0.1 * len(sample) / 2:
         return ("utf-16-le" if odd > even else "utf-16-be"), data
     return "utf-8", data
 

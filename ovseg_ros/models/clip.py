@@ -28,6 +28,7 @@ from ovseg_ros.core.encoders import MaskPromptedClip, PooledClip, can_pool
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoints.checkpoint import DEFAULT_CURE, check_finite, load_exactly, read_weights
+from ovseg_ros.models.checkpoints.prefixes import unwrapped
 from ovseg_ros.models.downloads.files import known_by_sha256, known_file, recorded_sha256
 from ovseg_ros.models.downloads.verify import sha256_of
 
@@ -36,6 +37,9 @@ ACTIVATIONS = ("gelu", "quick_gelu")
 
 OVSEG_PREFIX = "clip_adapter.clip_model."
 """Before CLIP's names in OVSeg's files."""
+
+IN_EVERY_CLIP = ("logit_scale", f"{OVSEG_PREFIX}logit_scale")
+"""One of these is in every file with a CLIP, whatever its towers are."""
 
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's own files hold beside the weights."""
@@ -77,6 +81,7 @@ def load_clip(
     weights = Path(weights)
     config, name, stated = architecture(model)
     tensors, metadata = read_weights(weights)
+    tensors = unwrapped(tensors, IN_EVERY_CLIP)
     known = activation_of(weights, tensors, metadata)
     config["quick_gelu"] = _decide(activation, stated, known, weights, name) == "quick_gelu"
     _check_architecture(metadata, model, weights)
@@ -194,6 +199,7 @@ def read_prompts(path: Path) -> torch.Tensor:
         WeightsError: see `read_weights`; or none in the file.
     """
     tensors, _ = read_weights(path)
+    tensors = unwrapped(tensors, PROMPT_KEYS)
     for key in PROMPT_KEYS:
         if key in tensors:
             return tensors[key]
@@ -267,7 +273,7 @@ def build_network(config: Mapping[str, Any], name: str) -> CLIP | CustomTextCLIP
     kind = CustomTextCLIP if config.get("custom_text") else CLIP
     try:
         return kind(**arguments)
-    except (TypeError, ValueError, KeyError, RuntimeError, AssertionError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, KeyError, RuntimeError, AssertionError, ArithmeticError) as error:
         raise ConfigError(f"open_clip cannot build CLIP {name}: {error!r}") from error
 
 

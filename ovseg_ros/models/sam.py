@@ -16,6 +16,7 @@ import torch
 
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
+from ovseg_ros.models.checkpoints.prefixes import unwrapped
 from ovseg_ros.models.yaml_files import sizes_from
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def load_sam(model: str | Mapping[str, Any], weights: Path) -> Sam:
         build_sam(model)  # raises, before a file of gigabytes is read
     state, _ = read_weights(weights, cure=_file_cure(model))
     sam = build_sam(model)
+    state = unwrapped(state, sam.state_dict())
     load_exactly(sam, state, path=weights, what=wanted, cure=_cure(model, state))
     return sam
 

@@ -11,6 +11,9 @@ from typing import Any
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.files import yaml_texts
 
+_LARGEST = 1_000_000
+"""Of a network's sizes; the largest has some thousands."""
+
 _TRUTH = {"yes": True, "on": True, "no": False, "off": False}
 """What YAML 1.1 took for true and false, and people still write; as a word to look for it is text."""
 
@@ -102,8 +105,8 @@ def from_mapping(path: Path, kind: type, values: Mapping[str, Any]) -> Any:
         default = getattr(defaults, name)
         if value is None and name in _may_be_none(kind):
             continue
-        if isinstance(default, bool) and value in _TRUTH:
-            value = values[name] = _TRUTH[value]
+        if isinstance(default, bool) and isinstance(value, str):
+            value = values[name] = _TRUTH.get(value.lower(), value)
         wanted: tuple[type, ...] = (type(default),)
         if isinstance(default, float):
             wanted = (float, int)
@@ -139,7 +142,26 @@ def sizes_from(kind: type, values: Mapping[str, Any], what: str) -> Any:
     if missing:
         got = ", ".join(map(str, values)) or "nothing"
         raise ConfigError(f"want {', '.join(missing)} for {what} of its own size, got {got}")
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    sizes = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    for name, value in sizes.items():
+        _check_size(what, name, value, str(fields[name].type))
+    try:
+        return kind(**sizes)
+    except ZeroDivisionError as error:
+        raise ConfigError(f"want sizes above 0 for {what}, got {sizes!r:.200}") from error
+
+
+def _check_size(what: str, name: str, value: object, kind: str) -> None:
+    if kind == "int" and (type(value) is not int or not 1 <= value <= _LARGEST):
+        raise ConfigError(f"want {what}'s {name} as a whole number >= 1, got {value!r:.80}")
+    if kind == "float" and not _is_number(value):
+        raise ConfigError(f"want {what}'s {name} as a number, got {value!r:.80}")
+    if kind.startswith("tuple[") and not (isinstance(value, tuple) and all(map(_is_number, value))):
+        raise ConfigError(f"want {what}'s {name} as a list of numbers, got {value!r:.80}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _may_be_none(kind: type) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from mask_fixtures import SIZES_HW, true_masks, write_instances
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.files.instances import read_instances
+from ovseg_ros.files.coco import coco_mask_fields, run_lengths
+from ovseg_ros.files.instances import read_categories, read_instances
 
 
 def test_masks_in_every_form_are_read_as_they_are(tmp_path: Path) -> None:
@@ -138,6 +141,91 @@ def test_what_is_wrong_is_named(tmp_path: Path, values, message: str) -> None:
     path = changed(write_instances(tmp_path), **values)
     with pytest.raises(InvalidInputError, match=message):
         read_instances(path)
+
+
+ODD = [None, "abc", [], {}, -1, 0, 1.5, float("nan"), float("inf"), 10**30, True, "5", [1], {"a": 1}]
+PLACES = [
+    *(("images", 0, key) for key in ("width", "height", "id", "file_name", "complete")),
+    *(
+        ("annotations", 0, key)
+        for key in ("image_id", "category_id", "area", "iscrowd", "segmentation", "id")
+    ),
+    *(("categories", 0, key) for key in ("id", "name", "supercategory")),
+    *(("images",), ("annotations",), ("categories",)),
+]
+BROKEN_MASKS = [
+    *([[0, 0, far, 0, 5, 5]] for far in (float("nan"), float("inf"), 1e30, -1e9, 21, "a", None)),
+    [[0, 0, 5, 0, 5, 5], []],
+    *(
+        {"size": [8, 10], "counts": [*counts]}
+        for counts in ([-5, 85], [1000], [5], [], "a", [1.5, 78.5], [2**40])
+    ),
+    *({"size": [8, 10], "counts": text} for text in ("", "ä", "zzzz", "oooooooooooo", "R2o", 5, None)),
+    *({"size": size, "counts": [80]} for size in (["8", "10"], 5, None, [10, 8], [8, 10, 1])),
+]
+
+
+def tiny(folder: Path, place, value) -> Path:
+    """A file with one picture and one triangle, one of whose values is odd."""
+    Image.new("RGB", (10, 8)).save(folder / "a.png")
+    triangle = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 5, 0, 5, 5]]}
+    target = content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 10, "height": 8}],
+        "annotations": [triangle],
+        "categories": [{"id": 1, "name": "x"}],
+    }
+    for key in place[:-1]:
+        target = target[key]
+    target[place[-1]] = value
+    (folder / "a.json").write_text(json.dumps(content))
+    return folder / "a.json"
+
+
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_odd_values_are_read_or_refused(tmp_path: Path, place) -> None:
+    read = 0
+    for value in ODD:
+        path = tiny(tmp_path, place, value)
+        try:
+            for picture in read_instances(path).pictures:
+                assert picture.masks()[0].shape[1:] == picture.size_hw
+                picture.read()
+            read += 1
+        except InvalidInputError:
+            pass
+        with contextlib.suppress(InvalidInputError):
+            assert all(isinstance(name, str) for name in read_categories(path))
+    assert read < len(ODD) or place[-1] in ("complete", "iscrowd", "supercategory", "id")
+
+
+@pytest.mark.parametrize("mask", BROKEN_MASKS, ids=str)
+def test_masks_that_cannot_be_are_refused(tmp_path: Path, mask) -> None:
+    """pycocotools ran out of memory on far corners, and showed memory that nobody wrote for short counts."""
+    path = tiny(tmp_path, ("annotations", 0, "segmentation"), mask)
+    with pytest.raises(InvalidInputError, match=r"annotation 1 in .*a\.json"):
+        read_instances(path)
+
+
+def test_packed_run_lengths_are_read_as_pycocotools_writes_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.02, 0.5, 1.0):
+        mask = rng.random((8, 10)) < share
+        fields = coco_mask_fields(np.asfortranarray(mask))
+        path = tiny(tmp_path, ("annotations", 0, "segmentation"), fields["segmentation"])
+        np.testing.assert_array_equal(read_instances(path).pictures[0].instances[0].mask(), mask)
+    wide = np.zeros((500, 900), bool)
+    wide[3, 4] = wide[100:400, 200:850] = True
+    packed = coco_mask_fields(np.asfortranarray(wide))["segmentation"]
+    np.testing.assert_array_equal(coco_mask.decode(dict(run_lengths(packed, (500, 900), "it"))), wide)
+
+
+def test_json_that_nests_without_end_or_never_ends(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 200_000)
+    with pytest.raises(InvalidInputError, match="too deep"):
+        read_instances(tmp_path / "deep.json")
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    with pytest.raises(InvalidInputError, match="is a device"):
+        read_instances(tmp_path / "zero.json")
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

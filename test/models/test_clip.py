@@ -95,7 +95,17 @@ def test_openai_file_with_prompts(save, pixels, region_masks):
     assert clip(pixels[:0]).shape == (0, 12)
 
 
-@pytest.mark.parametrize("wrapping", ["model", "state_dict", "module", "ovseg", "half", "buffers"])
+BEGINNINGS = {
+    "lightning": "model.",
+    "net": "net.",
+    "compiled": "_orig_mod.",
+    "both": "module._orig_mod.model.",
+}
+
+
+@pytest.mark.parametrize(
+    "wrapping", ["model", "state_dict", "module", "ovseg", "nested", "inside", "half", "buffers", *BEGINNINGS]
+)
 def test_the_same_network_however_it_was_saved(save, pixels, wrapping):
     plain = random_clip()
     expected = load_clip(MODEL, save(plain), activation="quick_gelu")(pixels)
@@ -106,6 +116,13 @@ def test_the_same_network_however_it_was_saved(save, pixels, wrapping):
     elif wrapping == "ovseg":
         state = {"model": {f"{OVSEG_PREFIX}{key}": value for key, value in plain.items()}}
         state["model"] |= {"backbone.norm.weight": torch.ones(3)}
+    elif wrapping == "nested":
+        state = {"state_dict": {f"model.{OVSEG_PREFIX}{key}": value for key, value in plain.items()}}
+        state["state_dict"] |= {"model.backbone.norm.weight": torch.ones(3)}
+    elif wrapping == "inside":
+        state = {key.replace("visual.", "visual._orig_mod."): value for key, value in plain.items()}
+    elif wrapping in BEGINNINGS:
+        state = {"state_dict": {f"{BEGINNINGS[wrapping]}{key}": value for key, value in plain.items()}}
     elif wrapping == "half":
         state = {key: value.half() for key, value in plain.items()}
     else:
@@ -192,7 +209,8 @@ def test_contradictions_about_the_activation_are_refused(save):
 
 
 @pytest.mark.parametrize(
-    "key", ["mask_prompts", "visual.mask_embedding", OVSEG_PREFIX + "visual.mask_embedding"]
+    "key",
+    ["mask_prompts", "visual.mask_embedding", OVSEG_PREFIX + "visual.mask_embedding", "model.mask_prompts"],
 )
 def test_prompts_from_a_file_of_their_own_go_first(save, key):
     weights = save(random_clip() | {"visual.mask_embedding": random_prompts(seed=5)})

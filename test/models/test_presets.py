@@ -116,6 +116,8 @@ def test_own_logit_scale_stays_without_override(tmp_path, built):
         ("encoder: {kind: mini}", "want a 'proposer' part"),
         ("- 1", "want the preset as key: value pairs"),
         ("a: [", "is not YAML"),
+        ("encoder: &a {kind: *a}", r"line 1: \*a stands inside"),
+        ("logit_scale: .inf", "want a finite number"),
         (encoder("{kind: maxi}"), "want encoder kind one of clip, lite, mini, got 'maxi'"),
         (encoder("{kind: mini, wights: x}"), "encoder mini does not know wights"),
         (encoder("mini"), "want encoder as key: value pairs, got 'mini'"),

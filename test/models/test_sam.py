@@ -25,6 +25,9 @@ def test_a_checkpoint_fills_the_network(tmp_path):
     path = save_tiny_sam(tmp_path / "sam.pth", seed=3)
     loaded = load_sam(TINY_SAM, path)
     wanted = tiny_sam(seed=3).state_dict()
+    torch.save({"state_dict": {f"net.{key}": value for key, value in wanted.items()}}, tmp_path / "net.ckpt")
+    again = load_sam(TINY_SAM, tmp_path / "net.ckpt").state_dict()
+    assert all(torch.equal(value, wanted[key]) for key, value in again.items())
     assert loaded.state_dict().keys() == wanted.keys()
     assert all(torch.equal(value, wanted[key]) for key, value in loaded.state_dict().items())
     assert not loaded.training

@@ -58,7 +58,7 @@ def _add_captions(group: Any) -> None:
         "--captions",
         type=Path,
         metavar="FILE",
-        help="COCO captions .json, .jsonl, .csv, .tsv, or a folder of NAME.txt (default: found beside)",
+        help="captions as .json, .jsonl, .csv, .tsv, .txt, or a folder of NAME.txt (default: found beside)",
     )
     group.add_argument("--captions-per-image", type=int, metavar="N", help="the first N (default: all)")
     group.add_argument("--depth", type=Path, metavar="DIR", help="depth beside images (default: ../depth)")

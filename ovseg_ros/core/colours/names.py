@@ -163,7 +163,7 @@ def named_colours(name: str) -> NamedColours | None:
             break
         at += 1
     thing = typed[at:]
-    if not colours or not thing:
+    if not colours or not thing or thing[0][0] in "([":  # "orange_(fruit)" is no fruit of that colour
         return None
     if thing[0].casefold() in _NAMES.get(colours[-1], frozenset()):
         return None

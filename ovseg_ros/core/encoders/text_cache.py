@@ -42,7 +42,7 @@ class TextCache:
     ) -> torch.Tensor:
         """Embeds labels, encoding only those not seen before.
 
-        Per label: every template filled in, each embedding normalised, averaged, normalised again.
+        Per label: every template filled in, "_" as a blank, each embedding normalised, averaged, normalised.
 
         Args:
             labels: K words or phrases.
@@ -67,7 +67,9 @@ class TextCache:
         found = self._lookup(labels, sentences)
         missing = [label for label in dict.fromkeys(labels) if label not in found]
         if missing:
-            filled = [template.replace("{}", label) for label in missing for template in sentences]
+            # As texts have them: data sets write "mouse_(computer_equipment)"
+            spoken = [label.replace("_", " ") for label in missing]
+            filled = [template.replace("{}", label) for label in spoken for template in sentences]
             step = max(SENTENCES_AT_ONCE // len(sentences), 1) * len(sentences)
             parts = [encode(filled[i : i + step]) for i in range(0, len(filled), step)]
             rows = F.normalize(torch.cat([part.detach().float().cpu() for part in parts]), dim=-1)

@@ -58,14 +58,20 @@ _TAIL = re.compile(
 )
 _TAIL_LENGTH = 24  # longer than any
 _HELD = "\ue000"  # stands for a quotation while the words around it are read
+_PRIVATE = re.compile("[\ue000-\ue01f]")
+_GLOSS = re.compile(r"[(\uff08][^()\uff08\uff09\n\r]*[)\uff09]")
+_MARKS = " ,;?!\t\u0085\u2028\u2029\u3001\u3002\uff01\uff0c\uff1b\uff1f"
+_KEPT = {ord(mark): 0xE001 + i for i, mark in enumerate(_MARKS)}
+_GIVEN_BACK = {kept: mark for mark, kept in _KEPT.items()}
 
 
 def parse_query(text: str) -> tuple[str, ...]:
     """Names the things a query asks for.
 
     Commands, articles and politeness go; commas, semicolons, new lines, sentences, "and" and "or" separate
-    names. Spelling and case are kept, repetitions are not. Quotation marks keep a name whole and unread: such
-    a name comes as a `Quoted`, which a `Vocabulary` takes as it stands.
+    names, but not within the round brackets of one: "tape (cloth, paper)". Spelling and case are kept,
+    repetitions are not. Quotation marks keep a name whole and unread: such a name comes as a `Quoted`, which
+    a `Vocabulary` takes as it stands.
 
     Args:
         text: at most 4096 bytes of UTF-8.
@@ -84,6 +90,8 @@ def parse_query(text: str) -> tuple[str, ...]:
         ('teapot', 'red mug', 'salt and pepper shaker')
         >>> parse_query("Where is my kettle, please?")
         ('kettle',)
+        >>> parse_query("crayon (red or blue), mouse_(computer_equipment)")
+        ('crayon (red or blue)', 'mouse_(computer_equipment)')
         >>> parse_query(" ")
         ()
     """
@@ -99,21 +107,27 @@ def names_in(text: str) -> tuple[str, ...]:
     """`parse_query` for a text of any length, in time linear in it."""
     if not text.strip():
         return ()
-    held, quotations = _without_quotations(composed(text.replace(_HELD, "")))
+    held, quotations = _without_quotations(composed(_PRIVATE.sub("", text)))
     names: dict[str, str] = {}
     at = 0
-    for clause in _SEPARATOR.split(held):
-        if not clause or clause.isspace():
-            continue
+    for clause in _clauses(held):
         count = clause.count(_HELD)
         name = _name_in(clause, quotations[at : at + count])
         at += count
-        if name:
-            names.setdefault(key_of(name), name)
+        several = not isinstance(name, Quoted) and len(_clauses(name)) > 1  # "(cup, spoon)"
+        for one in names_in(name) if several else (name,) if name else ():
+            names.setdefault(key_of(one), one)
     if not names:
         short = shown(text) or text.strip()[:40]
         raise InvalidInputError(f"name a thing: {short!r} names none; say for example 'find teapot'")
     return tuple(names.values())
+
+
+def _clauses(text: str) -> list[str]:
+    """The text at its separators, without those in a name's own brackets."""
+    kept = _GLOSS.sub(lambda gloss: gloss[0].translate(_KEPT), text)
+    clauses = (clause.translate(_GIVEN_BACK) for clause in _SEPARATOR.split(kept))
+    return [clause for clause in clauses if clause and not clause.isspace()]
 
 
 def _without_quotations(text: str) -> tuple[str, list[str]]:

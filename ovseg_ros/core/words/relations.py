@@ -24,6 +24,8 @@ NUMBER, ORDER, POSITION, RELATION, COMPARISON, NEGATION, REFERENCE = (
     "references to what was said before",
 )
 
+_CLASS_GLOSS = re.compile(r"_\([^()]*\)")
+
 MAX_READ_CHARACTERS = 512
 """A longer text is no label and is refused as such; reading it would cost time for nothing."""
 
@@ -56,19 +58,22 @@ def unread_part(name: str) -> Unread | None:
     """The relation, position, number, comparison or negation in a name; None where it is a plain name.
 
     Args:
-        name: one name, not a whole query; underscores count as spaces, hyphens keep words together.
+        name: one name, not a whole query; underscores count as spaces, hyphens keep words together, and
+            brackets behind an underscore, as data sets name their classes, only say which kind is meant.
 
     Example:
         >>> unread_part("mug near the teapot")
         Unread(kind='relations', words='near the teapot', instead='mug')
         >>> unread_part("the left teapot").instead, unread_part("two teapots").instead
         ('teapot', 'teapots')
+        >>> unread_part("knocker_(on_a_door)")
         >>> unread_part("top hat"), unread_part("seven up"), unread_part("frying pan with lid")
         (None, None, None)
     """
     if len(name) > MAX_READ_CHARACTERS:
         return None
-    typed = [word for word in (part.strip('.,;:!?()[]{}"') for part in re.split(r"[\s_]+", name)) if word]
+    bare = _CLASS_GLOSS.sub("", name)
+    typed = [word for word in (part.strip('.,;:!?()[]{}"') for part in re.split(r"[\s_]+", bare)) if word]
     while len(typed) > 1 and typed[0].casefold() in kinds.DETERMINERS:
         typed = typed[1:]
     words = [word.casefold().replace("\u2019", "'") for word in typed]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files.texts import lines_of, read_text
 
 CLASS_LISTS = Path(__file__).resolve().parent / "class_lists"
 """The shipped lists; README.md there says where each comes from."""
+
+_SYNONYM = re.compile(r"(?:\([^()]*\)|[^,])+")
 
 
 @dataclass(frozen=True)
@@ -36,27 +40,29 @@ class ClassList:
 def read_class_file(path: Path) -> ClassList:
     """Reads one class a line: its name, then synonyms behind commas; empty lines and `#` lines are skipped.
 
+    A comma in brackets belongs to the name: "tape (cloth, paper)".
+
     A number and a tab before the name is the class's code in the original distribution; all lines have one or
     none has.
 
     Raises:
         InvalidInputError: not there, not text, no class, a class without a name or the same name twice.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"want class names, one a line, in {path}: {error}") from error
+    what = f"want class names, one a line, in {path}"
+    lines = lines_of(read_text(path, refuse=lambda problem: InvalidInputError(f"{what}: {problem}")))
     synonyms: list[tuple[str, ...]] = []
     codes: list[int] = []
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
-        code, tab, text = line.rstrip("\r").rpartition("\t")
+        code, tab, text = line.rpartition("\t")
         if tab:
             if not code.strip().isdecimal():
                 raise InvalidInputError(f"want a number before the tab in line {number} of {path}")
             codes.append(int(code))
-        names = tuple(dict.fromkeys(" ".join(part.split()) for part in text.split(",") if part.strip()))
+        names = tuple(
+            dict.fromkeys(" ".join(part.split()) for part in _SYNONYM.findall(text) if part.strip())
+        )
         if not names:
             raise InvalidInputError(f"line {number} of {path} has no name: {line!r}")
         synonyms.append(names)

@@ -12,6 +12,7 @@ from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.datasets.annotation_files import Decoder
 from ovseg_ros.files.names import FileNames
 from ovseg_ros.files.pictures import IMAGE_SUFFIXES, SUFFIX_ORDER
+from ovseg_ros.files.texts import lines_of, read_text
 
 DERIVED = ("_labelTrainIds", "_instanceTrainIds")
 """What MMSegmentation's scripts write beside the label images of the distribution."""
@@ -145,11 +146,9 @@ class Layout:
 
     @staticmethod
     def _listed(listing: Path) -> list[str]:
-        try:
-            lines = listing.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInputError(f"want a list of names, one a line, in {listing}: {error}") from error
-        return [line.strip() for line in lines if line.strip()]
+        what = f"want a list of names, one a line, in {listing}"
+        text = read_text(listing, refuse=lambda problem: InvalidInputError(f"{what}: {problem}"))
+        return [line.strip() for line in lines_of(text) if line.strip()]
 
 
 def _files(folder: Path, nested: bool) -> list[str]:

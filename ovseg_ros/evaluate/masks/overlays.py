@@ -13,7 +13,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from ovseg_ros.evaluate.masks.recall import MaskScores, ObjectResult
-from ovseg_ros.files.instances import InstanceDataset, RunLengths
+from ovseg_ros.files.coco import RunLengths
+from ovseg_ros.files.instances import InstanceDataset
 
 FOUND_COLOUR, MISSED_COLOUR = (0, 200, 255), (255, 96, 0)
 """RGB; told apart without red and green."""

@@ -24,7 +24,8 @@ from pycocotools.cocoeval import COCOeval
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.scores.run import Progress, each_picture
-from ovseg_ros.files.instances import InstanceDataset, Picture, RunLengths
+from ovseg_ros.files.coco import RunLengths
+from ovseg_ros.files.instances import InstanceDataset, Picture
 
 LIMITS = (10, 100, 1000)
 """So many masks of each picture count, the best-scored ones."""

@@ -278,7 +278,7 @@ def _parse_names(text: str) -> tuple[dict[int, str], dict[int, tuple[str, ...]]]
         entries = {int(key): entry for key, entry in json.loads(text).items()}
         names = {key: str(entry["name"]) for key, entry in entries.items()}
         return names, {key: tuple(entry.get("synonyms", ())) for key, entry in entries.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidInputError(f"want names as JSON, got {text[:80]!r}: {error!r}") from error
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from ovseg_ros.evaluate.datasets.annotation_files import IGNORE, read_values
 from ovseg_ros.evaluate.datasets.dataset import Sample, SegmentationDataset
 from ovseg_ros.evaluate.scores.miou import NO_PREDICTION
 from ovseg_ros.evaluate.scores.run import Progress, Result, score_each
+from ovseg_ros.files.coco import read_json, rows_of, run_lengths
 from ovseg_ros.files.names import FileNames
 
 _SUFFIXES = (".png", ".tif", ".tiff")
@@ -107,20 +109,17 @@ def _none(values: npt.NDArray[Any]) -> int:
 
 def _coco_results(path: Path, dataset: SegmentationDataset, first_id: int | None) -> Read:
     """Groups the masks by picture, and paints one picture at a time."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InvalidInputError(f"want COCO's JSON in {path}: {error}") from error
+    _, content = read_json(path, "COCO's JSON")
     classes = len(dataset.class_names)
     called: dict[int, str] = {}
     if isinstance(content, dict):
-        names = {image["id"]: _names_of(image) for image in _rows(path, content, "images", ("id",))}
-        called = {row["id"]: row["name"] for row in _rows(path, content, "categories", ("id", "name"))}
+        names = {image["id"]: _names_of(image) for image in rows_of(path, content, "images", ("id",))}
+        called = {row["id"]: row["name"] for row in rows_of(path, content, "categories", ("id", "name"))}
         index_of = _categories_by_name(path, content, dataset)
-        rows = _rows(path, content, "annotations", ("image_id", "category_id", "segmentation"))
+        rows = rows_of(path, content, "annotations", ("image_id", "category_id", "segmentation"))
     else:
         names = {}
-        rows = _rows(path, {"results": content}, "results", ("category_id", "segmentation"))
+        rows = rows_of(path, {"results": content}, "results", ("category_id", "segmentation"))
         first = int(any(row["category_id"] == classes for row in rows)) if first_id is None else first_id
         index_of = {first + i: i for i in range(classes)}
     known = {name for several in names.values() for name in several}
@@ -131,7 +130,8 @@ def _coco_results(path: Path, dataset: SegmentationDataset, first_id: int | None
             masks[name].append(row)
 
     def read(sample: Sample) -> npt.NDArray[np.int32]:
-        keys = (sample.name, PurePosixPath(sample.name).name)
+        whole = normalize("NFC", sample.name)
+        keys = (whole, PurePosixPath(whole).name)
         own = next((masks[key] for key in keys if key in masks), None)
         if own is None and known.isdisjoint(keys):
             raise InvalidInputError(f"{path} says nothing of {sample.name}")
@@ -149,24 +149,31 @@ def _painted(
     from pycocotools import mask as coco_mask
 
     painted = np.full(sample.truth.shape, NO_PREDICTION, np.int32)
-    for row in sorted(rows, key=lambda one: float(one.get("score", 0.0))):
+    for row in sorted(rows, key=_score):
         rle = row["segmentation"]
         if not isinstance(rle, dict) or "counts" not in rle or "size" not in rle:
             raise InvalidInputError("want masks as run lengths (RLE), got polygons or something else")
-        if tuple(rle["size"]) != sample.truth.shape:
-            raise InvalidInputError(f"want a mask of {sample.truth.shape}, got {tuple(rle['size'])}")
-        if isinstance(rle["counts"], list):
-            rle = coco_mask.frPyObjects(rle, *rle["size"])
-        painted[coco_mask.decode(rle) > 0] = index_of[row["category_id"]]
+        size_hw = (sample.truth.shape[0], sample.truth.shape[1])
+        if rle["size"] != list(size_hw):
+            raise InvalidInputError(f"want a mask of {size_hw}, got {rle['size']!r:.60}")
+        mask = coco_mask.decode(run_lengths(rle, size_hw, f"a mask of {sample.name}"))
+        painted[mask > 0] = index_of[row["category_id"]]
     return painted
 
 
+def _score(row: Mapping[str, Any]) -> float:
+    score = row.get("score", 0.0)
+    if not isinstance(score, int | float) or not math.isfinite(score):
+        raise InvalidInputError(f"want the score of each mask as a number, got {score!r:.40}")
+    return score
+
+
 def _names_of(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a picture may be called, from its name, file or number."""
+    """What a picture may be called, from its name, file or number; composed, with forward slashes."""
     found = []
     for key in ("name", "file_name", "image_id"):
         if key in row and str(row[key]):
-            text = str(row[key])
+            text = normalize("NFC", str(row[key])).replace("\\", "/")
             found += [text] if key == "name" else [PurePosixPath(text).stem]
             if key == "image_id" and text.isdecimal():
                 found.append(text.zfill(12))  # as COCO names its pictures
@@ -184,21 +191,9 @@ def _categories_by_name(
     index |= {name.casefold(): i for i, name in enumerate(dataset.class_names)}  # a first name goes before
     found = {
         category["id"]: index[str(category["name"]).casefold()]
-        for category in _rows(path, content, "categories", ("id", "name"))
+        for category in rows_of(path, content, "categories", ("id", "name"))
         if str(category["name"]).casefold() in index
     }
     if not found:
         raise InvalidInputError(f"no category of {path} has the name of a class of {dataset.name}")
     return found
-
-
-def _rows(
-    path: Path, content: Mapping[str, Any], name: str, needed: Sequence[str]
-) -> Sequence[Mapping[str, Any]]:
-    rows = content.get(name)
-    if not isinstance(rows, list):
-        raise InvalidInputError(f"want a list of {name} in {path}")
-    for row in rows:
-        if not isinstance(row, dict) or any(key not in row for key in needed):
-            raise InvalidInputError(f"want {', '.join(needed)} in each of the {name} in {path}")
-    return rows

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,14 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ovseg_ros.errors import ConfigError, InvalidInputError, install_cure
+from ovseg_ros.files.texts import lines_of, read_json, read_text
+from ovseg_ros.files.yaml_texts import read_yaml
 from ovseg_ros.learn.pairs.noun_lists import COUNTED, INVARIANT, PHRASES, PLACED, STOP_WORDS, SYNONYMS
 
 _TOKEN = re.compile(r"[a-z]+(?:['-][a-z]+)*|\d+|[.,;:!?()&]")
 _LONGEST_CAPTION = 2000  # characters; more is a document, and the tagger's time grows with it
 _LONGEST_WORD = 40
+_LONGEST_ROW = 100_000  # characters of a table; `csv` refuses longer cells
 _NOUNS = ("NN0", "NN1", "NN2", "NP0", "NN", "UNC")
 _BEFORE_NOUN = ("AT0", "DT0", "DPS", "CRD", "ORD", "AJ0", "AJC", "AJS")
 _PARTICIPLES = ("VVG", "VVN")
@@ -235,15 +235,15 @@ def read_synonyms(path: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         InvalidInputError: not there, or of another form; the message names the file.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() in (".csv", ".tsv"):
-            rows = csv.reader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-            table: Any = {row[0].strip(): [w.strip() for w in row[1:] if w.strip()] for row in rows if row}
-        else:
-            table = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
-        raise InvalidInputError(f"the table of synonyms {path} cannot be read: {error}") from error
+    kind = path.suffix.lower()
+    table: Any
+    if kind in (".csv", ".tsv"):
+        # Line by line: a quotation mark that never closes costs its line, not all below it.
+        lines = [[line[:_LONGEST_ROW]] for line in lines_of(read_text(path))]
+        rows = (next(csv.reader(line, delimiter="\t" if kind == ".tsv" else ","), []) for line in lines)
+        table = {row[0].strip(): [w.strip() for w in row[1:] if w.strip()] for row in rows if row}
+    else:
+        table = read_json(path) if kind == ".json" else read_yaml(path)
     if not isinstance(table, Mapping):
         raise InvalidInputError(f"want {{class: [word, …]}} in {path}, got {type(table).__name__}")
     checked = {}
@@ -261,8 +261,5 @@ def read_names(path: Path) -> tuple[str, ...]:
     Raises:
         InvalidInputError: it cannot be read.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"the list {path} cannot be read: {error}") from error
+    lines = lines_of(read_text(path))
     return tuple(filter(None, (_spelt(line.partition("#")[0]) for line in lines)))

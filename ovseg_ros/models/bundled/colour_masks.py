@@ -13,7 +13,7 @@ from torch import nn
 from ovseg_ros.models.bundled.lite import load_classifier
 from ovseg_ros.models.bundled.mini import WEIGHTS_FOLDER
 from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
-from ovseg_ros.models.downloads.verify import sha256_of
+from ovseg_ros.models.downloads.verify import described_sha256, sha256_of
 from ovseg_ros.proposals.colour.network import ColourMaskNetwork
 
 FILE = "colour_masks.safetensors"
@@ -46,9 +46,7 @@ def load_colour_masks(path: Path = WEIGHTS_FOLDER / FILE) -> tuple[nn.Module, Co
     Raises:
         WeightsError: a file is missing, damaged, or has other tensors; names the cure.
     """
-    described = path.with_suffix(".json")
-    sha256 = json.loads(described.read_text(encoding="utf-8"))["sha256"] if described.exists() else None
-    state, _ = read_weights(path, cure=CURE, sha256=sha256)
+    state, _ = read_weights(path, cure=CURE, sha256=described_sha256(path, CURE))
     network = ColourMaskNetwork()
     load_exactly(network, state, path=path, what="the colour mask network", cure=CURE)
     return load_classifier().eval(), network.eval()

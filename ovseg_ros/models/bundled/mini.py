@@ -22,6 +22,7 @@ from torch import nn
 
 from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.errors import WeightsError
+from ovseg_ros.files.texts import read_json
 from ovseg_ros.models.bundled.minilm import EMBEDDING_DIM, MiniLmTokenizer, load_text_tower
 from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
 from ovseg_ros.models.clip import read_prompts, with_prompts
@@ -139,12 +140,12 @@ def load_mini(
 
 
 def _read_config(path: Path) -> tuple[MiniConfig, str]:
+    if not path.is_file():
+        raise WeightsError(f"want the description {path}, it does not exist; {CURE}")
+    record = read_json(path, refuse=lambda problem: WeightsError(f"{problem}; {CURE}"))
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
         sha256 = record.pop("sha256")
         record.pop("notes", None)
         return MiniConfig(**record), sha256
-    except FileNotFoundError as error:
-        raise WeightsError(f"want the description {path}, it does not exist; {CURE}") from error
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path} does not describe a `mini` model: {error!r}; {CURE}") from error

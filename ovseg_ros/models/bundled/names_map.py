@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from ovseg_ros.errors import WeightsError
 from ovseg_ros.models.bundled.mini import WEIGHTS_FOLDER
 from ovseg_ros.models.checkpoints.checkpoint import read_weights
-from ovseg_ros.models.downloads.verify import sha256_of
+from ovseg_ros.models.downloads.verify import described_sha256, sha256_of
 
 FILE = "lite_names.safetensors"
 CURE = f"restore {FILE} and its JSON together from the repository or reinstall ovseg_ros"
@@ -88,9 +88,7 @@ def load_names_map(path: Path = WEIGHTS_FOLDER / FILE) -> NamesMap:
     Raises:
         WeightsError: missing, damaged, or tensors that are no such map; names the cure.
     """
-    described = path.with_suffix(".json")
-    sha256 = json.loads(described.read_text(encoding="utf-8"))["sha256"] if described.exists() else None
-    state, _ = read_weights(path, cure=CURE, sha256=sha256)
+    state, _ = read_weights(path, cure=CURE, sha256=described_sha256(path, CURE))
     wanted = {field.name for field in fields(NamesMap)}
     if set(state) != wanted:
         raise WeightsError(

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ovseg_ros.errors import WeightsError
+from ovseg_ros.models.checkpoints.prefixes import common_beginning, fitted, without_wrappers
 from ovseg_ros.models.checkpoints.torchscript import read_torchscript
 from ovseg_ros.models.downloads.verify import verified_file
 
@@ -27,7 +28,7 @@ _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How a file of torch.save from before 1.6 begins: its magic number, pickled."""
 
 DEFAULT_CURE = "fetch the file again from where it was published, or name the right one"
-WRAPPERS = ("model", "state_dict", "model_state_dict")
+WRAPPERS = ("model", "state_dict", "model_state_dict", "module", "network", "net", "weights", "params")
 """Keys under which training programs keep the weights beside optimizer and counters."""
 
 SHOWN = 10
@@ -48,7 +49,7 @@ def read_weights(
     What the file is is seen from its content: safetensors; a torch zip archive (`.pth`, `.pt`, `.bin`), whose
     tensors are mapped from the disk and not read until used; TorchScript, as OpenAI publishes CLIP, of which
     only the tensors are read; or torch's old format from before 1.6. A state dict inside {"model": …} or
-    {"state_dict": …} is taken out, and "module." before every name taken off.
+    {"state_dict": …} is taken out, and what torch's wrappers put into names comes off: see `prefixes`.
 
     Args:
         path: the file.
@@ -75,7 +76,7 @@ def read_weights(
         tensors, metadata = _read_safetensors(path, start, cure)
     else:
         tensors, metadata = _read_torch(path, start, cure), {}
-    return _without_prefix(tensors, "module."), metadata
+    return without_wrappers(tensors), metadata
 
 
 def load_exactly(
@@ -90,7 +91,7 @@ def load_exactly(
     """Copies `state` into `module`, which must want exactly its names and shapes.
 
     Values are cast to the module's dtype, floating to floating and whole numbers to whole numbers; nothing
-    is copied unless everything fits.
+    is copied unless everything fits. One beginning that all names of `state` share comes off if then all fit.
 
     Args:
         module: network to fill, in place; its device and dtype stay.
@@ -105,6 +106,7 @@ def load_exactly(
             module's dtype; lists the first ten of each and says how many more there are.
     """
     own = module.state_dict()
+    state = fitted(own, state, lambda key: not _is_any(key, ignore))
     fitting = check_layout(own, state, path=path, what=what, cure=cure, ignore=ignore)
     bad = [key for key, value in fitting.items() if not _is_finite(value.to(own[key].dtype))]
     _refuse_bad(bad, path, cure or DEFAULT_CURE)
@@ -128,7 +130,7 @@ def check_layout(
     cure = cure or DEFAULT_CURE
 
     def counts(key: str) -> bool:
-        return not any(fnmatch.fnmatchcase(key, pattern) for pattern in ignore)
+        return not _is_any(key, ignore)
 
     both = [key for key in own if key in state]
     found = {
@@ -148,6 +150,11 @@ def check_layout(
     }
     problems = [f"{kind} {listed(keys)}" for kind, keys in found.items() if keys]
     if problems:
+        beginning = common_beginning(state)
+        if beginning and not any(key.startswith(beginning) for key in own):
+            problems.append(
+                f"all names begin with {beginning!r}, and what stands behind it does not fit either"
+            )
         raise WeightsError(f"{path} does not hold {what}: {', '.join(problems)}; {cure}")
     return {key: state[key] for key in both}
 
@@ -159,6 +166,10 @@ def check_finite(state: Mapping[str, torch.Tensor], *, path: Path, cure: str = "
         WeightsError: lists the tensors.
     """
     _refuse_bad([key for key, value in state.items() if not _is_finite(value)], path, cure or DEFAULT_CURE)
+
+
+def _is_any(key: str, patterns: Collection[str]) -> bool:
+    return any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)
 
 
 def _refuse_bad(bad: list[str], path: Path, cure: str) -> None:
@@ -263,13 +274,6 @@ def _kind(value: object) -> str:
     if isinstance(value, Mapping):
         return f"a mapping with the keys {listed([str(key) for key in value])}"
     return f"a {type(value).__name__}"
-
-
-def _without_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """Takes off what DataParallel puts before every name."""
-    if tensors and all(key.startswith(prefix) for key in tensors):
-        return {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return tensors
 
 
 def _guess(start: bytes) -> str:

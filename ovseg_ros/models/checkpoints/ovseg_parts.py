@@ -17,7 +17,8 @@ import torch
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoints.checkpoint import check_layout, listed
-from ovseg_ros.models.clip import ACTIVATIONS, OPENAI_EXTRAS, OVSEG_PREFIX, build_network
+from ovseg_ros.models.checkpoints.prefixes import unwrapped
+from ovseg_ros.models.clip import ACTIVATIONS, IN_EVERY_CLIP, OPENAI_EXTRAS, OVSEG_PREFIX, build_network
 from ovseg_ros.models.maskformer.config import CONFIGS, SwinConfig
 from ovseg_ros.models.maskformer.network import build_ovseg_maskformer
 
@@ -27,6 +28,7 @@ CURE = "name one of the files that OVSeg's GETTING_STARTED.md lists, or one its 
 
 _PROPOSALS = ("backbone.", "sem_seg_head.")
 _NON_OBJECT = "clip_adapter.non_object_embedding"
+_TELLING = (*IN_EVERY_CLIP, _NON_OBJECT, "sem_seg_head.predictor.class_embed.layers.1.weight")
 _CLIP_NAMES = ("ViT-L-14", "ViT-B-16", "ViT-B-32", "ViT-L-14-336")
 _CLIP_SIZES = (
     "visual.conv1.weight",
@@ -72,7 +74,7 @@ def take_apart(tensors: Mapping[str, torch.Tensor], source: Path, *, activation:
     """
     if activation not in ("auto", *ACTIVATIONS):
         raise ConfigError(f"want activation auto, gelu or quick_gelu, got {activation!r}")
-    rest = dict(tensors)
+    rest = unwrapped(tensors, _TELLING)
     _take_constants(rest, source)
     proposals = {key: rest.pop(key) for key in list(rest) if key.startswith(_PROPOSALS)}
     wrapped = {

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 
 from ovseg_ros.errors import WeightsError
+from ovseg_ros.files.texts import read_json
 
 _CHUNK_BYTES = 1 << 20
 _verified: dict[tuple[str, int, int], str] = {}  # (path, size, mtime_ns) -> SHA-256, for this process only
@@ -53,6 +55,22 @@ def check_digest(path: Path, kind: str, expected: str, got: str, advice: str) ->
         raise WeightsError(
             f"want {path} with {kind} {begins}{expected}, got {got}: damaged or another file; {advice}"
         )
+
+
+def described_sha256(path: Path, cure: str) -> str | None:
+    """The SHA-256 that the JSON beside a weights file of ours says, None where there is no such JSON.
+
+    Raises:
+        WeightsError: a JSON that says none.
+    """
+    described = path.with_suffix(".json")
+    if not described.exists():
+        return None
+    record = read_json(described, refuse=lambda problem: WeightsError(f"{problem}; {cure}"))
+    sha256 = record.get("sha256") if isinstance(record, Mapping) else None
+    if not isinstance(sha256, str):
+        raise WeightsError(f"want the sha256 of {path.name} in {described}, got {sha256!r:.80}; {cure}")
+    return sha256
 
 
 def verified_file(path: Path, sha256: str, cure: str) -> Path:

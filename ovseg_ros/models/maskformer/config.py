@@ -128,10 +128,13 @@ class OvsegMaskFormerConfig:
             ConfigError: a field that is unknown or missing.
         """
         fields = dict(values)
-        backbone = dict(fields.pop("backbone", {}))
+        given = fields.pop("backbone", {})
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"want backbone as a mapping with kind, got {given!r:.80}")
+        backbone = dict(given)
         kinds = {"swin": SwinConfig, "resnet": ResNetConfig}
         kind = backbone.pop("kind", None)
-        if kind not in kinds:
+        if not isinstance(kind, str) or kind not in kinds:
             raise ConfigError(f"want backbone with kind of {sorted(kinds)}, got {kind!r}")
         body = sizes_from(kinds[kind], backbone, f"the {kind} backbone")
         return sizes_from(cls, {**fields, "backbone": body}, "OVSeg's MaskFormer")

@@ -17,6 +17,7 @@ from torch import nn
 
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
+from ovseg_ros.models.checkpoints.prefixes import unwrapped
 from ovseg_ros.models.maskformer.config import CONFIGS, OvsegMaskFormerConfig, SwinConfig
 from ovseg_ros.models.maskformer.head import PixelDecoder, Predictor
 from ovseg_ros.models.maskformer.resnet import ResNetBackbone
@@ -103,6 +104,7 @@ def load_ovseg_maskformer(
     network = build_ovseg_maskformer(config)
     what = f"OVSeg's MaskFormer with {type(config.backbone).__name__.removesuffix('Config')} backbone"
     state, _ = read_weights(weights, cure=CURE)
+    state = unwrapped(state, network.state_dict())
     learned = _without_tables(state, network, weights, what)
     load_exactly(network, learned, path=weights, what=what, cure=CURE, ignore=("*.num_batches_tracked",))
     network.set_non_object(_read_non_object(non_object, config.embedding_dim))
@@ -114,7 +116,7 @@ def _config(backbone: str | Mapping[str, Any] | OvsegMaskFormerConfig) -> OvsegM
         return backbone
     if isinstance(backbone, Mapping):
         return OvsegMaskFormerConfig.from_mapping(backbone)
-    if backbone not in CONFIGS:
+    if not isinstance(backbone, str) or backbone not in CONFIGS:
         raise ConfigError(f"want backbone of {sorted(CONFIGS)} or a mapping of sizes, got {backbone!r}")
     return CONFIGS[backbone]
 
@@ -133,6 +135,7 @@ def _without_tables(
 def _read_non_object(path: Path, width: int) -> torch.Tensor:
     """(1, C) float32, finite and not zero."""
     state, _ = read_weights(path, cure=CURE)
+    state = unwrapped(state, (NON_OBJECT_KEY,))
     row = state.get(NON_OBJECT_KEY)
     if row is None or len(state) != 1 or tuple(row.shape) != (1, width):
         got = {key: tuple(value.shape) for key, value in list(state.items())[:3]}

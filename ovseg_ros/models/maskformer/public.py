@@ -6,7 +6,6 @@ head only the probability of "no object" is.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ import torch
 from torch import nn
 
 from ovseg_ros.errors import WeightsError
+from ovseg_ros.files.texts import read_json
 from ovseg_ros.models.checkpoints.checkpoint import check_finite, listed, read_weights
+from ovseg_ros.models.checkpoints.prefixes import unwrapped
 from ovseg_ros.proposals.maskformer import MaskFormerOutput, check_pixels
 
 CURE = (
@@ -97,6 +98,7 @@ def load_public_maskformer(folder_or_config: Path, weights: Path | None = None) 
         found = [config_file.parent / name for name in WEIGHT_FILES]
         weights = next((file for file in found if file.is_file()), found[0])
     state, _ = read_weights(weights, cure=CURE)
+    state = unwrapped(state, ("class_predictor.weight",))
     check_finite(state, path=weights, cure=CURE)
     model = _build(settings, state, config_file, weights)
     image_file = config_file.parent / "preprocessor_config.json"
@@ -158,10 +160,7 @@ def _three(values: Any, scale: float) -> tuple[float, float, float]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"want {path} as JSON: {error}; {CURE}") from error
+    content = read_json(path, refuse=lambda text: WeightsError(f"want {path} as JSON: {text}; {CURE}"))
     if not isinstance(content, dict):
         raise WeightsError(f"want a mapping in {path}, got a {type(content).__name__}; {CURE}")
     return content

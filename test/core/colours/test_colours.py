@@ -32,6 +32,7 @@ RED, WHITE, BLUE, GREY, BLACK = (200, 30, 30), (235, 235, 230), (30, 60, 180), (
         ("orange teapot", ("orange",), "teapot"),
         ("white wine glass", None, None),
         ("red wine", None, None),
+        ("orange_(fruit)", None, None),
         ("orange juice", None, None),
         ("orange", None, None),
         ("dark red", None, None),

@@ -235,6 +235,17 @@ def test_cache_is_bounded_and_forgets_the_least_recent():
     assert len(cache) == 2
 
 
+def test_names_of_data_sets_are_spoken_as_texts_have_them():
+    calls = []
+
+    def encode(texts):
+        calls.extend(texts)
+        return torch.ones(len(texts), 2)
+
+    TextCache().encode(["mouse_(computer_equipment)", "red mug"], ("a photo of a {}.",), encode)
+    assert calls == ["a photo of a mouse (computer equipment).", "a photo of a red mug."]
+
+
 def test_cache_refuses_what_is_no_template():
     cache = TextCache()
     for labels, templates in [(["a"], ()), (["a"], ("photo",)), ("a", BARE_TEMPLATE), (["a"], "{}")]:

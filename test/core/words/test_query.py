@@ -80,6 +80,46 @@ def test_names_keep_their_parts(name):
     assert parse_query(f"find the {name}") == (name,)
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("crayon (red), mouse_(computer_equipment)", ["crayon (red)", "mouse_(computer_equipment)"]),
+        ("find the crayon (red) and the mug, please", ["crayon (red)", "mug"]),
+        ("tape (cloth, paper or foil); mug", ["tape (cloth, paper or foil)", "mug"]),
+        ("tape_(sticky_cloth_or_paper)", ["tape_(sticky_cloth_or_paper)"]),
+        ("cup\uff08red\uff0cblue\uff09\u3001bowl", ["cup\uff08red\uff0cblue\uff09", "bowl"]),
+        ("knocker_(on_a_door), bath_(no_water)", ["knocker_(on_a_door)", "bath_(no_water)"]),
+        ("is there a mouse (computer, wireless)?", ["mouse (computer, wireless)"]),
+        ('tape ("x, y"), mug', ["tape (x, y)", "mug"]),
+        ("(cup, spoon)", ["cup", "spoon"]),
+        ("find (the cup and a spoon), fork", ["cup", "spoon", "fork"]),
+        ("((cup, mug), (jug, pot))", ["cup", "mug", "jug", "pot"]),
+        ("tape (cloth, paper", ["tape (cloth", "paper"]),
+        ("cooker/stove, baker's peel", ["cooker/stove", "baker's peel"]),
+    ],
+)
+def test_what_is_in_a_names_own_brackets_stays_with_it(text, names):
+    assert list(parse_query(text)) == names
+    assert list(Vocabulary.empty().replace(parse_query(text))[0].names) == names
+
+
+@pytest.mark.parametrize("name", ["mug (left)", "plate (on the table)"])
+def test_what_a_sentence_says_in_brackets_is_read(name):
+    with pytest.raises(InvalidInputError, match="not answered yet"):
+        parse_query(name)
+
+
+@pytest.mark.parametrize(
+    "text", ["(" * 4000, "(a1,b)" * 600, "((a1,b)," * 500, "(," * 2000, "(a1,(b1," * 500]
+)
+def test_many_brackets_do_no_harm(text):
+    try:
+        names = parse_query(text)
+    except InvalidInputError:
+        return
+    assert all(name.strip("(),") for name in names)
+
+
 @pytest.mark.parametrize("text", ["", " ", "\n\t "])
 def test_blank_asks_for_nothing(text):
     assert parse_query(text) == ()

@@ -452,6 +452,16 @@ class TestBadInput:
         with pytest.raises(InvalidInputError, match=message):
             read_class_file(tmp_path / "classes.txt")
 
+    def test_names_of_data_sets_in_class_files(self, tmp_path: Path) -> None:
+        text = "person, individual, someone\r\ntape (cloth, paper)\nmouse_(computer_equipment)\nbaker's peel"
+        (tmp_path / "classes.txt").write_bytes(text.encode("utf-16"))
+        assert read_class_file(tmp_path / "classes.txt").synonyms == (
+            ("person", "individual", "someone"),
+            ("tape (cloth, paper)",),
+            ("mouse_(computer_equipment)",),
+            ("baker's peel",),
+        )
+
     def test_layouts(self, tmp_path: Path) -> None:
         case = CASES[0]
         plant(tmp_path, case)

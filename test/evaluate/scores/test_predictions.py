@@ -6,6 +6,7 @@ import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -95,6 +96,17 @@ def test_detectron2s_results_by_file_name_and_uncompressed(dataset, tmp_path: Pa
     assert score_predictions(dataset, write(tmp_path / "r.json", rows), first_id=1).miou == 1.0
 
 
+def test_names_from_other_machines(tmp_path: Path) -> None:
+    composed, decomposed = (normalize(form, "Küche") for form in ("NFC", "NFD"))
+    dataset = open_dataset(
+        "folder", write_folder(tmp_path / "data", {decomposed: (("red",) * 4, (1, 0, 0, 0))})
+    )
+    row = {"file_name": f"in\\{composed}.jpg", "category_id": 0, "segmentation": rle((1, 0, 0, 0))}
+    assert score_predictions(dataset, write(tmp_path / "r.json", [row])).miou == 1.0
+    write_image(tmp_path / f"p/{composed}.PNG", values((0, 0, 0, 0)))
+    assert score_predictions(dataset, tmp_path / "p").miou == 1.0
+
+
 def test_a_coco_data_set_is_matched_by_name(dataset, tmp_path: Path) -> None:
     """Categories in another order, one that is no class and is not used; one picture without masks."""
     content = {
@@ -119,6 +131,8 @@ def test_a_coco_data_set_is_matched_by_name(dataset, tmp_path: Path) -> None:
         ("a.json", "3", "want a list of results"),
         ("b.json", "[3]", "want category_id, segmentation in each"),
         ("c.json", "{}", "want a list of images"),
+        ("e.json", '[{"image_id": 7, "category_id": [0], "segmentation": []}]', "category_id as a number"),
+        ("f.json", "[" * 100_000, "too deep"),
         ("d.json", '{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "x"}]}',
          "no category of .* has the name"),
     ],
@@ -136,6 +150,12 @@ def test_files_that_are_no_predictions(dataset, tmp_path: Path, name: str, conte
         ([result(12, 0, (1, 0, 0, 0))], "says nothing of"),
         ([result(7, 5, (1, 0, 0, 0))], "categories that are no class of the data set: 5"),
         ([{"image_id": 7, "category_id": 0, "segmentation": [[0, 0, 1, 1]]}], "run lengths"),
+        ([result(7, 0, (1, 0, 0, 0), score=float("nan"))], "want the score"),
+        ([result(7, 0, (1, 0, 0, 0), score="high")], "want the score"),
+        (
+            [{"image_id": 7, "category_id": 0, "segmentation": {"size": [16, 16], "counts": [5]}}],
+            "that fill 16x16 pixels",
+        ),
         (
             [{"image_id": 7, "category_id": 0, "segmentation": {"size": [8, 8], "counts": [64]}}],
             "want a mask of",

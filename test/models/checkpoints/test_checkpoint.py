@@ -17,6 +17,7 @@ from torch import nn
 
 from ovseg_ros.errors import WeightsError
 from ovseg_ros.models.checkpoints.checkpoint import DEFAULT_CURE, check_finite, load_exactly, read_weights
+from ovseg_ros.models.checkpoints.prefixes import unwrapped
 from ovseg_ros.models.downloads.verify import sha256_of
 
 STATE = {"a.weight": torch.arange(12.0).reshape(3, 4), "b": torch.ones(4).half(), "n": torch.tensor(3)}
@@ -248,7 +249,7 @@ def test_zip_without_a_state_dict(tmp_path):
         ({}, ("an empty one",)),
         ({1: torch.ones(2)}, ("got a mapping with the keys ['1']",)),
         ({"a": torch.ones(1), "b": "text"}, ("no tensors", "b (a str)")),
-        ({"net": {"a": torch.ones(1)}, "epoch": 3}, ("net (a mapping with the keys ['a'])",)),
+        ({"best": {"a": torch.ones(1)}, "epoch": 3}, ("best (a mapping with the keys ['a'])",)),
         ({"a": torch.ones(2, 2).to_sparse()}, ("a (a Tensor)",)),
     ],
 )
@@ -311,6 +312,51 @@ def test_what_does_not_fit_is_listed_and_nothing_is_copied(tmp_path, change, mes
     assert str(tmp_path / "w.pth") in str(caught.value)
     assert "a tiny network" in str(caught.value) or "finite" in str(caught.value)
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("beginning", ["model.", "net.", "model.module.", "any.thing.else."])
+def test_one_common_beginning_comes_off_if_then_all_fits(tmp_path, beginning):
+    state = {beginning + key: torch.full_like(value, 2) for key, value in network().state_dict().items()}
+    module = network()
+    load(module, state, tmp_path)
+    assert all((value == 2).all() for value in module.state_dict().values())
+    for change in ({"x": torch.zeros(1)}, {f"{beginning}x": torch.zeros(1)}):
+        with pytest.raises(WeightsError, match=r"missing .*unexpected"):
+            load(network(), state | change, tmp_path)
+    del state[f"{beginning}0.bias"]
+    words = f"all names begin with '{beginning}', and what stands behind it does not fit either; get it"
+    with pytest.raises(WeightsError, match=re.escape(words)):
+        load(network(), state, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["_orig_mod.a.weight", "_orig_mod.b"], ["a.weight", "b"]),
+        (["module._orig_mod.a.weight", "module._orig_mod.b"], ["a.weight", "b"]),
+        (["_orig_mod.module.a.weight", "_orig_mod.module.b"], ["a.weight", "b"]),
+        (["a._orig_mod.weight", "b"], ["a.weight", "b"]),
+        (["_fsdp_wrapped_module.a._checkpoint_wrapped_module.weight", "b"], ["a.weight", "b"]),
+        (["a._orig_mod.weight", "a.weight"], ["a._orig_mod.weight", "a.weight"]),
+        (["module.a.weight", "b"], ["module.a.weight", "b"]),
+        (["_orig_mod", "b"], ["_orig_mod", "b"]),
+        (["model.a", "model.b"], ["model.a", "model.b"]),
+    ],
+)
+def test_what_wrappers_of_torch_insert_comes_off(tmp_path, names, expected):
+    for file, write in ((tmp_path / "x.pth", torch.save), (tmp_path / "x.safetensors", save_file)):
+        write({name: torch.full((1,), float(i)) for i, name in enumerate(names)}, file)
+        tensors, _ = read_weights(file)
+        assert sorted(tensors) == sorted(expected)
+        assert [float(tensors[name]) for name in expected] == list(map(float, range(len(names))))
+
+
+def test_readers_of_single_names_look_behind_a_common_beginning():
+    state = {"model.clip.mask_prompts": torch.ones(1), "model.clip.b": torch.ones(2)}
+    assert sorted(unwrapped(state, ("mask_prompts", "none"))) == ["b", "mask_prompts"]
+    assert sorted(unwrapped(state, ("clip.b",))) == ["clip.b", "clip.mask_prompts"]
+    assert unwrapped(state, ("c",)) == state
+    assert unwrapped({}, ("c",)) == {}
 
 
 def test_ignored_names_and_patterns_on_either_side(tmp_path):

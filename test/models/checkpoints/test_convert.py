@@ -9,7 +9,7 @@ import pytest
 import torch
 from clip_layout import TINY, VIT_B_16, VIT_L_14, ClipShape, openai_extras, random_clip, random_prompts
 from ovseg_files import CLIP, full_model, tiny_config, tiny_model
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoints import convert as convert_module
@@ -52,11 +52,12 @@ def source(tmp_path):
     return path
 
 
+@pytest.mark.parametrize("beginning", ["", "_orig_mod.", "model."])
 @pytest.mark.parametrize("kind", ["swin", "resnet"])
-def test_a_split_checkpoint_loads(kind, tmp_path, said):
+def test_a_split_checkpoint_loads(kind, beginning, tmp_path, said):
     model = tiny_model(kind)
     source = tmp_path / "own.pth"
-    torch.save({"model": model}, source)
+    torch.save({"model": {f"{beginning}{key}": value for key, value in model.items()}}, source)
     files = said(source, tmp_path / "parts")
     names = ["proposals", "clip", "prompts", "non_object"]
     assert [file.name for file in files] == [f"{name}.safetensors" for name in names]
@@ -66,6 +67,9 @@ def test_a_split_checkpoint_loads(kind, tmp_path, said):
         for key, value in load_file(file).items():
             assert torch.equal(value, model[prefix + key]), key
     assert len(load_file(proposals)) + len(load_file(clip)) + 5 == len(model)
+    if beginning:
+        for file in (proposals, non_object):
+            save_file({f"{beginning}{key}": value for key, value in load_file(file).items()}, file)
     network = load_ovseg_maskformer(tiny_config(kind), proposals, non_object)
     row = model["clip_adapter.non_object_embedding"]
     torch.testing.assert_close(network.non_object, row / row.norm())

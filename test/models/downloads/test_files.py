@@ -31,6 +31,7 @@ from ovseg_ros.models.downloads.files import (
     sha256_record,
     verify,
 )
+from ovseg_ros.models.downloads.verify import described_sha256
 from ovseg_ros.models.presets import list_presets, preset_weights
 
 SAM = "sam_vit_b_01ec64.pth"
@@ -275,3 +276,13 @@ def test_the_document_has_the_table_as_it_is():
 
 def test_examples():
     assert doctest.testmod(files)[0] == 0
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"{}", b'{"sha256": 3}', b"\xff\xfe\xff", b"[" * 100_000])
+def test_a_description_beside_weights_that_says_no_sha256_is_refused(tmp_path: Path, content: bytes) -> None:
+    assert described_sha256(tmp_path / "a.safetensors", "do it") is None
+    (tmp_path / "a.json").write_bytes(b'{"sha256": "ab"}')
+    assert described_sha256(tmp_path / "a.safetensors", "do it") == "ab"
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"a\.json.*; do it"):
+        described_sha256(tmp_path / "a.safetensors", "do it")
