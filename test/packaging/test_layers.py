@@ -30,7 +30,9 @@ BELOW = {
     "ros": {"errors", "core", "proposals", "models"},
 }
 # The steps aside: the player publishes what evaluate.recordings reads; the demo asks as a planner would.
+# Of io, the decoder of compressed images takes BytesIO, which is memory.
 ALLOWED_TOO = {
+    ("core/camera/compressed.py", "io"),
     ("ros/player.py", "ovseg_ros.evaluate.recordings.photographs"),
     ("ros/player.py", "ovseg_ros.evaluate.recordings.recording"),
     ("ros/player.py", "ovseg_ros.files.recordings"),
@@ -108,7 +110,7 @@ def violations(path: Path, source: str) -> list[str]:
                 continue  # ovseg_ros.__version__ and the like
             if target != layer and target not in BELOW[layer] and (inside, name) not in ALLOWED_TOO:
                 found.append(f"{inside} imports {name}: {layer} may import {sorted(BELOW[layer])}")
-        elif layer == "core" and name.split(".")[0] in INPUT_OUTPUT:
+        elif layer == "core" and name.split(".")[0] in INPUT_OUTPUT and (inside, name) not in ALLOWED_TOO:
             found.append(f"{inside} imports {name}: core does no file or network I/O")
     return found
 
