@@ -25,6 +25,7 @@ ROS_SOURCES = "\n".join(
 PACKAGE_OF = {
     "cv2": "opencv-python-headless",
     "PIL": "Pillow",
+    "pillow_heif": "pillow-heif",
     "yaml": "PyYAML",
     "skimage": "scikit-image",
     "segment_anything": "segment-anything",
