@@ -313,8 +313,8 @@ class OvsegNode(LifecycleNode):
             self._watchdog.look()
         self.bridge.notify()
         if self._holds_memory and self.engine is None:  # now, as whoever waited then has had his answer
-            self._holds_memory = False
             give_memory_back()
+            self._holds_memory = False
 
     def _on_enable(self, request: Any, response: Any) -> Any:
         self.enabled = bool(request.data)
