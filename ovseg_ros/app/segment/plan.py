@@ -12,11 +12,11 @@ from ovseg_ros.app.segment.folder import FOLDERS, JOURNAL
 from ovseg_ros.app.segment.inputs import InputOptions, Picture, Recording, Source, Video, readable
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.pictures import IMAGE_SUFFIXES
+from ovseg_ros.files.recordings import is_recording, refusal
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv", ".3gp"}
 )
-RECORDING_SUFFIXES = frozenset({".mcap", ".db3"})
 MAX_NAME_BYTES = 180
 """Longest part of an output's name; file systems allow 255 with suffix and all."""
 
@@ -52,17 +52,12 @@ def _files(path: Path, options: InputOptions) -> Iterator[tuple[type[Source], Pa
     suffix = path.suffix.lower()
     if not path.exists():
         raise InvalidInputError(f"want a picture, a folder, a video or a recording, {path} is not there")
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        yield from ((Picture, file, file.relative_to(path)) for file in _pictures_in(path, options))
+    if path.is_file() and (said := refusal(path)):
+        raise InvalidInputError(said)
+    if is_recording(path):
+        yield Recording, path, Path(path.resolve().name if path.is_dir() else path.name)
     elif path.is_dir():
-        yield Recording, path, Path(path.resolve().name)
-    elif suffix in RECORDING_SUFFIXES:
-        yield Recording, path, Path(path.name)
-    elif suffix == ".bag":
-        raise InvalidInputError(
-            f"{path} is a ROS 1 recording; turn it into a rosbag2 with `rosbags-convert --src {path} "
-            "--dst DIR`"
-        )
+        yield from ((Picture, file, file.relative_to(path)) for file in _pictures_in(path, options))
     elif suffix in VIDEO_SUFFIXES:
         yield Video, path, Path(path.name)
     else:
@@ -84,8 +79,6 @@ def _pictures_in(folder: Path, options: InputOptions) -> list[Path]:
     found = sorted(file for file in found if file.resolve() not in left_out)
     if not found:
         hint = "" if options.recursive else ", without its folders (--recursive looks there too)"
-        if any(folder.glob("*.mcap")) or any(folder.glob("*.db3")):
-            hint = "; a recording without metadata.yaml is given by its .mcap or .db3 file"
         raise InvalidInputError(f"there is no picture in the folder {folder}{hint}")
     return found
 

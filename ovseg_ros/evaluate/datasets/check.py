@@ -99,9 +99,9 @@ def expected_trees(kind: str) -> str:
                 "  unseen.txt                      names of held-out classes (optional)",
                 "  images/SPLIT/NAME.jpg           or .png; SPLIT is training or validation",
                 "  annotations/SPLIT/NAME.png      8 or 16 bit: 0 ignored, k is line k of classes.txt",
-                "  depth/SPLIT/NAME.png            16 bit, millimetres (optional)",
+                "  depth/SPLIT/NAME.png            16 bit, millimetres or depth_scale (optional)",
                 "  instances/SPLIT/NAME.png        16 bit, object numbers, 0 for none (optional)",
-                "  camera.json                     fx, fy, cx, cy, width, height (optional)",
+                "  camera.json                     fx, fy, cx, cy, width, height, depth_scale (optional)",
             ]
         )
     if kind not in BENCHMARKS:

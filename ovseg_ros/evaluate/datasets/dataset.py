@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ovseg_ros.core.camera import DepthDoubt
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.datasets.annotation_files import IGNORE, Decoder, read_values
@@ -21,6 +23,8 @@ from ovseg_ros.files.cameras import Camera, read_camera
 from ovseg_ros.files.frames import read_frame
 
 __all__ = ["IGNORE", "KINDS", "Sample", "SegmentationDataset", "open_dataset"]
+
+_LOG = logging.getLogger(__name__)
 
 FOLDER = "folder"
 """The kind of a data set of one's own."""
@@ -56,10 +60,12 @@ class SegmentationDataset:
         unseen: names of classes held out from training, () where nothing is said of it.
         items: the files.
         decode: from the values in label images to class indices.
-        depth: folder of depth images (16 bit, millimetres), None without depth.
+        depth: folder of depth images (16 bit, millimetres unless the camera says another scale), None
+            without depth.
         camera: of all pictures, None when unknown.
         instances: folder of instance images, None without them.
         layout: name of the folder layout that was found.
+        doubt: whether depth can be in this unit; the log says so once.
 
     """
 
@@ -72,6 +78,7 @@ class SegmentationDataset:
     camera: Camera | None = None
     instances: Path | None = None
     layout: str = ""
+    doubt: DepthDoubt = field(default_factory=DepthDoubt, repr=False, compare=False)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -95,6 +102,8 @@ class SegmentationDataset:
         item = self.items[index]
         depth = None if self.depth is None else self.depth / f"{item.name}.png"
         frame = read_frame(item.image, depth, self.camera)
+        if doubt := self.doubt(frame.depth_m):
+            _LOG.warning("%s: %s", item.image, doubt)
         values = read_values(item.annotation)
         try:
             truth = self.decode(values)

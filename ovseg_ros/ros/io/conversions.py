@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
-from ovseg_ros.core.camera import Box3d, decode_camera_info, decode_depth, mask_boxes_3d, write_cloud
-from ovseg_ros.core.frame import CameraIntrinsics, Frame
+from ovseg_ros.core.camera import Box3d, camera_info_intrinsics, decode_depth, mask_boxes_3d, write_cloud
+from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.maps import box_slices
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.errors import InvalidInputError
@@ -58,7 +58,7 @@ def frame_from_messages(image: Any, depth: Any, camera_info: Any) -> tuple[Frame
         notes.append("camera_info: none has arrived")
     elif camera_info is not None:
         try:
-            intrinsics = intrinsics_from_message(camera_info, rgb.shape[:2])
+            intrinsics = camera_info_intrinsics(camera_info, rgb.shape[:2])
         except InvalidInputError as error:
             notes.append(f"camera_info: {error}")
     frame_id = image.header.frame_id
@@ -78,24 +78,6 @@ def _registered_depth(depth: Any, image: Any, size_hw: tuple[int, int]) -> np.nd
             "use the depth topic that is registered to colour"
         )
     return depth_m
-
-
-def intrinsics_from_message(camera_info: Any, size_hw: tuple[int, int]) -> CameraIntrinsics:
-    """The pinhole intrinsics K of a CameraInfo, for an image of `size_hw`.
-
-    Raises:
-        InvalidInputError: K[0] or K[4] is 0 (uncalibrated), not finite, or it is for another image size.
-    """
-    height, width = size_hw
-    intrinsics = decode_camera_info(camera_info)
-    if intrinsics is None:
-        fx, fy = camera_info.k[0], camera_info.k[4]
-        raise InvalidInputError(f"want focal lengths > 0, got fx={fx}, fy={fy}; is the camera calibrated?")
-    if camera_info.width and (camera_info.width, camera_info.height) != (width, height):
-        raise InvalidInputError(
-            f"want the size of the image, {width}x{height}, got {camera_info.width}x{camera_info.height}"
-        )
-    return replace(intrinsics, width=width, height=height)
 
 
 @dataclass

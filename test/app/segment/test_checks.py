@@ -75,7 +75,7 @@ WRONG = {  # arguments -> what is said; the words are "teapot" where none are gi
     ("nowhere.png",): "nowhere.png is not there",
     ("empty",): "no picture in the folder empty",
     ("deep",): "--recursive looks there too",
-    ("bag",): "a recording without metadata.yaml is given by its .mcap or .db3 file",
+    ("bag",): "a.mcap is empty (0 bytes)",
     ("old.bag",): "rosbags-convert",
     ("none.mp4",): "none.mp4 is empty (0 bytes)",
     ("text.mp4",): "cannot be opened",

@@ -15,12 +15,9 @@ from PIL import Image as PillowImage
 from ovseg_ros.core.camera.decode import (
     COLOUR_ENCODINGS,
     GREY_ENCODINGS,
-    decode_camera_info,
     decode_colour,
-    decode_depth,
-    decode_integers,
 )
-from ovseg_ros.core.frame import CameraIntrinsics
+from ovseg_ros.core.camera.depth import decode_depth, decode_integers
 from ovseg_ros.errors import InvalidInputError
 
 ORANGE = (255, 128, 0)
@@ -196,16 +193,6 @@ def test_integers_stay_as_they_are():
     np.testing.assert_array_equal(decode_integers(image(MM, "mono16")), MM)
 
 
-def info(fx: float, fy: float, cx: float = 3.0):
-    return SimpleNamespace(width=6, height=4, k=np.array([fx, 0, cx, 0, fy, 2.0, 0, 0, 1]))
-
-
-def test_camera_info_gives_the_pinhole_or_none():
-    assert decode_camera_info(info(50.0, 51.0)) == CameraIntrinsics(50.0, 51.0, 3.0, 2.0, 6, 4)
-    for never in (info(0, 0), info(50, 0), info(np.nan, 50), info(np.inf, 50), info(50, 50, cx=np.nan)):
-        assert decode_camera_info(never) is None
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -247,7 +234,6 @@ def test_colour_that_contradicts_itself_is_refused(change, reason):
         (decode_depth, compressed(RGB[..., 0]), "16 bit or float"),
         (decode_depth, compressed(RGB.astype(np.uint16)), r"got \(4, 6, 3\) uint16"),
         (decode_depth, compressed(RGB, "32FC1; compressedDepth png", b"\0" * 12), "16 bit or float"),
-        (decode_depth, compressed(MM, "16UC1; compressedDepth rvl"), "RVL"),
         (decode_depth, SimpleNamespace(format="32FC1; compressedDepth png", data=b"\0" * 8), "0 bytes"),
     ],
 )

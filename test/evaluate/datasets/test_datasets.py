@@ -246,6 +246,20 @@ class TestFolder:
         assert any("1 classes are held out: c3" in line for line in report.found)
         assert {"with depth", "with instances"} <= set(report.found)
 
+    def test_depth_in_another_unit(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        rows = dict.fromkeys("xy", (("red",) * 4, (1, 1, 1, 1)))
+        folder = write_folder(tmp_path, rows, ["c"])
+        for name in rows:
+            write_image(folder / f"depth/validation/{name}.png", values((5000,) * 4, dtype=np.uint16))
+        list(open_dataset("folder", folder))
+        assert caplog.text.count("the nearest surface is 5 m away") == 1
+        caplog.clear()
+        camera = '{"fx": 70, "fy": 71, "cx": 8, "cy": 8, "depth_scale": 0.0002}'
+        (folder / "camera.json").write_text(camera)
+        for sample in open_dataset("folder", folder):
+            assert sample.frame.depth_m == pytest.approx(1.0)
+        assert not caplog.text
+
     def test_other_names_for_the_same_classes(self, tmp_path: Path) -> None:
         folder = write_folder(tmp_path / "d", {"x": (("red",) * 4, (1, 1, 1, 1))}, unseen=["blue"])
         (tmp_path / "names.txt").write_text("rouge\nvert\nbleu\n")

@@ -17,10 +17,9 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from ovseg_ros.core.camera.decode import decode_depth
+from ovseg_ros.core.camera import camera_info_intrinsics, decode_depth
 from ovseg_ros.core.frame import CameraIntrinsics
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.ros.io.conversions import intrinsics_from_message
 from ovseg_ros.ros.io.images import colour_from_message, image_from_array
 
 pytestmark = pytest.mark.ros
@@ -83,15 +82,12 @@ def test_what_is_no_colour_image_is_refused(monkeypatch):
             colour_from_message(bad)
 
 
-def test_uncalibrated_and_foreign_camera_info_is_refused():
-    info = CameraInfo(width=6, height=4, k=[5.0, 0.0, 3.0, 0.0, 7.0, 2.0, 0.0, 0.0, 1.0])
-    assert intrinsics_from_message(info, (4, 6)) == CameraIntrinsics(5.0, 7.0, 3.0, 2.0, 6, 4)
-    with pytest.raises(InvalidInputError, match="size of the image, 4x6, got 6x4"):
-        intrinsics_from_message(info, (6, 4))
-    info.width = info.height = 0  # some drivers leave the size out: it is the image's
-    assert intrinsics_from_message(info, (4, 6)) == CameraIntrinsics(5.0, 7.0, 3.0, 2.0, 6, 4)
-    with pytest.raises(InvalidInputError, match="is the camera calibrated"):
-        intrinsics_from_message(CameraInfo(width=6, height=4), (4, 6))
+def test_the_camera_info_of_rclpy_is_read():
+    info = CameraInfo(width=12, height=8, k=[5.0, 0.0, 3.0, 0.0, 7.0, 2.0, 0.0, 0.0, 1.0], binning_x=2)
+    info.binning_y = 2
+    assert camera_info_intrinsics(info, (4, 6)) == CameraIntrinsics(2.5, 3.5, 1.5, 1.0, 6, 4)
+    with pytest.raises(InvalidInputError, match="never calibrated"):
+        camera_info_intrinsics(CameraInfo(width=6, height=4), (4, 6))
 
 
 @pytest.mark.parametrize(
