@@ -275,11 +275,11 @@ def _wire(
 
         button.click(fill, None, filled, **at_once).then(answer, fields.inputs(), **networks)
 
-    names = {example.depth.name for example in examples}
+    of_examples = {example.depth.name for example in examples}
 
     def forget_example(depth: str | None, camera: str) -> list[Any]:
         """An example's depth does not belong to a picture that is uploaded after it."""
-        return [None, ""] if depth and Path(depth).name in names else [depth, camera]
+        return [None, ""] if depth and Path(depth).name in of_examples else [depth, camera]
 
     belonging = [fields.depth, fields.camera]
     fields.image.upload(forget_example, belonging, belonging, **at_once)

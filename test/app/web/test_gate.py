@@ -11,7 +11,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from web_fixtures import ask, colour_segmenter, event, served, submit_values, upload
+from web_fixtures import ask, colour_segmenter, event, served, submit_values, turned_away, upload
 
 from ovseg_ros.app.web import command as web
 from ovseg_ros.app.web.bodies import MAX_JSON_BYTES
@@ -162,7 +162,11 @@ def test_of_all_that_gradio_serves_only_what_the_page_asks_for_is_reached(page_f
     }
     with gr.Blocks() as blocks:
         gr.Markdown("all that Gradio has")
-    routes = [route for route in gr.routes.App.create_app(blocks).routes if hasattr(route, "methods")]
+    routes = []
+    for route in gr.routes.App.create_app(blocks).routes:  # a router in it is one route, in newer FastAPI
+        inner = getattr(route, "original_router", None)
+        routes += [route] if inner is None else inner.routes
+    routes = [route for route in routes if hasattr(route, "methods")]
     assert len(routes) > 50
     closed = 0
     for route in routes:
@@ -227,8 +231,10 @@ def test_the_page_itself_is_whole(client):
         "/favicon.ico",
     ):
         assert client.get(address).status_code in OK, address
-    for address in set(re.findall(r'"url":"([^"]+)"', page.text)):
-        assert client.get(urlsplit(address).path).status_code in OK, address
+    pictures = set(re.findall(r'"url":"([^"]+/page/[^"]+)"', page.text))
+    assert pictures  # of the examples
+    for address in pictures:
+        assert client.get(address).status_code in OK, address
 
 
 def test_answers_tell_nothing_of_this_machine(client, page_folder):
@@ -299,8 +305,8 @@ def test_a_field_too_many_is_dropped(client):
 
 def test_a_request_too_long_is_refused_before_it_is_here(client):
     body = b'{"data": ["' + b"a" * MAX_JSON_BYTES + b'"]}'
-    assert client.post("/gradio_api/queue/join", content=body).status_code == 413
-    assert client.post("/gradio_api/queue/join", content=iter([body])).status_code == 413  # of unknown length
+    assert turned_away(client, "/gradio_api/queue/join", content=body)
+    assert turned_away(client, "/gradio_api/queue/join", content=iter([body]))  # of unknown length
     assert client.request("GET", "/", content=b"x").status_code == 400
 
 
@@ -330,6 +336,17 @@ def _until_closed(opened: socket.socket) -> bytes:
     return got
 
 
+def _answered(opened: socket.socket) -> bool:
+    """Whether `_reads_all` answers, its body to the end."""
+    got = b""
+    while not got.endswith(b"0\r\n\r\n"):
+        part = opened.recv(1000)
+        if not part:
+            return False
+        got += part
+    return b"read" in got
+
+
 @pytest.mark.parametrize("path", ["/gradio_api/upload", "/gradio_api/queue/join"])
 def test_a_body_that_does_not_come_is_not_waited_for(tmp_path, path):
     with served(Gate(_reads_all, Hosts(), Files(tmp_path), idle_s=0.3)) as url:
@@ -350,7 +367,7 @@ def test_a_connection_that_does_not_ask_is_closed(tmp_path, sent):
             assert _until_closed(opened) == b""
         with socket.create_connection((parts.hostname, parts.port), timeout=20) as opened:
             opened.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert b"read" in opened.recv(1000)
+            assert _answered(opened)
             opened.sendall(b"GET / HTTP/1.1\r\nHost: loc")  # the second of a connection is as slow as a first
             assert _until_closed(opened) == b""
 
@@ -362,7 +379,7 @@ def test_one_visitor_cannot_take_every_connection(tmp_path):
         try:
             assert _until_closed(opened[4]) == b""
             opened[0].sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert b"read" in opened[0].recv(1000)
+            assert _answered(opened[0])
         finally:
             for one in opened:
                 one.close()
