@@ -5,7 +5,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-render setup-web build demo evaluate bench test test-full coverage mutation lint shell clean distclean
+.PHONY: help setup setup-render setup-web build demo evaluate bench test test-full coverage mutation lint lock audit sbom \
+	shell clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -54,6 +55,15 @@ lint: setup ## ruff, and mypy strict on the core
 	@scripts/env.sh ruff check .
 	@scripts/env.sh ruff format --check .
 	@scripts/env.sh mypy
+
+lock: ## requirements/locked anew: every version with its hashes
+	@scripts/supply_chain.sh lock
+
+audit: setup ## known vulnerabilities of what is in .venv; 3: no database could be asked
+	@scripts/supply_chain.sh audit
+
+sbom: setup ## out/sbom.json: what is in .venv, as CycloneDX
+	@scripts/supply_chain.sh sbom
 
 shell: setup ## a shell in the environment
 	@scripts/env.sh bash

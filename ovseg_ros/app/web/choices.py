@@ -145,6 +145,24 @@ def _missing(preset: str, files: Iterable[str], weights_dir: Path | None) -> tup
     return tuple(file for file in files if find_file(file, weights_dir, beside) is None)
 
 
+def public_name(preset: str) -> str:
+    """How visitors know a preset: bundled ones by name, a file by its name without its folder."""
+    return preset if preset in list_presets() else f"{preset_path(preset).stem}.yaml"
+
+
+def missing_text(missing: Sequence[PresetChoice]) -> str | None:
+    """Which presets could be had, in one line; None where all are here."""
+    if not missing:
+        return None
+    return f"not on this machine yet: {', '.join(choice.name for choice in missing)} (see `ovseg download`)"
+
+
+def generator_field(choice: PresetChoice) -> dict[str, Any]:
+    """What the drop-down of generators takes for a preset; with one to choose it only shows it."""
+    titles = [(generator.title, public_name(generator.preset)) for generator in choice.generators]
+    return {"choices": titles, "value": titles[0][1], "interactive": len(titles) > 1}
+
+
 def write_examples(folder: Path, presets: list[str]) -> list[Example]:
     """Writes frames of the bundled recordings as PNG files, colour and 16-bit depth.
 

@@ -6,16 +6,17 @@ import argparse
 import importlib
 import os
 import signal
-import socket
 import sys
 import tempfile
 import threading
-import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ovseg_ros.app.web.gate import Gate, Hosts
+from ovseg_ros.app.web.server import address, listen, serve
+from ovseg_ros.app.web.uploads import MAX_UPLOAD_BYTES, Files
 from ovseg_ros.errors import ConfigError, install_cure
 
 if TYPE_CHECKING:
@@ -23,18 +24,12 @@ if TYPE_CHECKING:
 
     from ovseg_ros.app.web.inference import Loader
 
-MAX_UPLOAD = "100mb"
-
-CONTENT_POLICY = (
-    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
-)
-"""Tells the browser to ask no other host for anything, whatever Gradio's pages may name."""
-
 _QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",  # no telemetry, no look whether there is a newer version
     "GRADIO_RUN_HISTORY": "False",
     "GRADIO_SSR_MODE": "False",
+    "GRADIO_ANALYTICS_MAX_EVENTS": "1",  # nor does Gradio count its own requests, with pandas, after each
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
@@ -58,6 +53,14 @@ def add_parser(commands: Any) -> None:
         default="127.0.0.1",
         help="who may connect: this machine alone, or with 0.0.0.0 the whole network (default: 127.0.0.1)",
     )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name by which browsers may call the page, as behind a proxy; may be given again "
+        "(default: localhost, --host, and with 0.0.0.0 the machine's own name and addresses)",
+    )
     parser.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: 7860)")
     parser.add_argument(
         "--device", default="auto", help="where the networks run: auto, cpu, cuda, … (default: auto)"
@@ -75,11 +78,12 @@ def run(options: argparse.Namespace) -> int:
         WeightsError: the first preset cannot be loaded.
     """
     with _ctrl_c_ends(), tempfile.TemporaryDirectory(prefix="ovseg_web_") as folder:
-        os.environ.update(_QUIET, GRADIO_TEMP_DIR=str(Path(folder, "uploads")))
+        os.environ.update(_QUIET)
         _import_gradio()
-        with _listen(options.host, options.port) as listener:
-            app = make_app(options.preset, Path(folder), options.device, options.weights_dir)
-            _serve(app, listener, _url(options.host, listener.getsockname()[1]), options.open_browser)
+        hosts = Hosts(options.host, options.allow_host)
+        with listen(options.host, options.port) as listener:
+            app = make_app(options.preset, Path(folder), options.device, options.weights_dir, hosts=hosts)
+            serve(app, listener, address(options.host, listener.getsockname()[1]), options.open_browser)
     return 0
 
 
@@ -89,15 +93,20 @@ def make_app(
     device: str = "auto",
     weights_dir: Path | None = None,
     load: Loader | None = None,
+    *,
+    hosts: Hosts | None = None,
+    files: Files | None = None,
 ) -> FastAPI:
     """The page as an ASGI application, the first preset loaded.
 
     Args:
         preset: chosen at the start; "auto" as for `load_preset`.
-        folder: an existing one for the examples' files.
+        folder: an existing one for examples, uploads and answers.
         device: for the networks.
         weights_dir: as for `load_preset`.
         load: makes segmenters; `load_preset` with the arguments here by default.
+        hosts: by which names the page may be called; those of this machine to itself by default.
+        files: the same folder with other limits.
 
     Raises:
         ConfigError, WeightsError: as for `load_preset`.
@@ -111,18 +120,22 @@ def make_app(
     from ovseg_ros.app.web.page import build_page
     from ovseg_ros.models.presets import resolve_preset
 
+    files = files or Files(folder)
+    os.environ["GRADIO_TEMP_DIR"] = str(files.uploads)  # read when the page is built, and with each request
     chosen = resolve_preset(preset, device, weights_dir)
     preset = chosen.preset
     print(f"the page begins with {preset}; {chosen.reason}", file=sys.stderr, flush=True)
     choices, missing = preset_choices(preset, weights_dir)
     inference = Inference(load or _loader(device, weights_dir))
     inference.preload(preset)
-    examples = write_examples(folder / "examples", [choice.name for choice in choices])
+    examples = write_examples(files.examples, [choice.name for choice in choices])
     page = build_page(inference, choices, missing=missing, examples=examples)
     # Gradio checks paths in requests only after launch(), which a mounted page never calls: without this, a
     # request that names any file of this machine gets a copy of it.
     page.has_launched = True
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=files.swept)
+    app.add_middleware(Gate, hosts=hosts or Hosts(), files=files)
+    files.add_routes(app)
     gr.mount_gradio_app(
         app,
         page,
@@ -132,20 +145,14 @@ def make_app(
         footer_links=[],
         run_history=False,
         show_error=False,
-        max_file_size=MAX_UPLOAD,
+        max_file_size=MAX_UPLOAD_BYTES,
         ssr_mode=False,
         mcp_server=False,
         pwa=False,
         enable_monitoring=False,
-        allowed_paths=[str(folder / "examples")],
+        allowed_paths=[str(files.examples)],
     )
-
-    @app.middleware("http")
-    async def add_policy(request: Any, call_next: Callable[[Any], Any]) -> Any:
-        response = await call_next(request)
-        response.headers["Content-Security-Policy"] = CONTENT_POLICY
-        return response
-
+    files.keep_all()
     return app
 
 
@@ -179,41 +186,6 @@ def _import_gradio() -> None:
             importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(f"the page needs Gradio ({error}); {install_cure('web')}") from error
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; the port is taken before the networks are loaded."""
-    if not 0 <= port <= 65535:
-        raise ConfigError(f"want --port in 0 to 65535, got {port}")
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=128)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host}, port {port}: {error}; is it running already? --port 0 takes a free one"
-        ) from error
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-
-
-def _serve(app: FastAPI, listener: socket.socket, url: str, open_browser: bool) -> None:
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        """Says where the page is once it can be had."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                print(f"the page is at {url} (Ctrl-C ends it)", flush=True)
-                if open_browser:
-                    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-
-    # Open pages hold a connection: they are not waited for at the end, and "critical" says nothing of that.
-    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, lifespan="on")
-    Server(config).run(sockets=[listener])
 
 
 @contextmanager

@@ -5,14 +5,14 @@ What is computed is in `inference`, how it looks as HTML in `html`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from ovseg_ros.app.web.choices import Example, PresetChoice
+from ovseg_ros.app.web.choices import Example, PresetChoice, generator_field, missing_text, public_name
 from ovseg_ros.app.web.html import hint_html, legend_html, message_html, table_html
 from ovseg_ros.app.web.images import DEFAULT_FIELD_OF_VIEW_DEG
 from ovseg_ros.app.web.inference import Inference, Inputs
@@ -24,6 +24,8 @@ _ABOUT = (
     "Upload a picture and type what to look for, in any words: the proposal generator cuts out whatever "
     "stands out, and a CLIP adapted to masked images says which word each mask is."
 )
+MAX_WAITING = 32
+"""Requests that may wait for the networks; more are told that the page is busy."""
 _HINT = "Press an example, or upload an image, type class names and press Submit."
 
 
@@ -73,7 +75,8 @@ def build_page(
             with gr.Column(scale=9, min_width=320):
                 outputs = _right()
         _wire(inference, choices, examples, fields, submit, buttons, outputs)
-    page.queue(default_concurrency_limit=1, max_size=32)
+    # Closed to requests that would go round the queue: it alone keeps the networks' work to one at a time.
+    page.queue(default_concurrency_limit=1, max_size=MAX_WAITING, api_open=False)
     return page
 
 
@@ -96,9 +99,7 @@ def _left(choices: Sequence[PresetChoice], missing: Sequence[PresetChoice]) -> t
         height=240,
         elem_id="image",
     )
-    # Gradio would decode the file here and fail with a message of its own on files that are no pictures. (Not
-    # by a subclass: Gradio writes a .pyi file beside the module of each subclass.)
-    image.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
+    _as_it_is(image)
     words = gr.Textbox(
         label="Class names",
         info="separated by commas; any words",
@@ -112,20 +113,29 @@ def _left(choices: Sequence[PresetChoice], missing: Sequence[PresetChoice]) -> t
     return _Fields(image, words, *model_fields, *depth_fields), submit
 
 
+def _as_it_is(field: gr.Image | gr.File) -> None:
+    """Uploads reach us as they are.
+
+    Gradio would decode a picture, with a message of its own on files that are none, and makes an empty file
+    for each request with any other. (Not by a subclass: Gradio writes a .pyi file beside its module.)
+    """
+    field.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
+
+
 def _model_fields(
     first: PresetChoice, choices: Sequence[PresetChoice], missing: Sequence[PresetChoice]
 ) -> tuple[gr.Dropdown, gr.Dropdown, gr.Slider, gr.Slider]:
     """Preset, proposal generator, granularity, threshold, in the order of `_Fields`."""
     preset = gr.Dropdown(
-        [(choice.title, choice.name) for choice in choices],
-        value=first.name,
+        [(choice.title, public_name(choice.name)) for choice in choices],
+        value=public_name(first.name),
         label="Preset",
-        info=_missing_text(missing),
+        info=missing_text(missing),
         interactive=True,
         elem_id="preset",
     )
     generator = gr.Dropdown(
-        **_generators(first),
+        **generator_field(first),
         label="Proposal generator",
         info="cuts the picture into masks",
         elem_id="generator",
@@ -163,6 +173,7 @@ def _depth_fields() -> tuple[gr.File, gr.Number, gr.Textbox]:
             height=135,
             elem_id="depth",
         )
+        _as_it_is(depth)
         with gr.Row():
             field_of_view = gr.Number(
                 DEFAULT_FIELD_OF_VIEW_DEG,
@@ -181,19 +192,6 @@ def _depth_fields() -> tuple[gr.File, gr.Number, gr.Textbox]:
                 elem_id="camera",
             )
     return depth, field_of_view, camera
-
-
-def _missing_text(missing: Sequence[PresetChoice]) -> str | None:
-    """Which presets could be had, in one line; None where all are here."""
-    if not missing:
-        return None
-    return f"not on this machine yet: {', '.join(choice.name for choice in missing)} (see `ovseg download`)"
-
-
-def _generators(choice: PresetChoice) -> dict[str, Any]:
-    """What the drop-down of generators takes for a preset; with one to choose it only shows it."""
-    titles = [(generator.title, generator.preset) for generator in choice.generators]
-    return {"choices": titles, "value": titles[0][1], "interactive": len(titles) > 1}
 
 
 def _right() -> list[Any]:
@@ -225,11 +223,15 @@ def _wire(
     outputs: list[Any],
 ) -> None:
     """Connects events with functions; those that need the networks wait for each other."""
-    by_name = {choice.name: choice for choice in choices}
+    by_name = {public_name(choice.name): choice for choice in choices}
+    offered = {choice.name for choice in choices} | {
+        g.preset for choice in choices for g in choice.generators
+    }
+    names = {public_name(name): name for name in offered}
     answered = outputs[-1]
 
     def answer(*values: Any) -> list[Any]:
-        given = inference.answer(_inputs(*values))
+        given = inference.answer(_inputs(names, *values))
         return [
             message_html(given),
             given.map_rgb,
@@ -244,7 +246,7 @@ def _wire(
 
     def of_preset(name: str) -> list[Any]:
         choice = by_name[name]
-        return [gr.Dropdown(**_generators(choice)), choice.threshold]
+        return [gr.Dropdown(**generator_field(choice)), choice.threshold]
 
     networks: dict[str, Any] = {
         "outputs": outputs,
@@ -268,29 +270,29 @@ def _wire(
     for button, example in zip(buttons, examples, strict=True):
 
         def fill(example: Example = example) -> list[Any]:
-            files = [str(example.image), example.words, example.preset, str(example.depth)]
-            return [*files, example.camera, *of_preset(example.preset)]
+            files = [str(example.image), example.words, public_name(example.preset), str(example.depth)]
+            return [*files, example.camera, *of_preset(public_name(example.preset))]
 
         button.click(fill, None, filled, **at_once).then(answer, fields.inputs(), **networks)
 
-    names = {example.depth.name for example in examples}
+    of_examples = {example.depth.name for example in examples}
 
     def forget_example(depth: str | None, camera: str) -> list[Any]:
         """An example's depth does not belong to a picture that is uploaded after it."""
-        return [None, ""] if depth and Path(depth).name in names else [depth, camera]
+        return [None, ""] if depth and Path(depth).name in of_examples else [depth, camera]
 
     belonging = [fields.depth, fields.camera]
     fields.image.upload(forget_example, belonging, belonging, **at_once)
 
 
-def _inputs(*values: Any) -> Inputs:
-    """What was filled in, from the values in the order of `_Fields`."""
+def _inputs(names: Mapping[str, str], *values: Any) -> Inputs:
+    """What was filled in, from the values in the order of `_Fields`; `names`: presets by public names."""
     image, words, preset, generator, granularity, threshold, depth, field_of_view, camera = values
     return Inputs(
         image=None if image is None else Path(image),
         words=words or "",
-        preset=preset,
-        proposals_from=None if generator == preset else generator,
+        preset=names[preset],
+        proposals_from=None if generator == preset else names[generator],
         granularity=granularity,
         threshold=threshold,
         depth=None if depth is None else Path(depth),

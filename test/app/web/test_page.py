@@ -16,6 +16,7 @@ from web_fixtures import colour_segmenter, colours, save
 
 from ovseg_ros.app import cli
 from ovseg_ros.app.web import command as web
+from ovseg_ros.app.web import server
 from ovseg_ros.errors import ConfigError, WeightsError
 
 pytest.importorskip("gradio", reason="Gradio is not installed (requirements/web.txt)")
@@ -118,6 +119,26 @@ def test_another_presets_generator_is_handed_on(tmp_path):
     assert "example-0" not in parts
 
 
+def test_a_presets_folder_is_nobodys_business(tmp_path):
+    from ovseg_ros.app.web.choices import Generator, PresetChoice
+    from ovseg_ros.app.web.inference import Inference
+    from ovseg_ros.app.web.page import build_page
+    from ovseg_ros.models.presets import preset_path
+
+    mine = tmp_path / "mini.yaml"  # no bundled one is taken for it
+    mine.write_text(preset_path("mini").read_text())
+    asked = []
+    inference = Inference(lambda *names: asked.append(names) or colour_segmenter())
+    choices = [PresetChoice(name, (Generator("Depth clusters", name),), 0.2) for name in (str(mine), "mini")]
+    blocks = build_page(inference, choices)
+    assert str(tmp_path) not in str(blocks.get_config_file())
+    (submit,) = events(blocks, "submit", "click")
+    picture = str(save(tmp_path / "a.png", colours()))
+    for name in ("mini.yaml", "mini"):
+        assert "Found" in submit.fn(*values(image=picture, preset=name, generator=name))[0]
+    assert asked == [(str(mine), None), ("mini", None)]
+
+
 def test_an_example_fills_the_fields(page):
     _, blocks = page
     (fill,) = events(blocks, "example-2", "click")
@@ -157,7 +178,7 @@ def test_the_page_names_no_script_or_font_of_another_host_and_forbids_them(page)
     assert blocks.analytics_enabled is False  # nor is there telemetry
     assert web._QUIET["GRADIO_ANALYTICS_ENABLED"] == "False"
     assert (blocks.share, blocks.run_history) == (False, False)
-    with TestClient(app) as client:
+    with TestClient(app, base_url="http://localhost") as client:
         reply = client.get("/")
         css = client.get("/theme.css").text
     assert reply.status_code == 200
@@ -223,8 +244,8 @@ def test_presets_are_loaded_as_the_options_say(monkeypatch, tmp_path, capsys):
 
 
 def test_addresses():
-    assert web._url("127.0.0.1", 7860) == "http://127.0.0.1:7860/"
-    assert web._url("::1", 80) == "http://[::1]:80/"
+    assert server.address("127.0.0.1", 7860) == "http://127.0.0.1:7860/"
+    assert server.address("::1", 80) == "http://[::1]:80/"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -245,7 +266,7 @@ def test_it_serves_until_a_signal_says_where_and_leaves_no_file(number, monkeypa
             got.append((url, reply.read()))
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(web, "make_app", lambda *_: application)
+    monkeypatch.setattr(web, "make_app", lambda *_, **more: application)
     monkeypatch.setattr(webbrowser, "open", visit)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert web.run(options("--port", "0", "--open-browser")) == 0
