@@ -179,7 +179,15 @@ class OvsegNode(LifecycleNode):
             depth_wait_s=settings.depth_wait,
             on_images=lambda: self._worker.wake() if self._worker else None,
         )
-        self.engine = Engine(segmenter, source, lambda: self.settings, self._now_ns, self.statistics)
+        self.engine = Engine(
+            segmenter,
+            source,
+            lambda: self.settings,
+            self._now_ns,
+            self.statistics,
+            is_simulated=lambda: self.get_clock().ros_time_is_active,
+            missing=lambda **given: self._inputs.missing(**given) if self._inputs else "",
+        )
         self._outputs = Outputs(self, lambda: self.settings, self.engine.model)
         stream = Stream(
             self.engine,
@@ -205,7 +213,7 @@ class OvsegNode(LifecycleNode):
         """Subscribes to the camera and publishes from now on."""
         result = super().on_activate(state)
         assert self.engine is not None
-        self._inputs = Inputs(self, self.engine.source, self.bridge.notify, self.settings.image_transport)
+        self._inputs = Inputs(self, self.engine.source, self.bridge.notify)
         self.active = True
         self._publish_vocabulary()
         return result
