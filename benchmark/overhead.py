@@ -235,7 +235,7 @@ class Rig:
         self._clock_the_stages()
 
     def _clock_the_stages(self) -> None:
-        outputs, engine = self.node._outputs, self.node.engine
+        outputs, engine = self.node.outputs, self.node.engine
         if outputs._vision is None:
             msgs = stand_in_for_vision_msgs()
             outputs._outputs += [
@@ -289,7 +289,7 @@ class Rig:
     def wait_for(self, wanted: set[str]) -> None:
         """Until exactly these topics have a subscriber."""
         deadline = time.monotonic() + 30
-        while {o.name for o in self.node._outputs.wanted() if "not sent" not in o.name} != wanted:
+        while {o.name for o in self.node.outputs.wanted() if "not sent" not in o.name} != wanted:
             assert time.monotonic() < deadline, "the listener did not connect"
             time.sleep(0.01)
 

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import time
+import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future as ThreadFuture
+from concurrent.futures import wait
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from std_msgs.msg import Empty
 from std_srvs.srv import SetBool
 
 from ovseg_ros.core.words import Vocabulary
-from ovseg_ros.errors import ConfigError, NotFiniteError, OvsegError
+from ovseg_ros.errors import NotFiniteError, OvsegError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.inference.diagnostics import diagnostic_array
 from ovseg_ros.ros.inference.engine import Engine
 from ovseg_ros.ros.inference.statistics import Statistics
 from ovseg_ros.ros.inference.stream import Stream
+from ovseg_ros.ros.inference.watchdog import Watchdog
 from ovseg_ros.ros.inference.worker import Worker
 from ovseg_ros.ros.io.frame_source import FrameSource
 from ovseg_ros.ros.io.inputs import Inputs
@@ -34,11 +31,13 @@ from ovseg_ros.ros.io.outputs import Outputs
 from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitions
 from ovseg_ros.ros.parameters.options import options_from
 from ovseg_ros.ros.parameters.table import PRESET_WORD, NodeParameters, Settings
-from ovseg_ros.ros.process import prepare_process
-from ovseg_ros.ros.requests.answers import RequestError, name_of
+from ovseg_ros.ros.process import give_memory_back
+from ovseg_ros.ros.requests.active_words import ActiveWords
+from ovseg_ros.ros.requests.answers import Overdue, RequestError, name_of
 from ovseg_ros.ros.requests.bridge import Bridge
 from ovseg_ros.ros.requests.find_object import FindObjectServer
 from ovseg_ros.ros.requests.queries import Queries
+from ovseg_ros.ros.requests.queues import ALIVE, SERVICES
 
 STOP_TIMEOUT_S = 5.0
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -65,12 +64,17 @@ class OvsegNode(LifecycleNode):
     """Finds things by name in the images of a camera."""
 
     def __init__(
-        self, make_segmenter: Callable[[Settings], Any] = load_segmenter, **node_arguments: Any
+        self,
+        make_segmenter: Callable[[Settings], Any] = load_segmenter,
+        *,
+        is_ending: Callable[[], bool] = lambda: False,
+        **node_arguments: Any,
     ) -> None:
         """An unconfigured node.
 
         Args:
-            make_segmenter: Called in configure; tests put a light one here.
+            make_segmenter: Called in configure, on the inference thread; tests put a light one here.
+            is_ending: Whether the process was told to end; configure does not wait for the model then.
             node_arguments: For rclpy's Node (context, parameter_overrides, namespace …).
 
         Raises:
@@ -78,19 +82,24 @@ class OvsegNode(LifecycleNode):
         """
         super().__init__("ovseg", **node_arguments)
         survive_refused_transitions(self)
-        self._make_segmenter = make_segmenter
-        self.vocabulary = Vocabulary.empty()
+        self._make_segmenter, self._is_ending = make_segmenter, is_ending
+        self.words = ActiveWords(self)
         self.engine: Engine | None = None
         self.active, self.enabled = False, True
+        self._holds_memory = False  # of a model that was cleaned up
         self._worker: Worker | None = None
-        self._outputs: Outputs | None = None
+        self._threads: list[threading.Thread] = []  # all that inference ever ran on
+        self._watchdog: Watchdog | None = None
+        self._stream: Stream | None = None
+        self.outputs: Outputs | None = None
         self._inputs: Inputs | None = None
         self.statistics = Statistics()
         self.bridge = Bridge(self)
         self._table = NodeParameters(self, self._check_settings, self._apply_settings)
         self._queries = Queries(self)
         self._find_object = FindObjectServer(self)
-        self.create_service(SetBool, "~/enable", self._on_enable)
+        self.create_service(SetBool, "~/enable", self._on_enable, qos_profile=SERVICES)
+        self.create_publisher(Empty, "~/alive", ALIVE)  # nothing is sent: that it is there says all
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # these go on while simulated time stands
         self.create_timer(1.0, lambda: self._diagnostics.publish(diagnostic_array(self)), clock=steady)
@@ -108,14 +117,24 @@ class OvsegNode(LifecycleNode):
         return self._table.settings
 
     @property
+    def vocabulary(self) -> Vocabulary:
+        """The active words of this moment."""
+        return self.words.vocabulary
+
+    @property
     def pending(self) -> int:
         """Number of requests that wait for the inference thread."""
         return self._worker.pending if self._worker else 0
 
-    def default_threshold(self) -> float:
-        """The threshold of labels without one of their own."""
-        preset = self.engine.segmenter.options.threshold if self.engine else 0.0
-        return self.settings.threshold or float(preset)
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for frames: a subscriber, or a search."""
+        return bool(self.searches or (self._stream and self._stream.is_wanted()))
+
+    @property
+    def searches(self) -> int:
+        """Number of goals that are being searched for."""
+        return self._find_object.running
 
     def refusal(self, word: str) -> str:
         """Why the model cannot mean a word, "" where it can or there is no model yet."""
@@ -125,13 +144,20 @@ class OvsegNode(LifecycleNode):
         """The engine, where the node may use it.
 
         Raises:
-            RequestError: INACTIVE.
+            RequestError: INACTIVE, or INTERNAL where inference hangs.
         """
         if self.engine is None or not self.active:
             raise RequestError(ResultCode.INACTIVE, "the node is not active; configure and activate it")
         if not self.enabled:
             raise RequestError(ResultCode.INACTIVE, "the node is disabled; call ~/enable with data: true")
+        overdue = self.overdue()
+        if overdue is not None:
+            raise overdue
         return self.engine
+
+    def overdue(self) -> Overdue | None:
+        """What to say where inference takes longer than it ever may, else None."""
+        return self._watchdog.error() if self._watchdog is not None else None
 
     def submit(self, job: Callable[[], Any]) -> ThreadFuture[Any]:
         """Hands a job to the inference thread.
@@ -143,19 +169,15 @@ class OvsegNode(LifecycleNode):
             raise RequestError(ResultCode.INACTIVE, "the node is not configured")
         return self._worker.submit(job, max_pending=self.settings.max_pending)
 
-    def change_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Puts a vocabulary into force, from the next frame on, and publishes it."""
-        if vocabulary is not self.vocabulary:
-            self.vocabulary = vocabulary
-            self.get_logger().info(
-                f"vocabulary {vocabulary.version}: {', '.join(vocabulary.names) or '(empty)'}"
-            )
-            self._publish_vocabulary()
-            if self._worker is not None:
-                self._worker.wake()
+    def wake(self) -> None:
+        """Says to the inference thread that there may be something to do."""
+        if self._worker is not None:
+            self._worker.wake()
 
     def report(self, reply: RequestError, error: BaseException) -> None:
         """Logs and counts what is a fault of ours; a planner's own mistakes are in its reply."""
+        if isinstance(error, Overdue):  # which the watchdog has said
+            return
         if reply.code in (ResultCode.INTERNAL, ResultCode.OUT_OF_MEMORY):
             self._on_step_error(error)
 
@@ -165,19 +187,25 @@ class OvsegNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the model and creates the output topics."""
         settings = self.settings
+        self._worker = worker = Worker(self._on_step_error)
+        self._threads.append(worker.thread)
+        worker.start()
         try:
-            segmenter = self._make_segmenter(settings)
-            segmenter.check(options_from(segmenter.options, settings))
-            segmenter.warm_up()
-        except Exception as error:
-            reason = f" {error}" if isinstance(error, OvsegError) else f"\n{traceback.format_exc()}"
-            self.get_logger().error(f"cannot load preset {settings.preset!r}:{reason}")
+            segmenter = self._loaded(worker, settings)
+        except StartFailed:
             return FAILURE
+        except Exception as error:
+            reason = f" {error}" if isinstance(error, OvsegError) else f"\n{_trace_of(error)}"
+            self.get_logger().error(f"cannot load preset {settings.preset!r}:{reason}")
+            self.close()
+            return FAILURE
+        self._watchdog = Watchdog(worker, lambda: self.settings.max_inference_time, self.get_logger())
         self.statistics = Statistics()
         source = FrameSource(
             sync_tolerance_s=settings.sync_tolerance,
             depth_wait_s=settings.depth_wait,
-            on_images=lambda: self._worker.wake() if self._worker else None,
+            on_images=worker.wake,
+            is_wanted=lambda: self.wanted,
         )
         self.engine = Engine(
             segmenter,
@@ -186,21 +214,20 @@ class OvsegNode(LifecycleNode):
             self._now_ns,
             self.statistics,
             is_simulated=lambda: self.get_clock().ros_time_is_active,
-            missing=lambda **given: self._inputs.missing(**given) if self._inputs else "",
+            missing=lambda **given: inputs.missing(**given) if (inputs := self._inputs) else "",
         )
-        self._outputs = Outputs(self, lambda: self.settings, self.engine.model)
-        stream = Stream(
+        self.outputs = Outputs(self, lambda: self.settings, self.engine.model)
+        self._stream = Stream(
             self.engine,
-            self._outputs,
-            is_on=lambda: self.active and self.enabled,
-            vocabulary=lambda: self.vocabulary,
+            self.outputs,
+            is_on=lambda: self.active and self.enabled and not worker.stopping,
+            vocabulary=lambda: self.words.vocabulary,
             settings=lambda: self.settings,
             statistics=self.statistics,
             on_error=self._on_request_error,
         )
-        self._worker = Worker(stream.step, self._on_step_error)
-        self._worker.start()
-        self._take_words(settings)
+        worker.follow(self._stream.step)
+        self.words.take(settings)
         self.get_logger().info(
             f"preset {self.engine.model} on {segmenter.device} is ready; {segmenter.reason}"
         )
@@ -215,7 +242,7 @@ class OvsegNode(LifecycleNode):
         assert self.engine is not None
         self._inputs = Inputs(self, self.engine.source, self.bridge.notify)
         self.active = True
-        self._publish_vocabulary()
+        self.words.publish()
         return result
 
     @logged_transition
@@ -228,7 +255,7 @@ class OvsegNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forgets the model and the active words, but not what numbers mean: messages may be on their way."""
         self.close()
-        self.vocabulary, _ = self.vocabulary.replace([], now_s=time.monotonic())
+        self.words.forget()
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -240,18 +267,36 @@ class OvsegNode(LifecycleNode):
         self.get_logger().error("a lifecycle transition failed; the node is unconfigured")
         return self.on_cleanup(state)
 
-    def close(self) -> bool:
+    def close(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Stops the inference thread and takes the output topics away.
 
         Returns:
-            False where inference did not end in time.
+            False where inference did not end within `timeout_s` seconds, now or at an earlier time.
         """
         self._quiet()
-        stopped = self._worker.stop(STOP_TIMEOUT_S) if self._worker else True
-        if self._outputs is not None:
-            self._outputs.destroy()
-        self._worker = self._outputs = self.engine = None
-        return stopped
+        if self._worker is not None:
+            self._worker.stop(timeout_s)
+            self._holds_memory = True
+        if self.outputs is not None:
+            self.outputs.destroy()
+        self._worker = self._watchdog = self._stream = self.outputs = self.engine = None
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        return not self._threads
+
+    def _loaded(self, worker: Worker, settings: Settings) -> Any:
+        """The model, loaded on the inference thread, so that this one sees when it is to end."""
+
+        def load() -> Any:
+            segmenter = self._make_segmenter(settings)
+            segmenter.check(options_from(segmenter.options, settings))
+            segmenter.warm_up()
+            return segmenter
+
+        loading = worker.submit(load, max_pending=1)
+        while not wait([loading], timeout=0.05).done:
+            if self._is_ending() or not self.context.ok():
+                raise StartFailed
+        return loading.result()
 
     def _quiet(self) -> None:
         self.active = False
@@ -272,7 +317,12 @@ class OvsegNode(LifecycleNode):
         """Ends waits that nothing else ends: for depth, for a deadline, for a cancelled goal."""
         if self.engine is not None:
             self.engine.source.poll()
+        if self._watchdog is not None:
+            self._watchdog.look()
         self.bridge.notify()
+        if self._holds_memory and self.engine is None:  # now, as whoever waited then has had his answer
+            self._holds_memory = False
+            give_memory_back()
 
     def _on_enable(self, request: Any, response: Any) -> Any:
         self.enabled = bool(request.data)
@@ -282,9 +332,7 @@ class OvsegNode(LifecycleNode):
 
     def _check_settings(self, new: Settings) -> None:
         if new.vocabulary != self.settings.vocabulary:
-            rejected = self._words_of(new)[1]
-            if rejected:
-                raise ConfigError("; ".join(f"vocabulary: {r.name!r}: {r.reason}" for r in rejected))
+            self.words.check(new)
         if self.engine is not None:
             segmenter = self.engine.segmenter
             segmenter.check(options_from(segmenter.options, new))  # a classifier its masks do not serve
@@ -294,32 +342,10 @@ class OvsegNode(LifecycleNode):
             self.engine.source.sync_tolerance_s = new.sync_tolerance
             self.engine.source.depth_wait_s = new.depth_wait
         if new.vocabulary != old.vocabulary:
-            self.change_vocabulary(self._words_of(new)[0])
+            self.words.set(new)
         elif new.threshold != old.threshold:
-            self._publish_vocabulary()
-        if self._worker is not None:
-            self._worker.wake()
-
-    def _words_of(self, settings: Settings) -> tuple[Vocabulary, list[Any]]:
-        words = [word for word in settings.vocabulary if word]
-        return self.vocabulary.replace(words, now_s=time.monotonic(), refuse=self.refusal)
-
-    def _take_words(self, settings: Settings) -> None:
-        """The words given before there was a model: those it cannot mean are said, once, and go."""
-        if len(self.vocabulary):
-            rejected = [(name, reason) for name in self.vocabulary.names if (reason := self.refusal(name))]
-            names = [name for name, _ in rejected]
-            self.vocabulary, _ = self.vocabulary.remove(names, now_s=time.monotonic())
-        else:
-            self.vocabulary, refused = self._words_of(settings)
-            rejected = [(one.name, one.reason) for one in refused]
-        for name, reason in rejected:
-            self.statistics.count("rejected_words")
-            self.get_logger().warning(f"word refused: {name!r}: {reason}")
-
-    def _publish_vocabulary(self) -> None:
-        if self._outputs is not None:
-            self._outputs.publish_vocabulary(self.vocabulary, self.default_threshold())
+            self.words.publish()
+        self.wake()
 
     def _forget(self) -> None:
         if self.engine is not None:
@@ -333,49 +359,12 @@ class OvsegNode(LifecycleNode):
 
     def _on_step_error(self, error: BaseException) -> None:
         self.statistics.failed(f"{type(error).__name__}: {error}")
+        if not self.context.ok():  # the node is at its end, and what fails then is no news
+            return
         known = isinstance(error, NotFiniteError)  # its message says where; the trace would not say more
-        trace = str(error) if known else "".join(traceback.format_exception(error))
+        trace = str(error) if known else _trace_of(error)
         self.get_logger().error(f"inference failed, one frame is lost:\n{trace}", throttle_duration_sec=5.0)
 
 
-def main(args: list[str] | None = None, make_segmenter: Callable[[Settings], Any] = load_segmenter) -> int:
-    """Runs the node until it is told to end; the exit status is 1 where it could not start, else 0."""
-    prepare_process()
-    rclpy.init(args=args)
-    node, executor, status, stopped = None, None, 0, True
-    try:
-        node = OvsegNode(make_segmenter)
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except StartFailed:
-        status = int(rclpy.ok())
-    except (ConfigError, ParameterException) as error:
-        rclpy.logging.get_logger("ovseg").fatal(str(error))
-        status = 1
-    except Exception:
-        if rclpy.ok():
-            raise
-        # A signal took the context away under a callback, for example while the model was loading.
-    finally:
-        # Under ros2 launch Ctrl-C reaches a node twice, from the terminal and from launch; the second must
-        # not break off the clean-up, which ends by itself.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if node is not None:
-            stopped = node.close()
-            node.destroy_node()
-        if executor is not None:
-            executor.shutdown(timeout_sec=0)  # or it may end after what it holds, with a traceback
-        rclpy.try_shutdown()  # puts the handlers of before back
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if not stopped:
-        # A network in mid-inference cannot be interrupted; do not wait for it in the interpreter's exit.
-        sys.stderr.flush()
-        os._exit(status)
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _trace_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))

@@ -56,10 +56,8 @@ def test_a_camera_that_died_is_stale(stamp, parameters, doubt):
         assert float(facts(bench.node)["frame_age_s"]) >= LIMIT_S
         bench.send(image_message(picture(), stamp=stamp(bench)))  # it is back
         assert bench.find("red").code == ResultCode.FOUND
-        assert bench.until(lambda: received)[0].latency_s in (
-            -1.0,
-            pytest.approx(LIMIT_S / 2, abs=LIMIT_S / 2),
-        )
+        latency_s = bench.until(lambda: received)[0].latency_s
+        assert latency_s == -1 or 0 <= latency_s < LIMIT_S
     finally:
         bench.close()
 

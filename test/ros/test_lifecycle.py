@@ -28,8 +28,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
 from ovseg_ros.errors import WeightsError
-from ovseg_ros.ros.node import main
 from ovseg_ros.ros.parameters.table import Settings
+from ovseg_ros.ros.run import main
 
 pytestmark = pytest.mark.ros
 FIXTURES = ROOT / "test" / "fixtures"
@@ -70,7 +70,7 @@ def test_every_transition_and_inactive_in_between(make_bench):
         assert bench.transition("deactivate")
         assert bench.find("red").code == ResultCode.INACTIVE
         bench.until(lambda: bench.images.get_subscription_count() == 0)
-    thread = bench.node._worker._thread
+    thread = bench.node._worker.thread
     assert bench.transition("cleanup")
     assert bench.node.engine is None
     assert not thread.is_alive()
@@ -148,11 +148,15 @@ def test_parameters_live_and_refused(make_bench):
     assert bench.set(vocabulary=["green", ""]).successful
     assert bench.node.vocabulary.names == ("green",)
     assert list(bench.vocabulary().labels) == ["green"]
+    assert bench.set(vocabulary=[]).successful
+    assert bench.node.vocabulary.names == ()
+    assert bench.set(vocabulary=["green"]).successful
     for values, reason in [
         ({"threshold": 2.0}, "0 to 1"),
         ({"threshold": "x"}, "want double"),
         ({"image_transport": "theora"}, "raw, compressed"),
         ({"vocabulary": ["y" * 200]}, "128 bytes"),
+        ({"vocabulary": None}, "want string array"),  # ROS would forget the parameter
         ({"autostart": False}, ""),
     ]:
         result = bench.set(**values)
@@ -266,7 +270,7 @@ def test_qos_can_be_overridden(make_bench):
     depth = "qos_overrides./ovseg/segmentation.publisher.depth"
     bench = make_bench(autostart=False, **{depth: 7})
     assert bench.transition("configure")
-    (output,) = [o for o in bench.node._outputs._outputs if o.name == "segmentation"]
+    (output,) = [o for o in bench.node.outputs._outputs if o.name == "segmentation"]
     assert output.publisher.qos_profile.depth == 7
     assert bench.transition("cleanup")
     assert bench.transition("configure")  # the override is declared already
@@ -274,11 +278,21 @@ def test_qos_can_be_overridden(make_bench):
 
 # The process
 
+
+@pytest.fixture(autouse=True)
+def signals():
+    """A program ignores signals once it has run; the tests' own process is not to."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 CHILD = """
 import sys, time
 sys.path.insert(0, {here!r})
 from ros_bench import colour_segmenter
-from ovseg_ros.ros import node
+from ovseg_ros.ros import run
 
 def make_segmenter(settings):
     segmenter = colour_segmenter()
@@ -292,8 +306,8 @@ def make_segmenter(settings):
     time.sleep(0.5)
     return segmenter
 
-node.STOP_TIMEOUT_S = 0.2
-sys.exit(node.main([*sys.argv], make_segmenter))
+run.STOP_TIMEOUT_S = 0.2
+sys.exit(run.main([*sys.argv], make_segmenter))
 """
 
 
@@ -364,6 +378,24 @@ def test_a_start_that_fails_says_why_and_ends_with_status_1(parameter, reason, c
 
     assert main(["--ros-args", "-p", parameter], make_segmenter) == 1
     assert reason in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("through", ["command line", "file"])
+def test_an_empty_list_is_no_words(through, tmp_path):
+    """ROS hands `[]` on as no value at all."""
+    seen = []
+
+    def make_segmenter(settings):
+        seen.append(settings)
+        raise WeightsError("enough seen")
+
+    given = ["-p", "vocabulary:=[]", "-p", "background_labels:=[]"]
+    if through == "file":
+        file = tmp_path / "params.yaml"
+        file.write_text("ovseg:\n  ros__parameters:\n    vocabulary: []\n    background_labels: []\n")
+        given = ["--params-file", str(file)]
+    assert main(["--ros-args", *given], make_segmenter) == 1
+    assert [(settings.vocabulary, settings.background_labels) for settings in seen] == [((), ())]
 
 
 def test_config_file_is_read_by_ros_and_gives_the_defaults():

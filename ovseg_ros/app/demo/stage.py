@@ -85,7 +85,7 @@ class Stage:
         if self.act.masks_wanted is not None:
             given["publish_unlabelled"] = "true"
         parameters = [part for name, value in given.items() for part in ("-p", f"{name}:={value}")]
-        self._start("node", "ovseg_ros.ros.node", "--ros-args", *parameters, *remaps, niceness=niceness)
+        self._start("node", "ovseg_ros.ros.run", "--ros-args", *parameters, *remaps, niceness=niceness)
 
     def start_camera(self) -> None:
         """Starts the player, with ground truth for the judge, and joins as a planner."""

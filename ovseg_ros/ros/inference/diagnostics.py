@@ -25,7 +25,9 @@ def diagnostic_array(node: Any) -> DiagnosticArray:
 
 def verdict(node: Any) -> tuple[str, str]:
     """The level (OK, WARN, ERROR) and the one sentence that matters most."""
-    statistics, engine = node.statistics, node.engine
+    statistics, engine, overdue = node.statistics, node.engine, node.overdue()
+    if overdue is not None:
+        return "ERROR", overdue.message
     if statistics.recent_error():
         return "ERROR", statistics.recent_error()
     if engine is None or not node.active:
@@ -55,8 +57,15 @@ def verdict(node: Any) -> tuple[str, str]:
     is_bad = stopped_s or missing or engine.segmenter.warning or doubt or engine.depth_remark
     if is_bad or (deadline and not deadline.holds):
         return "WARN", "; ".join(said)
-    state = "running" if len(node.vocabulary) else "idle: the vocabulary is empty"
-    return "OK", "; ".join([state, *said])
+    return "OK", "; ".join([_occupation(node), *said])
+
+
+def _occupation(node: Any) -> str:
+    """What a healthy node does with frames."""
+    if not node.wanted:
+        return "idle: nobody subscribes"
+    has_words = node.searches or len(node.vocabulary) or node.settings.publish_unlabelled
+    return "running" if has_words else "idle: the vocabulary is empty"
 
 
 def facts(node: Any) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class Engine:
         self._missing = missing
         self._statistics = statistics
         self._last: EmbeddedImage | None = None
-        self._failed: tuple[int, Exception] | None = None
+        self._failed: tuple[int, BaseException] | None = None
         self._known_options: tuple[Any, Settings, Any] | None = None
 
     @property
@@ -274,7 +274,7 @@ class Engine:
                 self._tracked_generation = images.generation
                 self._video.reset()
             embedded = self._embed(frame, self._track if settings.tracking else self._alone)
-        except Exception as error:
+        except BaseException as error:
             self._failed = (images.seq, without_traceback(error))
             raise
         seconds = time.monotonic() - started

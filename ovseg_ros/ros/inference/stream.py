@@ -39,6 +39,10 @@ class Stream:
         self._last_seq = 0
         self._last_start = -float("inf")
 
+    def is_wanted(self) -> bool:
+        """Whether there is something to do with the next frame: the node is on, and somebody subscribes."""
+        return self._is_on() and any(True for _ in self._outputs.wanted())
+
     def step(self) -> float | None:
         """Publishes the newest frame where it is due.
 
@@ -47,7 +51,7 @@ class Stream:
         """
         settings, now = self._settings(), time.monotonic()
         newest = max(self._engine.source.newest_seq(), self._engine.last_seq)
-        if not self._is_on() or newest <= self._last_seq or not any(True for _ in self._outputs.wanted()):
+        if newest <= self._last_seq or not self.is_wanted():
             return None
         if settings.max_rate > 0:
             wait = self._last_start + 1.0 / settings.max_rate - now
@@ -59,7 +63,7 @@ class Stream:
         except RequestError as error:
             self._on_error(error)
             self._last_seq = max(self._last_seq, newest)
-        except Exception:
+        except BaseException:
             self._last_seq = max(self._last_seq, newest, self._engine.failed_seq)
             raise
         return None

@@ -61,7 +61,8 @@ class SourceCounts:
     """What came in since the last configure, in messages."""
 
     images: int = 0
-    dropped: int = 0  # images that a newer one replaced before they were used
+    dropped: int = 0  # images that a newer one replaced before they were used, while somebody wanted them
+    unwanted: int = 0  # the same, while nobody did
     without_depth: int = 0  # images used without depth although depth messages arrive
     out_of_order: int = 0  # images older than one before them; not used
     time_jumps: int = 0
@@ -84,6 +85,7 @@ class FrameSource:
         sync_tolerance_s: float,
         depth_wait_s: float,
         on_images: Callable[[], None],
+        is_wanted: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """An empty source.
@@ -92,6 +94,7 @@ class FrameSource:
             sync_tolerance_s: Largest difference of stamps, seconds.
             depth_wait_s: How long an image waits for depth, seconds.
             on_images: Called after the slot was filled anew.
+            is_wanted: Whether somebody waits for images at this moment.
             clock: Seconds that never jump.
         """
         self.sync_tolerance_s = sync_tolerance_s
@@ -99,7 +102,7 @@ class FrameSource:
         self.needs_depth = False  # True: no image is used without depth
         self.is_rectified = False  # whether the images are, by their topic's name
         self.generation = 0  # counts how often everything was forgotten; what is known of another is void
-        self._on_images = on_images
+        self._on_images, self._is_wanted = on_images, is_wanted
         self._clock = clock
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(SourceCounts.__dataclass_fields__, 0)
@@ -216,7 +219,7 @@ class FrameSource:
             else:
                 self._last_stamp = stamp or self._last_stamp
                 if len(self._images) == KEPT:
-                    self._counts["dropped"] += 1
+                    self._lose(1)
                 self._images.append((self._clock(), stamp, message))
 
     def poll(self) -> None:
@@ -258,10 +261,15 @@ class FrameSource:
         return best[1]
 
     def _fill(self, place: int, image: Any, depth: Any) -> None:
-        self._counts["dropped"] += place + (not self._slot_used)  # the older ones that waited, and the slot
+        self._lose(place + (not self._slot_used))  # the older ones that waited, and the slot
         arrival_s = self._images[place][0]
         for _ in range(place + 1):
             self._images.popleft()
         self._seq += 1
         self._slot = SyncedImages(self._seq, self.generation, image, arrival_s, depth, self._camera_info)
         self._slot_used = False
+
+    def _lose(self, images: int) -> None:
+        """Counts images that nobody will look at."""
+        if images:
+            self._counts["dropped" if self._is_wanted() else "unwanted"] += images

@@ -6,6 +6,7 @@ flags stand in the field's metadata. `config/ovseg.yaml` and `docs/interfaces.md
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import threading
 from collections.abc import Callable, Mapping
@@ -85,7 +86,8 @@ class Settings:
         at_configure=True,
     )
     vocabulary: tuple[str, ...] = _row(
-        ("",), "The words to look for; setting it replaces the active words. Empty strings are no words."
+        ("",),
+        "The words to look for; setting it replaces the active words. [] is none, and so are empty strings.",
     )
     threshold: float = _row(
         0.0,
@@ -235,6 +237,13 @@ class Settings:
     max_pending: int = _row(
         8, "Requests that may wait at the same time; more are answered BUSY.", low=1, high=100
     )
+    max_inference_time: float = _row(
+        120.0,
+        "Seconds that one frame or request may take in the model. One that takes longer is a fault: ERROR in "
+        "diagnostics, INTERNAL to all who wait or ask, until it returns; 0: no limit.",
+        low=0,
+        high=3600,
+    )
     find_confirm: int = _row(
         2,
         "Images in which ~/find_object must see a thing under its word, of the last find_confirm_of, before "
@@ -264,6 +273,11 @@ def rows() -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(Settings)
 
 
+def highest(name: str) -> float:
+    """The upper end of a parameter's range."""
+    return next(float(row.metadata["high"]) for row in rows() if row.name == name)
+
+
 def type_name(row: dataclasses.Field[Any]) -> str:
     """The ROS name of a row's type: bool, integer, double, string or string array."""
     if isinstance(row.default, tuple):
@@ -284,6 +298,8 @@ def coerce(row: dataclasses.Field[Any], value: Any) -> Any:
     want = type_name(row)
     if isinstance(default, tuple):
         items = value.split(",") if isinstance(value, str) else value
+        if isinstance(items, array.array) and not items:  # an empty list has no type of its own
+            items = ()
         if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
             raise ConfigError(f"parameter {row.name}: want {want}, got {value!r}")
         return tuple(item.strip() for item in items)
@@ -341,6 +357,7 @@ class NodeParameters:
     @staticmethod
     def _declare(node: Any, row: dataclasses.Field[Any]) -> Any:
         from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+        from rclpy.parameter import Parameter
 
         meta, default = row.metadata, row.default
         descriptor = ParameterDescriptor(description=meta["description"], read_only=meta["read_only"])
@@ -355,8 +372,13 @@ class NodeParameters:
             descriptor.additional_constraints = "string array, or one string with commas"
         elif meta["low"] is not None:
             descriptor.integer_range = [IntegerRange(from_value=meta["low"], to_value=meta["high"], step=1)]
-        value = list(default) if isinstance(default, tuple) else default
-        return node.declare_parameter(row.name, value, descriptor).value
+        if not isinstance(default, tuple):
+            return node.declare_parameter(row.name, default, descriptor).value
+        value = node.declare_parameter(row.name, list(default), descriptor).value
+        if value is None:  # what `[]` in a file or on a command line comes as
+            value = []
+            node.set_parameters([Parameter(row.name, Parameter.Type.STRING_ARRAY, value)])
+        return value
 
     def _on_set(self, parameters: list[Any]) -> Any:
         from rcl_interfaces.msg import SetParametersResult

@@ -15,6 +15,18 @@ class RequestError(Exception):
         self.message = message
 
 
+class Overdue(RequestError):
+    """Inference takes longer than it ever may; nobody is to wait for it."""
+
+    def __init__(self, seconds: float, limit_s: float) -> None:
+        super().__init__(
+            ResultCode.INTERNAL,
+            f"inference has not returned for {seconds:.1f} s, max_inference_time is {limit_s:g} s; where it "
+            "stands is in the log. The node goes on by itself if it returns; else clean it up, or start it "
+            "anew",
+        )
+
+
 def request_error_of(error: BaseException) -> RequestError:
     """What tells of any error raised while a request was worked on."""
     if isinstance(error, RequestError):
@@ -29,10 +41,10 @@ def request_error_of(error: BaseException) -> RequestError:
     return RequestError(ResultCode.INTERNAL, f"{type(error).__name__}: {error}")
 
 
-def without_traceback(error: Exception) -> Exception:
+def without_traceback(error: BaseException) -> BaseException:
     """The same error for later, without the frames it came through: these hold the memory of what failed."""
     kind = type(error)
-    again: Exception = kind.__new__(kind, *error.args)  # past __init__, whose arguments are not known
+    again: BaseException = kind.__new__(kind, *error.args)  # past __init__, whose arguments are not known
     again.args = error.args
     again.__dict__.update(error.__dict__)
     return again

@@ -17,11 +17,13 @@ from ovseg_ros.core.tracking import Confirmation, Sighting
 from ovseg_ros.core.words import Vocabulary, parse_query
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.io.conversions import MessageContext, segment_message
-from ovseg_ros.ros.requests.answers import RequestError, request_error_of
+from ovseg_ros.ros.requests.answers import Overdue, RequestError, request_error_of
 from ovseg_ros.ros.requests.queries import reasons_of, words_vocabulary
+from ovseg_ros.ros.requests.queues import SERVICES
 
 MAX_TIMEOUT_S = 24 * 3600.0
 MAX_REMARKS = 3
+RESULT_KEPT_S = 60  # for who asks late; rclpy's 900 are a lot of masks where goals come at a camera's rate
 NO_DEPTH_THEN = "this image was used without"
 NO_DEPTH_THERE = "depth is unknown (0 or NaN) all over it"
 
@@ -135,7 +137,16 @@ class FindObjectServer:
             execute_callback=self._execute,
             cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=ReentrantCallbackGroup(),
+            goal_service_qos_profile=SERVICES,
+            result_service_qos_profile=SERVICES,
+            cancel_service_qos_profile=SERVICES,
+            result_timeout=RESULT_KEPT_S,
         )
+
+    @property
+    def running(self) -> int:
+        """Number of searches that go on at this moment."""
+        return self._running
 
     async def _execute(self, goal_handle: Any) -> Any:
         result = FindObject.Result()
@@ -210,14 +221,16 @@ class FindObjectServer:
             if search.confirmation.wanted > 1:
                 engine.look_again(context, context.labelled)
             look = _look_of(image.seq, context)
-            if search.want_3d:
-                look.no_3d = (
-                    NO_DEPTH_THERE if context.has_depth else engine.missing(with_depth=True) or NO_DEPTH_THEN
-                )
+            if search.want_3d and context.has_depth:
+                look.no_3d = NO_DEPTH_THERE
+            elif search.want_3d:
+                look.no_3d = engine.missing(with_depth=True) or NO_DEPTH_THEN
             return look
 
         try:
             return search.take(await self._node.bridge.wrap(self._node.submit(job)))
+        except Overdue:
+            raise
         except Exception as error:  # this frame is lost; the next may answer
             search.refusal = request_error_of(error)
             self._node.report(search.refusal, error)

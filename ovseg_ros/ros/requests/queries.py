@@ -20,6 +20,7 @@ from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.io.conversions import UNLABELLED, segmentation_message, vocabulary_message
 from ovseg_ros.ros.requests.answers import RequestError, name_of, request_error_of
+from ovseg_ros.ros.requests.queues import SERVICES
 from ovseg_ros.srv import EmbedText, SegmentImage, SetVocabulary
 
 MAX_TEXTS = 255
@@ -68,12 +69,13 @@ class Queries:
         self._node = node
         group = ReentrantCallbackGroup()
         node.create_subscription(String, "~/query", self._on_query, 10)
-        node.create_service(SetVocabulary, "~/set_vocabulary", self._on_set_vocabulary)
+        node.create_service(SetVocabulary, "~/set_vocabulary", self._on_set_vocabulary, qos_profile=SERVICES)
         for kind, name, job in (
             (SegmentImage, "~/segment", self._segment_job),
             (EmbedText, "~/embed_text", self._embed_job),
         ):
-            node.create_service(kind, name, partial(self._answered, job), callback_group=group)
+            answered = partial(self._answered, job)
+            node.create_service(kind, name, answered, qos_profile=SERVICES, callback_group=group)
 
     def _on_query(self, message: String) -> None:
         """The words of a query become the vocabulary; a bad query is said and changes nothing."""
@@ -94,7 +96,7 @@ class Queries:
             node.get_logger().warning(
                 f"word refused: {refused.name!r}: {refused.reason}", throttle_duration_sec=5.0
             )
-        node.change_vocabulary(vocabulary)
+        node.words.change(vocabulary)
 
     def _on_set_vocabulary(self, request: Any, response: Any) -> Any:
         node = self._node
@@ -104,13 +106,13 @@ class Queries:
             response.success = len(rejected) < len(request.labels) or not request.labels
             response.message = f"{len(vocabulary)} active labels, {len(rejected)} refused"
             if response.success:
-                node.change_vocabulary(vocabulary)
+                node.words.change(vocabulary)
         except InvalidInputError as error:
             response.success, response.message = False, str(error)
         response.rejected = [r.name for r in rejected]
         response.reasons = [r.reason for r in rejected]
         stamp = node.get_clock().now().to_msg()
-        response.vocabulary = vocabulary_message(node.vocabulary, node.default_threshold(), stamp)
+        response.vocabulary = vocabulary_message(node.vocabulary, node.words.default_threshold(), stamp)
         return response
 
     async def _answered(
@@ -121,8 +123,9 @@ class Queries:
             await self._node.bridge.wrap(job(request, response))
         except Exception as error:
             refusal = request_error_of(error)
-            response.code, response.message = refusal.code, refusal.message
             self._node.report(refusal, error)
+            # A message of its own: a job that was given up on may still write into the other.
+            return type(response)(code=refusal.code, message=refusal.message)
         return response
 
     def _segment_job(self, request: Any, response: Any) -> ThreadFuture[Any]:

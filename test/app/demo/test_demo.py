@@ -398,7 +398,7 @@ def box_demo(box_recordings, monkeypatch):
     start = demo_stage.Child
 
     def with_box_node(name, command, log, env, **options):
-        if "ovseg_ros.ros.node" in command:
+        if "ovseg_ros.ros.run" in command:
             command = [sys.executable, str(node), *command[3:]]
         return start(name, command, log, env, **options)
 

@@ -22,7 +22,7 @@ class Desk:
         self.errors, self.steps = [], 0
         self.stepped = threading.Event()
         self._step = step
-        self.worker = Worker(self.step, self.errors.append)
+        self.worker = Worker(self.errors.append, self.step)
 
     def step(self):
         self.steps += 1
@@ -83,6 +83,8 @@ def test_stop_refuses_what_waits_and_does_not_wait_for_ever():
     assert refused.value.code == ResultCode.INACTIVE
     with pytest.raises(RequestError):
         desk.worker.submit(lambda: None, max_pending=9)
+    with pytest.raises(RequestError) as refused:  # whoever waits for the job at work is answered too
+        first.result(5)
+    assert refused.value.code == ResultCode.INACTIVE
     gate.set()
-    assert first.result(5)
     assert desk.worker.stop(5)

@@ -56,6 +56,17 @@ def test_newest_wins_and_unused_ones_are_drops(rig):
     assert rig.source.counts.dropped == 3
 
 
+def test_images_that_nobody_wanted_are_no_drops():
+    wanted = [False]
+    rig = Rig(is_wanted=lambda: wanted[0])
+    for t in (1.0, 1.1, 1.2):
+        rig.source.add_image(message(t))
+    assert (rig.source.counts.dropped, rig.source.counts.unwanted) == (0, 2)
+    wanted[0] = True
+    rig.source.add_image(message(1.3))
+    assert (rig.source.counts.dropped, rig.source.counts.unwanted) == (1, 2)
+
+
 @pytest.mark.parametrize("depth_first", [True, False])
 def test_depth_of_the_same_time_is_paired(rig, depth_first):
     rig.source.add_depth(message(0.9))  # depth is alive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import re
 
 import pytest
@@ -30,6 +31,8 @@ def test_every_default_is_a_value_of_its_own_row():
         ("vocabulary", "teapot, red mug", ("teapot", "red mug")),
         ("vocabulary", ["teapot"], ("teapot",)),
         ("vocabulary", [], ()),
+        ("vocabulary", array.array("q"), ()),  # an empty list of whatever type ROS makes of it
+        ("background_labels", array.array("d"), ()),
         ("image_transport", "compressed", "compressed"),
     ],
 )

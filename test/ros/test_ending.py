@@ -1,0 +1,166 @@
+"""The process ends by SIGINT and SIGTERM at any moment: status 0, no traceback, soon."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from repository import ROOT
+
+pytest.importorskip("rclpy", reason="rclpy is not installed")
+pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
+
+from ros_bench import PATIENCE_S, fresh_domain
+
+pytestmark = pytest.mark.ros
+FIXTURES = ROOT / "test" / "fixtures"
+SCRIPT = ROOT / "scripts" / "nodes" / "ovseg_node"
+SEED = 15
+ENDINGS = 20
+
+# As the script begins, then a model that does what the test is about.
+CHILD = """
+import os, signal, sys, time
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: os._exit(0))
+print("FIRST LINE", flush=True)
+sys.path.insert(0, {here!r})
+
+def make_segmenter(settings):
+    from ros_bench import colour_segmenter
+    print("LOADING", flush=True)
+    {load}
+    return colour_segmenter()
+
+from ovseg_ros.ros.run import main
+status = main(sys.argv, make_segmenter)
+print("STATUS", status, flush=True)
+sys.exit(status)
+"""
+SCRIPT_CHILD = (
+    "import runpy; print('FIRST LINE', flush=True); runpy.run_path({script!r}, run_name='__main__')"
+)
+NOISE = (
+    "Traceback",
+    "Error",
+    "invalid",
+    "Failed",
+    "never retrieved",
+    "already executing",
+    "terminate called",
+)
+
+
+class Child:
+    def __init__(self, load="pass", script=False):
+        code = (
+            SCRIPT_CHILD.format(script=str(SCRIPT)) if script else CHILD.format(here=str(FIXTURES), load=load)
+        )
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "ROS_DOMAIN_ID": str(fresh_domain())}
+        arguments = ["--ros-args", "-p", "vocabulary:=red", "-p", "preset:=mini"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+        )
+        self.said = []
+
+    def until(self, words):
+        for line in self.process.stdout:
+            self.said.append(line)
+            if words in line:
+                return
+        raise AssertionError(f"{words!r} was never said:\n{''.join(self.said)}")
+
+    def end(self, number, times=1):
+        """Sends the signal; returns the seconds until the end."""
+        start = time.monotonic()
+        for _ in range(times):
+            self.process.send_signal(number)
+        try:
+            output, _ = self.process.communicate(timeout=PATIENCE_S)
+        finally:
+            self.process.kill()
+        self.said.append(output)
+        return time.monotonic() - start
+
+    def check_quiet(self):
+        output = "".join(self.said)
+        assert self.process.returncode == 0, (self.process.returncode, output)
+        assert not [word for word in NOISE if word in output], output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "load", ["time.sleep(600)", "while True: pass"], ids=["waits in C", "keeps Python's lock"]
+)
+def test_a_signal_ends_configure_while_the_model_loads(number, load):
+    child = Child(load)
+    child.until("LOADING")
+    seconds = child.end(number, times=2)
+    child.check_quiet()
+    assert seconds < 60  # 600 without; how soon is bounded by END_S, see below
+
+
+def test_the_clean_up_is_bounded():
+    """What cannot be interrupted does not keep the process: 2.5 s after the signal it is left at once."""
+    from ovseg_ros.ros import ending, run
+
+    assert run.STOP_TIMEOUT_S < ending.END_S < 3
+    code = """
+import os, signal, time
+from ovseg_ros.ros.ending import Ending
+with Ending(end_s=0.2) as ending:
+    ending.begin()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert ending.requested
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(600)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_importing_leaves_no_traceback(number):
+    child = Child(script=True)
+    child.until("FIRST LINE")
+    time.sleep(0.5)  # the script has begun, torch is not there yet
+    child.end(number)
+    child.check_quiet()
+
+
+def test_afterwards_signals_are_ignored():
+    """The interpreter takes a while to end, and puts handlers written in Python back before it has."""
+    code = """
+import os, signal
+from ovseg_ros.ros.ending import Ending
+with Ending():
+    pass
+for number in (signal.SIGINT, signal.SIGTERM):
+    os.kill(os.getpid(), number)
+raise SystemExit(1)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.slow
+def test_random_moments_end_quietly():
+    """The node with `mini`, from its first line to some frames later."""
+    moments = random.Random(SEED)
+    for _ in range(ENDINGS):
+        child = Child()
+        child.until("FIRST LINE")
+        moment = moments.uniform(0.0, 8.0)
+        time.sleep(moment)
+        child.end(moments.choice([signal.SIGINT, signal.SIGTERM]), times=moments.choice([1, 1, 3]))
+        child.said.append(f"at {moment:.3f} s")
+        child.check_quiet()
