@@ -45,6 +45,8 @@ def test_a_camera_that_died_is_stale(stamp, parameters, doubt):
         result = bench.find("red", timeout=0.1)
         assert (result.code, len(result.segments)) == (ResultCode.STALE_IMAGE, 0)
         assert "is the camera alive?" in result.message
+        assert "image on /image (1 publisher): the last came 61 s ago" in result.message
+        assert "image on /image (1 publisher): the last came 61 s ago" in verdict(bench.node)[1]
         assert doubt in result.message
         assert bench.call(bench.segment, SegmentImage.Request()).code == ResultCode.STALE_IMAGE
         stale = bench.node.statistics.counts()["stale"]

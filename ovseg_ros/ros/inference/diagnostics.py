@@ -41,9 +41,11 @@ def verdict(node: Any) -> tuple[str, str]:
         return "WARN", engine.nothing().message
     taken = images.image.header, images.arrival_s
     stale = engine.freshness.stale(*taken)
-    if stale:
-        return "WARN", engine.nothing().message if engine.source.waits_for_depth else stale
     missing, doubt = engine.missing(), engine.freshness.age(*taken).doubt
+    if stale and engine.source.waits_for_depth:
+        return "WARN", engine.nothing().message
+    if stale:
+        return "WARN", ". ".join(filter(None, (stale, missing)))
     said, deadline = [one for one in (doubt, engine.depth_remark) if one], engine.deadline
     stopped_s = engine.source.depth_stopped_s
     if stopped_s:

@@ -128,6 +128,10 @@ class Engine:
     def missing(self, *, with_depth: bool = False) -> str:
         """What keeps images, and depth where it is wanted, from being used; "" where nothing does."""
         problems = dict(note.split(": ", 1) for note in self._statistics.missing_3d())
+        images, silent_s = self.source.peek(), self.source.image_silent_s
+        stale = images is not None and self.freshness.stale(images.image.header, images.arrival_s)
+        if stale and silent_s > self._settings().max_frame_age:
+            problems["image"] = f"the last came {silent_s:.0f} s ago"
         return self._missing(problems=problems, with_depth=with_depth)
 
     def newest(self, *, after: int = 0) -> EmbeddedImage:
@@ -154,7 +158,7 @@ class Engine:
             raise self.nothing()
         if stale:
             self._statistics.count("stale")
-            raise RequestError(ResultCode.STALE_IMAGE, stale)
+            raise RequestError(ResultCode.STALE_IMAGE, ". ".join(filter(None, (stale, self.missing()))))
         return self._embed_newest(images)
 
     def nothing(self) -> RequestError:

@@ -116,7 +116,7 @@ class FrameSource:
         self._come = {"image": 0, "depth": 0}
         self._images: deque[tuple[float, int, Any]] = deque(maxlen=KEPT)  # (arrival, stamp_ns, message)
         self._depths: deque[tuple[int, Any]] = deque(maxlen=KEPT)  # (stamp_ns, message)
-        self._depth_arrival = -float("inf")
+        self._depth_arrival = self._image_arrival = -float("inf")
         self._last_stamp = 0
         self._slot: SyncedImages | None = None
         self._slot_used = True
@@ -156,6 +156,13 @@ class FrameSource:
             if not self.needs_depth or self._slot is None:
                 return self.needs_depth and self._come["image"] > 0
             return bool(self._images) and self._clock() - self._images[-1][0] < DEPTH_ALIVE_S
+
+    @property
+    def image_silent_s(self) -> float:
+        """Seconds since the last image came, 0 where none has come."""
+        with self._lock:
+            silent_s = self._clock() - self._image_arrival
+        return silent_s if silent_s < float("inf") else 0.0
 
     def age_s(self, arrival_s: float) -> float:
         """Seconds since `arrival_s` of an image."""
@@ -214,6 +221,7 @@ class FrameSource:
                 self._counts["time_jumps"] += 1
                 self._forget()
             self._come["image"] += 1
+            self._image_arrival = self._clock()
             if stamp and stamp < self._last_stamp:
                 self._counts["out_of_order"] += 1
             else:
