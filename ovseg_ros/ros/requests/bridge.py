@@ -28,6 +28,7 @@ class Bridge:
             error = finished.exception()
             if error is not None:
                 future.set_exception(error)
+                future.exception()  # or rclpy prints it where the executor ends before anybody looked
             else:
                 future.set_result(finished.result())
             self.wake()
