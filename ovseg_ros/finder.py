@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from ovseg_ros.core.camera import DepthDoubt
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.options import SegmenterOptions
@@ -70,12 +71,14 @@ def load(
 class Finder:
     """Finds things by name: `finder("photo.jpg", ["cup", "spoon"])`. Made by `load`.
 
-    Nothing is remembered between calls but the words' encodings; each `video` follows things for itself.
+    Nothing is remembered between calls but the words' encodings, and what the log has said; each `video`
+    follows things for itself.
     """
 
     def __init__(self, segmenter: OpenVocabularySegmenter) -> None:
         """Puts the door before a chain of the core."""
         self.segmenter = segmenter
+        self._doubt = DepthDoubt()
 
     @property
     def preset(self) -> str:
@@ -115,8 +118,8 @@ class Finder:
                 Presets that need none use it where it is given.
             intrinsics: of the image, in pixels: (fx, fy, cx, cy), a (3, 3) matrix, a camera_info YAML file or
                 `CameraIntrinsics`; the last two are scaled from the size they were measured at.
-            depth_scale: metres per unit of the depth's numbers; None: integers are millimetres, floats
-                metres.
+            depth_scale: metres per unit of the depth's numbers, 0.0002 for files of TUM's; None: what the
+                camera's file says, else integers are millimetres, floats metres.
             threshold: probability from which a mask gets a word, in [0, 1]; None: the preset's.
 
         Returns:
@@ -201,7 +204,7 @@ class Finder:
                 (image, depth).
             words: as for the call.
             intrinsics: of every frame, as for the call; None takes the recording's own.
-            depth_scale: of every pair's depth, as for the call.
+            depth_scale: of every frame's depth, as for the call.
             threshold: as for the call.
 
         Returns:
@@ -229,6 +232,7 @@ class Finder:
                     raise InvalidInputError(f"frame {number} of the video: {missing}")
                 left_out += 1
                 continue
+            self._look_at(frame)
             try:
                 found = video.segment(frame, vocabulary, options)
             except NotFiniteError as error:
@@ -252,7 +256,13 @@ class Finder:
         frame = as_frame(image, depth, intrinsics, depth_scale=depth_scale)
         if missing := self._missing(frame):
             raise InvalidInputError(missing)
+        self._look_at(frame)
         return frame
+
+    def _look_at(self, frame: Frame) -> None:
+        """Says in the log, once, where depth seems to be in another unit."""
+        if doubt := self._doubt(frame.depth_m):
+            _LOG.warning("%s", doubt)
 
     def _missing(self, frame: Frame, *, recorded: bool = False) -> str:
         """What is wanted and this frame has not, with the cure; "" where there is nothing.

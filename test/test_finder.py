@@ -293,9 +293,28 @@ def test_a_recording_brings_depth_and_camera(tmp_path, caplog):
     assert results[1].segmentation.frame.stamp_ns == 12 * 10**9
     assert "1 images of the recording have no depth near in time" in caplog.text
     assert len(list(find.video(str(next(path.glob("*.mcap"))), ["red"]))) == 2
+    assert f"image 1 of {path}: depth on /camera/depth/image_raw (2 messages): the nearest" in caplog.text
+    (near, _) = find.video(path, ["red"], depth_scale=0.0005)
+    assert near[0].centroid_m[2] == pytest.approx(1.0)
     without = recording(tmp_path / "bare", info=False)
     assert len(list(find.video(without, "red", intrinsics=CAMERA))) == 2
     assert len(list(colour_finder().video(without, "red"))) == 3
+
+
+def test_depth_of_a_recording_in_another_unit(tmp_path, caplog):
+    find = colour_finder(DepthProposer(masks(RED)))
+    path = recording(tmp_path / "bag")
+    results = list(find.video(path, ["red"], depth_scale=0.005))
+    assert results[0][0].centroid_m[2] == pytest.approx(10.0)
+    assert caplog.text.count("is depth in another unit? Set depth_scale") == 1
+    list(find.video(path, ["red"], depth_scale=0.005))
+    find(picture(), "red", depth=depth_m() * 1000, intrinsics=CAMERA)
+    assert caplog.text.count("is depth in another unit?") == 1
+
+
+def test_plausible_depth_is_not_spoken_of(caplog):
+    colour_finder()(picture(), "red", depth=depth_m(), intrinsics=CAMERA)
+    assert "unit" not in caplog.text
 
 
 # What it refuses, before any network runs
@@ -373,7 +392,7 @@ def test_words_that_are_refused(words, message):
             {"depth": depth_m()[:-1]},
             r"want depth of the image's size \(H,W\) = \(40, 60\), .* got \(39, 60\)",
         ),
-        ({"depth": "nowhere.png"}, "want depth from nowhere.png, it is not there"),
+        ({"depth": "nowhere.png"}, "want a depth image, nowhere.png is not there"),
         ({"depth": np.zeros((40, 60), np.uint8)}, "want depth as 16-bit millimetres or as floats in metres"),
         ({"depth": np.zeros((40, 60, 1), np.uint16)}, r"want depth \(H,W\)"),
         ({"depth": [["near"]]}, "want depth as 16-bit millimetres or as floats"),
@@ -389,7 +408,7 @@ def test_words_that_are_refused(words, message):
         ({"intrinsics": "wide"}, "want intrinsics fx,fy,cx,cy"),
         (
             {"intrinsics": CameraIntrinsics(*CAMERA, 40, 40)},
-            "want a picture of the camera's shape, 40x40, got 60x40",
+            "want intrinsics of the image's shape, 60x40, got 40x40",
         ),
     ],
 )
@@ -471,9 +490,12 @@ def test_video_files_that_are_refused_at_once(tmp_path):
         (lambda: find.video(tmp_path / "notes.mp4", "cup"), "cannot be opened"),
         (
             lambda: find.video(tmp_path / "pictures", "cup"),
-            "has no metadata.yaml; of a folder of pictures pass",
+            "has no metadata.yaml and no .mcap or .db3 file; of a folder of pictures pass",
         ),
-        (lambda: find.video(recording(tmp_path / "bag"), "cup", depth_scale=0.1), "is for pairs"),
+        (
+            lambda: find.video(clip(tmp_path / "scaled.mp4"), "cup", depth_scale=0.1),
+            "depth_scale= is for depth, and a video file has none",
+        ),
         (
             lambda: deep.video(clip(tmp_path / "clip.mp4"), "cup"),
             "'never' finds masks in depth, and a video file has none: pass a recording with depth, or pairs",

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 if TYPE_CHECKING:
-    from ovseg_ros.core.options import SegmenterOptions
-    from ovseg_ros.core.segmenter import OpenVocabularySegmenter
     from ovseg_ros.evaluate.datasets.dataset import SegmentationDataset
     from ovseg_ros.evaluate.scores.run import Result
 
@@ -54,7 +51,13 @@ def add_parsers(subjects: argparse._SubParsersAction[argparse.ArgumentParser]) -
     score.add_argument(
         "predictions", type=Path, metavar="PREDICTIONS", help="folder of NAME.png, or a .json file"
     )
-    score.add_argument("--first-id", type=int, default=0, help="number of the first class there (default: 0)")
+    score.add_argument(
+        "--first-id",
+        type=int,
+        metavar="N",
+        help="number of the first class there; where it is 1, 0 means no prediction (default: 1 where the "
+        "number K of K classes occurs, else 0)",
+    )
     _add_out(score)
     score.set_defaults(run=_score)
 
@@ -70,6 +73,12 @@ def add_parsers(subjects: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--regions",
         default="class",
         help="what an oracle mask is: all of a class in the picture, or an instance (default: class)",
+    )
+    bottleneck.add_argument(
+        "--masks",
+        default="all",
+        help="all: every variant; true: those with oracle masks, which need no proposals and none of their "
+        "weights (default: all)",
     )
     bottleneck.set_defaults(run=_bottleneck)
 
@@ -138,6 +147,11 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         default="first",
         help="a class is its first name, or the average of all its names (default: first)",
     )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="score the others where some pictures cannot be scored (default: nothing is started)",
+    )
     add_settings(parser)
 
 
@@ -164,10 +178,11 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _dataset(options: argparse.Namespace) -> int:
+    from ovseg_ros.app.evaluate_setup import measured
     from ovseg_ros.evaluate.scores.reports import write_dataset
     from ovseg_ros.evaluate.scores.run import evaluate_dataset
 
-    result, made_with = _measured(options, _opened(options), evaluate_dataset)
+    result, made_with = measured(options, _opened(options), evaluate_dataset)
     write_dataset(options.out, result, made_with)
     return _told(options.out, {"": result})
 
@@ -186,18 +201,24 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def _bottleneck(options: argparse.Namespace) -> int:
-    from ovseg_ros.evaluate.scores.bottleneck import bottleneck
+    from ovseg_ros.app.evaluate_setup import measured
+    from ovseg_ros.evaluate.scores.bottleneck import bottleneck, check_variants
     from ovseg_ros.evaluate.scores.reports import write_bottleneck
 
-    results, made_with = _measured(options, _opened(options), bottleneck, regions=options.regions)
+    dataset, own = _opened(options), {"regions": options.regions, "masks": options.masks}
+    check_variants(dataset, **own)
+    results, made_with = measured(options, dataset, bottleneck, true_masks=options.masks == "true", **own)
     write_bottleneck(options.out, results, made_with)
     return _told(options.out, results)
 
 
 def _sweep(options: argparse.Namespace) -> int:
+    from ovseg_ros.app.evaluate_setup import measured
     from ovseg_ros.evaluate.scores.reports import write_sweep
-    from ovseg_ros.evaluate.scores.sweeps import sweep
+    from ovseg_ros.evaluate.scores.sweeps import DEFAULT_VALUES, sweep
 
+    if options.option not in DEFAULT_VALUES:
+        raise ConfigError(f"want an option of {', '.join(DEFAULT_VALUES)}, got {options.option!r}")
     dataset = _opened(options)
     values = None
     if options.values is not None:
@@ -205,35 +226,9 @@ def _sweep(options: argparse.Namespace) -> int:
             values = [float(value) for value in options.values.split(",")]
         except ValueError as error:
             raise ConfigError(f"want --values as numbers with commas, got {options.values!r}") from error
-    results, made_with = _measured(options, dataset, sweep, name=options.option, values=values)
+    results, made_with = measured(options, dataset, sweep, name=options.option, values=values)
     write_sweep(options.out, options.option, results, made_with)
     return _told(options.out, {f"{options.option} {value:g}": r for value, r in results.items()})
-
-
-def _measured(
-    options: argparse.Namespace, dataset: SegmentationDataset, measure: Callable[..., Any], **own: Any
-) -> tuple[Any, dict[str, Any]]:
-    """What `measure` finds of a preset on a data set, and what it was made with.
-
-    Args:
-        options: the command line.
-        dataset: what it is measured on.
-        measure: `evaluate_dataset`, `bottleneck` or `sweep`.
-        own: arguments that it alone takes.
-    """
-    from ovseg_ros.evaluate.scores.provenance import made_with
-
-    segmenter, chosen = _loaded(options)
-    found = measure(
-        segmenter, dataset, options=chosen, names=options.names, progress=show_progress("picture"), **own
-    )
-    return found, made_with(
-        preset=options.preset,
-        weights_dir=options.weights_dir,
-        segmenter=segmenter,
-        options=chosen,
-        dataset=dataset,
-    )
 
 
 def _opened(options: argparse.Namespace) -> SegmentationDataset:
@@ -249,25 +244,6 @@ def _opened(options: argparse.Namespace) -> SegmentationDataset:
     return dataset
 
 
-def _loaded(options: argparse.Namespace) -> tuple[OpenVocabularySegmenter, SegmenterOptions]:
-    """The preset's segmenter, and the options to measure under."""
-    from ovseg_ros.app.segment.setup import changed_options
-    from ovseg_ros.evaluate.scores.predict import benchmark_options
-    from ovseg_ros.models.presets import load_preset, resolve_preset
-
-    if options.rules not in ("benchmark", "preset"):
-        raise ConfigError(f"want --rules benchmark or preset, got {options.rules!r}")
-    changes = changed_options(options)
-    chosen_preset = resolve_preset(options.preset, options.device, options.weights_dir)
-    options.preset = chosen_preset.preset  # what the results say they were made with
-    say(f"loading {options.preset}; {chosen_preset.reason}")
-    segmenter = load_preset(options.preset, device=options.device, weights_dir=options.weights_dir)
-    chosen = segmenter.options if options.rules == "preset" else benchmark_options(segmenter.options)
-    chosen = dataclasses.replace(chosen, **changes)
-    segmenter.check(chosen)
-    return segmenter, chosen
-
-
 def _told(out: Path, results: dict[str, Result]) -> int:
     """Prints what was measured; 1 where pictures could not be scored."""
     from ovseg_ros.evaluate.scores.reports import summary_line
@@ -275,6 +251,8 @@ def _told(out: Path, results: dict[str, Result]) -> int:
     for name, result in results.items():
         print(f"{name}: {summary_line(result)}" if name else summary_line(result))
     print(f"written to {out}")
+    for remark in dict.fromkeys(remark for result in results.values() for remark in result.remarks):
+        say(remark)
     return tell_failed(next(iter(results.values())).failed)
 
 

@@ -74,12 +74,23 @@ def _loaded(options: argparse.Namespace, changes: dict[str, Any]) -> tuple[Any, 
     """The preset's segmenter, its options changed as asked, and those options."""
     import dataclasses
 
-    from ovseg_ros.models.presets import load_preset, resolve_preset
+    from ovseg_ros.evaluate.no_proposer import NoProposer
+    from ovseg_ros.models.presets import (
+        build_options,
+        load_preset,
+        preset_path,
+        read_preset,
+        resolve_preset,
+    )
 
     choice = resolve_preset(options.preset, options.device, options.weights_dir)
     options.preset = choice.preset  # what the results say they were made with
     say(f"loading {options.preset}; {choice.reason}")
-    segmenter = load_preset(options.preset, device=options.device, weights_dir=options.weights_dir)
+    path = preset_path(options.preset)
+    given = build_options(path, read_preset(path).get("options") or {})
+    uses_generator = dataclasses.replace(given, **changes).uses_generator  # which `score_photos` refuses
+    own: dict[str, Any] = {"proposer": NoProposer()} if options.masks == "true" and not uses_generator else {}
+    segmenter = load_preset(options.preset, device=options.device, weights_dir=options.weights_dir, **own)
     chosen = dataclasses.replace(segmenter.options, **changes)
     segmenter.check(chosen)
     segmenter.options = chosen

@@ -4,53 +4,60 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import yaml
 
+from ovseg_ros.core.camera import camera_info_intrinsics, check_depth_scale
 from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.errors import InvalidInputError
 
 _NAMES = ("fx", "fy", "cx", "cy")
+_ROI = ("x_offset", "y_offset", "width", "height")
 
 
 class Camera(NamedTuple):
     """Intrinsics before it is known which picture they are for.
 
     Attributes:
-        numbers: fx, fy, cx, cy in pixels.
-        measured_wh: (width, height) of the images they were measured at; None: those they are used for.
+        info: with the fields of a CameraInfo, for `core.camera.camera_info_intrinsics`; width and height are
+            0 where the numbers are those of the picture that they are used for.
+        depth_scale: metres per unit of the depth that belongs to it; None: not said.
     """
 
-    numbers: Sequence[float]
-    measured_wh: tuple[int, int] | None = None
+    info: SimpleNamespace
+    depth_scale: float | None = None
 
-    def at(self, size_hw: tuple[int, int]) -> CameraIntrinsics:
+    @classmethod
+    def of(cls, numbers: Sequence[float], measured_wh: tuple[int, int] = (0, 0)) -> Camera:
+        """From fx, fy, cx, cy in pixels, measured on images of (width, height)."""
+        fx, fy, cx, cy = numbers
+        return cls(_info(measured_wh, k=(fx, 0, cx, 0, fy, cy, 0, 0, 1)))
+
+    def at(self, size_hw: tuple[int, int], *, rectified: bool = False) -> CameraIntrinsics:
         """The intrinsics for a picture of `size_hw`, scaled where the size they were measured at is known.
+
+        Args:
+            size_hw: (H, W) of the picture.
+            rectified: whether it is, and P is to be taken where the camera has one.
 
         Raises:
             InvalidInputError: the picture has another shape than the camera's images.
         """
-        height, width = size_hw
-        fx, fy, cx, cy = self.numbers
-        if self.measured_wh is None:
-            return CameraIntrinsics(fx, fy, cx, cy, width, height)
-        scale_x, scale_y = width / self.measured_wh[0], height / self.measured_wh[1]
-        if abs(scale_x - scale_y) > 0.01 * max(scale_x, scale_y):
-            raise InvalidInputError(
-                f"want a picture of the camera's shape, {self.measured_wh[0]}x{self.measured_wh[1]}, got "
-                f"{width}x{height}"
-            )
-        return CameraIntrinsics(fx, fy, cx, cy, *self.measured_wh).resized(width, height)
+        return camera_info_intrinsics(self.info, size_hw, rectified=rectified)
 
 
 def as_intrinsics(
     given: CameraIntrinsics | Camera | str | Path | Sequence[float] | npt.NDArray[Any],
     size_hw: tuple[int, int],
+    *,
+    rectified: bool = False,
 ) -> CameraIntrinsics:
     """A camera in any form that people have it in, as intrinsics of a picture of `size_hw`.
 
@@ -58,17 +65,18 @@ def as_intrinsics(
         given: intrinsics, or what `read_camera` gave, both scaled from the size they were measured at; text
             or a file, see `read_camera`; (fx, fy, cx, cy), or a matrix (3, 3), in pixels of the picture.
         size_hw: (H, W) of the picture.
+        rectified: see `Camera.at`.
 
     Raises:
         InvalidInputError: none of these, numbers that are no camera's, or a picture of another shape.
     """
     if isinstance(given, CameraIntrinsics):
         numbers = [getattr(given, name) for name in _NAMES]
-        return Camera(numbers, (given.width, given.height)).at(size_hw)
+        return Camera.of(numbers, (given.width, given.height)).at(size_hw)
     if isinstance(given, str | Path):
         given = read_camera(given)
     if isinstance(given, Camera):
-        return given.at(size_hw)
+        return given.at(size_hw, rectified=rectified)
     try:
         values = np.asarray(given, np.float64)
     except (TypeError, ValueError) as error:
@@ -77,14 +85,16 @@ def as_intrinsics(
         raise InvalidInputError(f"want fx, fy, cx, cy or a 3x3 camera matrix, got the shape {values.shape}")
     if values.shape == (3, 3):
         values = values.flat[[0, 4, 2, 5]]
-    return Camera(_checked(values.tolist(), given)).at(size_hw)
+    return Camera.of(_checked(values.tolist(), given)).at(size_hw)
 
 
 def read_camera(source: str | Path) -> Camera:
     """`fx,fy,cx,cy` in pixels, or a YAML or JSON file.
 
-    The file is what `camera_calibration` writes (image_width, image_height, camera_matrix), one message of
-    `ros2 topic echo .../camera_info` (width, height, k), or fx, fy, cx, cy, width and height by name.
+    The file is what `camera_calibration` writes (image_width, image_height, camera_matrix,
+    projection_matrix), one message of `ros2 topic echo .../camera_info` (width, height, k, p, binning_x,
+    roi …), both read as a CameraInfo, or fx, fy, cx, cy, width and height by name. Beside them may stand
+    depth_scale, metres per unit of the depth that belongs to this camera.
 
     Raises:
         InvalidInputError: neither of both, or numbers that are no camera's.
@@ -99,7 +109,7 @@ def read_camera(source: str | Path) -> Camera:
             "want intrinsics fx,fy,cx,cy (four numbers, pixels) or a camera_info YAML file, got "
             f"{str(source)!r}"
         ) from error
-    return Camera(_checked(numbers, source))
+    return Camera.of(_checked(numbers, source))
 
 
 def numbers_in(text: str) -> tuple[float, float, float, float]:
@@ -125,23 +135,64 @@ def _read_file(path: Path) -> Camera:
     try:
         # `ros2 topic echo` ends each message with "---": the first document is the message
         content = next(iter(yaml.safe_load_all(path.read_text(encoding="utf-8"))), None)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise InvalidInputError(f"the camera file {path} cannot be read: {error}") from error
     content = content if isinstance(content, Mapping) else {}
-    matrix = content.get("k") or content.get("K") or content.get("camera_matrix")
-    matrix = matrix.get("data") if isinstance(matrix, Mapping) else matrix
-    if isinstance(matrix, Sequence) and len(matrix) == 9:
-        found = [matrix[i] for i in (0, 4, 2, 5)]
-    else:
-        found = [content.get(name) for name in _NAMES]
+    k, p = _matrix(content, "k", "camera_matrix", 9), _matrix(content, "p", "projection_matrix", 12)
+    if k is None and p is None:
+        fx, fy, cx, cy = (content.get(name) for name in _NAMES)
+        k = [fx, 0, cx, 0, fy, cy, 0, 0, 1]
+    roi = content.get("roi")
     try:
-        fx, fy, cx, cy = map(float, found)
-    except (TypeError, ValueError) as error:
+        size = (
+            content.get("width", content.get("image_width")),
+            content.get("height", content.get("image_height")),
+        )
+        binning = content.get("binning_x"), content.get("binning_y")
+        part = roi if isinstance(roi, Mapping) else {}
+        info = _info(
+            (int(size[0] or 0), int(size[1] or 0)),
+            k=[float(value) for value in k or [0] * 9],
+            p=[float(value) for value in p or [0] * 12],
+            binning=(int(binning[0] or 0), int(binning[1] or 0)),
+            roi={name: int(part.get(name) or 0) for name in _ROI},
+        )
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(
-            f"want fx, fy, cx, cy or a 3x3 camera matrix (k, or camera_matrix: data) in {path}, got "
-            f"{matrix if matrix is not None else found!r}"
+            f"want fx, fy, cx, cy or a 3x3 camera matrix (k, or camera_matrix: data) in {path}, and whole "
+            f"numbers for sizes, binning and roi, got {reprlib.repr(k if p is None else (k, p))}"
         ) from error
-    width = content.get("width", content.get("image_width"))
-    height = content.get("height", content.get("image_height"))
-    known = isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0
-    return Camera(_checked((fx, fy, cx, cy), path), (width, height) if known else None)
+    if (scale := content.get("depth_scale")) is not None:
+        check_depth_scale(scale)
+    try:
+        camera_info_intrinsics(info)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: {error}") from error
+    return Camera(info, scale)
+
+
+def _matrix(content: Mapping[str, Any], name: str, calibrated: str, count: int) -> Sequence[Any] | None:
+    """A matrix of a message, `name` or in ROS 1's capitals, or of a calibration; None: it has none."""
+    matrix = content.get(name) or content.get(name.upper()) or content.get(calibrated)
+    matrix = matrix.get("data") if isinstance(matrix, Mapping) else matrix
+    return matrix if isinstance(matrix, Sequence) and len(matrix) == count else None
+
+
+def _info(
+    size_wh: tuple[int, int],
+    *,
+    k: Sequence[float],
+    p: Sequence[float] = (0,) * 12,
+    binning: tuple[int, int] = (0, 0),
+    roi: Mapping[str, int] | None = None,
+) -> SimpleNamespace:
+    """The fields of a CameraInfo."""
+    return SimpleNamespace(
+        width=size_wh[0],
+        height=size_wh[1],
+        k=tuple(k),
+        p=tuple(p),
+        binning_x=binning[0],
+        binning_y=binning[1],
+        roi=SimpleNamespace(**(roi or dict.fromkeys(_ROI, 0))),
+    )

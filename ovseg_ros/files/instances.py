@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files.names import FileNames
 from ovseg_ros.files.pictures import read_image
 
 RunLengths = Mapping[str, Any]
@@ -49,10 +50,11 @@ class Picture:
 
     Attributes:
         name: as the file has it, a path.
-        path: of the picture.
+        path: of the picture; where it would be, if it is not there.
         size_hw: (H, W) in pixels.
         instances: the true objects, in the file's order; none is fine.
         complete: False where the file's `complete` says that objects may be left without a label.
+        refusal: why no file is meant by the name; "" where one is.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Picture:
     size_hw: tuple[int, int]
     instances: tuple[Instance, ...]
     complete: bool = True
+    refusal: str = ""
 
     def masks(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """(G, H, W) bool of the objects that are no group, in their order, and (H, W) bool of all groups."""
@@ -71,17 +74,19 @@ class Picture:
         return np.stack(things) if things else np.zeros((0, *self.size_hw), bool), groups
 
     def read(self) -> npt.NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB.
+        """(H, W, 3) uint8 RGB, the pixels that the masks lie in: as stored, see `pictures`.
 
         Raises:
             InvalidInputError: see `read_image`, or a picture that has not the size the JSON says.
         """
-        image = read_image(self.path)
+        if self.refusal:
+            raise InvalidInputError(self.refusal)
+        image = read_image(self.path, grid_hw=self.size_hw)
         if image.shape[:2] != self.size_hw:
             (height, width), (own_height, own_width) = self.size_hw, image.shape[:2]
             raise InvalidInputError(
                 f"want {self.path} as {width}x{height}, as the masks are, it is {own_width}x{own_height}; "
-                "was it made smaller, or turned by its EXIF orientation?"
+                "was it made smaller? Turned as its EXIF orientation says it does not fit either"
             )
         return image
 
@@ -123,7 +128,7 @@ def read_instances(path: Path, images: Path | None = None) -> InstanceDataset:
     Args:
         path: a `.json` file with images, annotations and, if there are any names, categories. Masks are
             polygons, or run lengths, compressed or not.
-        images: the folder that `file_name` counts from; the JSON's own when None.
+        images: the folder that `file_name` counts from, see `names`; the JSON's own when None.
 
     Raises:
         InvalidInputError: no such file, not such JSON, no pictures, or an annotation without a mask on its
@@ -154,18 +159,23 @@ def read_instances(path: Path, images: Path | None = None) -> InstanceDataset:
         area = float(row.get("area", coco_mask.area(rle)))
         is_crowd = bool(row.get("iscrowd", 0))
         of_picture[row["image_id"]].append(Instance(rle, area, is_crowd, names.get(category, str(category))))
-    pictures = tuple(
-        Picture(
-            str(row["file_name"]),
-            folder / PurePosixPath(str(row["file_name"])),
-            sizes[row["id"]],
-            tuple(of_picture[row["id"]]),
-            bool(row.get("complete", True)),
-        )
-        for row in rows
-    )
+    files = FileNames(folder)
+    pictures = []
+    for row in rows:
+        name, number = str(row["file_name"]), row["id"]
+        picture, refusal = _found(files, name)
+        complete = bool(row.get("complete", True))
+        pictures.append(Picture(name, picture, sizes[number], tuple(of_picture[number]), complete, refusal))
     categories = {str(row["name"]): str(row.get("supercategory", "")) for row in listed}
-    return InstanceDataset(path.stem, pictures, hashlib.sha256(text).hexdigest(), categories)
+    return InstanceDataset(path.stem, tuple(pictures), hashlib.sha256(text).hexdigest(), categories)
+
+
+def _found(files: FileNames, name: str) -> tuple[Path, str]:
+    """The picture's file and "", or where it would be and why it is not."""
+    try:
+        return files.find(name, what="picture"), ""
+    except InvalidInputError as error:
+        return files.folder / name, str(error)
 
 
 def read_categories(path: Path) -> list[str]:

@@ -6,43 +6,66 @@
 | 16 bit | full scale to full scale: 65535 becomes 255, whatever the brightest pixel is |
 | transparency (alpha, transparent palette entries) | laid over white, as a page shows it |
 | CMYK | converted without its colour profile; profiles of other images are not applied either |
-| EXIF orientation | applied: the picture stands as a viewer shows it |
-| several pictures (GIF, TIFF, WebP) | the first |
+| EXIF orientation | applied, as a viewer does, unless something lies in the picture's pixels |
+| several pictures (GIF, TIFF, WebP, MPO) | the first |
+
+What lies in a picture's pixels (depth, label and instance images, COCO's polygons) belongs to the pixels as
+they are stored: published data sets were labelled so, and a depth image has no orientation of its own. Who
+reads a picture for such a thing gives that thing's size (`grid_hw`) and gets the stored pixels; the turned
+ones only where these alone have that size. HEIC is always turned: its decoder does it.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files.image_files import (
+    IMAGE_SUFFIXES,
+    MAX_PIXELS,
+    SUFFIX_ORDER,
+    header_of,
+    named_errors,
+    opened,
+    read_header,
+    refuse_what_is_no_file,
+)
 
-_COMMON = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff"})
-IMAGE_SUFFIXES = _COMMON | {".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".tga"}
-"""Files that are taken for pictures when a folder is searched; a file named outright may have any name."""
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "STORED",
+    "SUFFIX_ORDER",
+    "as_image",
+    "opened",
+    "read_header",
+    "read_image",
+    "refuse_addresses",
+    "refuse_what_is_no_file",
+    "to_rgb",
+]
 
-MAX_PIXELS = 120_000_000
-"""The default limit: 10 000 x 10 000 and a little more. A pixel takes 3 bytes here, and one more per mask."""
-
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "TGA")
-"""Those for pictures: Pillow would also start Ghostscript on a file that says it is PostScript."""
-
-_PILLOW_LIMIT = threading.Lock()  # Pillow's own limit is one global
+STORED = (
+    "pictures with an EXIF orientation are taken as they are stored, not turned: what lies in their pixels "
+    "(depth, labels) belongs to these"
+)
+"""What people are told once where a picture was not turned."""
 
 
-def as_image(image: str | Path | Image.Image | npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def as_image(
+    image: str | Path | Image.Image | npt.NDArray[Any], *, grid_hw: tuple[int, int] | None = None
+) -> npt.NDArray[np.uint8]:
     """A picture in any form that people have it in, as (H, W, 3) uint8 RGB.
 
     Args:
         image: a file, see `read_image`; a Pillow image, converted as a file would be; or an array (H, W, 3)
             uint8 RGB, which is given back as it is.
+        grid_hw: see `read_image`.
 
     Raises:
         InvalidInputError: see `read_image`, or an array of another form.
@@ -50,10 +73,10 @@ def as_image(image: str | Path | Image.Image | npt.NDArray[Any]) -> npt.NDArray[
     if isinstance(image, str | Path):
         refuse_addresses(image)
         with opened(Path(image).expanduser(), cure="make it smaller") as picture:
-            return to_rgb(str(image), picture)
+            return to_rgb(str(image), picture, grid_hw=grid_hw)
     if isinstance(image, Image.Image):
-        with _named_errors("the image given"):
-            return to_rgb("the image given", image)
+        with named_errors("the image given"):
+            return to_rgb("the image given", image, grid_hw=grid_hw)
     if not isinstance(image, np.ndarray):
         raise InvalidInputError(f"want a file, a Pillow image or an array, got {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
@@ -93,11 +116,15 @@ def _array_cure(image: npt.NDArray[Any]) -> str:
     return ""
 
 
-def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
+def read_image(
+    path: Path, *, grid_hw: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
+) -> npt.NDArray[np.uint8]:
     """One picture as (H, W, 3) uint8 RGB, H and W at least 1; the module's table says how.
 
     Args:
-        path: a PNG, JPEG, WebP, BMP, TIFF, GIF, PNM, JPEG 2000, AVIF or TGA file, whatever its name.
+        path: a PNG, JPEG, WebP, BMP, TIFF, GIF, PNM, JPEG 2000, AVIF or TGA file, or HEIC where pillow-heif
+            is installed, whatever its name.
+        grid_hw: size of what lies in the picture's pixels; None: nothing does, and it is turned as EXIF says.
         max_pixels: larger pictures are refused by what their header says, before they are unpacked.
 
     Raises:
@@ -105,95 +132,22 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.ui
             colours (32 bit). The message names the file.
     """
     with opened(path, max_pixels=max_pixels) as image:
-        return to_rgb(str(path), image)
+        return to_rgb(str(path), image, grid_hw=grid_hw)
 
 
-@contextmanager
-def opened(
-    path: Path,
-    *,
-    kind: str = "picture",
-    name: str = "",
-    max_pixels: int = MAX_PIXELS,
-    cure: str = "shrink it, or raise --max-pixels if there is memory for it",
-) -> Iterator[Image.Image]:
-    """An image file, unpacked, as Pillow holds it; what goes wrong inside is told of the file too.
-
-    Args:
-        path: see `read_image`.
-        kind: what it is, for messages.
-        name: what messages call it; "": its kind and path.
-        max_pixels: see `read_image`.
-        cure: of too many pixels.
-
-    Raises:
-        InvalidInputError: see `read_image`.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InvalidInputError(f"want a {kind}, {path} is {'a folder' if path.is_dir() else 'not there'}")
-    shown = name or str(path)
-    if path.stat().st_size == 0:
-        raise InvalidInputError(f"want a {kind}, {shown} is empty (0 bytes)")
-    with _named_errors(name or f"the {kind} {path}"):
-        Image.init()
-        formats = [name for name in _FORMATS if name in Image.OPEN]
-        try:
-            with _without_pillows_limit(), Image.open(path, formats=formats) as image:
-                _check_size(shown, image.size, max_pixels, cure)
-                image.load()
-                _check_size(shown, image.size, max_pixels, cure)  # unpacked, a TIFF may say another size
-                yield image
-        except UnidentifiedImageError as error:
-            raise InvalidInputError(
-                f"want a {kind}, {shown} is in no format that is read here (PNG, JPEG, WebP, TIFF …)"
-            ) from error
-
-
-@contextmanager
-def _named_errors(what: str) -> Iterator[None]:
-    try:
-        yield
-    except InvalidInputError:
-        raise
-    except MemoryError as error:
-        raise InvalidInputError(f"{what} does not fit into memory") from error
-    except Exception as error:  # on damaged files each decoder raises what it likes
-        raise InvalidInputError(
-            f"{what} cannot be read, it is damaged or cut off: {type(error).__name__}: {error}"
-        ) from error
-
-
-@contextmanager
-def _without_pillows_limit() -> Iterator[None]:
-    """Pillow refuses or warns by a limit of its own; `_check_size` stands in for it."""
-    with _PILLOW_LIMIT:
-        before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
-
-
-def _check_size(name: str, size_wh: tuple[int, int], max_pixels: int, cure: str) -> None:
-    width, height = size_wh
-    if width < 1 or height < 1:
-        raise InvalidInputError(f"want a picture with pixels, {name} is {width}x{height}")
-    if width * height > max_pixels:
-        raise InvalidInputError(
-            f"want at most {max_pixels / 1e6:g} million pixels, {name} has {width * height / 1e6:.1f} "
-            f"million ({width}x{height}); {cure}"
-        )
-
-
-def to_rgb(name: str, image: Image.Image) -> npt.NDArray[np.uint8]:
+def to_rgb(name: str, image: Image.Image, *, grid_hw: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
     """An unpacked Pillow image as (H, W, 3) uint8 RGB; the module's table says how.
 
+    Args:
+        name: what messages call it.
+        image: the image.
+        grid_hw: see `read_image`.
+
     Raises:
-        InvalidInputError: numbers that are no colours; `name` is what the message calls the image.
+        InvalidInputError: numbers that are no colours.
     """
-    image = ImageOps.exif_transpose(image)
+    if header_of(image).turns(grid_hw):
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # I;16, I;16B, I;16L, or 16 bit that Pillow unpacked to 32
         image = Image.fromarray(_grey_8_bit(name, np.asarray(image)), "L")
     elif image.mode == "F":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,21 @@ from PIL import Image
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.files.bag_frames import find_topics, read_bag_frames
 from ovseg_ros.files.cameras import as_intrinsics
 from ovseg_ros.files.frames import as_frame
 from ovseg_ros.files.pictures import refuse_addresses
+from ovseg_ros.files.recordings import (
+    Bag,
+    BagFrame,
+    Chosen,
+    find_topics,
+    is_recording,
+    open_recording,
+    read_bag_frames,
+)
 from ovseg_ros.files.videos import read_video
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,10 +50,10 @@ def open_stream(source: Any, intrinsics: Any = None, depth_scale: float | None =
     """Opens what frames come from; what is wrong with it is said at once, with a frame when it comes.
 
     Args:
-        source: a video file, a rosbag2 recording (a folder, .mcap or .db3), or an iterable of frames: each a
-            Frame, an image as for `as_frame`, or a pair (image, depth).
+        source: a video file, a rosbag2 recording (see `recordings.open_recording`), or an iterable of frames:
+            each a Frame, an image as for `as_frame`, or a pair (image, depth).
         intrinsics: of all frames, see `as_frame`; None: those of the recording, or of the given Frames.
-        depth_scale: of the pairs, see `as_frame`.
+        depth_scale: of the pairs, see `as_frame`, or of the recording's depth.
 
     Raises:
         InvalidInputError: it is not there, cannot be read, or gives no frames.
@@ -53,12 +64,15 @@ def open_stream(source: Any, intrinsics: Any = None, depth_scale: float | None =
     path = Path(source).expanduser()
     if not path.exists():
         raise InvalidInputError(f"want a video or a recording, {str(source)!r} is not there")
-    if depth_scale is not None:
+    if is_recording(path):
+        return _recording(path, intrinsics, depth_scale)
+    if path.is_dir():
         raise InvalidInputError(
-            "depth_scale= is for pairs (image, depth): a recording says what its depth is"
+            f"want a recording, {str(path)!r} has no metadata.yaml and no .mcap or .db3 file; of a folder of "
+            "pictures pass the sorted list of their paths"
         )
-    if path.is_dir() or path.suffix.lower() in (".mcap", ".db3"):
-        return _recording(path, intrinsics)
+    if depth_scale is not None:
+        raise InvalidInputError("depth_scale= is for depth, and a video file has none")
     frames = (_with_camera(frame, intrinsics) for frame in read_video(path))
     return Stream(frames, without_depth="a video file has none")
 
@@ -90,21 +104,52 @@ def _given(items: Iterable[Any], intrinsics: Any, depth_scale: float | None) -> 
         yield frame
 
 
-def _recording(path: Path, intrinsics: Any) -> Stream:
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        raise InvalidInputError(
-            f"want a recording, {str(path)!r} has no metadata.yaml; of a folder of pictures pass the sorted "
-            "list of their paths"
-        )
-    chosen, _ = find_topics(path)
+def _recording(path: Path, intrinsics: Any, depth_scale: float | None) -> Stream:
+    bag = open_recording(path)
+    chosen, _ = find_topics(bag)
     without = []
     if chosen.depth is None:
         without.append("no depth")
     if chosen.info is None and intrinsics is None:
         without.append("no camera_info")
-    frames = (_with_camera(recorded.load(), intrinsics) for recorded in read_bag_frames(path, chosen))
+
     return Stream(
-        frames, recorded=True, without_depth=f"{path} has {' and '.join(without)}" if without else ""
+        _recorded(bag, chosen, intrinsics, depth_scale),
+        recorded=True,
+        without_depth=f"{path} has {' and '.join(without)}" if without else "",
+    )
+
+
+def _recorded(bag: Bag, chosen: Chosen, intrinsics: Any, depth_scale: float | None) -> Iterator[Frame]:
+    """What can be decoded; the log says what cannot, and what the recording lacks."""
+    for remark in chosen.remarks:
+        _LOG.warning("%s", remark)
+    first: InvalidInputError | None = None
+    good = said = False
+    for recorded in read_bag_frames(bag, chosen, depth_scale=depth_scale, intrinsics=intrinsics):
+        try:
+            frame = recorded.load()
+        except InvalidInputError as error:
+            first = first or error
+            _LOG.warning("image %d of %s is left out: %s", recorded.index, bag.path, error)
+            continue
+        good = True
+        if not said and (frame.depth_m is None or frame.intrinsics is None) and chosen.depth is not None:
+            said = True
+            _LOG.warning("image %d of %s: %s", recorded.index, bag.path, _missing(recorded, frame))
+        yield frame
+    for remark in bag.remarks:
+        _LOG.warning("%s", remark)
+    if first is not None and not good:
+        raise first
+
+
+def _missing(recorded: BagFrame, frame: Frame) -> str:
+    return recorded.missing(
+        frame.size_hw,
+        tolerance_name="the tolerance",
+        depth_cure="record it",
+        info_cure="give intrinsics=",
     )
 
 

@@ -130,6 +130,7 @@ def load_preset(
     weights_dir: str | Path | None = None,
     offline: bool = True,
     proposals_from: str | Path | None = None,
+    proposer: Proposer | None = None,
 ) -> OpenVocabularySegmenter:
     """Builds the segmenter a preset describes, weights loaded and verified.
 
@@ -140,6 +141,7 @@ def load_preset(
         offline: False allows downloading what is missing and can be had; True never touches the network.
         proposals_from: another preset, whose proposal generator stands in for this one's. Where it does not
             classify and this preset counts on that, CLIP alone decides, and a warning says so.
+        proposer: a generator that stands in for it; then none is built and no weights of one are asked for.
 
     Raises:
         ConfigError: unknown preset, key, kind or device, a value out of range, or a torchvision that was not
@@ -159,13 +161,15 @@ def load_preset(
     folder = None if weights_dir is None else Path(weights_dir).expanduser()
     context = LoadContext(path, _device(device), folder, offline)
     options = build_options(path, preset.get("options") or {})
-    part, beside = preset["proposer"], context
+    part, beside, warning = preset["proposer"], context, ""
     if proposals_from is not None:
         beside = dataclasses.replace(context, preset=preset_path(proposals_from))
         part = read_preset(beside.preset)["proposer"]
-    proposer = build(beside, part, PROPOSERS)
-    warning = _too_slow(beside, part)
-    if proposals_from is not None:
+    replaced = proposals_from is not None or proposer is not None
+    if proposer is None:
+        proposer = build(beside, part, PROPOSERS)
+        warning = _too_slow(beside, part)
+    if replaced:
         options = _served_by(proposer, options, path)
     encoder = build(context, preset["encoder"], ENCODERS)
     if preset.get("logit_scale") is not None:

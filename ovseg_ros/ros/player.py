@@ -30,6 +30,7 @@ from ovseg_ros.core.camera import decode_colour
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.recordings.photographs import is_photographs, read_photographs
 from ovseg_ros.evaluate.recordings.recording import names_json
+from ovseg_ros.files.recordings import is_recording, open_recording
 from ovseg_ros.ros.io.frame_source import stamp_ns
 from ovseg_ros.ros.io.images import image_from_array
 
@@ -55,39 +56,45 @@ class Moment:
 
 
 def read_moments(folder: Path) -> list[Moment]:
-    """Reads a rosbag2 folder with the topics above, or photographs, the colour images decoded.
+    """Reads a rosbag2 recording with the topics above, or photographs, the colour images decoded.
+
+    What a recording has lost is printed.
 
     Raises:
         InvalidInputError: there is no such recording, or no colour image in it.
     """
     if is_photographs(folder):
         return _photographs(folder)
-    from rosbags.rosbag2 import Reader, ReaderError
-
-    if not (folder / "metadata.yaml").is_file():
+    if folder.is_dir() and not is_recording(folder):
         raise InvalidInputError(
-            f"want a rosbag2 folder with metadata.yaml, or photographs with classes.txt, at {folder}"
+            "want a rosbag2 recording (metadata.yaml, .mcap, .db3), or photographs with classes.txt, at "
+            f"{folder}"
         )
+    bag = open_recording(folder)
     moments: dict[int, Moment] = {}
     names: list[tuple[int, String]] = []
-    try:
-        with Reader(folder) as reader:
-            for connection, time_ns, data in reader.messages():
-                if connection.topic not in KINDS:
-                    continue
-                message = deserialize_message(bytes(data), KINDS[connection.topic])
-                if connection.topic == NAMES:
-                    names.append((time_ns, message))
-                    continue
-                moments.setdefault(stamp_ns(message.header), Moment()).messages[connection.topic] = message
-    except ReaderError as error:
-        raise InvalidInputError(f"cannot read the recording {folder}: {error}") from error
+    for recorded in bag.messages(KINDS):
+        try:
+            message = deserialize_message(recorded.data, KINDS[recorded.topic])
+        except Exception as error:  # damaged: rmw raises RuntimeError, an empty one MemoryError
+            print(f"player: a damaged message on {recorded.topic}: {error}", file=sys.stderr)
+            continue
+        if recorded.topic == NAMES:
+            names.append((recorded.logged_ns, message))
+            continue
+        moments.setdefault(stamp_ns(message.header), Moment()).messages[recorded.topic] = message
+    for remark in bag.remarks:
+        print(f"player: {remark}", file=sys.stderr)
     complete = [(stamp, m) for stamp, m in sorted(moments.items()) if COMPRESSED in m.messages]
-    if not complete:
-        raise InvalidInputError(f"want messages on {COMPRESSED}, found none in {folder}")
-    for _, moment in complete:
+    for stamp, moment in tuple(complete):
         compressed = moment.messages[COMPRESSED]
-        moment.messages[COLOUR] = image_from_array(compressed.header, decode_colour(compressed))
+        try:
+            moment.messages[COLOUR] = image_from_array(compressed.header, decode_colour(compressed))
+        except InvalidInputError as error:
+            print(f"player: an image is left out: {error}", file=sys.stderr)
+            complete.remove((stamp, moment))
+    if not complete:
+        raise InvalidInputError(f"want images on {COMPRESSED}, found none in {folder}")
     for time_ns, message in names:  # said once per scene, before its first frame
         later = [m for stamp, m in complete if stamp >= time_ns]
         if later:

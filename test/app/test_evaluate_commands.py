@@ -112,14 +112,97 @@ def test_rules_and_settings(tree: Path, tmp_path: Path, stand_in) -> None:
 
 def test_pictures_that_fail_are_named_and_the_exit_code_says_so(tree, tmp_path, stand_in, capsys) -> None:
     write_image(tree / "annotations/validation/c.png", values((1, 1, 1, 1)))
-    assert ran("dataset", "folder", tree, "--out", tmp_path / "out") == 1
+    assert ran("dataset", "folder", tree, "--out", tmp_path / "out", "--partial") == 1
     assert "c.jpg is not there" in capsys.readouterr().err
     text = (tmp_path / "out/result.md").read_text()
     assert "**1 pictures could not be scored:**" in text
     for name in "ab":
         (tree / f"annotations/validation/{name}.png").unlink()
-    assert ran("dataset", "folder", tree, "--out", tmp_path / "none") == 2
+    assert ran("dataset", "folder", tree, "--out", tmp_path / "none", "--partial") == 2
     assert not (tmp_path / "none").exists()
+
+
+class TestBeforeTheFirstPicture:
+    """What can only fail is said before networks are loaded: the list of what was loaded stays empty."""
+
+    def refused(self, capsys: pytest.CaptureFixture[str], words, *more) -> str:
+        assert ran(*words, *more) == 2
+        return capsys.readouterr().err
+
+    @pytest.fixture(params=["dataset", "bottleneck", "sweep threshold"])
+    def words(self, request, tree: Path, tmp_path: Path):
+        return [*request.param.split(), "folder", tree, "--out", tmp_path / "out"]
+
+    @pytest.mark.parametrize(
+        ("path", "image", "said"),
+        [
+            ("annotations/validation/b.png", values((1, 2, 3, 0), side=8), "b.png is 8x8, its picture 16x16"),
+            ("annotations/validation/b.png", values((1, 2, 4, 0)), "label values that no class has: 4"),
+            ("annotations/validation/c.png", values((1, 2, 3, 0)), "c.jpg is not there"),
+            ("instances/validation/a.png", values((1, 2, 3, 0)), "instance image 'b'"),
+            ("depth/validation/a.png", values((9,) * 4, dtype=np.uint16), "want depth of"),
+        ],
+    )
+    def test_files_that_do_not_fit(self, words, tree, stand_in, capsys, path, image, said) -> None:
+        write_image(tree / path, image)
+        text = self.refused(capsys, words)
+        assert said in text
+        assert "1 of " in text
+        assert "--partial" in text
+        assert stand_in == []
+
+    def test_where_results_go(self, words, tmp_path: Path, stand_in, capsys) -> None:
+        (tmp_path / "out").write_text("")
+        assert "want --out as a folder" in self.refused(capsys, words)
+        assert "is a file" in self.refused(capsys, [*words, "--out", tmp_path / "out/deeper/still"])
+        assert stand_in == []
+
+    def test_a_preset_that_needs_depth(self, words, tree: Path, stand_in, capsys) -> None:
+        assert "lacks depth images" in self.refused(capsys, words, "--preset", "mini")
+        for name in "ab":
+            write_image(tree / f"depth/validation/{name}.png", values((9,) * 4, dtype=np.uint16))
+        text = self.refused(capsys, words, "--preset", "mini")
+        assert "lacks the camera's intrinsics (camera.json)" in text
+        assert stand_in == []
+
+    def test_words_of_the_command(self, tree: Path, tmp_path: Path, stand_in, capsys) -> None:
+        out = [tree, "--out", tmp_path / "out"]
+        for words, said in (
+            (["dataset", "folder", *out, "--names", "all"], "--names"),
+            (["bottleneck", "folder", *out, "--regions", "instance"], "with instances"),
+            (["bottleneck", "folder", *out, "--masks", "own"], "want masks of all, true"),
+            (["sweep", "size", "folder", *out], "want an option of"),
+        ):
+            assert said in self.refused(capsys, words)
+        assert stand_in == []
+
+    def test_pictures_that_are_not_turned_are_told(
+        self, tree: Path, tmp_path: Path, stand_in, capsys
+    ) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 3
+        Image.fromarray(quarters(SAMPLES["a"][0])).save(tree / "images/validation/a.png", exif=exif)
+        assert ran("dataset", "folder", tree, "--out", tmp_path / "out") == 0
+        assert "1 of 2 pictures: pictures with an EXIF orientation are taken as" in capsys.readouterr().err
+        result = json.loads((tmp_path / "out/result.json").read_text())["result"]
+        assert result["pixel_accuracy"] == pytest.approx(5 / 7)  # as without
+
+
+def test_oracle_masks_need_no_proposer(tree: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """A preset whose proposals' weights are nowhere; its encoder comes with the package."""
+    preset = tmp_path / "preset.yaml"
+    preset.write_text(
+        "description: x\nproposer: {kind: sam, model: vit_b, weights: nowhere.pth}\nencoder: {kind: mini}\n"
+        "options: {background: []}\n"
+    )
+    words = ["bottleneck", "folder", tree, "--out", tmp_path / "out", "--preset", preset]
+    assert ran(*words) == 2
+    assert "nowhere.pth" in capsys.readouterr().err
+    assert ran(*words, "--masks", "true") == 0
+    content = json.loads((tmp_path / "out/bottleneck.json").read_text())
+    assert list(content["variants"]) == ["oracle masks", "oracle masks, not blanked"]
+    assert content["variants"]["oracle masks"]["unpredicted"] == 0.0
+    assert "proposals" not in content["made_with"]["parameters"]
 
 
 def test_score_runs_no_model(tree: Path, tmp_path: Path) -> None:

@@ -1,18 +1,18 @@
-"""Depth and cameras beside pictures, from files and from memory."""
+"""Depth beside pictures, from files and from memory."""
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict
+import struct
+import tracemalloc
+import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.files.cameras import Camera, as_intrinsics, read_camera
 from ovseg_ros.files.depth import as_depth, find_depth, read_depth
 
 
@@ -78,45 +78,78 @@ def test_depth_is_found_by_the_pictures_name(tmp_path):
         find_depth(tmp_path / "depth", tmp_path / "c.jpg", (tmp_path / "c.jpg").relative_to(tmp_path))
 
 
-def test_intrinsics_from_numbers_and_from_both_kinds_of_file(tmp_path):
-    matrix = "[500.0, 0, 320.5, 0, 501, 240, 0, 0, 1]"
-    (tmp_path / "calibration.yaml").write_text(
-        f"image_width: 640\nimage_height: 480\ncamera_matrix:\n  rows: 3\n  cols: 3\n  data: {matrix}\n"
-    )
-    (tmp_path / "echo.yaml").write_text(f"header: {{}}\nheight: 480\nwidth: 640\nk: {matrix}\n---\n")
-    assert read_camera("500, 501,320.5,240") == ((500, 501, 320.5, 240), None)
-    for name in ("calibration.yaml", "echo.yaml"):
-        assert read_camera(str(tmp_path / name)) == ((500, 501, 320.5, 240), (640, 480))
+def test_files_in_other_units(tmp_path):
+    numbers = np.array([[0, 5000, 65535]], np.uint16)
+    cv2.imwrite(str(tmp_path / "tum.png"), numbers)
+    cv2.imwrite(str(tmp_path / "tum.tiff"), numbers)
+    cv2.imwrite(str(tmp_path / "floats.tiff"), numbers.astype(np.float32))
+    np.save(tmp_path / "tum.npy", numbers)
+    for name in ("tum.png", "tum.tiff", "floats.tiff", "tum.npy"):
+        got = read_depth(tmp_path / name, depth_scale=0.0002)
+        np.testing.assert_array_equal(got, numbers.astype(np.float32) * np.float32(0.0002))
+        assert got.flags.owndata
+    np.testing.assert_array_equal(read_depth(tmp_path / "floats.tiff"), numbers.astype(np.float32))
+    for path in (tmp_path / "tum.png", tmp_path / "tum.npy"):
+        with pytest.raises(InvalidInputError, match=r"5000 units per metre are 0\.0002"):
+            read_depth(path, depth_scale=5000)
 
 
-def test_bad_intrinsics(tmp_path):
-    (tmp_path / "no_k.yaml").write_text("width: 640")
-    (tmp_path / "text.yaml").write_text("{")
-    for text in ("1,2,3", "a,b,c,d", "", "no_k.yaml", "text.yaml", "missing.yaml", "0,1,2,3", "1,nan,2,3"):
-        name = str(tmp_path / text) if text.endswith("yaml") else text
-        with pytest.raises(InvalidInputError):
-            read_camera(name)
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def test_the_camera_is_scaled_to_the_picture():
-    given = Camera((500, 500, 319.5, 239.5), (640, 480))
-    camera = given.at((240, 320))
-    assert camera == CameraIntrinsics(250, 250, 159.5, 119.5, 320, 240)
-    as_given = Camera(given.numbers).at((240, 320))
-    assert (as_given.fx, as_given.cx, as_given.width) == (500, 319.5, 320)
-    with pytest.raises(InvalidInputError, match="640x480, got 100x480"):
-        given.at((480, 100))
+def test_what_is_too_large_is_refused_before_memory_is_taken(tmp_path):
+    rows = zlib.compressobj(9)
+    zeros = b"".join(rows.compress(bytes(40_001)) for _ in range(20_000)) + rows.flush()
+    head = struct.pack(">IIBBBBB", 20_000, 20_000, 16, 0, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zeros) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(png)  # 0.8 MB that say 800
+    with open(tmp_path / "a.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f8", "fortran_order": False, "shape": (20_000, 20_000)}
+        )
+        file.truncate(128 + 20_000 * 20_000 * 8)  # takes no room on disk
+    tracemalloc.start()
+    for name in ("a.png", "a.npy"):
+        with pytest.raises(InvalidInputError, match=r"at most 120 million pixels.* 400\.0 million"):
+            read_depth(tmp_path / name)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+    cv2.imwrite(str(tmp_path / "b.png"), np.ones((2, 3), np.uint16))
+    np.save(tmp_path / "b.npy", np.ones((2, 3)))
+    for name in ("b.png", "b.npy"):
+        assert read_depth(tmp_path / name, max_pixels=6).shape == (2, 3)
+        with pytest.raises(InvalidInputError, match="pixels"):
+            read_depth(tmp_path / name, max_pixels=5)
 
 
-def test_a_camera_in_any_form(tmp_path):
-    want = CameraIntrinsics(500, 501, 320.5, 240, 640, 480)
-    (tmp_path / "a.json").write_text(json.dumps(asdict(want)))
-    matrix = [[500, 0, 320.5], [0, 501, 240], [0, 0, 1]]
-    numbers = (500, 501, 320.5, 240)
-    text, file = "500,501,320.5,240", tmp_path / "a.json"
-    for given in (want, Camera(numbers), text, file, numbers, matrix, np.array(matrix)):
-        assert as_intrinsics(given, (480, 640)) == want
-    assert as_intrinsics(want, (240, 320)) == want.resized(320, 240)
-    for wrong in ((1, 2, 3), np.eye(4), None, "abcd", (0, 1, 2, 3), {"fx": 1}):
-        with pytest.raises(InvalidInputError, match="want"):
-            as_intrinsics(wrong, (480, 640))
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"PK\x03\x04", b"\x93NUMPY\x01\x00\x02\x00{}"])
+def test_arrays_that_are_none(tmp_path, content):
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(InvalidInputError, match=r"a\.npy cannot be read"):
+        read_depth(tmp_path / "a.npy")
+
+
+def test_arrays_of_odd_forms(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((0, 4)))
+    np.save(tmp_path / "b.npy", np.array([{}, []], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "c", a=np.ones((2, 2)))
+    (tmp_path / "c.npz").rename(tmp_path / "c.npy")
+    (tmp_path / "d.npy").mkdir()
+    for name in "abcd":
+        with pytest.raises(InvalidInputError, match=rf"{name}\.npy"):
+            read_depth(tmp_path / f"{name}.npy")
+
+
+def test_depth_whose_name_is_spelled_otherwise(tmp_path):
+    cv2.imwrite(str(tmp_path / "K\u00fcche.png"), np.ones((2, 2), np.uint16))
+    (tmp_path / "B.PNG").write_bytes((tmp_path / "K\u00fcche.png").read_bytes())
+    for name, found in (("Ku\u0308che.jpg", "K\u00fcche.png"), ("B.JPG", "B.PNG")):
+        assert find_depth(tmp_path, tmp_path / "rgb" / name, below=Path(name)).name == found
+
+
+def test_depth_is_not_guessed_between_names_that_are_equally_near(tmp_path):
+    for name in ("a.PNG", "a.Png"):
+        cv2.imwrite(str(tmp_path / name), np.ones((2, 2), np.uint16))
+    with pytest.raises(InvalidInputError, match="equally near"):
+        find_depth(tmp_path, tmp_path / "a.jpg", Path("a.jpg"))

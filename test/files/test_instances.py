@@ -76,6 +76,44 @@ def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
         picture.read()
 
 
+def test_polygons_belong_to_the_stored_pixels(tmp_path: Path) -> None:
+    """Turned by EXIF, a picture of the same size would put every mask at the wrong end, and say nothing."""
+    picture = read_instances(write_instances(tmp_path)).pictures[0]
+    stored = picture.read()
+    exif = Image.Exif()
+    for orientation in (3, 6):  # upside down, and a quarter turn that would not fit
+        exif[0x0112] = orientation
+        Image.fromarray(stored).save(picture.path, exif=exif)
+        np.testing.assert_array_equal(picture.read(), stored)
+    exif[0x0112] = 6
+    Image.fromarray(np.ascontiguousarray(np.rot90(stored))).save(picture.path, exif=exif)
+    np.testing.assert_array_equal(picture.read(), stored)  # labelled as a viewer shows it: only so it fits
+
+
+@pytest.mark.parametrize(
+    "written", ["pictures\\p0.png", "./pictures/p0.PNG", "/elsewhere/pictures/p0.png", "pictures/p%30.png"]
+)
+def test_file_names_as_other_machines_write_them(tmp_path: Path, written: str) -> None:
+    path = write_instances(tmp_path)
+    content = json.loads(path.read_text())
+    assert content["images"][0]["file_name"] == "pictures/p0.png"
+    content["images"][0]["file_name"] = written
+    path.write_text(json.dumps(content))
+    picture = read_instances(path).pictures[0]
+    assert picture.read().shape[:2] == SIZES_HW[0]
+    assert (picture.name, picture.path) == (written, tmp_path / "pictures/p0.png")
+
+
+def test_no_file_name_leads_out_of_the_folder(tmp_path: Path) -> None:
+    path = changed(write_instances(tmp_path / "a"))
+    content = json.loads(path.read_text())
+    (tmp_path / "a/pictures/p0.png").rename(tmp_path / "p0.png")
+    content["images"][0]["file_name"] = "../p0.png"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InvalidInputError, match="leads out of it"):
+        read_instances(path).pictures[0].read()
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

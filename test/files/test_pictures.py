@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import struct
+import sys
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,8 +16,9 @@ from PIL import Image
 
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files import pictures
-from ovseg_ros.files.pictures import as_image, read_image
+from ovseg_ros.files.pictures import IMAGE_SUFFIXES, as_image, read_header, read_image
 
+PACKAGE = Path(pictures.__file__).resolve().parent.parent
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 17, 3), dtype=np.uint8)
 
@@ -80,24 +85,60 @@ def test_cmyk(tmp_path):
     assert blue < 15
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(tmp_path, orientation):
-    upright = np.zeros((6, 10, 3), np.uint8)
-    upright[0, 0], upright[0, 9] = (255, 0, 0), (0, 255, 0)
-    stored = {  # what a camera that is held so writes; the flag undoes it
-        1: upright,
-        2: upright[:, ::-1],
-        3: upright[::-1, ::-1],
-        4: upright[::-1],
-        5: upright.transpose(1, 0, 2),
-        6: np.rot90(upright, 1),
-        7: upright[::-1, ::-1].transpose(1, 0, 2),
-        8: np.rot90(upright, -1),
-    }[orientation]
+UPRIGHT = np.zeros((6, 10, 3), np.uint8)
+UPRIGHT[0, 0], UPRIGHT[0, 9] = (255, 0, 0), (0, 255, 0)
+STORED = {  # what a camera that is held so writes; the flag undoes it
+    1: UPRIGHT,
+    2: UPRIGHT[:, ::-1],
+    3: UPRIGHT[::-1, ::-1],
+    4: UPRIGHT[::-1],
+    5: UPRIGHT.transpose(1, 0, 2),
+    6: np.rot90(UPRIGHT, 1),
+    7: UPRIGHT[::-1, ::-1].transpose(1, 0, 2),
+    8: np.rot90(UPRIGHT, -1),
+}
+
+
+def with_exif(path, orientation, pixels=None):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), upright)
+    stored = STORED[orientation] if pixels is None else pixels
+    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_where_nothing_lies_in_the_pixels(tmp_path, orientation):
+    path = with_exif(tmp_path / "a.png", orientation)
+    stored = STORED[orientation]
+    header = read_header(path)
+    assert (header.size_hw, header.orientation) == (stored.shape[:2], orientation)
+    np.testing.assert_array_equal(read_image(path), UPRIGHT)
+    np.testing.assert_array_equal(as_image(Image.open(path)), UPRIGHT)
+    # What lies in the stored pixels has their size; no other size turns a picture that keeps its own.
+    for grid_hw in (stored.shape[:2], (3, 3)):
+        np.testing.assert_array_equal(read_image(path, grid_hw=grid_hw), stored)
+        np.testing.assert_array_equal(as_image(path, grid_hw=grid_hw), stored)
+    # Where the turned picture alone has the size, it was labelled as a viewer shows it.
+    np.testing.assert_array_equal(read_image(path, grid_hw=(6, 10)), UPRIGHT if orientation > 4 else stored)
+
+
+def test_a_square_picture_with_something_in_its_pixels_is_never_turned(tmp_path):
+    square = PIXELS[:12, :12]
+    path = with_exif(tmp_path / "a.png", 6, square)
+    np.testing.assert_array_equal(read_image(path, grid_hw=(12, 12)), square)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 300])
+def test_an_orientation_that_is_none_turns_nothing(tmp_path, orientation):
+    path = with_exif(tmp_path / "a.png", orientation, PIXELS)
+    np.testing.assert_array_equal(read_image(path), PIXELS)
+    assert read_header(path).orientation == 1
+
+
+def test_damaged_exif_costs_the_orientation_alone(tmp_path):
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert read_image(tmp_path / "a.jpg").shape == PIXELS.shape
 
 
 def test_the_first_of_several_pictures(tmp_path):
@@ -166,11 +207,81 @@ def test_bad_files_are_refused_by_name(tmp_path):
         assert name in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99),
+            r"is HEIC, which needs pillow-heif; .*'\.\[heic\]'",
+        ),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "pointer of Git LFS.*git lfs pull"),
+        (b"\n<!DOCTYPE html><title>404</title>", "is a web page"),
+        (b"II*\0\xff\xff\xff\xff", r"a\.jpg begins like TIFF and is damaged, cut off or"),
+        (b"\xff\xd8\xff\xe0" + bytes(50), "damaged"),
+    ],
+)
+def test_what_stands_in_a_pictures_place_is_named(tmp_path, monkeypatch, content, words):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr(Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k != "HEIF"})
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(InvalidInputError, match=words):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_heic_is_read_where_its_library_is(tmp_path):
+    heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    smooth = np.full((32, 48, 3), (200, 100, 20), np.uint8)
+    heif.from_pillow(Image.fromarray(smooth)).save(tmp_path / "a.HEIC")
+    assert np.abs(read_image(tmp_path / "a.HEIC").astype(int) - smooth).max() <= 8
+
+
+@pytest.mark.parametrize("reader", [read_image, read_header])
+def test_nothing_is_read_from_pipes_devices_and_loops(tmp_path, reader):
+    os.mkfifo(tmp_path / "pipe.jpg")  # reading it would wait for ever
+    (tmp_path / "device.jpg").symlink_to("/dev/zero")  # this one never ends
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    said = {
+        "pipe.jpg": "a pipe",
+        "device.jpg": "a device",
+        "loop.jpg": "symbolic links",
+        "x" * 300: "too long",
+    }
+    said["a\0.jpg"] = "not there"
+    for name, words in said.items():
+        with pytest.raises(InvalidInputError, match=words):
+            reader(tmp_path / name)
+
+
+def test_one_picture_may_be_read_while_another_is_open(tmp_path):
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    with pictures.opened(tmp_path / "a.png"), pictures.opened(tmp_path / "a.png") as second:
+        assert second.size == (17, 12)
+
+
+def test_no_other_module_decodes_pictures():
+    """But those that read what they wrote themselves: overlays, stored pairs and the packed training set."""
+    own = {
+        "files/image_files.py",
+        "app/segment/outputs.py",
+        "learn/pairs/shards.py",
+        "learn/colour/pictures.py",
+    }
+    messages = {"core/camera/compressed.py", "files/recordings/look.py"}
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if re.search(r"\bimread\(|\bimdecode\(|\bImage\.open\(", path.read_text(encoding="utf-8"))
+    }
+    messages = {name for name in found if name.startswith(("core/camera/", "files/recordings/"))}
+    assert found - messages == own
+    assert all(suffix == suffix.lower() and suffix[0] == "." for suffix in IMAGE_SUFFIXES)
+
+
 def test_what_a_decoder_raises_becomes_our_error(tmp_path, monkeypatch):
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
     for error, words in ((MemoryError(), "does not fit into memory"), (IndexError("x"), "IndexError: x")):
 
-        def fail(*_, error=error):
+        def fail(*_, error=error, **__):
             raise error
 
         monkeypatch.setattr(pictures, "to_rgb", fail)

@@ -32,6 +32,7 @@ BELOW = {
 ALLOWED_TOO = {
     ("ros/player.py", "ovseg_ros.evaluate.recordings.photographs"),
     ("ros/player.py", "ovseg_ros.evaluate.recordings.recording"),
+    ("ros/player.py", "ovseg_ros.files.recordings"),
     ("app/demo/stage.py", "ovseg_ros.ros.client"),
 }
 

@@ -62,6 +62,7 @@ def _add_captions(group: Any) -> None:
     )
     group.add_argument("--captions-per-image", type=int, metavar="N", help="the first N (default: all)")
     group.add_argument("--depth", type=Path, metavar="DIR", help="depth beside images (default: ../depth)")
+    group.add_argument("--depth-scale", type=float, metavar="M", help="metres per unit of depth")
     group.add_argument("--intrinsics", metavar="K", help="fx,fy,cx,cy or a file (default: ../camera.json)")
     group.add_argument("--caption-topic", metavar="TOPIC", help="of a recording (default: found by name)")
     group.add_argument("--image-topic", metavar="TOPIC", help="of a recording (default: found by type)")
@@ -142,7 +143,8 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
     segmenter = loaded(options, load, {})
     pair_options = setup.pair_options_of(options, segmenter)
     source = open_source(options, needs_depth=segmenter.needs_depth)
-    for remark in getattr(source, "remarks", ()):
+    remarks = list(getattr(source, "remarks", ()))
+    for remark in remarks:
         _say(remark)
     settings = {
         "model": setup.model_of(options, segmenter),
@@ -151,6 +153,8 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
         "source": source.describe(),
         "ovseg_ros": __version__,
     }
+    if options.depth_scale is not None:
+        settings["depth_scale"] = options.depth_scale
     writer = PairWriter(
         options.out,
         settings,
@@ -176,6 +180,9 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
                 device=segmenter.device,
                 progress=show,
             )
+        for remark in getattr(source, "remarks", ()):
+            if remark not in remarks:  # a recording's damage shows as it is read
+                _say(remark)
         return _finish(writer, settings, options, tally)
 
 
@@ -199,6 +206,10 @@ def _check_options(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ConfigError(f"want --{name.replace('_', '-')} at least 1, got {value}")
+    if options.depth_scale is not None:
+        from ovseg_ros.core.camera import check_depth_scale
+
+        check_depth_scale(options.depth_scale)
     if not options.images.exists():
         raise InvalidInputError(f"want --images as a folder or a recording, {options.images} is not there")
 

@@ -51,6 +51,7 @@ def add_parser(commands: Any) -> None:
     present.add_argument("--overwrite", action="store_true", help="replace what the last run left in DIR")
     parser.add_argument("--json", action="store_true", help="print the summary, as JSON, and nothing else")
     _add_model(parser.add_argument_group("model"))
+    _add_camera(parser.add_argument_group("depth and camera"))
     _add_pictures(parser.add_argument_group("pictures"))
     _add_moving(parser.add_argument_group("videos and recordings"))
     parser.set_defaults(run=run)
@@ -86,12 +87,26 @@ def _add_model(group: Any) -> None:
     network.add_argument("--download", action="store_true", help="download weights that are missing")
 
 
-def _add_pictures(group: Any) -> None:
-    group.add_argument("--recursive", action="store_true", help="look in folders' folders too")
+def _add_camera(group: Any) -> None:
     group.add_argument(
         "--depth", type=Path, metavar="PATH", help="depth beside pictures: a file, or a folder"
     )
-    group.add_argument("--intrinsics", metavar="K", help="fx,fy,cx,cy in pixels, or a camera_info YAML file")
+    group.add_argument(
+        "--depth-scale",
+        type=float,
+        metavar="M",
+        help="metres per unit of depth, 0.0002 for files of TUM's (default: integers mm, floats m)",
+    )
+    group.add_argument(
+        "--intrinsics",
+        metavar="K",
+        help="fx,fy,cx,cy in pixels, or a camera_info YAML file, of pictures, and of recordings in place of "
+        "their own",
+    )
+
+
+def _add_pictures(group: Any) -> None:
+    group.add_argument("--recursive", action="store_true", help="look in folders' folders too")
     group.add_argument(
         "--max-pixels",
         type=float,

@@ -14,11 +14,11 @@ import cv2
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.files.bag_frames import DEPTH_TOLERANCE_S, find_topics, read_bag_frames
 from ovseg_ros.files.cameras import Camera
 from ovseg_ros.files.depth import find_depth
 from ovseg_ros.files.frames import read_frame
-from ovseg_ros.files.pictures import MAX_PIXELS
+from ovseg_ros.files.pictures import MAX_PIXELS, STORED, read_header
+from ovseg_ros.files.recordings import DEPTH_TOLERANCE_S, find_topics, open_recording, read_bag_frames
 from ovseg_ros.files.videos import decoded, open_video, readable, stamp_ns
 
 CURE = "raise --max-pixels if there is memory for it"
@@ -35,7 +35,8 @@ class InputOptions:
         max_frames: at most so many frames of each video and recording; None: all.
         max_pixels: larger pictures are refused.
         depth: depth beside pictures, a file or a folder; None: pictures have none.
-        intrinsics: of the pictures.
+        depth_scale: metres per unit of depth; None: by the file or the encoding.
+        intrinsics: of all pictures and recordings; None: recordings have their own.
         image_topic: of recordings; None chooses, as for the rest.
         depth_topic: a topic or "none".
         camera_info_topic: a topic or "none".
@@ -49,6 +50,7 @@ class InputOptions:
     max_frames: int | None = None
     max_pixels: int = MAX_PIXELS
     depth: Path | None = None
+    depth_scale: float | None = None
     intrinsics: Camera | None = None
     image_topic: str | None = None
     depth_topic: str | None = None
@@ -158,12 +160,21 @@ class Picture(Source):
         depth = None
         if self.options.depth is not None:
             depth = find_depth(self.options.depth, self.path, self.below)
-        identity = _identity(self.path, depth or "", self.options.intrinsics)
+        identity = _identity(self.path, depth or "", self.options.intrinsics, self.options.depth_scale)
         yield InputFrame(self.name, readable(self.path), 0, identity, lambda: self._load(depth))
 
     def _load(self, depth: Path | None) -> Frame:
         given = self.options
-        return read_frame(self.path, depth, given.intrinsics, max_pixels=given.max_pixels)
+        frame = read_frame(
+            self.path,
+            depth,
+            given.intrinsics,
+            depth_scale=given.depth_scale,
+            max_pixels=given.max_pixels,
+        )
+        if depth is not None and read_header(self.path, max_pixels=given.max_pixels).orientation != 1:
+            self.remarks.append(STORED)
+        return frame
 
 
 @dataclass
@@ -208,19 +219,18 @@ class Video(Source):
 class Recording(Source):
     """A rosbag2 recording."""
 
-    camera_cure = "name its topic with --camera-info-topic"
-
     @property
     def no_depth(self) -> str:
-        """Why an image has no depth."""
-        if self.gives_depth:
-            return "there is none within --depth-tolerance of this image"
-        return "no topic of this recording is depth; name one with --depth-topic"
+        """Why no image has depth."""
+        others = ", ".join(map(str, self._chosen.others)) or "no other image"
+        return f"no topic of this recording is depth; name one with --depth-topic: it has {others}"
 
     def __post_init__(self) -> None:
         options = self.options
+        self._lacks = False
+        self._bag = open_recording(self.path)
         self._chosen, total = find_topics(
-            self.path,
+            self._bag,
             image=options.image_topic,
             depth=options.depth_topic,
             info=options.camera_info_topic,
@@ -232,19 +242,45 @@ class Recording(Source):
         )
         image, depth, info = (name or "none" for name in names)
         self.remarks.append(f"{self.path}: colour {image}, depth {depth}, camera_info {info}")
+        self.remarks += self._chosen.remarks
+        self._remark_losses()
 
     def frames(self) -> Iterator[InputFrame]:
         """Each n-th image, with the depth that is nearest in time."""
         before_ns = 0
-        tolerance_s = self.options.depth_tolerance_s
-        frames = read_bag_frames(self.path, self._chosen, every=self.options.every, tolerance_s=tolerance_s)
+        options = self.options
+        how = {
+            "tolerance_s": options.depth_tolerance_s,
+            "depth_scale": options.depth_scale,
+            "intrinsics": options.intrinsics,
+        }
+        frames = read_bag_frames(self._bag, self._chosen, every=options.every, **how)
         for taken, frame in enumerate(frames):
-            if taken == self.options.max_frames:
+            if taken == options.max_frames:
                 return
             if taken == 1 and frame.stamp_ns > before_ns:
                 self.rate_hz = min(1e9 / (frame.stamp_ns - before_ns), 60.0)
             before_ns = frame.stamp_ns
-            yield self._frame(frame.index, frame.load, self._chosen, tolerance_s)
+            self._current = frame
+            yield self._frame(frame.index, frame.load, *self._bag.files, *how.items(), self._chosen)
+        self._remark_losses()
+
+    def loaded(self, frame: InputFrame) -> Frame:
+        """See `Source.loaded`; what is missing is named with topics and times."""
+        loaded = frame.load()
+        if loaded.depth_m is not None and loaded.intrinsics is not None:
+            return loaded
+        reason = self._current.missing(loaded.size_hw)
+        if self.options.needs_depth:
+            raise InvalidInputError(f"the preset needs depth and the camera's intrinsics. {reason}")
+        if self.gives_depth and not self._lacks:
+            self._lacks = True
+            self.remarks.append(f"{frame.source} is looked at without depth. {reason}")
+        return loaded
+
+    def _remark_losses(self) -> None:
+        """What is lost is known in part when the recording is opened, in part when it was read."""
+        self.remarks += [remark for remark in self._bag.remarks if remark not in self.remarks]
 
 
 def _identity(*parts: object) -> str:
@@ -252,8 +288,9 @@ def _identity(*parts: object) -> str:
     known = []
     for part in parts:
         if isinstance(part, Path) and part.exists():
-            stat = (part / "metadata.yaml" if part.is_dir() else part).stat()
-            known.append(f"{readable(part.resolve())} {stat.st_size} {stat.st_mtime_ns}")
+            stat = part.stat()
+            changes = "" if part.is_dir() else f" {stat.st_size} {stat.st_mtime_ns}"
+            known.append(f"{readable(part.resolve())}{changes}")
         else:
             known.append(repr(part))
     return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]

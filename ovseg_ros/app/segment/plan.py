@@ -12,11 +12,11 @@ from ovseg_ros.app.segment.folder import FOLDERS, JOURNAL
 from ovseg_ros.app.segment.inputs import InputOptions, Picture, Recording, Source, Video, readable
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.pictures import IMAGE_SUFFIXES
+from ovseg_ros.files.recordings import is_recording, refusal
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv", ".3gp"}
 )
-RECORDING_SUFFIXES = frozenset({".mcap", ".db3"})
 MAX_NAME_BYTES = 180
 """Longest part of an output's name; file systems allow 255 with suffix and all."""
 
@@ -52,17 +52,12 @@ def _files(path: Path, options: InputOptions) -> Iterator[tuple[type[Source], Pa
     suffix = path.suffix.lower()
     if not path.exists():
         raise InvalidInputError(f"want a picture, a folder, a video or a recording, {path} is not there")
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        yield from ((Picture, file, file.relative_to(path)) for file in _pictures_in(path, options))
+    if path.is_file() and (said := refusal(path)):
+        raise InvalidInputError(said)
+    if is_recording(path):
+        yield Recording, path, Path(path.resolve().name if path.is_dir() else path.name)
     elif path.is_dir():
-        yield Recording, path, Path(path.resolve().name)
-    elif suffix in RECORDING_SUFFIXES:
-        yield Recording, path, Path(path.name)
-    elif suffix == ".bag":
-        raise InvalidInputError(
-            f"{path} is a ROS 1 recording; turn it into a rosbag2 with `rosbags-convert --src {path} "
-            "--dst DIR`"
-        )
+        yield from ((Picture, file, file.relative_to(path)) for file in _pictures_in(path, options))
     elif suffix in VIDEO_SUFFIXES:
         yield Video, path, Path(path.name)
     else:
@@ -71,22 +66,23 @@ def _files(path: Path, options: InputOptions) -> Iterator[tuple[type[Source], Pa
 
 def _pictures_in(folder: Path, options: InputOptions) -> list[Path]:
     """Pictures in a folder, in order of their names; hidden ones, depth and earlier outputs left out."""
-    left_out = [f.resolve() for f in (*options.leave_out, options.depth or Path(os.devnull))]
-    found = []
+    left_out = {os.path.realpath(f) for f in (*options.leave_out, options.depth or os.devnull)}
+    found, others = [], []
     for at, folders, files in os.walk(folder):
         here = Path(at)
         made = FOLDERS if (here / JOURNAL).is_file() else ()  # by an earlier run
         keep = [name for name in folders if not name.startswith(".") and name not in made]
-        folders[:] = [f for f in keep if options.recursive and (here / f).resolve() not in left_out]
-        if here.resolve() not in left_out:
-            shown = [f for f in files if not f.startswith(".")]
-            found += [here / f for f in shown if Path(f).suffix.lower() in IMAGE_SUFFIXES]
-    found = sorted(file for file in found if file.resolve() not in left_out)
+        folders[:] = [f for f in keep if options.recursive and os.path.realpath(here / f) not in left_out]
+        if os.path.realpath(here) not in left_out:  # which loops of links do not make raise
+            for name in files:
+                if not name.startswith("."):
+                    (found if Path(name).suffix.lower() in IMAGE_SUFFIXES else others).append(here / name)
+    found = sorted(file for file in found if os.path.realpath(file) not in left_out)
     if not found:
         hint = "" if options.recursive else ", without its folders (--recursive looks there too)"
-        if any(folder.glob("*.mcap")) or any(folder.glob("*.db3")):
-            hint = "; a recording without metadata.yaml is given by its .mcap or .db3 file"
-        raise InvalidInputError(f"there is no picture in the folder {folder}{hint}")
+        kinds = sorted({file.suffix.lower() or file.name for file in others})[:5]
+        there = f"; there is {', '.join(kinds)}, which are no pictures that are read" if kinds else ""
+        raise InvalidInputError(f"there is no picture in the folder {folder}{hint}{there}")
     return found
 
 

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ovseg_ros.app.segment.inputs import InputFrame, Picture, Recording, Source, readable
 from ovseg_ros.app.segment.outputs import OutputFolder
+from ovseg_ros.core.camera import DepthDoubt
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import InvalidInputError, NotFiniteError, OutOfMemoryError
@@ -90,6 +91,7 @@ class Run:
         self._vocabulary = vocabulary
         self._folder = folder
         self._progress = progress
+        self._doubt = DepthDoubt()
         self._films: list[tuple[Source, list[int]]] = []
 
     def over(self, sources: Iterable[Source]) -> None:
@@ -120,7 +122,9 @@ class Run:
                 self.remark(problem)
 
     def remark(self, text: str) -> None:
-        """Says and keeps what people should know, though nothing failed."""
+        """Says and keeps what people should know, though nothing failed; once, whatever it is true of."""
+        if readable(text) in self.tally.remarks:
+            return
         self.tally.remarks.append(readable(text))
         self._progress.say(f"ovseg: {readable(text)}")
 
@@ -142,6 +146,8 @@ class Run:
         try:
             start = time.perf_counter()
             loaded = source.loaded(frame)
+            if doubt := self._doubt(loaded.depth_m):
+                self.remark(f"{frame.source}: {doubt}")
             read = time.perf_counter()
             result = self._segmenter.segment(loaded, self._vocabulary)
         except (InvalidInputError, NotFiniteError, OutOfMemoryError, MemoryError) as error:

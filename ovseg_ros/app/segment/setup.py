@@ -21,6 +21,7 @@ from ovseg_ros import __version__
 from ovseg_ros.app.segment.folder import FOLDERS, check_folder, default_folder
 from ovseg_ros.app.segment.inputs import InputOptions, Source, readable
 from ovseg_ros.app.segment.plan import plan_inputs
+from ovseg_ros.core.camera import check_depth_scale
 from ovseg_ros.core.words import Refuse, Rejected, Vocabulary, parse_query
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.files.cameras import read_camera
@@ -159,12 +160,19 @@ def input_options(options: argparse.Namespace, out: Path, depth_is_needed: bool)
 
     Raises:
         ConfigError: a number out of range.
-        InvalidInputError: no such depth, depth without intrinsics, or none in what --intrinsics names.
+        InvalidInputError: no such depth, depth without intrinsics, none in what --intrinsics names, or no
+            scale.
     """
     for name, least in (("every", 1), ("max_frames", 1), ("max_pixels", 1e-6), ("depth_tolerance", 0)):
         value = getattr(options, name)
         if value is not None and not least <= value < math.inf:
             raise ConfigError(f"want --{name.replace('_', '-')} at least {least}, got {value}")
+    intrinsics = None if options.intrinsics is None else read_camera(options.intrinsics)
+    scale = options.depth_scale
+    if scale is not None:
+        check_depth_scale(scale)
+    elif intrinsics is not None:
+        scale = intrinsics.depth_scale
     if options.depth is not None and not options.depth.exists():
         raise InvalidInputError(f"want --depth as a file or a folder, {options.depth} is not there")
     if options.depth is not None and options.intrinsics is None:
@@ -175,7 +183,8 @@ def input_options(options: argparse.Namespace, out: Path, depth_is_needed: bool)
         max_frames=options.max_frames,
         max_pixels=round(options.max_pixels * 1e6),
         depth=options.depth,
-        intrinsics=None if options.intrinsics is None else read_camera(options.intrinsics),
+        depth_scale=scale,
+        intrinsics=intrinsics,
         image_topic=options.image_topic,
         depth_topic=options.depth_topic,
         camera_info_topic=options.camera_info_topic,
@@ -240,8 +249,11 @@ def check_depth(options: argparse.Namespace, sources: Sequence[Source]) -> None:
     """Refuses at once what could only fail frame by frame.
 
     Raises:
-        InvalidInputError: the proposals need depth, and no input has any.
+        InvalidInputError: the proposals need depth, or a scale is given for it, and no input has any.
     """
+    if options.depth_scale is not None and not any(source.gives_depth for source in sources):
+        reasons = "; ".join(dict.fromkeys(source.no_depth for source in sources))
+        raise InvalidInputError(f"--depth-scale is for depth, and no input has any: {reasons}")
     lacking = [source for source in sources if source.options.needs_depth and not source.gives_depth]
     if not lacking or len(lacking) < len(sources):
         return

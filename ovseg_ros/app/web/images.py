@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ovseg_ros.core.camera import check_depth_scale, depth_remark
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.cameras import numbers_in
@@ -31,6 +33,9 @@ _CAMERA_CURE = (
 )
 
 
+_SCALE = re.compile(r"[\s,;]*\bdepth_scale\b\s*[:=]?\s*(\S*)\s*$")
+
+
 def read_frame(
     image_path: Path, depth_path: Path | None = None, field_of_view_deg: float | None = None, camera: str = ""
 ) -> tuple[Frame, list[str]]:
@@ -40,7 +45,8 @@ def read_frame(
         image_path: a picture in any format Pillow reads.
         depth_path: 16-bit PNG in millimetres, of the picture's size.
         field_of_view_deg: horizontal, in degrees; None takes `DEFAULT_FIELD_OF_VIEW_DEG`.
-        camera: "fx, fy, cx, cy" in pixels of the picture; wins over the field of view unless blank.
+        camera: "fx, fy, cx, cy" in pixels of the picture; wins over the field of view unless blank. Behind
+            it, or alone, "depth_scale 0.0001" may say how many metres one unit of the depth image is.
 
     Returns:
         The frame, at most `MAX_LONG_SIDE` long, and remarks for people about what was converted. Depth and
@@ -54,8 +60,11 @@ def read_frame(
     depth_m: npt.NDArray[np.float32] | None = None
     intrinsics: CameraIntrinsics | None = None
     if depth_path is not None:
-        depth_m = read_registered_depth(depth_path, (image_rgb.shape[0], image_rgb.shape[1]))
-        intrinsics = read_camera(camera, field_of_view_deg, image_rgb.shape[1], image_rgb.shape[0])
+        camera, depth_scale = split_scale(camera or "")
+        size_hw = image_rgb.shape[0], image_rgb.shape[1]
+        depth_m = read_registered_depth(depth_path, size_hw, depth_scale)
+        intrinsics = read_camera(camera, field_of_view_deg, size_hw[1], size_hw[0])
+        remarks += [remark for remark in [depth_remark(depth_m)] if remark]
     frame = Frame(image_rgb, depth_m, intrinsics)
     small = shrink(frame)
     if small is not frame:
@@ -95,12 +104,34 @@ def read_picture(path: Path) -> tuple[npt.NDArray[np.uint8], list[str]]:
     return pixels, remarks
 
 
-def read_registered_depth(path: Path, size_hw: tuple[int, int]) -> npt.NDArray[np.float32]:
+def split_scale(camera: str) -> tuple[str, float | None]:
+    """What a person typed of the camera, and the depth_scale behind it; None: none is named.
+
+    Raises:
+        InvalidInputError: it is no scale.
+    """
+    found = _SCALE.search(camera)
+    if found is None:
+        return camera, None
+    try:
+        depth_scale = float(found[1])
+    except ValueError as error:
+        raise InvalidInputError(
+            f"want depth_scale and a number, metres per unit, got {found[1]!r:.60}"
+        ) from error
+    check_depth_scale(depth_scale)
+    return camera[: found.start()], depth_scale
+
+
+def read_registered_depth(
+    path: Path, size_hw: tuple[int, int], depth_scale: float | None = None
+) -> npt.NDArray[np.float32]:
     """An uploaded depth image (see `files.depth.read_depth`).
 
     Args:
         path: 16-bit PNG or TIFF in millimetres, or .npy.
         size_hw: of the picture it belongs to.
+        depth_scale: metres per unit of its numbers, where they are in another unit.
 
     Returns:
         (H, W) float32 metres; 0, NaN and inf unknown.
@@ -108,7 +139,7 @@ def read_registered_depth(path: Path, size_hw: tuple[int, int]) -> npt.NDArray[n
     Raises:
         InvalidInputError: not a depth image, of another size, or no distance is known in it.
     """
-    depth_m = read_depth(path, name="the depth image")
+    depth_m = read_depth(path, name="the depth image", depth_scale=depth_scale, max_pixels=MAX_PIXELS)
     if depth_m.shape != size_hw:
         raise InvalidInputError(
             f"the depth image is {depth_m.shape[1]}x{depth_m.shape[0]}, the image {size_hw[1]}x{size_hw[0]}; "

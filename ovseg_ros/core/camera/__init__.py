@@ -11,17 +11,22 @@ from ovseg_ros.core.camera.decode import (
     is_compressed,
 )
 from ovseg_ros.core.camera.depth import check_depth_scale, decode_depth, decode_integers, metres
+from ovseg_ros.core.camera.formats import COMPRESSED_DEPTH, PICTURE_CODECS, ImageFormat
 from ovseg_ros.core.camera.geometry import Box3d, mask_boxes_3d, pixel_rays, write_cloud
 from ovseg_ros.core.camera.missing import InputState, missing_inputs
-from ovseg_ros.core.camera.plausible import depth_remark
+from ovseg_ros.core.camera.plausible import DepthDoubt, depth_remark
 
 __all__ = [
     "COLOUR_ENCODINGS",
+    "COMPRESSED_DEPTH",
     "DEPTH_ENCODINGS",
     "GREY_ENCODINGS",
     "NEVER_CALIBRATED",
+    "PICTURE_CODECS",
     "WANTED_COLOUR",
     "Box3d",
+    "DepthDoubt",
+    "ImageFormat",
     "InputState",
     "camera_info_intrinsics",
     "check_depth_scale",

@@ -92,7 +92,7 @@ def camera_info_intrinsics(
         return CameraIntrinsics(*numbers, *size)
     how = "" if sent == full else f" ({width}x{height} by its roi and binning)"
     raise InvalidInputError(
-        f"want camera_info of the image's shape, {size[0]}x{size[1]}, got {sent.width}x{sent.height}{how}; "
+        f"want intrinsics of the image's shape, {size[0]}x{size[1]}, got {sent.width}x{sent.height}{how}; "
         "take the camera_info of the image's own camera"
     )
 

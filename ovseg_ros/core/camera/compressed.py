@@ -15,14 +15,8 @@ from ovseg_ros.errors import InvalidInputError
 MAX_PIXELS = 100_000_000
 """Of one image: more than any camera has. A PNG of 2 MB can say a thousand times as much, and fill memory."""
 
-_FORMATS = (
-    "JPEG",
-    "PNG",
-    "TIFF",
-    "WEBP",
-    "JPEG2000",
-    "BMP",
-)  # what compressed_image_transport and others send
+# What compressed_image_transport and cameras send; Pillow would also open what is no picture.
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "JPEG2000", "BMP", "PPM")
 
 
 def decompressed(data: npt.NDArray[np.uint8], kind: str, flags: int) -> npt.NDArray[Any]:

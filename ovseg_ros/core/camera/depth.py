@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ovseg_ros.core.camera.compressed import decompressed, short
 from ovseg_ros.core.camera.decode import DEPTH_ENCODINGS, bytes_of, is_compressed, pixels_of
+from ovseg_ros.core.camera.formats import COMPRESSED_DEPTH, ImageFormat
 from ovseg_ros.core.camera.rvl import decode_rvl
 from ovseg_ros.errors import InvalidInputError
 
@@ -92,9 +93,12 @@ def _compressed(data: npt.NDArray[np.uint8], kind: str, depth_scale: float | Non
 
     Source: ros-perception/image_transport_plugins, compressed_depth_image_transport.
     """
-    transport = "compressedDepth" in kind and data[: len(_PNG)].tobytes() != _PNG  # a bare PNG has no header
-    start = _TRANSPORT_HEADER.size if transport else 0
-    if transport and "rvl" in kind.lower():
+    said, header = ImageFormat.parse(kind), _TRANSPORT_HEADER.size
+    bare = data[: len(_PNG)].tobytes() == _PNG  # without a header, whatever the format says
+    headed = data[header : header + len(_PNG)].tobytes() == _PNG
+    transport = not bare and (headed or said.transport == COMPRESSED_DEPTH)
+    start = header if transport else 0
+    if transport and said.codec == "rvl":
         numbers: npt.NDArray[Any] = decode_rvl(data[start:])
     else:
         numbers = decompressed(data[start:], kind, cv2.IMREAD_UNCHANGED)
@@ -102,9 +106,9 @@ def _compressed(data: npt.NDArray[np.uint8], kind: str, depth_scale: float | Non
         jpeg = "; a JPEG never holds depth: take the topic that ends in /compressedDepth, or the raw one"
         raise InvalidInputError(
             f"want depth (H,W) of 16 bit or float, got {numbers.shape} {numbers.dtype}"
-            f"{jpeg if 'jpeg' in kind or 'jpg' in kind else ''}"
+            f"{jpeg if said.codec == 'jpeg' else ''}"
         )
-    if not (transport and kind.startswith("32FC1")):
+    if not (transport and said.encoding == "32FC1"):
         return metres(numbers, depth_scale)
     _, a, b = _TRANSPORT_HEADER.unpack_from(data.data)
     with np.errstate(divide="ignore", invalid="ignore"):  # float depth is stored as its inverse, 0 unknown

@@ -82,7 +82,7 @@ def check_dataset(
     optional = {"depth": dataset.depth, "instances": dataset.instances}
     found += [f"with {name}" for name, where in optional.items() if where is not None]
     problems += _contents(dataset, read_all, found, progress)
-    return Report(tuple(found), tuple(problems))
+    return Report(tuple(found), tuple(dict.fromkeys(problems)))
 
 
 def expected_trees(kind: str) -> str:
@@ -97,11 +97,11 @@ def expected_trees(kind: str) -> str:
                 "DIR/",
                 "  classes.txt                     one class a line: its name, then synonyms behind commas",
                 "  unseen.txt                      names of held-out classes (optional)",
-                "  images/SPLIT/NAME.jpg           or .png; SPLIT is training or validation",
+                "  images/SPLIT/NAME.jpg           or .png, .webp, .tif …; SPLIT is training or validation",
                 "  annotations/SPLIT/NAME.png      8 or 16 bit: 0 ignored, k is line k of classes.txt",
-                "  depth/SPLIT/NAME.png            16 bit, millimetres (optional)",
+                "  depth/SPLIT/NAME.png            16 bit, millimetres or depth_scale (optional)",
                 "  instances/SPLIT/NAME.png        16 bit, object numbers, 0 for none (optional)",
-                "  camera.json                     fx, fy, cx, cy, width, height (optional)",
+                "  camera.json                     fx, fy, cx, cy, width, height, depth_scale (optional)",
             ]
         )
     if kind not in BENCHMARKS:
@@ -145,27 +145,42 @@ def _absent(kind: str, folder: Path, split: str) -> list[str]:
 
 
 def _files(dataset: SegmentationDataset) -> list[str]:
-    """Which files are not there."""
-    parts = [
-        ("picture", [item.image for item in dataset.items]),
-        ("label image", [item.annotation for item in dataset.items]),
-    ]
-    for what, folder in (("depth image", dataset.depth), ("instance image", dataset.instances)):
-        if folder is not None:
-            parts.append((what, [folder / f"{item.name}.png" for item in dataset.items]))
+    """Which files are not there, or have another size than their picture."""
+    parts = {
+        "picture": [item.image for item in dataset.items if item.refusal],
+        "label image": [item.annotation for item in dataset.items if not item.annotation.is_file()],
+    }
     problems = []
-    for what, paths in parts:
-        missing = [str(path) for path in paths if not path.is_file()]
-        if missing:
-            problems.append(f"{len(missing)} of {len(paths)} {what}s are not there: {_some(missing)}")
-    return problems
+    for what, paths in parts.items():
+        if paths:
+            names = _some([str(path) for path in paths])
+            problems.append(f"{len(paths)} of {len(dataset)} {what}s are not there: {names}")
+    others = []
+    for i in _there(dataset):
+        try:
+            dataset.check(i)
+        except InvalidInputError as error:
+            others.append(str(error))
+    return problems + _first(others)
+
+
+def _there(dataset: SegmentationDataset) -> list[int]:
+    """The places of the pictures that are there with their label images."""
+    items = enumerate(dataset.items)
+    return [i for i, item in items if item.image.is_file() and item.annotation.is_file()]
+
+
+def _first(problems: list[str]) -> list[str]:
+    if len(problems) <= _LISTED:
+        return problems
+    return [*problems[:_LISTED], f"and {len(problems) - _LISTED} more pictures"]
 
 
 def _contents(
     dataset: SegmentationDataset, read_all: bool, found: list[str], progress: Progress
 ) -> list[str]:
     """What is wrong inside the files that were read."""
-    there = [i for i, item in enumerate(dataset.items) if item.image.is_file() and item.annotation.is_file()]
+    there = _there(dataset)
     step = 1 if read_all else max(len(there) / READ, 1)
     chosen = [there[int(i * step)] for i in range(int(len(there) / step))] if there else []
     problems: list[str] = []
@@ -182,9 +197,7 @@ def _contents(
         problems.append(
             "every pixel of the label images that were read is ignored: there is nothing to score"
         )
-    if len(problems) > _LISTED:
-        return [*problems[:_LISTED], f"and {len(problems) - _LISTED} more pictures"]
-    return problems
+    return _first(problems)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ovseg_ros.core.camera import DepthDoubt
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.datasets.annotation_files import IGNORE, Decoder, read_values
@@ -18,12 +20,19 @@ from ovseg_ros.evaluate.datasets.benchmarks import BENCHMARKS, Benchmark
 from ovseg_ros.evaluate.datasets.class_names import ClassList, read_class_file
 from ovseg_ros.evaluate.datasets.layouts import Item, Layout
 from ovseg_ros.files.cameras import Camera, read_camera
+from ovseg_ros.files.depth import find_depth
 from ovseg_ros.files.frames import read_frame
+from ovseg_ros.files.names import FileNames
+from ovseg_ros.files.pictures import read_header
 
 __all__ = ["IGNORE", "KINDS", "Sample", "SegmentationDataset", "open_dataset"]
 
+_LOG = logging.getLogger(__name__)
+
 FOLDER = "folder"
 """The kind of a data set of one's own."""
+
+_LABEL_SUFFIXES = (".png", ".tif", ".tiff")
 
 KINDS: tuple[str, ...] = (*BENCHMARKS, FOLDER)
 """What `open_dataset` knows."""
@@ -56,10 +65,12 @@ class SegmentationDataset:
         unseen: names of classes held out from training, () where nothing is said of it.
         items: the files.
         decode: from the values in label images to class indices.
-        depth: folder of depth images (16 bit, millimetres), None without depth.
+        depth: folder of depth images (16 bit, millimetres unless the camera says another scale), None
+            without depth.
         camera: of all pictures, None when unknown.
         instances: folder of instance images, None without them.
         layout: name of the folder layout that was found.
+        doubt: whether depth can be in this unit; the log says so once.
 
     """
 
@@ -72,6 +83,7 @@ class SegmentationDataset:
     camera: Camera | None = None
     instances: Path | None = None
     layout: str = ""
+    doubt: DepthDoubt = field(default_factory=DepthDoubt, repr=False, compare=False)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -93,21 +105,56 @@ class SegmentationDataset:
                 meaning; the message names the file.
         """
         item = self.items[index]
-        depth = None if self.depth is None else self.depth / f"{item.name}.png"
-        frame = read_frame(item.image, depth, self.camera)
         values = read_values(item.annotation)
         try:
             truth = self.decode(values)
         except InvalidInputError as error:
             raise InvalidInputError(f"{item.annotation}: {error}") from error
+        if item.refusal:
+            raise InvalidInputError(item.refusal)
+        depth, objects = self.beside(item)
+        frame = read_frame(item.image, depth, self.camera, grid_hw=(truth.shape[0], truth.shape[1]))
+        if doubt := self.doubt(frame.depth_m):
+            _LOG.warning("%s: %s", item.image, doubt)
         _check_size(item.annotation, truth.shape, frame.size_hw)
         instances = None
-        if self.instances is not None:
-            path = self.instances / f"{item.name}.png"
-            values = read_values(path)
-            _check_size(path, values.shape, frame.size_hw)
+        if objects is not None:
+            values = read_values(objects)
+            _check_size(objects, values.shape, frame.size_hw)
             instances = values.astype(np.uint16)
         return Sample(item.name, frame, truth, instances)
+
+    def check(self, index: int) -> bool:
+        """Looks whether `load` can read a picture, by what the files' headers say alone.
+
+        Returns:
+            Whether the picture has an EXIF orientation that `load` does not heed; see `pictures`.
+
+        Raises:
+            InvalidInputError: a file is not there or has another size; the message names it.
+        """
+        item = self.items[index]
+        if item.refusal:
+            raise InvalidInputError(item.refusal)
+        paths = [path for path in (item.annotation, *self.beside(item)) if path is not None]
+        grids = {path: size_hw for path in paths if (size_hw := _stored_size(path)) is not None}
+        header = read_header(item.image)
+        grid_hw = next(iter(grids.values()), None)
+        turned = header.turns(grid_hw)
+        for path, own_hw in grids.items():
+            _check_size(path, own_hw, header.size_hw[::-1] if turned else header.size_hw)
+        return header.orientation != 1 and not turned
+
+    def beside(self, item: Item) -> tuple[Path | None, Path | None]:
+        """The files of depth and instances of a picture, None where the data set has no such.
+
+        Raises:
+            InvalidInputError: it has, and not of this picture.
+        """
+        depth = None if self.depth is None else find_depth(self.depth, item.image, Path(item.name))
+        if self.instances is None or (instances := self.instances / f"{item.name}.png").is_file():
+            return depth, None if self.instances is None else instances
+        return depth, FileNames(self.instances).find(item.name, _LABEL_SUFFIXES, what="instance image")
 
     def take(self, indices: slice) -> SegmentationDataset:
         """The same data set with some of its pictures.
@@ -244,6 +291,13 @@ def _class_list(given: Path | None, own: ClassList) -> ClassList:
     if len(names) != len(own):
         raise InvalidInputError(f"want {len(own)} classes in {given}, got {len(names)}")
     return names
+
+
+def _stored_size(path: Path) -> tuple[int, int] | None:
+    """(H, W) of an image, without unpacking it; None for matrices and arrays, which only unpacking tells."""
+    if path.suffix in (".mat", ".npy") and path.is_file():
+        return None
+    return read_header(path).size_hw
 
 
 def _check_size(path: Path, shape: tuple[int, ...], size_hw: tuple[int, int]) -> None:

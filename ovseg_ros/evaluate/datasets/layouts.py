@@ -6,22 +6,32 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import normalize
 
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.datasets.annotation_files import Decoder
+from ovseg_ros.files.names import FileNames
+from ovseg_ros.files.pictures import IMAGE_SUFFIXES, SUFFIX_ORDER
 
-PICTURES = (".jpg", ".jpeg", ".png")
 DERIVED = ("_labelTrainIds", "_instanceTrainIds")
 """What MMSegmentation's scripts write beside the label images of the distribution."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture with its label image; either may not be there, which loading it says."""
+    """One picture with its label image; either may not be there, which loading it says.
+
+    Attributes:
+        name: without suffix.
+        image: the picture; where it would be, if it is not there.
+        annotation: the label image.
+        refusal: why no picture is meant by the name; "" where one is.
+    """
 
     name: str
     image: Path
     annotation: Path
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,34 +95,53 @@ class Layout:
             InvalidInputError: the split has no picture.
         """
         annotations = self.path(folder, self.annotations, split)
-        images = self.path(folder, self.images, split)
         listing = None if self.listing is None else self.path(folder, self.listing, split)
-        names = self._listed(listing) if listing is not None else self._found(annotations)
+        names = self._listed(listing) if listing is not None else sorted(self._found(annotations))
         if not names:
-            where = annotations if listing is None else listing
+            where = listing or f"{annotations}{self._others(annotations)}"
             raise InvalidInputError(f"the split {split!r} is empty: nothing in {where}")
-        present = _pictures(images, self.nested)
-        return [
-            Item(
-                name,
-                images / present.get(name, name + PICTURES[0]),
-                annotations / f"{name}{self.tail}{self.suffix}",
-            )
-            for name in names
-        ]
+        images = FileNames(self.path(folder, self.images, split))
+        labels = FileNames(annotations)
+        return [self._item(name, images, labels) for name in names]
+
+    def _item(self, name: str, images: FileNames, labels: FileNames) -> Item:
+        label = f"{name}{self.tail}{self.suffix}"
+        wanted = images.folder / f"{name}{SUFFIX_ORDER[0]}"
+        try:
+            annotation = labels.look(label, what="label image") or labels.folder / label
+            image = images.look(name, SUFFIX_ORDER, what="picture")
+        except InvalidInputError as error:
+            return Item(name, wanted, labels.folder / label, str(error))
+        if image is not None:
+            return Item(name, image, annotation)
+        near = images.near(name)
+        there = f"; {', '.join(near)} is there, of a kind that is not read" if near else ""
+        refusal = f"want a picture, {wanted} is not there, nor one of another kind{there}"
+        return Item(name, wanted, annotation, refusal)
 
     def unlabelled(self, folder: Path, split: str) -> list[str]:
         """Pictures without a label image, where each should have one and lies apart from them."""
         if self.listing is not None or self.images == self.annotations:
             return []
-        found = set(self._found(self.path(folder, self.annotations, split)))
-        pictures = _pictures(self.path(folder, self.images, split), self.nested)
-        return sorted(name for name in pictures if name not in found)
+        found = {normalize("NFC", name) for name in self._found(self.path(folder, self.annotations, split))}
+        files = _files(self.path(folder, self.images, split), self.nested)
+        pictures = {stem for stem, suffix in map(os.path.splitext, files) if suffix.lower() in IMAGE_SUFFIXES}
+        return sorted(name for name in pictures if normalize("NFC", name) not in found)
 
     def _found(self, annotations: Path) -> list[str]:
+        """The names of the pictures that have a label image."""
         end = self.tail + self.suffix
-        stems = (file[: -len(end)] for file in _files(annotations, self.nested) if file.endswith(end))
-        return sorted(stem for stem in stems if self.tail or not stem.endswith(DERIVED))
+        names = (file for file in _files(annotations, self.nested) if file.lower().endswith(end.lower()))
+        stems = (name[: -len(end)] for name in names)
+        return [stem for stem in stems if self.tail or not stem.endswith(DERIVED)]
+
+    def _others(self, annotations: Path) -> str:
+        """What lies in a folder of label images none of which can be one; "" where it is empty."""
+        files = sorted(_files(annotations, self.nested))
+        wanted = f"NAME{self.tail}{self.suffix}"
+        return (
+            f" is {wanted}; {', '.join(files[:3])}{' …' if len(files) > 3 else ''} is there" if files else ""
+        )
 
     @staticmethod
     def _listed(listing: Path) -> list[str]:
@@ -132,10 +161,3 @@ def _files(folder: Path, nested: bool) -> list[str]:
         for path in folder.rglob("*")
         if path.is_file() and not path.name.startswith(".")
     ]
-
-
-def _pictures(folder: Path, nested: bool) -> dict[str, str]:
-    """Name without suffix -> path below the folder; of several the first suffix of `PICTURES`."""
-    files = [file for file in _files(folder, nested) if os.path.splitext(file)[1].lower() in PICTURES]
-    order = sorted(files, key=lambda file: PICTURES.index(os.path.splitext(file)[1].lower()), reverse=True)
-    return {os.path.splitext(file)[0]: file for file in order}

@@ -15,21 +15,25 @@ thing through the whole recording. All messages of a frame carry its time, in th
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
-from rosbags.rosbag2.errors import ReaderError
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from ovseg_ros.core.camera import camera_info_intrinsics, decode_colour, decode_depth, decode_integers
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files.recordings import Bag, deserialized, open_recording
+
+_LOG = logging.getLogger(__name__)
 
 COLOR_TOPIC = "/camera/color/image_raw/compressed"
 DEPTH_TOPIC = "/camera/depth/image_raw"
@@ -121,33 +125,34 @@ def write_recording(path: Path, frames: Iterable[RecordedFrame], *, jpeg_quality
     return count
 
 
-def read_recording(path: Path) -> Iterator[RecordedFrame]:
+def read_recording(path: Path, *, depth_scale: float | None = None) -> Iterator[RecordedFrame]:
     """Reads a recording frame by frame, in order of time.
 
     Args:
-        path: folder with `metadata.yaml` and the MCAP file.
+        path: see `files.recordings.open_recording`.
+        depth_scale: metres per unit of depth; None: millimetres.
 
     Yields:
         Every moment that has a colour image; depth, intrinsics and instances where they were recorded.
 
     Raises:
-        InvalidInputError: not a recording, or an image in it that cannot be decoded.
+        InvalidInputError: not a recording, none with these topics, or an image in it that cannot be decoded.
+            What a recording has lost is logged: a score over a part of it is another score.
     """
-    path = Path(path)
-    if not (path / "metadata.yaml").is_file():
-        raise InvalidInputError(f"want a rosbag2 folder with metadata.yaml, got {path}")
-    typestore = get_typestore(Stores.ROS2_JAZZY)
+    bag = open_recording(path)
+    if not any(channel.topic == COLOR_TOPIC and channel.count for channel in bag.channels):
+        raise InvalidInputError(
+            f"want messages on {COLOR_TOPIC}, {path} has none{''.join(f'; {r}' for r in bag.remarks)}"
+        )
     names: dict[int, str] = {}
     synonyms: dict[int, tuple[str, ...]] = {}
-    try:
-        with Reader(path) as reader:
-            for messages in _moments(reader, typestore):
-                if NAMES_TOPIC in messages:
-                    names, synonyms = _parse_names(messages[NAMES_TOPIC].data)
-                if COLOR_TOPIC in messages:
-                    yield _frame_of(messages, names, synonyms)
-    except ReaderError as error:
-        raise InvalidInputError(f"{path} is not a readable recording: {error}") from error
+    for messages in _moments(bag):
+        if NAMES_TOPIC in messages:
+            names, synonyms = _parse_names(messages[NAMES_TOPIC].data)
+        if COLOR_TOPIC in messages:
+            yield _frame_of(messages, names, synonyms, depth_scale)
+    for remark in bag.remarks:
+        _LOG.warning("%s", remark)
 
 
 class _BagWriter:
@@ -277,23 +282,25 @@ def _parse_names(text: str) -> tuple[dict[int, str], dict[int, tuple[str, ...]]]
         raise InvalidInputError(f"want names as JSON, got {text[:80]!r}: {error!r}") from error
 
 
-def _moments(reader: Reader, typestore: Any) -> Iterator[dict[str, Any]]:
+def _moments(bag: Bag) -> Iterator[dict[str, Any]]:
     """Messages of equal bag time together: topic -> message."""
     current: dict[str, Any] = {}
     current_ns: int | None = None
-    connections = [c for c in reader.connections if c.topic in _TYPES]
-    for connection, stamp_ns, data in reader.messages(connections=connections):
-        if stamp_ns != current_ns and current:
+    for recorded in bag.messages(_TYPES):
+        if recorded.logged_ns != current_ns and current:
             yield current
             current = {}
-        current_ns = stamp_ns
-        current[connection.topic] = typestore.deserialize_cdr(data, connection.msgtype)
+        current_ns = recorded.logged_ns
+        current[recorded.topic] = deserialized(recorded)
     if current:
         yield current
 
 
 def _frame_of(
-    messages: Mapping[str, Any], names: Mapping[int, str], synonyms: Mapping[int, tuple[str, ...]]
+    messages: Mapping[str, Any],
+    names: Mapping[int, str],
+    synonyms: Mapping[int, tuple[str, ...]],
+    depth_scale: float | None,
 ) -> RecordedFrame:
     """The frame of one moment; an error says which moment it is about."""
     color, stamp = messages[COLOR_TOPIC], messages[COLOR_TOPIC].header.stamp
@@ -305,7 +312,7 @@ def _frame_of(
         image_rgb = decode_colour(color)
         frame = Frame(
             image_rgb=image_rgb,
-            depth_m=decoded(DEPTH_TOPIC, decode_depth),
+            depth_m=decoded(DEPTH_TOPIC, partial(decode_depth, depth_scale=depth_scale)),
             intrinsics=decoded(INFO_TOPIC, lambda info: camera_info_intrinsics(info, image_rgb.shape[:2])),
             stamp_ns=stamp.sec * 1_000_000_000 + stamp.nanosec,
             frame_id=color.header.frame_id,

@@ -37,6 +37,9 @@ MASKFORMER, ENSEMBLE = "maskformer", "ensemble"
 ORACLE_MASKS, ORACLE_MASKS_CONTEXT = "oracle masks", "oracle masks, not blanked"
 ORACLE_CLASSES = "oracle classes"
 
+MASKS = ("all", "true")
+"""Which variants are measured: all, or those with true masks, for which no generator is needed."""
+
 REGIONS = ("class", "instance")
 """What an oracle mask is: all of one class in the picture, as in the benchmarks, or one object."""
 
@@ -50,6 +53,7 @@ def bottleneck(
     options: SegmenterOptions | None = None,
     names: Names = "first",
     regions: str = "class",
+    masks: str = "all",
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Result]:
     """Scores every variant of the module's table in one pass.
@@ -61,6 +65,7 @@ def bottleneck(
             change the classifier and what CLIP sees, nothing else.
         names: see `evaluate_dataset`.
         regions: "class" or "instance"; the latter needs a data set with instances.
+        masks: one of `MASKS`; with "true" the segmenter's generator is never asked, see `no_proposer`.
         progress: see `run.Progress`.
 
     Returns:
@@ -70,8 +75,7 @@ def bottleneck(
         ConfigError: other regions, or instances where there are none.
         InvalidInputError: no picture could be scored.
     """
-    if regions not in REGIONS or (regions == "instance" and dataset.instances is None):
-        raise ConfigError(f"want regions of {', '.join(REGIONS)}, the latter with instances, got {regions!r}")
+    check_variants(dataset, regions, masks)
     base = benchmark_options(segmenter.options) if options is None else options
     once = _Once(segmenter.proposer)
     chain = segmenter.rebuilt(proposer=once)
@@ -80,13 +84,13 @@ def bottleneck(
     rows = text_rows(segmenter, dataset.classes, base, names)
     plain = replace(base, classifier="clip", region_view="masked")
     whole = replace(plain, max_masks=_ALL_MASKS, min_mask_pixels=1, threshold=0.0, granularity=0.0)
-    steps: dict[str, tuple[OpenVocabularySegmenter, SegmenterOptions]] = {
-        CLIP: (chain, plain),
-        CLIP_CONTEXT: (chain, replace(plain, region_view="context")),
-    }
-    if once.classifies:
-        steps[MASKFORMER] = (chain, replace(base, classifier="maskformer"))
-        steps[ENSEMBLE] = (chain, replace(base, classifier="ensemble", region_view="masked"))
+    steps: dict[str, tuple[OpenVocabularySegmenter, SegmenterOptions]] = {}
+    if masks == "all":
+        steps[CLIP] = (chain, plain)
+        steps[CLIP_CONTEXT] = (chain, replace(plain, region_view="context"))
+        if once.classifies:
+            steps[MASKFORMER] = (chain, replace(base, classifier="maskformer"))
+            steps[ENSEMBLE] = (chain, replace(base, classifier="ensemble", region_view="masked"))
     steps[ORACLE_MASKS] = (told, whole)
     steps[ORACLE_MASKS_CONTEXT] = (told, replace(whole, region_view="context"))
 
@@ -95,13 +99,25 @@ def bottleneck(
         maps: dict[str, Prediction] = {}
         for name, (used, chosen) in steps.items():
             maps[name] = named_map(used, used.embed(sample.frame, chosen), rows, chosen)
-        masks = chain.embed(
-            sample.frame, replace(base, classifier="maskformer" if once.classifies else "clip")
-        )
-        maps[ORACLE_CLASSES] = oracle_classes_map(masks, sample, len(dataset.class_names), base)
+        if masks == "all":
+            own = replace(base, classifier="maskformer" if once.classifies else "clip")
+            found = chain.embed(sample.frame, own)
+            maps[ORACLE_CLASSES] = oracle_classes_map(found, sample, len(dataset.class_names), base)
         return maps
 
-    return score_each(dataset, predict, (*steps, ORACLE_CLASSES), progress)
+    return score_each(dataset, predict, (*steps, *((ORACLE_CLASSES,) if masks == "all" else ())), progress)
+
+
+def check_variants(dataset: SegmentationDataset, regions: str, masks: str) -> None:
+    """Refuses variants that are none, or that the data set has not the truth for.
+
+    Raises:
+        ConfigError: other regions or masks, or instances where there are none.
+    """
+    if masks not in MASKS:
+        raise ConfigError(f"want masks of {', '.join(MASKS)}, got {masks!r}")
+    if regions not in REGIONS or (regions == "instance" and dataset.instances is None):
+        raise ConfigError(f"want regions of {', '.join(REGIONS)}, the latter with instances, got {regions!r}")
 
 
 def oracle_regions(sample: Sample, regions: str = "class") -> Proposals:

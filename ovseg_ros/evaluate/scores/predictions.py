@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,6 +17,9 @@ from ovseg_ros.evaluate.datasets.annotation_files import IGNORE, read_values
 from ovseg_ros.evaluate.datasets.dataset import Sample, SegmentationDataset
 from ovseg_ros.evaluate.scores.miou import NO_PREDICTION
 from ovseg_ros.evaluate.scores.run import Progress, Result, score_each
+from ovseg_ros.files.names import FileNames
+
+_SUFFIXES = (".png", ".tif", ".tiff")
 
 Read = Callable[[Sample], npt.NDArray[np.int32]]
 
@@ -24,13 +28,14 @@ def score_predictions(
     dataset: SegmentationDataset,
     predictions: Path,
     *,
-    first_id: int = 0,
+    first_id: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Result:
     """Scores what is in a folder of label images or in a JSON file; no model runs.
 
     Label images: NAME.png (or .tif) for each picture, the class with index 0 as `first_id`; 255 in 8-bit
-    images and 65535 in 16-bit ones are no prediction, unless that is a class's number.
+    images and 65535 in 16-bit ones are no prediction, unless that is a class's number, and so is 0 where
+    classes begin at 1, as in ADE20K's own label images.
     JSON: COCO's list of results (`image_id` or `file_name`, `category_id`, `segmentation` as RLE), or a whole
     COCO data set, as `ovseg segment` writes it: there classes are matched by name. Masks of one picture may
     overlap: the higher `score` wins, the later one on ties. A mask of a category that is no class fails its
@@ -39,14 +44,17 @@ def score_predictions(
     Args:
         dataset: with the truth.
         predictions: a folder, or a `.json` file.
-        first_id: the number of the first class in the files; not for data sets with names of their own.
+        first_id: the number of the first class in the files; not for data sets with names of their own. None:
+            1 where the number K of K classes occurs, which only then is a class's, else 0.
         progress: see `run.Progress`.
 
     Raises:
-        InvalidInputError: no such file, not such JSON, or no picture could be scored.
+        InvalidInputError: no such file, not such JSON, a negative `first_id`, or no picture could be scored.
     """
+    if first_id is not None and first_id < 0:
+        raise InvalidInputError(f"want the first class's number from 0, got {first_id}")
     if predictions.is_dir():
-        read = _label_images(predictions, len(dataset.class_names), first_id)
+        read = _label_images(predictions, dataset, first_id)
     elif predictions.is_file():
         read = _coco_results(predictions, dataset, first_id)
     else:
@@ -54,25 +62,37 @@ def score_predictions(
     return score_each(dataset, lambda sample: {"": read(sample)}, ("",), progress)[""]
 
 
-def _label_images(folder: Path, classes: int, first_id: int) -> Read:
-    def read(sample: Sample) -> npt.NDArray[np.int32]:
-        for suffix in (".png", ".tif", ".tiff"):
-            path = folder / f"{sample.name}{suffix}"
-            if path.is_file():
-                values = read_values(path)
-                break
-        else:
-            raise InvalidInputError(f"{folder / sample.name}.png is not there")
+def _label_images(folder: Path, dataset: SegmentationDataset, first_id: int | None) -> Read:
+    files, classes = FileNames(folder), len(dataset.class_names)
+
+    def stored(name: str) -> tuple[Path, npt.NDArray[Any]]:
+        if (path := files.look(name, _SUFFIXES, what="label image")) is None:
+            raise InvalidInputError(f"{folder / name}.png is not there")
+        values = read_values(path)
         if values.ndim != 2:
             raise InvalidInputError(f"want one number per pixel in {path}, got the shape {values.shape}")
-        indices = values.astype(np.int64) - first_id
-        none = 255 if values.dtype == np.uint8 else IGNORE
-        missing = (values == none) & (indices >= classes)
+        return path, values
+
+    def counts_from_one() -> bool:
+        for item in dataset.items:
+            with suppress(InvalidInputError):  # it is told when the picture is scored
+                _, values = stored(item.name)
+                if (values == classes).any() and classes != _none(values):
+                    return True
+        return False
+
+    first = int(counts_from_one()) if first_id is None else first_id
+
+    def read(sample: Sample) -> npt.NDArray[np.int32]:
+        path, values = stored(sample.name)
+        indices = values.astype(np.int64) - first
+        none = _none(values)
+        missing = ((values == none) & (indices >= classes)) | ((values == 0) & (first == 1))
         strange = ~missing & ((indices < 0) | (indices >= classes))
         if strange.any():
             found = np.unique(values[strange])[:8].tolist()
             raise InvalidInputError(
-                f"want numbers {first_id}…{first_id + classes - 1} or {none} in {path}, got {found}"
+                f"want numbers {first}…{first + classes - 1} or {none} in {path}, got {found}"
             )
         indices[missing] = NO_PREDICTION
         return indices.astype(np.int32)
@@ -80,7 +100,12 @@ def _label_images(folder: Path, classes: int, first_id: int) -> Read:
     return read
 
 
-def _coco_results(path: Path, dataset: SegmentationDataset, first_id: int) -> Read:
+def _none(values: npt.NDArray[Any]) -> int:
+    """What means no prediction in a label image of this type."""
+    return 255 if values.dtype == np.uint8 else IGNORE
+
+
+def _coco_results(path: Path, dataset: SegmentationDataset, first_id: int | None) -> Read:
     """Groups the masks by picture, and paints one picture at a time."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -95,8 +120,9 @@ def _coco_results(path: Path, dataset: SegmentationDataset, first_id: int) -> Re
         rows = _rows(path, content, "annotations", ("image_id", "category_id", "segmentation"))
     else:
         names = {}
-        index_of = {first_id + i: i for i in range(classes)}
         rows = _rows(path, {"results": content}, "results", ("category_id", "segmentation"))
+        first = int(any(row["category_id"] == classes for row in rows)) if first_id is None else first_id
+        index_of = {first + i: i for i in range(classes)}
     known = {name for several in names.values() for name in several}
     masks: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:

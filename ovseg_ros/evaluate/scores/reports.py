@@ -135,6 +135,8 @@ def _counted(result: Result) -> list[str]:
         f"{len(result.per_class)} classes shown, {result.seconds:.3f} s per picture. Shares in percent; "
         "means are over the classes shown."
     ]
+    for remark in result.remarks:
+        lines += ["", f"**{cell(remark)}**"]
     if result.failed:
         lines += ["", f"**{len(result.failed)} pictures could not be scored:**", ""]
         lines += [f"- `{name}`: {cell(reason)}" for name, reason in result.failed]

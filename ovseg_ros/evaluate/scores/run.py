@@ -17,6 +17,7 @@ from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError, Weights
 from ovseg_ros.evaluate.datasets.dataset import Sample, SegmentationDataset
 from ovseg_ros.evaluate.scores.miou import ConfusionMatrix, Scores
 from ovseg_ros.evaluate.scores.predict import Names, named_map, text_rows
+from ovseg_ros.evaluate.scores.shift import shift_remark
 
 _log = logging.getLogger(__name__)
 
@@ -40,12 +41,14 @@ class Result(Scores):
         images: pictures that were scored.
         failed: (name, reason) of each that was not.
         seconds: per scored picture, reading and scoring included.
+        remarks: what people should know of the figures.
     """
 
     dataset: str
     images: int
     failed: tuple[tuple[str, str], ...]
     seconds: float
+    remarks: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the scores behind what was counted."""
@@ -55,6 +58,7 @@ class Result(Scores):
             "images": values.pop("images"),
             "failed": [{"name": name, "reason": reason} for name, reason in values.pop("failed")],
             "seconds_per_image": values.pop("seconds"),
+            "remarks": list(values.pop("remarks")),
             **values,
         }
 
@@ -136,6 +140,7 @@ def score_each(
             images=images,
             failed=tuple(failed),
             seconds=seconds,
+            remarks=(remark,) if (remark := shift_remark(matrix.counts)) else (),
         )
         for name, matrix in matrices.items()
     }

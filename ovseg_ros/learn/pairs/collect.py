@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ovseg_ros.core.camera import DepthDoubt
 from ovseg_ros.core.frame import Frame, Proposals, Proposer, RegionEncoder
 from ovseg_ros.core.maps import boxed_masks, mask_iou
 from ovseg_ros.core.options import Fill, RegionView, SegmenterOptions
@@ -134,7 +135,7 @@ def collect(
     Raises:
         OvsegError: the pairs cannot be written.
     """
-    counted = _CountEmpty(proposer)
+    counted = _Watched(proposer)
     segmenter = OpenVocabularySegmenter(counted, clip, options.of_segmenter(), device)
     tally = PairTally()
     for image in _until_it_breaks(source, tally, writer):
@@ -206,14 +207,17 @@ def pairs_of(
     return pairs, skipped
 
 
-class _CountEmpty:
-    """A proposer that counts its masks of zero area."""
+class _Watched:
+    """A proposer that counts its masks of zero area, and says once that depth seems to be in another unit."""
 
     def __init__(self, proposer: Proposer) -> None:
         self._proposer = proposer
+        self._doubt = DepthDoubt()
         self.empty = 0
 
     def propose(self, frame: Frame) -> Proposals:
+        if doubt := self._doubt(frame.depth_m):
+            _LOG.warning("%s", doubt)
         proposals = self._proposer.propose(frame)
         if len(proposals):
             self.empty += int((~proposals.masks.flatten(1).any(dim=1)).sum())

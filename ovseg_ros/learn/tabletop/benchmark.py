@@ -27,7 +27,8 @@ from tqdm import tqdm
 from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.core.regions import crop_regions
 from ovseg_ros.core.words import BARE_TEMPLATE
-from ovseg_ros.errors import ConfigError
+from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.files.pictures import opened, read_image
 from ovseg_ros.files.whole import write_whole
 from ovseg_ros.learn.tabletop.cutouts import Picture, load_pictures
 from ovseg_ros.learn.tabletop.words import caption, class_names, household_nouns, is_figure_name, unseen_names
@@ -155,13 +156,15 @@ class Scenes:
         records = json.loads(file.read_text(encoding="utf-8"))
         images, instances, things = [], [], []
         for name in sorted(records):
-            bgr = cv2.imread(str(folder / "images" / split / f"{name}.jpg"))
-            ids = cv2.imread(str(folder / "instances" / split / f"{name}.png"), cv2.IMREAD_UNCHANGED)
-            if bgr is None or ids is None:
-                raise ConfigError(f"{folder}: image or instances of {name} cannot be read; render it again")
+            try:
+                with opened(folder / "instances" / split / f"{name}.png", kind="instance image") as image:
+                    ids = np.array(image).astype(np.uint16)
+                rgb = read_image(folder / "images" / split / f"{name}.jpg", grid_hw=ids.shape)
+            except InvalidInputError as error:
+                raise ConfigError(f"{error}; render {folder} again") from error
             areas = np.bincount(ids.ravel(), minlength=1)
             shown = {int(i): noun for i, noun in records[name].items() if int(i) < len(areas)}
-            images.append(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+            images.append(rgb)
             instances.append(ids)
             things.append({i: noun for i, noun in shown.items() if areas[i] >= LEAST_PIXELS})
         return cls(np.stack(images), np.stack(instances), tuple(things))

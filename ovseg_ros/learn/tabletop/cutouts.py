@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from ovseg_ros.errors import ConfigError
+from ovseg_ros.files.pictures import opened
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,12 @@ def load_pictures(
             continue
         if _is_mood(file.stem) if wanted is None else name not in wanted:
             continue
-        image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-        if image is None or image.ndim != 3 or image.shape[2] != 4 or not (image[..., 3] > 127).any():
+        with opened(file) as emoji:
+            image = np.array(emoji) if emoji.mode == "RGBA" else np.zeros((1, 1, 4), np.uint8)
+        if not (image[..., 3] > 127).any():
             continue
         ys, xs = np.flatnonzero((image[..., 3] > 127).any(1)), np.flatnonzero((image[..., 3] > 127).any(0))
-        tight = image[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1][..., [2, 1, 0, 3]]
+        tight = image[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
         scale = size / max(tight.shape[:2])
         size_wh = max(1, round(tight.shape[1] * scale)), max(1, round(tight.shape[0] * scale))
         out.append(Picture(name, cv2.resize(tight, size_wh, interpolation=cv2.INTER_AREA)))

@@ -1,4 +1,4 @@
-"""Recordings of any robot: topics, pairing in time, and `ovseg segment` on them, once for real."""
+"""`ovseg segment` on recordings of any robot, once for real."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from bag_fixtures import MCAP, SQLITE, camera_info, compressed, image, write_bag
+from bag_fixtures import MCAP, SQLITE, camera_info, image, write_bag
 from PIL import Image
 from pycocotools import mask as coco_mask
 from segment_fixtures import (
@@ -27,8 +27,7 @@ from ovseg_ros.app.cli import main
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.recordings.demo import recording_folder
 from ovseg_ros.evaluate.recordings.recording import read_recording
-from ovseg_ros.files.bag_frames import find_topics, read_bag_frames
-from ovseg_ros.files.bag_topics import COMPRESSED, IMAGE, INFO, Topic, choose_topics
+from ovseg_ros.files.recordings import IMAGE
 
 WORDS = ("--labels", "red, green")
 COLOUR, DEPTH, CAMERA = (
@@ -38,146 +37,12 @@ COLOUR, DEPTH, CAMERA = (
 )
 
 
-REALSENSE = [
-    Topic("/cam/infra1/image_rect_raw", IMAGE, "mono8"),
-    Topic("/cam/color/image_raw/compressed", COMPRESSED, "rgb8; jpeg compressed bgr8"),
-    Topic("/cam/color/image_raw", IMAGE, "rgb8"),
-    Topic("/cam/depth/image_rect_raw", IMAGE, "16UC1"),
-    Topic("/cam/aligned_depth_to_color/image_raw/compressedDepth", COMPRESSED, "16UC1; compressedDepth png"),
-    Topic("/cam/aligned_depth_to_color/image_raw", IMAGE, "16UC1"),
-    Topic("/cam/depth/camera_info", INFO),
-    Topic("/cam/color/camera_info", INFO),
-]
-
-
-def names(chosen):
-    return tuple(topic and topic.name for topic in (chosen.image, chosen.depth, chosen.info))
-
-
-def test_topics_are_found_by_type_and_name():
-    assert names(choose_topics(REALSENSE)) == ("/cam/color/image_raw", DEPTH, CAMERA)
-    assert names(choose_topics(REALSENSE[:2] + REALSENSE[3:5] + REALSENSE[6:])) == (
-        "/cam/color/image_raw/compressed",
-        "/cam/aligned_depth_to_color/image_raw/compressedDepth",
-        CAMERA,
-    )
-    assert names(choose_topics(REALSENSE[:1])) == ("/cam/infra1/image_rect_raw", None, None)
-    lone = [Topic("/image", IMAGE, "bgr8"), Topic("/elsewhere/camera_info", INFO)]
-    assert names(choose_topics(lone)) == ("/image", None, "/elsewhere/camera_info")
-    both = [Topic("/cam/all", COMPRESSED, "jpeg"), Topic("/cam/image", IMAGE, "bgr8")]
-    assert names(choose_topics(both))[0] == "/cam/image"  # what is not compressed shows more
-    asked = choose_topics(REALSENSE, image="cam/infra1/image_rect_raw", depth="none", info="none")
-    assert names(asked) == ("/cam/infra1/image_rect_raw", None, None)
-    asked = choose_topics(REALSENSE, depth="/cam/depth/image_rect_raw", info="/cam/depth/camera_info")
-    assert names(asked)[1:] == ("/cam/depth/image_rect_raw", "/cam/depth/camera_info")
-
-
-def test_topics_that_cannot_be_chosen():
-    two = [Topic("/left/image", IMAGE, "rgb8"), Topic("/right/image", IMAGE, "rgb8")]
-    with pytest.raises(InvalidInputError, match="/left/image, /right/image; choose with --image-topic"):
-        choose_topics(two)
-    depths = [Topic(f"/{side}/depth", IMAGE, "32FC1") for side in ("a", "b")]
-    with pytest.raises(InvalidInputError, match="--depth-topic"):
-        choose_topics([*two[:1], *depths])
-    with pytest.raises(InvalidInputError, match=r"colour images, it holds /a/depth \(32FC1\)"):
-        choose_topics(depths[:1])
-    with pytest.raises(InvalidInputError, match="no messages of such a type"):
-        choose_topics([])
-    with pytest.raises(InvalidInputError, match=r"--image-topic.*'/up/image'.*/left/image"):
-        choose_topics(two, image="/up/image")
-
-
-def shades(frames):
-    """What `camera` wrote into each frame's corner, and its depth in metres."""
-    loaded = [frame.load() for frame in frames]
-    return [
-        (int(f.image_rgb[0, 0, 0]), None if f.depth_m is None else round(float(f.depth_m[0, 0]), 3))
-        for f in loaded
-    ]
-
-
 def shot(number, stamp_s):
     return image(np.full((4, 4, 3), number, np.uint8), "rgb8", stamp_s)
 
 
 def depth_shot(mm, stamp_s):
     return image(np.full((4, 4), mm, np.uint16), "16UC1", stamp_s)
-
-
-@pytest.mark.parametrize("depth_first", [True, False])
-def test_depth_is_paired_by_stamp_whatever_the_order(tmp_path, depth_first):
-    messages = []
-    for i in range(5):
-        pair = [(COLOUR, i + 0.1, shot(i, 10 + i)), (DEPTH, i + 0.2, depth_shot(1000 + i, 10.005 + i))]
-        messages += [
-            (topic, i + 0.1 * j, m) for j, (topic, _, m) in enumerate(pair[::-1] if depth_first else pair)
-        ]
-    del messages[6 if depth_first else 7]  # the fourth has no depth
-    path = write_bag(tmp_path / "bag", messages)
-    chosen, count = find_topics(path)
-    assert count == 5
-    pairs = [(0, 1.0), (1, 1.001), (2, 1.002), (3, None), (4, 1.004)]
-    assert shades(read_bag_frames(path, chosen)) == pairs
-    assert shades(read_bag_frames(path, chosen, every=2)) == pairs[::2]
-    assert shades(read_bag_frames(path, chosen, tolerance_s=0.001)) == [(i, None) for i in range(5)]
-    assert [f.stamp_ns for f in read_bag_frames(path, chosen)] == [10**9 * (10 + i) for i in range(5)]
-
-
-def test_the_nearest_depth_wins_and_late_depth_still_comes(tmp_path):
-    messages = [
-        (DEPTH, 0.0, depth_shot(1, 0.985)),
-        (DEPTH, 0.1, depth_shot(2, 0.995)),
-        (COLOUR, 0.2, shot(7, 1.0)),
-        (COLOUR, 0.3, shot(8, 1.1)),
-        (DEPTH, 0.6, depth_shot(3, 1.015)),
-        (DEPTH, 0.7, depth_shot(4, 1.101)),
-    ]
-    path = write_bag(tmp_path / "bag", messages)
-    assert shades(read_bag_frames(path, find_topics(path)[0])) == [(7, 0.002), (8, 0.004)]
-
-
-def test_images_without_stamps_take_the_recordings_time(tmp_path):
-    messages = [(COLOUR, 5 + i, shot(i, 0)) for i in range(2)] + [(DEPTH, 6.001, depth_shot(9, 0))]
-    path = write_bag(tmp_path / "bag", messages)
-    frames = list(read_bag_frames(path, find_topics(path)[0]))
-    assert [frame.stamp_ns for frame in frames] == [5 * 10**9, 6 * 10**9]
-    assert shades(frames) == [(0, None), (1, 0.009)]
-
-
-def test_what_waits_stays_small(tmp_path):
-    messages = [(COLOUR, 0.001 * i, shot(i % 250, 1 + i)) for i in range(200)]
-    messages += [(DEPTH, 0.5 + 0.001 * i, depth_shot(1, 1000 + i)) for i in range(200)]
-    path = write_bag(tmp_path / "bag", messages)
-    read = 0
-    for frame in read_bag_frames(path, find_topics(path)[0]):
-        read += 1
-        assert frame._depth is None
-    assert read == 200
-
-
-def test_intrinsics_may_come_late_and_change(tmp_path):
-    messages = [
-        (COLOUR, 0, shot(0, 1)),
-        (CAMERA, 1, camera_info(fx=0.0)),
-        (CAMERA, 2, camera_info(fx=50.0, size_wh=(4, 4))),
-        (COLOUR, 3, shot(1, 4)),
-        (CAMERA, 4, camera_info(fx=60.0, size_wh=(4, 4))),
-        (COLOUR, 5, shot(2, 6)),
-    ]
-    path = write_bag(tmp_path / "bag", messages)
-    frames = [frame.load() for frame in read_bag_frames(path, find_topics(path)[0])]
-    assert [frame.intrinsics.fx for frame in frames] == [50.0, 50.0, 60.0]
-    assert frames[0].frame_id == "camera"
-
-
-def test_compressed_colour_and_depth_are_decoded(tmp_path):
-    colour = compressed(np.full((4, 4, 3), (10, 20, 30), np.uint8), "png")
-    depth = compressed(np.full((4, 4), 1500, np.uint16), "16UC1; compressedDepth png", before=b"\0" * 12)
-    topics = (f"{COLOUR}/compressed", f"{DEPTH}/compressedDepth")
-    path = write_bag(tmp_path / "bag", [(topics[0], 0, colour), (topics[1], 0.001, depth)])
-    (frame,) = (frame.load() for frame in read_bag_frames(path, find_topics(path)[0]))
-    assert frame.image_rgb[0, 0].tolist() == [30, 20, 10]
-    assert frame.depth_m[3, 3] == 1.5
 
 
 def robot(plugin, path, encoding="bgr8"):
@@ -221,18 +86,23 @@ def test_segment_names_what_depth_lacks(tmp_path):
     bag = robot(MCAP, tmp_path / "bag")
     segmenter = blob_segmenter(needs_depth=True)
     with pytest.raises(
-        InvalidInputError, match="no topic of this recording is depth; name one with --depth-topic"
+        InvalidInputError,
+        match=f"no topic of this recording is depth; name one with --depth-topic: it has {DEPTH} ",
     ):
         ovseg_segment(bag, *WORDS, "--out", tmp_path / "a", "--depth-topic", "none", segmenter=segmenter)
     no_camera = ("--camera-info-topic", "none")
     with pytest.raises(
-        InvalidInputError, match=r"intrinsics.*--camera-info-topic \(3 frames\); want a colour"
+        InvalidInputError,
+        match=r"camera_info: there is no such topic; name its topic with --camera-info-topic, or give them "
+        r"with --intrinsics \(3 frames\); want a colour",
     ):
         ovseg_segment(bag, *WORDS, "--out", tmp_path / "b", *no_camera, segmenter=segmenter)
     messages = [(COLOUR, i, shot(9, i + 1)) for i in range(2)] + [(DEPTH, 3, depth_shot(1, 1))]
     write_bag(tmp_path / "sparse", [*messages, (CAMERA, 4, camera_info(size_wh=(4, 4)))])
     assert ovseg_segment(tmp_path / "sparse", *WORDS, "--out", tmp_path / "c", segmenter=segmenter) == 1
-    assert "--depth-tolerance" in summary_of(tmp_path / "c")["failures"][0]["reason"]
+    reason = summary_of(tmp_path / "c")["failures"][0]["reason"]
+    assert f"depth on {DEPTH} (1 message): the nearest to the image of 2.000 s is 1000 ms earlier" in reason
+    assert "raise --depth-tolerance" in reason
 
 
 def test_depth_of_another_size_is_named(tmp_path):
@@ -266,19 +136,43 @@ def test_damaged_recordings_are_named_and_what_could_be_read_stays(tmp_path):
     broken_message = write_bag(tmp_path / "one_bad", messages)
     assert ovseg_segment(broken_message, *WORDS, "--out", tmp_path / "out") == 1
     assert "damaged message" in summary_of(tmp_path / "out")["failures"][0]["reason"]
-    cut = shutil.copytree(bag, tmp_path / "cut")
-    storage = next(cut.glob("*.mcap"))
-    storage.write_bytes(storage.read_bytes()[:20_000])
     no_storage = shutil.copytree(bag, tmp_path / "no_storage")
     next(no_storage.glob("*.mcap")).unlink()
-    bad_yaml = shutil.copytree(bag, tmp_path / "bad_yaml")
-    (bad_yaml / "metadata.yaml").write_text("nothing: [")
     (tmp_path / "text.db3").write_text("no database")
     (tmp_path / "empty.mcap").touch()
-    for path in (cut, no_storage, bad_yaml, tmp_path / "text.db3", tmp_path / "empty.mcap"):
+    for path in (no_storage, tmp_path / "text.db3", tmp_path / "empty.mcap"):
         with pytest.raises(InvalidInputError, match="not a readable rosbag2 recording") as caught:
             ovseg_segment(path, *WORDS, "--out", tmp_path / "out2")
         assert path.name in str(caught.value)
+
+
+def test_a_recording_that_breaks_off_is_used_and_its_loss_is_a_remark(tmp_path):
+    bag = robot(MCAP, tmp_path / "bag")
+    (bag / "metadata.yaml").write_text("nothing: [")
+    storage = next(bag.glob("*.mcap"))
+    storage.write_bytes(storage.read_bytes()[:-400])
+    assert (
+        ovseg_segment(bag, *WORDS, "--out", tmp_path / "out", segmenter=blob_segmenter(needs_depth=True)) == 1
+    )
+    remarks = " ".join(summary_of(tmp_path / "out")["remarks"])
+    assert "metadata.yaml cannot be read" in remarks
+    assert "breaks off after 0.3 s / " in remarks
+    assert "mcap recover" in remarks
+
+
+def test_intrinsics_given_go_before_camera_info(tmp_path):
+    messages = [
+        (COLOUR, 1, image(picture((RED_BOX, RED)), "rgb8", 1.0)),
+        (DEPTH, 1, image(np.full((60, 80), 10_000, np.uint16), "16UC1", 1.0)),
+        (CAMERA, 1, camera_info(fx=0.0)),
+    ]
+    bag = write_bag(tmp_path / "bag", messages)
+    segmenter = blob_segmenter(needs_depth=True)
+    with pytest.raises(InvalidInputError, match="or give them with --intrinsics"):
+        ovseg_segment(bag, *WORDS, "--out", tmp_path / "a", segmenter=segmenter)
+    given = ("--intrinsics", "50,50,40,30")
+    assert ovseg_segment(bag, *WORDS, "--out", tmp_path / "b", *given, segmenter=segmenter) == 0
+    assert segmenter.proposer.frames[0].intrinsics.fx == 50.0
 
 
 def test_pictures_videos_and_recordings_together(tmp_path):

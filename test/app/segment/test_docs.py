@@ -11,7 +11,7 @@ from repository import ROOT
 
 from ovseg_ros.app.segment import command as segment
 from ovseg_ros.core.camera.decode import COLOUR_ENCODINGS
-from ovseg_ros.files import bag_frames, pictures
+from ovseg_ros.files import pictures, recordings
 
 DOCS = ROOT / "docs" / "segment.md"
 IN_WORDS = {"needed", "off", "on", "none", "all", "found", "numbered", "the preset's"}
@@ -67,4 +67,4 @@ def test_the_encodings_are_those_that_are_read(text):
 
 def test_the_limits_stand_once():
     assert segment.MAX_MEGAPIXELS * 1e6 == pictures.MAX_PIXELS
-    assert segment.DEPTH_TOLERANCE_S == bag_frames.DEPTH_TOLERANCE_S
+    assert segment.DEPTH_TOLERANCE_S == recordings.DEPTH_TOLERANCE_S

@@ -74,7 +74,7 @@ def test_what_is_no_picture(tmp_path):
         (GREY * 0, "no distance is known"),
         (colours(), "shape"),
         (colours()[:, :, 0], "16-bit millimetres"),
-        (None, "the depth image cannot be read"),
+        (None, "the depth image is in no format that is read"),
     ],
     ids=["another size", "nothing known", "colours", "8 bit", "damaged"],
 )
@@ -110,6 +110,27 @@ def test_camera_as_stated_wins(text):
 def test_camera_that_is_none(text):
     with pytest.raises(InvalidInputError, match="fx, fy, cx, cy"):
         read_camera(text, None, 640, 480)
+
+
+@pytest.mark.parametrize(
+    "camera", ["depth_scale 0.0001", "50,50,31.5,23.5, depth_scale=0.0001", "depth_scale: 1e-4"]
+)
+def test_depth_in_another_unit(tmp_path, camera):
+    image, depth = save(tmp_path / "a.png", colours()), save(tmp_path / "d.png", GREY * 0 + 8000)
+    frame, remarks = read_frame(image, depth, None, camera)
+    np.testing.assert_allclose(frame.depth_m, 0.8, rtol=1e-6)
+    assert frame.intrinsics.fx == pytest.approx(50 if "," in camera else 32 / math.tan(math.radians(30)))
+    assert remarks == []
+    _, remarks = read_frame(image, depth)
+    assert len(remarks) == 1
+    assert "the nearest surface is 8 m away" in remarks[0]
+
+
+@pytest.mark.parametrize("scale", ["", "mm", "0", "1000"])
+def test_no_scale_of_depth(tmp_path, scale):
+    image, depth = save(tmp_path / "a.png", colours()), save(tmp_path / "d.png", GREY * 0 + 8000)
+    with pytest.raises(InvalidInputError, match=r"want depth_scale and|want a depth scale > 0"):
+        read_frame(image, depth, None, f"50,50,31.5,23.5 depth_scale {scale}")
 
 
 def test_large_pictures_are_shrunk_with_depth_and_camera(tmp_path):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 import time
 import zlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
-from ovseg_ros.core.camera import check_depth_scale, decode_colour, decode_depth, depth_remark
+from ovseg_ros.core.camera import DepthDoubt, check_depth_scale, decode_colour, decode_depth, depth_remark
 from ovseg_ros.core.camera.rvl import decode_rvl
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.recordings.photographs import read_frames
 
+DEMO = Path(__file__).parents[3] / "demo"
 MM = np.array([[0, 1500, 3], [65535, 1, 999]], np.uint16)
 HEADER = struct.pack("<iff", 0, 0, 0)
 
@@ -156,6 +160,7 @@ def test_a_scale_is_metres_per_unit_in_every_form(scale):
         image(MM, "mono16"),
         image(MM.astype(np.float32), "32FC1"),
         compressed("16UC1; png compressed ", png(MM)),
+        compressed("32FC1; tiff compressed ", cv2.imencode(".tiff", MM.astype(np.float32))[1].tobytes()),
         compressed("16UC1; compressedDepth png", HEADER + png(MM)),
         compressed("16UC1; compressedDepth rvl", HEADER + rvl(MM)),
     ):
@@ -221,7 +226,7 @@ def wall(depth):
 
 
 def test_plausible_depth_is_not_remarked_on():
-    for depth_m in (wall(0.3), wall(1.0), wall(2.9), wall(0), wall(np.nan), wall(np.inf), wall(-1)):
+    for depth_m in (wall(0.3), wall(1.0), wall(2.4), wall(0), wall(np.nan), wall(np.inf), wall(-1)):
         assert depth_remark(depth_m) == ""
     assert depth_remark(np.zeros((0, 0), np.float32)) == ""
     room = wall(9.0)
@@ -236,3 +241,19 @@ def test_depth_in_another_unit_is_remarked_on():
     assert "800 m away" in depth_remark(wall(800))
     assert "0.0008 m away, which is nearer" in depth_remark(wall(0.0008))
     assert "depth_scale (--depth-scale)" in depth_remark(wall(8))
+
+
+@pytest.mark.parametrize("name", ["tabletop", "garage"])
+def test_the_recordings_of_the_demo_are_plausible_in_their_unit_alone(name):
+    for recorded in itertools.islice(read_frames(DEMO / name), 0, None, 9):
+        depth_m = recorded.frame.depth_m
+        assert depth_remark(depth_m) == ""
+        for wrong in (10, 5, 1000, 0.001):  # 0.1 mm and 0.2 mm read as mm; mm read as metres, and back
+            assert depth_remark(depth_m * np.float32(wrong))
+
+
+def test_a_doubt_is_said_once():
+    doubt = DepthDoubt()
+    assert (doubt(None), doubt(wall(1))) == ("", "")
+    assert doubt(wall(8)) == depth_remark(wall(8))
+    assert (doubt(wall(8)), doubt(wall(800)), doubt(wall(1))) == ("", "", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -246,6 +247,20 @@ class TestFolder:
         assert any("1 classes are held out: c3" in line for line in report.found)
         assert {"with depth", "with instances"} <= set(report.found)
 
+    def test_depth_in_another_unit(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        rows = dict.fromkeys("xy", (("red",) * 4, (1, 1, 1, 1)))
+        folder = write_folder(tmp_path, rows, ["c"])
+        for name in rows:
+            write_image(folder / f"depth/validation/{name}.png", values((5000,) * 4, dtype=np.uint16))
+        list(open_dataset("folder", folder))
+        assert caplog.text.count("the nearest surface is 5 m away") == 1
+        caplog.clear()
+        camera = '{"fx": 70, "fy": 71, "cx": 8, "cy": 8, "depth_scale": 0.0002}'
+        (folder / "camera.json").write_text(camera)
+        for sample in open_dataset("folder", folder):
+            assert sample.frame.depth_m == pytest.approx(1.0)
+        assert not caplog.text
+
     def test_other_names_for_the_same_classes(self, tmp_path: Path) -> None:
         folder = write_folder(tmp_path / "d", {"x": (("red",) * 4, (1, 1, 1, 1))}, unseen=["blue"])
         (tmp_path / "names.txt").write_text("rouge\nvert\nbleu\n")
@@ -266,6 +281,81 @@ class TestFolder:
         assert before != open_dataset("folder", folder).sha256()
         with pytest.raises(InvalidInputError, match="got none"):
             dataset.take(slice(0))
+
+
+class TestPictures:
+    """Which file is a data set's picture, and which of its pixels."""
+
+    @pytest.mark.parametrize("suffix", [".bmp", ".webp", ".tif", ".JPG", ".jfif", ".gif"])
+    def test_every_kind_of_picture_is_one(self, tmp_path: Path, suffix: str) -> None:
+        folder = write_folder(tmp_path, {"x": (("red", "green", "blue", ""), (1, 2, 3, 0))})
+        picture = folder / "images/validation/x.png"
+        with Image.open(picture) as image:
+            image.save(picture.with_suffix(suffix))
+        picture.unlink()
+        (sample,) = open_dataset("folder", folder)
+        assert sample.frame.image_rgb[2, 2, 0] > 150
+        assert check_dataset("folder", folder).ok
+
+    def test_of_several_the_likeliest_is_taken(self, tmp_path: Path) -> None:
+        folder = write_folder(tmp_path, {"x": (("red",) * 4, (1, 1, 1, 1))})
+        for suffix in ("tif", "jpg"):
+            write_image(folder / f"images/validation/x.{suffix}", quarters(("blue",) * 4))
+        assert open_dataset("folder", folder).items[0].image.suffix == ".jpg"
+
+    def test_a_kind_that_is_not_read_is_named(self, tmp_path: Path) -> None:
+        folder = write_folder(tmp_path, {"x": (("red",) * 4, (1, 1, 1, 1))})
+        (folder / "images/validation/x.png").rename(folder / "images/validation/x.svg")
+        with pytest.raises(InvalidInputError, match=r"x\.jpg is not there, nor .*; x\.svg is there"):
+            open_dataset("folder", folder).load(0)
+        (folder / "annotations/validation/x.png").rename(folder / "annotations/validation/x.jpg")
+        with pytest.raises(InvalidInputError, match=r"is empty: .* is NAME\.png; x\.jpg is there"):
+            open_dataset("folder", folder)
+
+    def test_canonically_equal_names_belong_together(self, tmp_path: Path) -> None:
+        composed, decomposed = (normalize(form, "Küche") for form in ("NFC", "NFD"))
+        folder = write_folder(tmp_path, {composed: (("red",) * 4, (1, 2, 3, 0))})
+        for part, name in (("images", f"{decomposed}.png"), ("depth", f"{decomposed}.png")):
+            write_image(folder / part / "validation" / name, values((1000,) * 4, dtype=np.uint16))
+        (folder / f"images/validation/{composed}.png").unlink()
+        write_image(folder / f"instances/validation/{decomposed}.PNG", values((1, 2, 3, 0)))
+        (sample,) = open_dataset("folder", folder)
+        assert sample.frame.depth_m is not None
+        assert sample.instances is not None
+        assert check_dataset("folder", folder).found[0].startswith("1 pictures")
+        assert not any("no label image" in line for line in check_dataset("folder", folder).found)
+
+    @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+    def test_labels_depth_and_instances_lie_in_the_stored_pixels(
+        self, tmp_path: Path, orientation: int
+    ) -> None:
+        """EXIF turns a picture for people; a label image has no orientation and stays as it is."""
+        folder = write_folder(tmp_path, {"x": (("red", "green", "blue", ""), (1, 2, 3, 0))})
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        stored = np.concatenate([quarters(("red", "green", "blue", "")), quarters(("blue",) * 4)])  # 32x16
+        label = np.concatenate([values((1, 2, 3, 0)), values((3,) * 4)])
+        Image.fromarray(stored).save(folder / "images/validation/x.png", exif=exif)
+        write_image(folder / "annotations/validation/x.png", label)
+        for with_depth in (False, True):
+            if with_depth:
+                write_image(folder / "depth/validation/x.png", label.astype(np.uint16))
+            dataset = open_dataset("folder", folder)
+            assert np.array_equal(dataset.load(0).frame.image_rgb, stored)
+            assert dataset.check(0) == (orientation != 1)
+
+    def test_pictures_that_were_labelled_turned_fit_only_so(self, tmp_path: Path) -> None:
+        folder = write_folder(tmp_path, {"x": (("red",) * 4, (1,) * 4)})
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        upright = np.concatenate([quarters(("red", "green", "blue", "")), quarters(("blue",) * 4)])
+        Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(
+            folder / "images/validation/x.png", exif=exif
+        )
+        write_image(folder / "annotations/validation/x.png", np.full((32, 16), 1, np.uint8))
+        dataset = open_dataset("folder", folder)
+        assert np.array_equal(dataset.load(0).frame.image_rgb, upright)
+        assert not dataset.check(0)
 
 
 class TestBadInput:

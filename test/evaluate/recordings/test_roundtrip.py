@@ -85,7 +85,7 @@ def test_refusals(tmp_path):
         write_recording(tmp_path, [recorded(0, {})])
     with pytest.raises(InvalidInputError, match="intrinsics"):
         write_recording(tmp_path / "no_camera", [recorded(0, {}, intrinsics=None)])
-    with pytest.raises(InvalidInputError, match=r"metadata.yaml"):
+    with pytest.raises(InvalidInputError, match="nothing is not there"):
         list(read_recording(tmp_path / "nothing"))
     with pytest.raises(InvalidInputError, match=r"instances \(30, 40\) uint16, got \(2, 2\) uint16"):
         RecordedFrame(recorded(0, {}).frame, np.zeros((2, 2), np.uint16))
@@ -95,7 +95,7 @@ def test_truncated_file_is_refused(tmp_path):
     write_recording(tmp_path / "bag", [recorded(0, {})])
     (mcap,) = (tmp_path / "bag").glob("*.mcap")
     mcap.write_bytes(mcap.read_bytes()[:300])
-    with pytest.raises(InvalidInputError, match="not a readable recording"):
+    with pytest.raises(InvalidInputError, match=r"want messages on .* has none; .* breaks off"):
         list(read_recording(tmp_path / "bag"))
 
 

@@ -153,7 +153,7 @@ def recording(path: Path, *more) -> Path:
 
 
 class Options:
-    captions = captions_per_image = depth = intrinsics = None
+    captions = captions_per_image = depth = depth_scale = intrinsics = None
     image_topic = depth_topic = camera_info_topic = caption_topic = None
     every = 1
 
@@ -219,6 +219,16 @@ def test_depth_lies_beside_the_images(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "depth" / "training" / "a.png"), np.full((6, 8), 1500, np.uint16))
     with pytest.raises(InvalidInputError, match="registered"):
         next(iter(open_source(options, needs_depth=True))).load()
+    (tmp_path / "camera.json").write_text(json.dumps({**camera, "depth_scale": 0.0001}))
+    cv2.imwrite(str(tmp_path / "depth" / "training" / "a.png"), np.full((60, 80), 15_000, np.uint16))
+    frame = next(iter(open_source(options, needs_depth=True))).load()
+    assert frame.depth_m is not None
+    assert frame.depth_m.max() == np.float32(1.5)
+    frame = next(
+        iter(open_source(Options(options.images, captions=file, depth_scale=0.0002), needs_depth=True))
+    ).load()
+    assert frame.depth_m is not None
+    assert frame.depth_m.max() == np.float32(3)
     (tmp_path / "camera.json").write_text("{}")
     with pytest.raises(InvalidInputError, match=r"camera\.json"):
         open_source(options, needs_depth=True)

@@ -237,6 +237,24 @@ def test_a_source_that_breaks_off_and_a_device_that_is_full_end_nothing(tmp_path
         assert tally.failures[1][1] == "the recording breaks off"
 
 
+def test_depth_in_another_unit_is_said_once_and_read_by_its_scale(tmp_path: Path, caplog) -> None:
+    folder = boxes(tmp_path / "images", 2)
+    (tmp_path / "depth").mkdir()
+    for picture_file in folder.glob("*.png"):
+        cv2.imwrite(str(tmp_path / "depth" / picture_file.name), np.full((60, 80), 8000, np.uint16))
+    arguments = ["--images", folder, "--depth", tmp_path / "depth", "--intrinsics", "70,70,39.5,29.5"]
+    assert ovseg_pairs(*arguments, "--out", tmp_path / "a") == 0
+    assert caplog.text.count("the nearest surface is 8 m away") == 1
+    caplog.clear()
+    segmenter = thing_segmenter()
+    scale = ["--depth-scale", 0.0001]
+    assert ovseg_pairs(*arguments, "--out", tmp_path / "b", *scale, segmenter=segmenter) == 0
+    assert [float(frame.depth_m.max()) for frame in segmenter.proposer.frames] == pytest.approx([0.8, 0.8])
+    assert not caplog.text
+    with pytest.raises(ConfigError, match="other settings"):
+        ovseg_pairs(*arguments, "--out", tmp_path / "b", "--resume", "--depth-scale", 0.0002)
+
+
 def test_masks_of_zero_area_are_counted(tmp_path: Path) -> None:
     folder = boxes(tmp_path / "in", 2)
     segmenter = thing_segmenter()
@@ -340,6 +358,8 @@ def test_lists_and_limits_of_the_command_line(tmp_path: Path) -> None:
         (["--templates", "poems"], "poems"),
         (["--synonyms", "none.yaml"], "none.yaml"),
         (["--captions", "none.json"], "none.json"),
+        (["--depth-scale", 0], "depth scale > 0"),
+        (["--depth-scale", 1000], r"units per metre are 0\.001"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_anything_is_written(
