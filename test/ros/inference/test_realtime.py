@@ -232,7 +232,8 @@ def test_out_of_memory_is_tried_again_once_and_then_said(bench):
 def test_what_failed_holds_no_memory():
     segmenter = counting_segmenter()
     source = FrameSource(sync_tolerance_s=0.1, depth_wait_s=0.0, on_images=lambda: None)
-    engine = Engine(segmenter, source, Settings, time.time_ns, Statistics())
+    settings = Settings(max_frame_age=60.0)  # a busy machine must not make a fresh frame old
+    engine = Engine(segmenter, source, lambda: settings, time.time_ns, Statistics())
     source.add_image(image_message(picture()))
     segmenter.clip.failures = 2
     for _ in range(2):  # by itself, and when asked again
