@@ -74,7 +74,7 @@ def test_what_is_no_picture(tmp_path):
         (GREY * 0, "no distance is known"),
         (colours(), "shape"),
         (colours()[:, :, 0], "16-bit millimetres"),
-        (None, "the depth image cannot be read"),
+        (None, "the depth image is in no format that is read"),
     ],
     ids=["another size", "nothing known", "colours", "8 bit", "damaged"],
 )
@@ -86,6 +86,24 @@ def test_depth_that_cannot_be_used(tmp_path, pixels, part):
     assert "depth image" in str(caught.value)
     assert "the the" not in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_depth_lies_in_the_stored_pixels(tmp_path):
+    """EXIF turns the picture for people; depth has no orientation and would be another pixel's."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(colours()).save(tmp_path / "a.png", exif=exif)
+    save(tmp_path / "d.png", GREY)
+    np.testing.assert_array_equal(read_frame(tmp_path / "a.png")[0].image_rgb, colours()[::-1, ::-1])
+    np.testing.assert_array_equal(read_frame(tmp_path / "a.png", tmp_path / "d.png")[0].image_rgb, colours())
+
+
+def test_a_server_s_paths_stay_with_it_whatever_an_upload_is(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    for name in ("folder.png", "none.png"):
+        with pytest.raises(InvalidInputError, match="the image is") as caught:
+            read_picture(tmp_path / name)
+        assert str(tmp_path) not in str(caught.value)
 
 
 def test_camera_from_the_field_of_view():
