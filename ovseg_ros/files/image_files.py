@@ -126,7 +126,7 @@ def _open(
     path: Path, kind: str, shown: str, max_pixels: int, cure: str, *, unpack: bool = True
 ) -> Iterator[Image.Image]:
     """An image file; `shown` is what messages call it."""
-    refuse_what_is_no_file(path, kind)
+    refuse_what_is_no_file(path, kind, shown)
     if path.stat().st_size == 0:
         raise InvalidInputError(f"want a {kind}, {shown} is empty (0 bytes)")
     formats = _formats()
@@ -146,23 +146,29 @@ def _open(
         yield image
 
 
-def refuse_what_is_no_file(path: Path, kind: str) -> None:
+def refuse_what_is_no_file(path: Path, kind: str, name: str = "") -> None:
     """Says what a path is that nothing can be read from, a device or a pipe, which would be read for ever.
+
+    Args:
+        path: of what shall be read.
+        kind: what it should be, for messages.
+        name: what messages call it; "": its path.
 
     Raises:
         InvalidInputError: not there, or no regular file.
     """
+    shown = name or str(path)
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError as error:
-        raise InvalidInputError(f"want a {kind}, {path} is not there") from error
+        raise InvalidInputError(f"want a {kind}, {shown} is not there") from error
     except OSError as error:
-        raise InvalidInputError(f"want a {kind}, {path!s:.300} cannot be read: {error.strerror}") from error
+        raise InvalidInputError(f"want a {kind}, {shown:.300} cannot be read: {error.strerror}") from error
     except ValueError as error:  # a NUL in the name
-        raise InvalidInputError(f"want a {kind}, {str(path)!r} is not there") from error
+        raise InvalidInputError(f"want a {kind}, {shown!r} is not there") from error
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device"
-        raise InvalidInputError(f"want a {kind}, {path} is {what}")
+        raise InvalidInputError(f"want a {kind}, {shown} is {what}")
 
 
 def _formats() -> list[str]:

@@ -56,7 +56,7 @@ def read_frame(
         InvalidInputError: a file that is no picture, of a size or kind that cannot be used; depth that does
             not belong to the picture; a camera that cannot be read.
     """
-    image_rgb, remarks = read_picture(image_path)
+    image_rgb, remarks = read_picture(image_path, depth_path)
     depth_m: npt.NDArray[np.float32] | None = None
     intrinsics: CameraIntrinsics | None = None
     if depth_path is not None:
@@ -73,13 +73,21 @@ def read_frame(
     return small, remarks
 
 
-def read_picture(path: Path) -> tuple[npt.NDArray[np.uint8], list[str]]:
+def read_picture(path: Path, depth_path: Path | None = None) -> tuple[npt.NDArray[np.uint8], list[str]]:
     """An uploaded picture as RGB (see `files.pictures`), and remarks about what was converted.
+
+    Args:
+        path: the picture.
+        depth_path: depth that lies in its pixels: they are then taken as they are stored.
 
     Raises:
         InvalidInputError: not a picture, damaged, too small or too large, or pixels that are no colours.
     """
     cure = "shrink it first"
+    grid_hw = None
+    if depth_path is not None:
+        depth_m = read_depth(depth_path, name="the depth image", max_pixels=MAX_PIXELS)
+        grid_hw = depth_m.shape[0], depth_m.shape[1]
     with opened(path, name="the image", max_pixels=MAX_PIXELS, cure=cure) as picture:
         mode, (width, height), transparent = picture.mode, picture.size, picture.has_transparency_data
         if min(width, height) < MIN_SIDE:
@@ -91,7 +99,7 @@ def read_picture(path: Path) -> tuple[npt.NDArray[np.uint8], list[str]]:
                 "want an image of 8 or 16 bits per channel, got floating-point numbers; save it as PNG or "
                 "JPEG"
             )
-        pixels = to_rgb("the image", picture)
+        pixels = to_rgb("the image", picture, grid_hw=grid_hw)
     remarks = []
     if mode.startswith("I"):
         remarks.append(

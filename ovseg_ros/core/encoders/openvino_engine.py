@@ -8,6 +8,7 @@ needs no other program.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
@@ -50,6 +51,7 @@ def openvino_network(encoder: Any, precision: Precision, threads: int) -> Networ
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of torch's tracer, that shapes become constants: they shall
         model = openvino.convert_model(encoder, example_input=example, input=[part.shape for part in example])
+    _forget_traces()
     settings = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],  # or else it takes bf16 wherever there is any
         "INFERENCE_NUM_THREADS": threads,
@@ -74,6 +76,17 @@ def openvino_network(encoder: Any, precision: Precision, threads: int) -> Networ
         return torch.cat(rows)
 
     return run
+
+
+def _forget_traces() -> None:
+    """Frees the classes that torch's tracer makes of each module; it keeps them for good, with their constants.
+
+    As torch's own tests do between two networks; other TorchScript modules keep what is theirs.
+    """
+    with contextlib.suppress(AttributeError):  # torch's own business, which may go by another name one day
+        torch._C._jit_clear_class_registry()  # type: ignore[no-untyped-call]
+        torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
+        torch.jit._state._clear_class_state()
 
 
 def _import() -> Any:

@@ -88,6 +88,24 @@ def test_depth_that_cannot_be_used(tmp_path, pixels, part):
     assert str(tmp_path) not in str(caught.value)
 
 
+def test_depth_lies_in_the_stored_pixels(tmp_path):
+    """EXIF turns the picture for people; depth has no orientation and would be another pixel's."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(colours()).save(tmp_path / "a.png", exif=exif)
+    save(tmp_path / "d.png", GREY)
+    np.testing.assert_array_equal(read_frame(tmp_path / "a.png")[0].image_rgb, colours()[::-1, ::-1])
+    np.testing.assert_array_equal(read_frame(tmp_path / "a.png", tmp_path / "d.png")[0].image_rgb, colours())
+
+
+def test_a_server_s_paths_stay_with_it_whatever_an_upload_is(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    for name in ("folder.png", "none.png"):
+        with pytest.raises(InvalidInputError, match="the image is") as caught:
+            read_picture(tmp_path / name)
+        assert str(tmp_path) not in str(caught.value)
+
+
 def test_camera_from_the_field_of_view():
     camera = read_camera("", 90.0, 640, 480)
     assert (camera.fx, camera.fy) == pytest.approx((320.0, 320.0))
