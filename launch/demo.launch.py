@@ -65,7 +65,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         "preset": given["preset"] or PRESETS.get(name, ""),
         "vocabulary": given["vocabulary"] or VOCABULARIES.get(name, ""),
         "image_topic": "/camera/color/image_raw",
-        "depth_topic": "/camera/depth/image_raw",
+        # Photographs have none, and the node would warn of a topic that nobody publishes.
+        "depth_topic": "/camera/depth/image_raw" if (folder / "metadata.yaml").is_file() else "",
         "camera_info_topic": "/camera/color/camera_info",
         **{key: given[key] for key in ("rviz", "device", "log_level")},
     }

@@ -35,10 +35,12 @@ ARGUMENTS = (
     (
         "depth_topic",
         "/camera/depth/image_raw",
-        "depth registered to the colour images, 16UC1 mm or 32FC1 m, used where it comes; empty: none",
+        "depth registered to the colour images, 16UC1 mm or 32FC1 m, used where it comes; with "
+        "depth_transport:=compressedDepth, without /compressedDepth; empty: none",
     ),
     ("camera_info_topic", "/camera/color/camera_info", "intrinsics of the colour images"),
     ("image_transport", "", "raw or compressed; empty: as in params_file (raw)"),
+    ("depth_transport", "", "raw or compressedDepth; empty: as in params_file (raw)"),
     ("vocabulary", "", "words to look for from the start, with commas between; empty: as in params_file"),
     ("params_file", str(SHARE / "config" / "ovseg.yaml"), "YAML file of the node's parameters"),
     ("device", "", "cpu, cuda, cuda:1 or auto; empty: as in params_file (auto)"),
@@ -49,7 +51,7 @@ ARGUMENTS = (
     ("use_sim_time", "false", "take time from /clock"),
     ("log_level", "info", "log level of the node: debug, info, warn, error or fatal"),
 )
-PASSED_ON = ("preset", "image_transport", "vocabulary", "device", "weights_dir")
+PASSED_ON = ("preset", "image_transport", "depth_transport", "vocabulary", "device", "weights_dir")
 SHOWN_IN_RVIZ = ("overlay", "label_image", "points", "markers")
 
 

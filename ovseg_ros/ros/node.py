@@ -207,7 +207,15 @@ class OvsegNode(LifecycleNode):
             on_images=worker.wake,
             is_wanted=lambda: self.wanted,
         )
-        self.engine = Engine(segmenter, source, lambda: self.settings, self._now_ns, self.statistics)
+        self.engine = Engine(
+            segmenter,
+            source,
+            lambda: self.settings,
+            self._now_ns,
+            self.statistics,
+            is_simulated=lambda: self.get_clock().ros_time_is_active,
+            missing=lambda **given: inputs.missing(**given) if (inputs := self._inputs) else "",
+        )
         self.outputs = Outputs(self, lambda: self.settings, self.engine.model)
         self._stream = Stream(
             self.engine,
@@ -232,7 +240,7 @@ class OvsegNode(LifecycleNode):
         """Subscribes to the camera and publishes from now on."""
         result = super().on_activate(state)
         assert self.engine is not None
-        self._inputs = Inputs(self, self.engine.source, self.bridge.notify, self.settings.image_transport)
+        self._inputs = Inputs(self, self.engine.source, self.bridge.notify)
         self.active = True
         self.words.publish()
         return result

@@ -19,6 +19,7 @@ ARGUMENTS = [
     "depth_topic",
     "camera_info_topic",
     "image_transport",
+    "depth_transport",
     "vocabulary",
     "params_file",
     "device",
@@ -116,6 +117,7 @@ def test_given_arguments_reach_the_node_with_their_types() -> None:
         depth_topic="/head/depth",
         camera_info_topic="/head/info",
         image_transport="compressed",
+        depth_transport="compressedDepth",
         vocabulary="no",
         device="1",
         weights_dir="/data/weights",
@@ -128,6 +130,7 @@ def test_given_arguments_reach_the_node_with_their_types() -> None:
     assert node["own"] == {
         "preset": "lite",
         "image_transport": "compressed",
+        "depth_transport": "compressedDepth",
         "vocabulary": "no",  # not the YAML boolean
         "device": "1",
         "weights_dir": "/data/weights",

@@ -62,7 +62,7 @@ def test_colour_alone_is_used_at_once_and_is_no_fault(bench, caplog):
     assert bench.call(bench.segment, SegmentImage.Request(labels=["red"])).code == ResultCode.FOUND
     given = SegmentImage.Request(image=image_message(picture()), labels=["red"])
     assert bench.call(bench.segment, given).code == ResultCode.FOUND
-    assert verdict(bench.node) == ("OK", "running")
+    assert verdict(bench.node) == ("OK", "idle: nobody subscribes")
     assert bench.node.engine.source.counts.without_depth == 0
     assert not caplog.records
     told = facts(bench.node)

@@ -38,22 +38,25 @@ def verdict(node: Any) -> tuple[str, str]:
         return "WARN", f"image refused: {statistics.recent_bad_image()}"
     images = engine.source.peek()
     if images is None:
-        waiting = engine.source.waits_for_depth
-        return "WARN", "waiting for depth and camera_info" if waiting else "no image has arrived"
-    age, limit = engine.age_s(images.image.header), node.settings.max_frame_age
-    if age is not None and limit > 0 and age > limit:
-        return "WARN", f"the newest image is {age:.1f} s old, max_frame_age is {limit:g} s"
-    said, deadline = [], engine.deadline
+        return "WARN", engine.nothing().message
+    taken = images.image.header, images.arrival_s
+    stale = engine.freshness.stale(*taken)
+    missing, doubt = engine.missing(), engine.freshness.age(*taken).doubt
+    if stale and engine.source.waits_for_depth:
+        return "WARN", engine.nothing().message
+    if stale:
+        return "WARN", ". ".join(filter(None, (stale, missing)))
+    said, deadline = [one for one in (doubt, engine.depth_remark) if one], engine.deadline
     stopped_s = engine.source.depth_stopped_s
     if stopped_s:
         said.append(f"depth stopped {stopped_s:.0f} s ago: images are used without it")
-    if statistics.missing_3d():
-        said.append("no 3D: " + "; ".join(statistics.missing_3d()))
+    if missing:
+        said.append(f"no 3D: {missing}")
     if deadline and deadline.gave_up:
         said.append("target_rate costs: " + "; ".join(deadline.gave_up))
     if engine.segmenter.warning:
         said.append(engine.segmenter.warning)
-    is_bad = stopped_s or engine.segmenter.warning or statistics.missing_3d()
+    is_bad = stopped_s or missing or engine.segmenter.warning or doubt or engine.depth_remark
     if is_bad or (deadline and not deadline.holds):
         return "WARN", "; ".join(said)
     return "OK", "; ".join([_occupation(node), *said])
@@ -77,7 +80,9 @@ def facts(node: Any) -> dict[str, Any]:
         images = engine.source.peek()
         values["model"], values["device"] = engine.model, engine.segmenter.device
         values["model_reason"] = engine.segmenter.reason
-        values["frame_age_s"] = _round(engine.age_s(images.image.header) if images else None)
+        values["frame_age_s"] = _round(
+            engine.freshness.age(images.image.header, images.arrival_s).seconds if images else None
+        )
         values.update(asdict(engine.source.counts))
         values["pending_requests"] = node.pending
         deadline = engine.deadline

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ovseg_ros.core.camera import depth_remark
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.finite import check_finite
 from ovseg_ros.core.frame import Frame, Proposals, as_proposer
@@ -19,12 +20,15 @@ from ovseg_ros.core.tracking import Budget, Deadline, FrameCost, VideoReport, Vi
 from ovseg_ros.core.words import BARE_TEMPLATE
 from ovseg_ros.errors import InvalidInputError, NotFiniteError
 from ovseg_ros.msg import ResultCode
+from ovseg_ros.ros.inference.age import Freshness
 from ovseg_ros.ros.inference.statistics import Statistics
 from ovseg_ros.ros.io.conversions import MessageContext, frame_from_messages
-from ovseg_ros.ros.io.frame_source import FrameSource, SyncedImages, stamp_ns
+from ovseg_ros.ros.io.frame_source import FrameSource, SyncedImages
 from ovseg_ros.ros.parameters.options import options_from, track_options_from
 from ovseg_ros.ros.parameters.table import Settings
 from ovseg_ros.ros.requests.answers import RequestError, without_traceback
+
+REMARK_PERIOD_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class EmbeddedImage:
     Attributes:
         header: of its message.
         embedded: its masks.
+        arrival_s: of the camera's images.
         seq: of the camera's images; 0 for an image that came with a request.
         generation: of the camera's images.
         seconds: it took from its messages to here.
@@ -42,6 +47,7 @@ class EmbeddedImage:
 
     header: Any
     embedded: EmbeddedFrame
+    arrival_s: float = 0.0
     seq: int = 0
     generation: int = 0
     seconds: float = 0.0
@@ -62,6 +68,9 @@ class Engine:
         settings: Callable[[], Settings],
         now_ns: Callable[[], int],
         statistics: Statistics,
+        *,
+        is_simulated: Callable[[], bool] = lambda: False,
+        missing: Callable[..., str] = lambda **_: "",
     ) -> None:
         """An engine for one model and one camera.
 
@@ -71,6 +80,8 @@ class Engine:
             settings: Returns the settings of the moment.
             now_ns: The node's clock in nanoseconds, the clock of the stamps.
             statistics: What diagnostics tell.
+            is_simulated: Whether that clock is /clock.
+            missing: Which inputs are missing and why, see `ovseg_ros.ros.io.inputs.Inputs.missing`.
         """
         self.segmenter = segmenter
         self.source = source
@@ -79,7 +90,10 @@ class Engine:
         self._tracked_generation = 0
         source.needs_depth = segmenter.needs_depth
         self._settings = settings
-        self._now_ns = now_ns
+        self.freshness = Freshness(source, settings, now_ns, is_simulated)
+        self.depth_remark = ""  # on the unit of the depth that came last
+        self._remarked_s = -float("inf")
+        self._missing = missing
         self._statistics = statistics
         self._last: EmbeddedImage | None = None
         self._failed: tuple[int, BaseException] | None = None
@@ -108,9 +122,17 @@ class Engine:
         return self._video.last if self._settings().tracking else None
 
     def age_s(self, header: Any) -> float | None:
-        """Seconds since the stamp of a header by the node's clock; None where the stamp is 0."""
-        stamp = stamp_ns(header)
-        return (self._now_ns() - stamp) * 1e-9 if stamp else None
+        """Seconds since the stamp of a header by the node's clock; None where it is 0 or ahead."""
+        return self.freshness.latency_s(header)
+
+    def missing(self, *, with_depth: bool = False) -> str:
+        """What keeps images, and depth where it is wanted, from being used; "" where nothing does."""
+        problems = dict(note.split(": ", 1) for note in self._statistics.missing_3d())
+        images, silent_s = self.source.peek(), self.source.image_silent_s
+        stale = images is not None and self.freshness.stale(images.image.header, images.arrival_s)
+        if stale and silent_s > self._settings().max_frame_age:
+            problems["image"] = f"the last came {silent_s:.0f} s ago"
+        return self._missing(problems=problems, with_depth=with_depth)
 
     def newest(self, *, after: int = 0) -> EmbeddedImage:
         """The frame to look at now, embedded.
@@ -124,29 +146,27 @@ class Engine:
         last = self._remembered()
         if last is not None and last.embedded.embedding_key != self._options().embedding_key:
             last = None  # a parameter changed what is looked at
-        if last is not None and last.seq > after and not self._stale_s(last.header):
+        if last is not None and last.seq > after and not self.freshness.stale(last.header, last.arrival_s):
             return last
         images = self.source.newest()
         if images is None:
-            if self.source.waits_for_depth:
-                raise RequestError(
-                    ResultCode.NO_DEPTH, "images arrive, but no depth and intrinsics of their time do"
-                )
-            raise RequestError(
-                ResultCode.NO_IMAGE, "no image has arrived; check the camera and the topic `image`"
-            )
+            raise self.nothing()
         if last is not None and last.seq == images.seq and last.seq <= after:
             raise RequestError(ResultCode.NO_IMAGE, "no newer image has arrived")
-        stale_s = self._stale_s(images.image.header)
-        if stale_s:
-            limit = self._settings().max_frame_age
+        stale = self.freshness.stale(images.image.header, images.arrival_s)
+        if stale and self.source.waits_for_depth:
+            raise self.nothing()
+        if stale:
             self._statistics.count("stale")
-            raise RequestError(
-                ResultCode.STALE_IMAGE,
-                f"the newest image is {stale_s:.2f} s old, max_frame_age is {limit:g} s; "
-                "is the camera alive, and are its clock and the node's the same (use_sim_time)?",
-            )
+            raise RequestError(ResultCode.STALE_IMAGE, ". ".join(filter(None, (stale, self.missing()))))
         return self._embed_newest(images)
+
+    def nothing(self) -> RequestError:
+        """Why there is no image to look at."""
+        if self.source.waits_for_depth:
+            said = "images arrive, but what belongs to them does not"
+            return RequestError(ResultCode.NO_DEPTH, _joined(said, self.missing()))
+        return RequestError(ResultCode.NO_IMAGE, _joined("no image has arrived", self.missing()))
 
     def given(self, image: Any, depth: Any, camera_info: Any) -> EmbeddedImage:
         """An image that came with a request, embedded; it is no part of any track.
@@ -155,7 +175,9 @@ class Engine:
             InvalidInputError: the messages cannot be used.
             RequestError: NO_DEPTH where the preset needs depth and none came with it.
         """
-        frame, notes = frame_from_messages(image, depth, camera_info)
+        frame, notes = self._frame_of(image, depth, camera_info)
+        if depth is not None and camera_info is None:
+            notes.append("want camera_info with depth, got none")
         if self.source.needs_depth and depth is None:
             raise RequestError(
                 ResultCode.NO_DEPTH, f"the preset {self.model} needs depth and intrinsics with the image"
@@ -172,12 +194,12 @@ class Engine:
         """
         images = self.source.newest()
         if images is None:
-            raise RequestError(ResultCode.NO_IMAGE, "no image has arrived")
+            raise self.nothing()
         frame, _ = self._frame(images)
         empty = Proposals.empty(*frame.size_hw)
         no_embeddings = torch.zeros((0, self.segmenter.clip.embedding_dim))
         embedded = EmbeddedFrame(frame, empty.masks, empty.scores, no_embeddings)
-        return EmbeddedImage(images.image.header, embedded, images.seq, images.generation)
+        return EmbeddedImage(images.image.header, embedded, images.arrival_s, images.seq, images.generation)
 
     def label(self, image: EmbeddedImage, vocabulary: Any) -> MessageContext:
         """Labels an embedded image with the words of `vocabulary`, one immutable snapshot."""
@@ -242,11 +264,6 @@ class Engine:
         image = self._last
         return image if image is not None and image.generation == self.source.generation else None
 
-    def _stale_s(self, header: Any) -> float:
-        """The age where it is over max_frame_age, else 0."""
-        age, limit = self.age_s(header), self._settings().max_frame_age
-        return age if age is not None and limit > 0 and age > limit else 0.0
-
     def _embed_newest(self, images: SyncedImages) -> EmbeddedImage:
         if self._failed is not None and self._failed[0] == images.seq:
             raise without_traceback(self._failed[1])
@@ -267,7 +284,7 @@ class Engine:
         seconds = time.monotonic() - started
         self._statistics.frame_embedded(seconds)
         report = self._video.last if settings.tracking else None
-        of = images.image.header, embedded, images.seq, images.generation
+        of = images.image.header, embedded, images.arrival_s, images.seq, images.generation
         self._last = EmbeddedImage(*of, seconds, report)
         return self._last
 
@@ -302,9 +319,23 @@ class Engine:
 
     def _frame(self, images: SyncedImages) -> tuple[Frame, list[str]]:
         try:
-            frame, notes = frame_from_messages(images.image, images.depth, images.camera_info)
+            frame, notes = self._frame_of(images.image, images.depth, images.camera_info)
         except InvalidInputError as error:
             self._statistics.bad_image(str(error))
             raise RequestError(ResultCode.NO_IMAGE, f"the newest image cannot be used: {error}") from error
         self._statistics.without_3d(notes)
+        if frame.depth_m is not None and time.monotonic() - self._remarked_s >= REMARK_PERIOD_S:
+            self._remarked_s = time.monotonic()
+            is_told = self._settings().depth_scale > 0  # then the unit is nobody's guess
+            self.depth_remark = "" if is_told else depth_remark(frame.depth_m)
         return frame, notes
+
+    def _frame_of(self, image: Any, depth: Any, camera_info: Any) -> tuple[Frame, list[str]]:
+        scale = self._settings().depth_scale or None
+        return frame_from_messages(
+            image, depth, camera_info, depth_scale=scale, rectified=self.source.is_rectified
+        )
+
+
+def _joined(said: str, why: str) -> str:
+    return f"{said}: {why}" if why else said

@@ -34,13 +34,22 @@ CLOUD_FIELDS = (
 )
 
 
-def frame_from_messages(image: Any, depth: Any, camera_info: Any) -> tuple[Frame, list[str]]:
-    """The frame of one moment, and a sentence for each thing that keeps its depth from being used.
+def frame_from_messages(
+    image: Any,
+    depth: Any,
+    camera_info: Any,
+    *,
+    depth_scale: float | None = None,
+    rectified: bool = False,
+) -> tuple[Frame, list[str]]:
+    """The frame of one moment, and a sentence for each message that keeps its depth from being used.
 
     Args:
         image: sensor_msgs/Image or CompressedImage.
-        depth: sensor_msgs/Image or None.
+        depth: sensor_msgs/Image or CompressedImage, or None.
         camera_info: sensor_msgs/CameraInfo or None.
+        depth_scale: Metres per unit of the depth's numbers; None: by its encoding.
+        rectified: Whether the image is, see `core.camera.is_rectified`.
 
     Raises:
         InvalidInputError: the colour image cannot be used. Bad depth or intrinsics cost the 3D alone.
@@ -50,26 +59,27 @@ def frame_from_messages(image: Any, depth: Any, camera_info: Any) -> tuple[Frame
     depth_m = None
     if depth is not None:
         try:
-            depth_m = _registered_depth(depth, image, rgb.shape[:2])
+            depth_m = _registered_depth(depth, image, rgb.shape[:2], depth_scale)
         except InvalidInputError as error:
             notes.append(f"depth: {error}")
     intrinsics = None
-    if camera_info is None and depth is not None:
-        notes.append("camera_info: none has arrived")
-    elif camera_info is not None:
+    if camera_info is not None:
         try:
-            intrinsics = camera_info_intrinsics(camera_info, rgb.shape[:2])
+            intrinsics = camera_info_intrinsics(camera_info, rgb.shape[:2], rectified=rectified)
         except InvalidInputError as error:
             notes.append(f"camera_info: {error}")
     frame_id = image.header.frame_id
     return Frame(rgb, depth_m, intrinsics, stamp_ns(image.header), frame_id), notes
 
 
-def _registered_depth(depth: Any, image: Any, size_hw: tuple[int, int]) -> np.ndarray:
-    depth_m = decode_depth(depth)
+def _registered_depth(
+    depth: Any, image: Any, size_hw: tuple[int, int], depth_scale: float | None
+) -> np.ndarray:
+    depth_m = decode_depth(depth, depth_scale=depth_scale)
     if depth_m.shape != size_hw:
+        height, width = depth_m.shape
         raise InvalidInputError(
-            f"want the size of the image, {size_hw[1]}x{size_hw[0]}, got {depth.width}x{depth.height}; "
+            f"want the size of the image, {size_hw[1]}x{size_hw[0]}, got {width}x{height}; "
             "use the depth topic that is registered to colour"
         )
     if depth.header.frame_id and image.header.frame_id and depth.header.frame_id != image.header.frame_id:

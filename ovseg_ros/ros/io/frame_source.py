@@ -29,7 +29,8 @@ class SyncedImages:
         seq: Counts them, 1 and up.
         generation: Of the source when they came; see there.
         image: sensor_msgs/Image or CompressedImage.
-        depth: sensor_msgs/Image whose stamp is the image's within the tolerance, or None.
+        arrival_s: When the image came, by the source's clock.
+        depth: sensor_msgs/Image or CompressedImage whose stamp is the image's within the tolerance, or None.
         camera_info: The newest sensor_msgs/CameraInfo, or None. Its stamp is not looked at: intrinsics
             stand still, and some drivers send them rarely.
     """
@@ -37,8 +38,22 @@ class SyncedImages:
     seq: int
     generation: int
     image: Any
+    arrival_s: float = 0.0
     depth: Any = None
     camera_info: Any = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What has come of one input since everything was forgotten.
+
+    Attributes:
+        messages: How many.
+        stamp_ns: Of the one nearest to the image in question; None where there is none.
+    """
+
+    messages: int = 0
+    stamp_ns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +71,9 @@ class SourceCounts:
 class FrameSource:
     """Newest frame wins: one slot, overwritten; what is overwritten unused is counted as dropped.
 
-    `reset`, and time that jumps back, forget everything and begin another `generation`, whose number travels
-    with all images.
+    `reset`, and time that jumps back, forget all images and begin another `generation`, whose number travels
+    with all images. Intrinsics have no time: they stay until others come, for a latched camera_info comes
+    once.
 
     Where depth messages arrive, an image waits for the one of its own time (`sync_tolerance_s`), at most
     `depth_wait_s`. The add methods run on the executor's thread, the others on any.
@@ -84,20 +100,23 @@ class FrameSource:
         self.sync_tolerance_s = sync_tolerance_s
         self.depth_wait_s = depth_wait_s
         self.needs_depth = False  # True: no image is used without depth
+        self.is_rectified = False  # whether the images are, by their topic's name
         self.generation = 0  # counts how often everything was forgotten; what is known of another is void
         self._on_images, self._is_wanted = on_images, is_wanted
         self._clock = clock
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(SourceCounts.__dataclass_fields__, 0)
         self._seq = 0
+        self._camera_info: Any = None
+        self._infos = 0
         self._forget()
 
     def _forget(self) -> None:
         self.generation += 1
+        self._come = {"image": 0, "depth": 0}
         self._images: deque[tuple[float, int, Any]] = deque(maxlen=KEPT)  # (arrival, stamp_ns, message)
         self._depths: deque[tuple[int, Any]] = deque(maxlen=KEPT)  # (stamp_ns, message)
-        self._depth_arrival = -float("inf")
-        self._camera_info: Any = None
+        self._depth_arrival = self._image_arrival = -float("inf")
         self._last_stamp = 0
         self._slot: SyncedImages | None = None
         self._slot_used = True
@@ -109,7 +128,7 @@ class FrameSource:
             return SourceCounts(**self._counts)
 
     def reset(self) -> None:
-        """Forgets images, depth and intrinsics (the counts stay)."""
+        """Forgets images and depth (the counts and the intrinsics stay)."""
         with self._lock:
             self._forget()
 
@@ -134,7 +153,44 @@ class FrameSource:
     def waits_for_depth(self) -> bool:
         """True while images have come that may not be used for want of depth or intrinsics."""
         with self._lock:
-            return self.needs_depth and self._slot is None and self._counts["images"] > 0
+            if not self.needs_depth or self._slot is None:
+                return self.needs_depth and self._come["image"] > 0
+            return bool(self._images) and self._clock() - self._images[-1][0] < DEPTH_ALIVE_S
+
+    @property
+    def image_silent_s(self) -> float:
+        """Seconds since the last image came, 0 where none has come."""
+        with self._lock:
+            silent_s = self._clock() - self._image_arrival
+        return silent_s if silent_s < float("inf") else 0.0
+
+    def age_s(self, arrival_s: float) -> float:
+        """Seconds since `arrival_s` of an image."""
+        return self._clock() - arrival_s
+
+    def seen(self) -> dict[str, Seen]:
+        """What has come of image, depth and camera_info, beside the image that was used last.
+
+        Where none was used for a while it is the image that waits for depth longest: all that belongs to it
+        should have come by now.
+        """
+        with self._lock:
+            slot, waiting = self._slot, self._images[0] if self._images else None
+            if waiting and (slot is None or waiting[0] - slot.arrival_s > DEPTH_ALIVE_S):
+                stamp: int | None = waiting[1]
+                slot = None
+            else:
+                stamp = stamp_ns(slot.image.header) if slot else None
+            stamps = [kept[0] for kept in self._depths]
+            if slot is not None and slot.depth is not None:
+                stamps.append(stamp_ns(slot.depth.header))
+            depth = min(stamps, key=lambda one: abs(one - (stamp or 0)), default=None)
+            info = self._camera_info
+            return {
+                "image": Seen(self._come["image"], stamp),
+                "depth": Seen(self._come["depth"], depth),
+                "camera_info": Seen(self._infos, None if info is None else stamp_ns(info.header)),
+            }
 
     @property
     def depth_stopped_s(self) -> float:
@@ -146,11 +202,13 @@ class FrameSource:
     def add_camera_info(self, message: Any) -> None:
         """Takes intrinsics; they hold for all images until the next."""
         with self._changing():
+            self._infos += 1
             self._camera_info = message
 
     def add_depth(self, message: Any) -> None:
         """Takes a depth image."""
         with self._changing():
+            self._come["depth"] += 1
             self._depths.append((stamp_ns(message.header), message))
             self._depth_arrival = self._clock()
 
@@ -161,9 +219,9 @@ class FrameSource:
             self._counts["images"] += 1
             if stamp and self._last_stamp - stamp > JUMP_BACK_S * 1e9:
                 self._counts["time_jumps"] += 1
-                camera_info = self._camera_info
                 self._forget()
-                self._camera_info = camera_info  # intrinsics have no time
+            self._come["image"] += 1
+            self._image_arrival = self._clock()
             if stamp and stamp < self._last_stamp:
                 self._counts["out_of_order"] += 1
             else:
@@ -212,10 +270,11 @@ class FrameSource:
 
     def _fill(self, place: int, image: Any, depth: Any) -> None:
         self._lose(place + (not self._slot_used))  # the older ones that waited, and the slot
+        arrival_s = self._images[place][0]
         for _ in range(place + 1):
             self._images.popleft()
         self._seq += 1
-        self._slot = SyncedImages(self._seq, self.generation, image, depth, self._camera_info)
+        self._slot = SyncedImages(self._seq, self.generation, image, arrival_s, depth, self._camera_info)
         self._slot_used = False
 
     def _lose(self, images: int) -> None:

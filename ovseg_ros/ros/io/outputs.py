@@ -142,9 +142,9 @@ class Outputs:
             with_masks=settings.publish_masks,
             with_unlabelled=settings.publish_unlabelled,
         )
-        stamp = context.segmentation.frame.stamp_ns
-        if stamp:
-            message.latency_s = (self._node.get_clock().now().nanoseconds - stamp) * 1e-9
+        stamp, now = context.segmentation.frame.stamp_ns, self._node.get_clock().now().nanoseconds
+        if 0 < stamp <= now:
+            message.latency_s = (now - stamp) * 1e-9
         return message
 
 

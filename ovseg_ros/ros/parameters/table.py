@@ -78,6 +78,13 @@ class Settings:
         choices=("raw", "compressed"),
         at_configure=True,
     )
+    depth_transport: str = _row(
+        "raw",
+        "raw: subscribe to depth (Image). compressedDepth: subscribe to depth/compressedDepth "
+        "(CompressedImage, PNG or RVL).",
+        choices=("raw", "compressedDepth"),
+        at_configure=True,
+    )
     vocabulary: tuple[str, ...] = _row(
         ("",),
         "The words to look for; setting it replaces the active words. [] is none, and so are empty strings.",
@@ -199,9 +206,24 @@ class Settings:
     )
     max_frame_age: float = _row(
         1.0,
-        "Seconds; an image older than this is never searched; 0: any age. Stamp 0 is never too old.",
+        "Seconds; an image older than this is never searched; 0: any age.",
         low=0,
         high=3600,
+    )
+    stamp_tolerance: float = _row(
+        0.5,
+        "Seconds an image's stamp may be ahead of the node's clock. Where it is more, or the stamp is 0, or "
+        "use_sim_time is true and no /clock has come, an image's age is counted from its arrival, with a "
+        "WARN in diagnostics.",
+        low=0,
+        high=3600,
+    )
+    depth_scale: float = _row(
+        0.0,
+        "Metres per unit of the depth images' numbers, such as 0.0001 for a camera that sends tenths of a "
+        "millimetre; 0: by their encoding, integers are millimetres and floats metres (REP 118).",
+        low=0,
+        high=10,
     )
     sync_tolerance: float = _row(
         0.02, "Seconds; depth belongs to an image when their stamps differ by this or less.", low=0, high=10

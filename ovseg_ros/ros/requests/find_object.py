@@ -24,6 +24,8 @@ from ovseg_ros.ros.requests.queues import SERVICES
 MAX_TIMEOUT_S = 24 * 3600.0
 MAX_REMARKS = 3
 RESULT_KEPT_S = 60  # for who asks late; rclpy's 900 are a lot of masks where goals come at a camera's rate
+NO_DEPTH_THEN = "this image was used without"
+NO_DEPTH_THERE = "depth is unknown (0 or NaN) all over it"
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Look:
     best_score: float
     sightings: list[Sighting] = field(default_factory=list)  # of the segments
     remarks: list[str] = field(default_factory=list)  # why masks did not get the word
+    no_3d: str = ""  # why segments have none; "" where it is not asked for
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Search:
     last_seq: int = 0
     nothing: Answer = field(default_factory=Answer)  # what there is to say as of the last frame
     without_3d: Answer | None = None  # found, but 3D was asked for
+    no_3d: str = ""  # why
     unconfirmed: bool = False  # the last frame showed it, in too few so far
     remarks: list[str] = field(default_factory=list)  # of the last frame
     refusal: RequestError | None = None  # of the last attempt
@@ -89,12 +93,13 @@ class Search:
             return Answer(look.header, [segment for segment, _ in complete], complete[0][1])
         if agreed:
             self.without_3d = Answer(look.header, [segment for segment, _ in agreed], agreed[0][1])
+            self.no_3d = look.no_3d
         return None
 
     def failure(self) -> RequestError:
         """Why the search ended without success."""
         if self.without_3d:
-            return RequestError(ResultCode.NO_DEPTH, "found, but without depth or camera intrinsics there")
+            return RequestError(ResultCode.NO_DEPTH, f"found, but without 3D: {self.no_3d}")
         if self.frames_seen:
             return RequestError(ResultCode.NOT_FOUND, "; ".join(self._not_found()))
         return self.refusal or RequestError(ResultCode.NO_IMAGE, "no image arrived in time")
@@ -215,7 +220,12 @@ class FindObjectServer:
             context = engine.label(image, search.vocabulary)
             if search.confirmation.wanted > 1:
                 engine.look_again(context, context.labelled)
-            return _look_of(image.seq, context)
+            look = _look_of(image.seq, context)
+            if search.want_3d and context.has_depth:
+                look.no_3d = NO_DEPTH_THERE
+            elif search.want_3d:
+                look.no_3d = engine.missing(with_depth=True) or NO_DEPTH_THEN
+            return look
 
         try:
             return search.take(await self._node.bridge.wrap(self._node.submit(job)))

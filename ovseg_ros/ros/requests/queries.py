@@ -147,7 +147,8 @@ class Queries:
             image = request.image
             if image.width or image.height or len(image.data):
                 depth = request.depth if request.depth.width or len(request.depth.data) else None
-                camera_info = request.camera_info if any(request.camera_info.k) else None
+                info = request.camera_info
+                camera_info = info if info.width or any(info.k) or any(info.p) else None
                 embedded = engine.given(image, depth, camera_info)
             else:
                 embedded = engine.newest()

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ovseg_ros.ros.io.frame_source import FrameSource
+from ovseg_ros.ros.io.frame_source import FrameSource, Seen
 
 
 def message(seconds: float):
@@ -164,6 +164,62 @@ def test_out_of_order_is_not_used_and_stamp_zero_is_no_jump(rig, seconds, taken,
     rig.source.add_image(message(seconds))
     assert rig.source.newest_seq() == taken
     assert (rig.source.counts.out_of_order, rig.source.counts.time_jumps) == (out_of_order, 0)
+
+
+def test_arrival_is_of_the_clock_that_never_jumps(rig):
+    rig.source.add_image(message(1.0))
+    rig.time += 2.5
+    newest = rig.source.newest()
+    assert newest.arrival_s == 100.0
+    assert rig.source.age_s(newest.arrival_s) == 2.5
+
+
+def test_intrinsics_have_no_time(rig):
+    """A latched camera_info comes once."""
+    info = message(0)
+    rig.source.add_camera_info(info)
+    rig.source.reset()
+    rig.source.add_image(message(1.0))
+    assert rig.source.newest().camera_info is info
+
+
+def test_what_has_come_is_told_beside_the_image_in_question(rig):
+    source = rig.source
+    assert source.seen() == {"image": Seen(), "depth": Seen(), "camera_info": Seen()}
+    for stamp in (0.9, 0.95, 1.033):  # depth is 33 ms late
+        source.add_depth(message(stamp))
+    source.add_image(message(1.0))
+    assert source.newest() is None
+    assert source.seen()["image"] == Seen(1, 1_000_000_000)
+    assert source.seen()["depth"] == Seen(3, 1_033_000_000)
+    rig.time += 0.25
+    assert source.newest().depth is None
+    source.add_image(message(1.1))  # waits; what was used last is told of
+    assert source.seen()["image"] == Seen(2, 1_000_000_000)
+    source.add_depth(message(1.1))
+    assert source.seen()["image"].stamp_ns == source.seen()["depth"].stamp_ns == 1_100_000_000
+    for number in range(20):  # more than are kept
+        source.add_depth(message(2.0 + number))
+    assert source.seen()["depth"] == Seen(24, 1_100_000_000)
+    source.add_camera_info(message(0))
+    source.reset()
+    assert source.seen() == {"image": Seen(), "depth": Seen(), "camera_info": Seen(1, 0)}
+
+
+def test_needed_depth_that_stopped_is_what_is_waited_for(rig):
+    source = rig.source
+    source.needs_depth = True
+    source.add_camera_info(message(0))
+    source.add_depth(message(1.0))
+    source.add_image(message(1.0))
+    assert source.newest().depth is not None
+    rig.time += 3.0
+    assert not source.waits_for_depth  # the colour camera is silent as well
+    source.add_image(message(4.0))
+    assert source.waits_for_depth
+    assert source.seen()["image"].stamp_ns == 4_000_000_000
+    rig.time += 3.0
+    assert not source.waits_for_depth
 
 
 def test_waiting_images_are_bounded(rig):
