@@ -6,7 +6,6 @@ import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future as ThreadFuture
-from concurrent.futures import wait
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -21,6 +20,7 @@ from ovseg_ros.errors import NotFiniteError, OvsegError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.inference.diagnostics import diagnostic_array
 from ovseg_ros.ros.inference.engine import Engine
+from ovseg_ros.ros.inference.loading import StartFailed, load_segmenter, loaded
 from ovseg_ros.ros.inference.statistics import Statistics
 from ovseg_ros.ros.inference.stream import Stream
 from ovseg_ros.ros.inference.watchdog import Watchdog
@@ -30,7 +30,7 @@ from ovseg_ros.ros.io.inputs import Inputs
 from ovseg_ros.ros.io.outputs import Outputs
 from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitions
 from ovseg_ros.ros.parameters.options import options_from
-from ovseg_ros.ros.parameters.table import PRESET_WORD, NodeParameters, Settings
+from ovseg_ros.ros.parameters.table import NodeParameters, Settings
 from ovseg_ros.ros.process import give_memory_back
 from ovseg_ros.ros.requests.active_words import ActiveWords
 from ovseg_ros.ros.requests.answers import Overdue, RequestError, name_of
@@ -41,23 +41,6 @@ from ovseg_ros.ros.requests.queues import ALIVE, SERVICES
 
 STOP_TIMEOUT_S = 5.0
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
-
-class StartFailed(Exception):
-    """The node was to start by itself and could not; the reason is in the log."""
-
-
-def load_segmenter(settings: Settings) -> Any:
-    """The segmenter of the preset that the settings name."""
-    from ovseg_ros.models.presets import load_preset
-
-    return load_preset(
-        settings.preset,
-        device=settings.device,
-        weights_dir=settings.weights_dir or None,
-        offline=settings.offline,
-        proposals_from=None if settings.proposals == PRESET_WORD else settings.proposals,
-    )
 
 
 class OvsegNode(LifecycleNode):
@@ -191,7 +174,7 @@ class OvsegNode(LifecycleNode):
         self._threads.append(worker.thread)
         worker.start()
         try:
-            segmenter = self._loaded(worker, settings)
+            segmenter = loaded(worker, self._make_segmenter, settings, self._told_to_end)
         except StartFailed:
             return FAILURE
         except Exception as error:
@@ -283,20 +266,8 @@ class OvsegNode(LifecycleNode):
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         return not self._threads
 
-    def _loaded(self, worker: Worker, settings: Settings) -> Any:
-        """The model, loaded on the inference thread, so that this one sees when it is to end."""
-
-        def load() -> Any:
-            segmenter = self._make_segmenter(settings)
-            segmenter.check(options_from(segmenter.options, settings))
-            segmenter.warm_up()
-            return segmenter
-
-        loading = worker.submit(load, max_pending=1)
-        while not wait([loading], timeout=0.05).done:
-            if self._is_ending() or not self.context.ok():
-                raise StartFailed
-        return loading.result()
+    def _told_to_end(self) -> bool:
+        return self._is_ending() or not self.context.ok()
 
     def _quiet(self) -> None:
         self.active = False
@@ -321,8 +292,8 @@ class OvsegNode(LifecycleNode):
             self._watchdog.look()
         self.bridge.notify()
         if self._holds_memory and self.engine is None:  # now, as whoever waited then has had his answer
-            self._holds_memory = False
             give_memory_back()
+            self._holds_memory = False
 
     def _on_enable(self, request: Any, response: Any) -> Any:
         self.enabled = bool(request.data)

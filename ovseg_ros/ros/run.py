@@ -43,7 +43,8 @@ def _run(
         from rclpy.signals import SignalHandlerOptions
 
         from ovseg_ros.errors import ConfigError
-        from ovseg_ros.ros.node import OvsegNode, StartFailed, load_segmenter
+        from ovseg_ros.ros.inference.loading import StartFailed, load_segmenter
+        from ovseg_ros.ros.node import OvsegNode
     except ModuleNotFoundError as error:
         from ovseg_ros.errors import missing_module
 

@@ -17,7 +17,7 @@ from ovseg_ros.srv import SegmentImage
 from ros_bench import Bench, camera_info_message, colour_segmenter
 
 from ovseg_ros.ros.inference.diagnostics import resident_bytes
-from ovseg_ros.ros.node import load_segmenter
+from ovseg_ros.ros.inference.loading import load_segmenter
 
 pytestmark = pytest.mark.ros
 CYCLES, ALLOWED_BYTES = 10, 40 << 20

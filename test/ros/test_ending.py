@@ -62,7 +62,7 @@ class Child:
             SCRIPT_CHILD.format(script=str(SCRIPT)) if script else CHILD.format(here=str(FIXTURES), load=load)
         )
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "ROS_DOMAIN_ID": str(fresh_domain())}
-        arguments = ["--ros-args", "-p", "vocabulary:=red", "-p", "preset:=mini"]
+        arguments = ["--ros-args", "-p", "vocabulary:=red"]
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
             stdout=subprocess.PIPE,
@@ -153,8 +153,9 @@ raise SystemExit(1)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_random_moments_end_quietly():
-    """The node with `mini`, from its first line to some frames later."""
+    """From the program's first line, over its imports and its model, to a node that has run for a while."""
     moments = random.Random(SEED)
     for _ in range(ENDINGS):
         child = Child()

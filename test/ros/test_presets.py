@@ -13,7 +13,7 @@ from ovseg_ros.srv import SegmentImage
 from ros_bench import Bench, image_message
 from tiny_presets import make_tiny_presets
 
-from ovseg_ros.ros.node import load_segmenter
+from ovseg_ros.ros.inference.loading import load_segmenter
 
 pytestmark = pytest.mark.ros
 

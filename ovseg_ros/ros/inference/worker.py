@@ -167,7 +167,8 @@ class Worker:
                 return self._step()
         except Exception as error:  # one frame is lost, the thread is not
             with contextlib.suppress(Exception):  # the log may be gone already
-                self._on_step_error(error)
+                if not self._stopping:
+                    self._on_step_error(error)
             return 0.0
 
     @contextlib.contextmanager

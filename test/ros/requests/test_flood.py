@@ -134,7 +134,7 @@ def test_every_segment_call_is_answered_while_the_model_is_at_work(make_bench, e
 
 def test_every_goal_is_answered(make_bench):
     """8 searches run, 32 goals of four programs hear BUSY."""
-    bench, crowd = make_bench(4)
+    bench, crowd = make_bench(4, find_confirm=1)
     bench.proposer.gate.clear()
     handles = [planner.goals(10) for planner in crowd]
     assert all(handle.accepted for row in handles for handle in row)
