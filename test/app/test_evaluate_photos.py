@@ -62,6 +62,18 @@ def test_json_charts_and_every_option(boxes, tmp_path, stand_in, capsys) -> None
     assert len(list((tmp_path / "charts").iterdir())) == 2
 
 
+def test_true_masks_need_no_proposer(boxes, tmp_path, capsys) -> None:
+    """A preset whose proposals' weights are nowhere; its encoder comes with the package."""
+    preset = tmp_path / "preset.yaml"
+    preset.write_text(
+        "description: x\nproposer: {kind: sam, model: vit_b, weights: nowhere.pth}\nencoder: {kind: mini}\n"
+    )
+    assert ran(boxes, "--preset", preset) == 2
+    assert "nowhere.pth" in capsys.readouterr().err
+    assert ran(boxes, "--preset", preset, "--masks", "true") == 0
+    assert "3 pictures, true masks" in capsys.readouterr().out
+
+
 def test_pictures_are_found_elsewhere(boxes, tmp_path, stand_in) -> None:
     elsewhere = tmp_path / "pictures"
     elsewhere.mkdir()

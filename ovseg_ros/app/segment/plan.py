@@ -66,20 +66,23 @@ def _files(path: Path, options: InputOptions) -> Iterator[tuple[type[Source], Pa
 
 def _pictures_in(folder: Path, options: InputOptions) -> list[Path]:
     """Pictures in a folder, in order of their names; hidden ones, depth and earlier outputs left out."""
-    left_out = [f.resolve() for f in (*options.leave_out, options.depth or Path(os.devnull))]
-    found = []
+    left_out = {os.path.realpath(f) for f in (*options.leave_out, options.depth or os.devnull)}
+    found, others = [], []
     for at, folders, files in os.walk(folder):
         here = Path(at)
         made = FOLDERS if (here / JOURNAL).is_file() else ()  # by an earlier run
         keep = [name for name in folders if not name.startswith(".") and name not in made]
-        folders[:] = [f for f in keep if options.recursive and (here / f).resolve() not in left_out]
-        if here.resolve() not in left_out:
-            shown = [f for f in files if not f.startswith(".")]
-            found += [here / f for f in shown if Path(f).suffix.lower() in IMAGE_SUFFIXES]
-    found = sorted(file for file in found if file.resolve() not in left_out)
+        folders[:] = [f for f in keep if options.recursive and os.path.realpath(here / f) not in left_out]
+        if os.path.realpath(here) not in left_out:  # which loops of links do not make raise
+            for name in files:
+                if not name.startswith("."):
+                    (found if Path(name).suffix.lower() in IMAGE_SUFFIXES else others).append(here / name)
+    found = sorted(file for file in found if os.path.realpath(file) not in left_out)
     if not found:
         hint = "" if options.recursive else ", without its folders (--recursive looks there too)"
-        raise InvalidInputError(f"there is no picture in the folder {folder}{hint}")
+        kinds = sorted({file.suffix.lower() or file.name for file in others})[:5]
+        there = f"; there is {', '.join(kinds)}, which are no pictures that are read" if kinds else ""
+        raise InvalidInputError(f"there is no picture in the folder {folder}{hint}{there}")
     return found
 
 

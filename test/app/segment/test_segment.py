@@ -39,6 +39,7 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.overlay import draw_overlay, label_colour
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError, NotFiniteError, OutOfMemoryError
+from ovseg_ros.files.pictures import STORED
 from ovseg_ros.models.downloads.verify import sha256_of
 
 WORDS = ("--labels", "red, green, blue")
@@ -245,6 +246,44 @@ def test_long_and_undecodable_names(tmp_path):
     first, second = (image["name"] for image in masks_in(tmp_path / "out")["images"])
     assert len(first.encode()) <= 180
     assert second == "odd\ufffd"
+
+
+def test_links_that_go_round_in_circles_cost_themselves_alone(tmp_path):
+    save(tmp_path / "in/a.png")
+    (tmp_path / "in/b.png").symlink_to("b.png")
+    os.mkfifo(tmp_path / "in/c.png")
+    assert ovseg_segment(tmp_path / "in", *WORDS, "--out", tmp_path / "out") == 1
+    reasons = [failure["reason"] for failure in summary_of(tmp_path / "out")["failures"]]
+    assert "symbolic links" in reasons[0]
+    assert "is a pipe" in reasons[1]
+
+
+def test_what_lies_in_a_folder_without_pictures_is_said(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.svg").touch()
+    with pytest.raises(InvalidInputError, match=r"no picture in the folder .*; there is \.svg"):
+        ovseg_segment(tmp_path / "in", *WORDS, "--out", tmp_path / "out")
+
+
+def test_pictures_with_depth_are_taken_as_stored_and_it_is_said_once(tmp_path):
+    """Depth has no EXIF orientation: turned under it, every distance would be another pixel's."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for name in "ab":
+        save(tmp_path / f"in/{name}.png")
+        Image.fromarray(picture()).save(tmp_path / f"in/{name}.png", exif=exif)
+    cv2.imwrite(str(tmp_path / "depth.png"), np.full(picture().shape[:2], 900, np.uint16))
+    depth = ("--depth", tmp_path / "depth.png", "--intrinsics", "70,70,40,30")
+    assert ovseg_segment(tmp_path / "in", *WORDS, *depth, "--out", tmp_path / "stored") == 0
+    assert summary_of(tmp_path / "stored")["remarks"] == [STORED]
+    assert ovseg_segment(tmp_path / "in", *WORDS, "--out", tmp_path / "turned") == 0
+    assert summary_of(tmp_path / "turned")["remarks"] == []
+    stored, turned = (
+        np.array(Image.open(tmp_path / f"{name}/overlay/a.png").convert("RGB")).astype(int)
+        for name in ("stored", "turned")
+    )
+    shown = picture().astype(int)
+    assert np.abs(stored - shown).mean() < np.abs(turned - shown).mean()
 
 
 def test_a_video_whose_name_is_not_utf_8_is_refused(tmp_path):
