@@ -143,7 +143,8 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
     segmenter = loaded(options, load, {})
     pair_options = setup.pair_options_of(options, segmenter)
     source = open_source(options, needs_depth=segmenter.needs_depth)
-    for remark in getattr(source, "remarks", ()):
+    remarks = list(getattr(source, "remarks", ()))
+    for remark in remarks:
         _say(remark)
     settings = {
         "model": setup.model_of(options, segmenter),
@@ -179,6 +180,9 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
                 device=segmenter.device,
                 progress=show,
             )
+        for remark in getattr(source, "remarks", ()):
+            if remark not in remarks:  # a recording's damage shows as it is read
+                _say(remark)
         return _finish(writer, settings, options, tally)
 
 

@@ -32,6 +32,10 @@ class SqlitePart:
         self._stored = stored
         self.path = stored.path
         self.remarks: list[str] = stored.remarks
+        if not stored.is_copy and _is_locked(self.path):
+            self.remarks.append(
+                f"{self.path} is locked by another program (is it still recorded?): what lies in it now is read"
+            )
         with self._opened() as database:
             try:
                 self._topics = _topics_of(database, self.path)
@@ -119,13 +123,28 @@ class SqlitePart:
             self.remarks.append(remark)
 
 
-def _connected(path: Path, how: str) -> sqlite3.Connection:
+def _connected(path: Path, how: str, *, timeout_s: float = 5) -> sqlite3.Connection:
     address = f"file:{urllib.parse.quote(str(path.absolute()))}?{how}"
-    database = sqlite3.connect(address, uri=True, check_same_thread=False)
+    database = sqlite3.connect(address, timeout_s, uri=True, check_same_thread=False)
     database.text_factory = lambda text: text.decode("utf-8", errors="replace")
     database.execute("PRAGMA trusted_schema = OFF")  # a file from elsewhere runs nothing
     database.execute("PRAGMA writable_schema = ON")  # else one that was cut is refused at once, as a whole
     return database
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether somebody writes to it. One in WAL mode is not asked: asking would make files beside it."""
+    with path.open("rb") as file:
+        if file.read(20)[18:] != b"\1\1":
+            return False
+    try:
+        with closing(_connected(path, "mode=ro", timeout_s=0)) as database:
+            database.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        return "locked" in str(error)
+    except sqlite3.DatabaseError:
+        return False
+    return False
 
 
 def _topics_of(database: sqlite3.Connection, path: Path) -> dict[int, tuple[str, str, str]]:

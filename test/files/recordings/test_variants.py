@@ -209,6 +209,12 @@ def test_every_variant_gives_the_same_frames(tmp_path, variant):
         HELD.pop().close()
 
 
+def test_a_locked_database_is_said_to_be(tmp_path):
+    remarks = frames_of(locked(tmp_path))[2]
+    HELD.pop().close()
+    assert any("is locked by another program" in remark for remark in remarks)
+
+
 def test_a_twin_in_another_storage_is_read_once(tmp_path):
     path = split(tmp_path, names=("run",))
     write_old_db3(path / "run.db3", film())
