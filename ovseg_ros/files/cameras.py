@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from ovseg_ros.core.camera import camera_info_intrinsics, check_depth_scale
 from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files.yaml_texts import read_yaml
 
 _NAMES = ("fx", "fy", "cx", "cy")
 _ROI = ("x_offset", "y_offset", "width", "height")
@@ -132,11 +132,8 @@ def _checked(numbers: Sequence[float], source: object) -> Sequence[float]:
 
 
 def _read_file(path: Path) -> Camera:
-    try:
-        # `ros2 topic echo` ends each message with "---": the first document is the message
-        content = next(iter(yaml.safe_load_all(path.read_text(encoding="utf-8"))), None)
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        raise InvalidInputError(f"the camera file {path} cannot be read: {error}") from error
+    # `ros2 topic echo` ends each message with "---": the first document is the message.
+    content = read_yaml(path, first=True, finite=False)
     content = content if isinstance(content, Mapping) else {}
     k, p = _matrix(content, "k", "camera_matrix", 9), _matrix(content, "p", "projection_matrix", 12)
     if k is None and p is None:

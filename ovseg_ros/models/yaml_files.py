@@ -102,7 +102,7 @@ def from_mapping(path: Path, kind: type, values: Mapping[str, Any]) -> Any:
         default = getattr(defaults, name)
         if value is None and name in _may_be_none(kind):
             continue
-        if isinstance(default, bool) and value in _TRUTH:
+        if isinstance(default, bool) and isinstance(value, str) and value in _TRUTH:
             value = values[name] = _TRUTH[value]
         wanted: tuple[type, ...] = (type(default),)
         if isinstance(default, float):
