@@ -68,7 +68,7 @@ def written(path: Path, data: bytes) -> Path:
 
 
 def test_any_bytes_as_yaml(folder):
-    @cases(250, odd_yaml)
+    @cases(120, odd_yaml)
     def holds(data):
         found = answered(lambda: read_yaml(written(folder / "any.yaml", data)))
         if isinstance(found, OvsegError):
@@ -78,7 +78,7 @@ def test_any_bytes_as_yaml(folder):
 
 
 def test_any_bytes_as_a_preset(folder):
-    @cases(250, st.one_of(st.builds(damage, st.sampled_from(PRESETS), seeds), odd_yaml))
+    @cases(120, st.one_of(st.builds(damage, st.sampled_from(PRESETS), seeds), odd_yaml))
     def holds(data):
         found = answered(lambda: read_preset(written(folder / "preset.yaml", data), part_options=False))
         assert isinstance(found, ConfigError | dict)
@@ -90,7 +90,7 @@ def test_a_preset_with_any_value_in_any_place(folder):
     presets = [yaml.safe_load(data) for data in PRESETS]
     odd = any_value.filter(lambda value: value is not None)
 
-    @cases(300, st.sampled_from(presets), seeds, odd)
+    @cases(150, st.sampled_from(presets), seeds, odd)
     def holds(preset, seed, value):
         rng = np.random.default_rng(seed)
         preset = place = json.loads(json.dumps(preset))
@@ -124,7 +124,7 @@ def test_any_file_as_a_camera(folder):
     right = yaml.safe_dump({"width": 64, "height": 48, "k": camera_info().k}).encode()
 
     @cases(
-        400, st.one_of(odd_yaml, structured, seeds.map(lambda seed: damage(right, seed))), st.integers(1, 99)
+        200, st.one_of(odd_yaml, structured, seeds.map(lambda seed: damage(right, seed))), st.integers(1, 99)
     )
     def holds(data, width):
         path = written(folder / "camera.yaml", data)
@@ -136,14 +136,14 @@ def test_any_file_as_a_camera(folder):
     holds()
 
 
-@cases(200, st.one_of(any_text, four.map(lambda numbers: ",".join(map(str, numbers)))))
+@cases(100, st.one_of(any_text, four.map(lambda numbers: ",".join(map(str, numbers)))))
 def test_any_text_as_a_camera(text):
     found = answered(lambda: as_intrinsics(read_camera(text), (48, 64)))
     assert isinstance(found, OvsegError) or found.fx > 0
 
 
 @cases(
-    150,
+    80,
     st.one_of(four, any_value, st.lists(st.lists(floats, min_size=3, max_size=3), min_size=3, max_size=3)),
 )
 def test_any_numbers_as_a_camera(given):
@@ -215,7 +215,7 @@ def test_any_bytes_as_captions(folder):
         st.binary(max_size=80),
     )
 
-    @cases(300, st.sampled_from(SUFFIXES), data)
+    @cases(150, st.sampled_from(SUFFIXES), data)
     def holds(name, data):
         _check_captions(folder, name, data)
 
@@ -229,7 +229,7 @@ def test_any_structure_as_captions(folder):
         st.tuples(st.just("captions.jsonl"), lines),
     )
 
-    @cases(300, given)
+    @cases(150, given)
     def holds(drawn):
         _check_captions(folder, drawn[0], drawn[1].encode())
 
@@ -242,7 +242,7 @@ plain = unicode_text.map(lambda text: "a mug " + "".join(c for c in text if c.is
 def test_captions_come_back_as_they_were_written(folder):
     rows = st.lists(st.tuples(st.integers(0, 3), plain.map(str.strip)), min_size=1, max_size=6)
 
-    @cases(200, rows, st.sampled_from(SUFFIXES))
+    @cases(100, rows, st.sampled_from(SUFFIXES))
     def holds(rows, name):
         right: dict[str, list[str]] = {}
         for number, caption in rows:

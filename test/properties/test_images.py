@@ -28,7 +28,7 @@ def test_the_strategies_know_every_encoding():
     assert {*COLOUR, *BAYER, *YUV} == {*COLOUR_ENCODINGS}
 
 
-@cases(700, images(), st.booleans())
+@cases(350, images(), st.booleans())
 def test_colour_is_what_its_name_says(drawn, copy):
     message, pixels = drawn
     right = pixels[:, :, COLOUR[message.encoding][2]].astype(np.float64)
@@ -39,7 +39,7 @@ def test_colour_is_what_its_name_says(drawn, copy):
     np.testing.assert_array_equal(found, right)
 
 
-@cases(200, st.sampled_from(BAYER), st.tuples(*[st.integers(3, 7)] * 2), seeds, layouts)
+@cases(100, st.sampled_from(BAYER), st.tuples(*[st.integers(3, 7)] * 2), seeds, layouts)
 def test_a_mosaic_of_one_colour_is_that_colour(encoding, size_hw, seed, layout):
     kind = np.dtype("u2" if encoding.endswith("16") else "u1")
     colour = dict(zip("rgb", noise(seed, (3,), kind), strict=True))
@@ -51,7 +51,7 @@ def test_a_mosaic_of_one_colour_is_that_colour(encoding, size_hw, seed, layout):
     np.testing.assert_array_equal(found, np.broadcast_to(np.rint(right), (*size_hw, 3)))
 
 
-@cases(200, st.sampled_from(YUV), st.tuples(st.integers(1, 6), st.integers(1, 4)), seeds, layouts)
+@cases(100, st.sampled_from(YUV), st.tuples(st.integers(1, 6), st.integers(1, 4)), seeds, layouts)
 def test_yuv_is_bt_601(encoding, size, seed, layout):
     pixels = noise(seed, (size[0], 2 * size[1], 2), np.uint8)
     luma = 1 if encoding in ("yuv422", "uyvy") else 0
@@ -63,7 +63,7 @@ def test_yuv_is_bt_601(encoding, size, seed, layout):
     assert np.abs(found - right.clip(0, 255)).max() <= 2
 
 
-@cases(300, st.sampled_from(sorted(DEPTH)), sizes, seeds, layouts)
+@cases(150, st.sampled_from(sorted(DEPTH)), sizes, seeds, layouts)
 def test_depth_is_metres(encoding, size_hw, seed, layout):
     pixels = noise(seed, size_hw, DEPTH[encoding])
     found = decode_depth(image_of(pixels[..., None], encoding, *layout))
@@ -72,7 +72,7 @@ def test_depth_is_metres(encoding, size_hw, seed, layout):
     np.testing.assert_array_equal(found, right)
 
 
-@cases(700, wrong_images())
+@cases(350, wrong_images())
 def test_a_wrong_image_is_refused_or_has_its_size(message):
     for decode, shape in (
         (decode_colour, (message.height, message.width, 3)),
@@ -83,7 +83,7 @@ def test_a_wrong_image_is_refused_or_has_its_size(message):
         assert isinstance(found, OvsegError) or found.shape == shape
 
 
-@cases(800, compressed_images())
+@cases(400, compressed_images())
 def test_damaged_compressed_images_are_refused_or_pictures(message):
     colour = answered(lambda: decode_colour(message))
     assert isinstance(colour, OvsegError) or (colour.dtype, colour.shape[2:]) == (np.uint8, (3,))

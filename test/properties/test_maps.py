@@ -36,7 +36,7 @@ def slices_of(masks: np.ndarray) -> list[tuple[slice, slice]]:
     return boxes
 
 
-@cases(250, shapes, seeds)
+@cases(120, shapes, seeds)
 def test_overlaps_are_counted(shape, seed):
     _, masks = masks_of(shape, seed)
     shared = (masks[:, None] & masks[None]).sum(axis=(2, 3))
@@ -49,7 +49,7 @@ def test_overlaps_are_counted(shape, seed):
     assert boxes == right
 
 
-@cases(250, shapes, seeds)
+@cases(120, shapes, seeds)
 def test_instances_are_the_best_mask_of_each_pixel(shape, seed):
     rng, masks = masks_of(shape, seed)
     priority = rng.choice([0.0, 0.25, 0.5], shape[0]).astype(np.float32)
@@ -60,7 +60,7 @@ def test_instances_are_the_best_mask_of_each_pixel(shape, seed):
         assert found[y, x] == best + 1
 
 
-@cases(300, shapes, st.integers(0, 4), seeds)
+@cases(150, shapes, st.integers(0, 4), seeds)
 def test_labels_are_the_highest_sums(shape, labels, seed):
     rng, masks = masks_of(shape, seed)
     probs = (
@@ -81,7 +81,7 @@ def test_labels_are_the_highest_sums(shape, labels, seed):
         assert abs(found.confidence[y, x] - sums.max() / len(covering)) < 1e-6
 
 
-@cases(150, shapes, seeds, st.sampled_from(FILLS), st.sampled_from([1.0, 1.5, 30.0]), st.integers(1, 5))
+@cases(80, shapes, seeds, st.sampled_from(FILLS), st.sampled_from([1.0, 1.5, 30.0]), st.integers(1, 5))
 def test_crops_keep_what_is_there(shape, seed, fill, ratio, size):
     rng, masks = masks_of(shape, seed)
     image = torch.from_numpy(rng.integers(0, 256, (3, *shape[1:])).astype(np.float32))
@@ -97,7 +97,7 @@ dtypes = st.sampled_from([np.uint8, np.bool_, np.float32, np.float64, np.int16])
 any_shape = st.lists(st.integers(0, 4), max_size=4)
 
 
-@cases(200, any_shape, dtypes, st.one_of(st.none(), any_shape), dtypes)
+@cases(100, any_shape, dtypes, st.one_of(st.none(), any_shape), dtypes)
 def test_a_frame_is_one_or_refused(shape, kind, depth_shape, depth_kind):
     depth = None if depth_shape is None else np.zeros(depth_shape, depth_kind)
     found = answered(lambda: Frame(np.zeros(shape, kind), depth))
@@ -107,7 +107,7 @@ def test_a_frame_is_one_or_refused(shape, kind, depth_shape, depth_kind):
         assert depth is None or depth.shape == found.size_hw
 
 
-@cases(100, any_shape, st.sampled_from([torch.bool, torch.uint8, torch.float32]), any_shape)
+@cases(50, any_shape, st.sampled_from([torch.bool, torch.uint8, torch.float32]), any_shape)
 def test_proposals_are_some_or_refused(shape, kind, scores):
     found = answered(lambda: Proposals(torch.zeros(shape, dtype=kind), torch.zeros(scores)))
     assert isinstance(found, OvsegError) or found.scores.shape == (len(found),)

@@ -32,7 +32,7 @@ def test_every_number_is_in_range(kind):
         lambda name: st.tuples(st.just(name), numbers if of_numbers[name] is float else whole)
     )
 
-    @cases(200, st.lists(pairs, min_size=1, max_size=3).map(dict))
+    @cases(100, st.lists(pairs, min_size=1, max_size=3).map(dict))
     def holds(values):
         made = answered(lambda: kind(**values))
         if not isinstance(made, OvsegError):
@@ -45,7 +45,7 @@ def test_every_number_is_in_range(kind):
 def test_options_of_a_file_are_of_their_kind(kind):
     keys = st.one_of(st.sampled_from(names_of[kind]), any_text)
 
-    @cases(250, st.one_of(st.dictionaries(keys, any_value, max_size=4), any_value))
+    @cases(120, st.one_of(st.dictionaries(keys, any_value, max_size=4), any_value))
     def holds(values):
         made = answered(lambda: from_mapping(Path("my.yaml"), kind, values))
         if isinstance(made, OvsegError):
@@ -59,7 +59,7 @@ def test_options_of_a_file_are_of_their_kind(kind):
     holds()
 
 
-@cases(400, st.sampled_from(rows()), st.one_of(any_scalar, st.lists(any_scalar, max_size=3), any_value))
+@cases(200, st.sampled_from(rows()), st.one_of(any_scalar, st.lists(any_scalar, max_size=3), any_value))
 def test_a_parameter_is_of_its_kind_and_in_range(row, value):
     found = answered(lambda: coerce(row, value))
     if isinstance(found, OvsegError):
@@ -74,7 +74,7 @@ def test_a_parameter_is_of_its_kind_and_in_range(row, value):
         assert all(isinstance(item, str) for item in found)
 
 
-@cases(100, st.dictionaries(st.sampled_from([row.name for row in rows()]), any_value, max_size=3))
+@cases(50, st.dictionaries(st.sampled_from([row.name for row in rows()]), any_value, max_size=3))
 def test_settings_change_as_a_whole_or_not_at_all(values):
     before = Settings()
     after = answered(lambda: changed(before, values))

@@ -71,7 +71,7 @@ def test_whole_recordings_are_read_to_the_end(whole, storage):
 
 @pytest.mark.parametrize("storage", sorted(STORAGES))
 def test_damaged_files_are_read_or_refused(whole, tmp_path, storage):
-    @cases(150, seeds, st.booleans())
+    @cases(80, seeds, st.booleans())
     def holds(seed, alone):
         folder, file = copy_of(whole[storage], tmp_path)
         file.write_bytes(damage(file.read_bytes(), seed))
@@ -85,7 +85,7 @@ def test_a_recording_that_broke_off_is_read_to_the_break(whole, tmp_path):
     folder, file = copy_of(whole["mcap"], tmp_path)
     data = file.read_bytes()
 
-    @cases(100, st.integers(0, len(data) - 1))
+    @cases(50, st.integers(0, len(data) - 1))
     def holds(length):
         file.write_bytes(data[:length])
         found = read(folder)
@@ -100,7 +100,7 @@ def test_whatever_stands_in_metadata_the_files_are_read(whole, tmp_path):
     right = metadata.read_bytes()
     odd = any_value.map(lambda value: repr(value).encode(errors="surrogatepass"))
 
-    @cases(150, st.one_of(seeds.map(lambda seed: damage(right, seed)), odd, st.binary(max_size=60)))
+    @cases(80, st.one_of(seeds.map(lambda seed: damage(right, seed)), odd, st.binary(max_size=60)))
     def holds(data):
         metadata.write_bytes(data)
         assert read(folder) == COUNT

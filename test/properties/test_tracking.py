@@ -18,7 +18,7 @@ from ovseg_ros.core.tracking import Budget, Confirmation, Sighting, TrackOptions
 from ovseg_ros.core.tracking.association import assign
 
 
-@cases(300, st.tuples(*[st.integers(0, 4)] * 2), seeds, st.sampled_from([0.0, 0.3, 0.5]))
+@cases(150, st.tuples(*[st.integers(0, 4)] * 2), seeds, st.sampled_from([0.0, 0.3, 0.5]))
 def test_the_assignment_is_the_best_there_is(shape, seed, least):
     rng = np.random.default_rng(seed)
     scores = rng.choice([-np.inf, 0.0, 0.25, 0.5, 0.75, 1.0], shape).astype(np.float32)
@@ -46,7 +46,7 @@ class AnyMasks:
         return Proposals(self.masks, torch.linspace(0.9, 0.1, len(self.masks)))
 
 
-@cases(60, seeds)
+@cases(30, seeds)
 def test_numbers_of_tracks_are_never_given_twice(seed):
     rng = np.random.default_rng(seed)
     proposer = AnyMasks()
@@ -81,7 +81,7 @@ def test_numbers_of_tracks_are_never_given_twice(seed):
         highest = max([highest, *new])
 
 
-@cases(150, seeds, st.integers(1, 4), st.integers(0, 3))
+@cases(80, seeds, st.integers(1, 4), st.integers(0, 3))
 def test_what_is_confirmed_was_seen_so_often(seed, wanted, more):
     rng = np.random.default_rng(seed)
     confirmation = Confirmation(wanted, wanted + more)

@@ -64,7 +64,7 @@ queries = st.one_of(any_text, st.lists(st.sampled_from(PIECES), max_size=12).map
 long_queries = st.tuples(st.sampled_from(PIECES), st.integers(0, 5000)).map(lambda pair: pair[0] * pair[1])
 
 
-@cases(900, queries)
+@cases(450, queries)
 def test_a_query_is_names_or_refused(text):
     names = answered(lambda: parse_query(text))
     if isinstance(names, OvsegError):
@@ -76,12 +76,12 @@ def test_a_query_is_names_or_refused(text):
     assert all(one.reason for one in rejected)
 
 
-@cases(100, long_queries)
+@cases(50, long_queries)
 def test_a_long_query_takes_no_long_time(text):
     answered(lambda: parse_query(text))
 
 
-@cases(600, queries)
+@cases(300, queries)
 def test_a_label_is_clean_and_stays_itself(text):
     label = answered(lambda: read_label(text))
     if isinstance(label, OvsegError):
@@ -96,7 +96,7 @@ def test_a_label_is_clean_and_stays_itself(text):
     assert vocabulary.index(label) == vocabulary.index(text) == 0
 
 
-@cases(200, st.one_of(queries, st.lists(st.one_of(queries, st.integers(), st.none()), max_size=5), st.none()))
+@cases(100, st.one_of(queries, st.lists(st.one_of(queries, st.integers(), st.none()), max_size=5), st.none()))
 def test_words_in_any_form_are_a_vocabulary_or_refused(words):
     vocabulary = answered(lambda: as_vocabulary(words))
     assert isinstance(vocabulary, OvsegError) or 1 <= len(vocabulary) <= MAX_LABELS
@@ -181,4 +181,4 @@ class VocabularyMachine(RuleBasedStateMachine):
 
 
 def test_numbers_keep_their_meaning():
-    machine_cases(60, VocabularyMachine, steps=15)
+    machine_cases(30, VocabularyMachine, steps=15)
