@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hypothesis.configuration import set_hypothesis_home_dir
+
 from ovseg_ros.evaluate.recordings.demo import write_json
 from ovseg_ros.evaluate.scores.provenance import made_with
 
@@ -50,6 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
         signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
     )  # the node's process ends with this one
     options.out.mkdir(parents=True, exist_ok=True)
+    set_hypothesis_home_dir(
+        options.out / "hypothesis"
+    )  # its tables of Unicode are not left in the source tree
     seed = random.randrange(2**31) if options.seed is None else options.seed
     print(f"seed {seed}, parts {', '.join(options.parts)}, writing to {options.out}", flush=True)
     report: dict[str, Any] = {"seed": seed, "load": os.getloadavg()[0], "parts": {}}
