@@ -5,8 +5,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-render setup-web build demo evaluate bench test test-full coverage mutation lint lock audit sbom \
-	shell clean distclean
+.PHONY: help setup setup-render setup-web build demo evaluate bench test test-full soak coverage mutation lint lock audit \
+	sbom shell clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -44,6 +44,9 @@ setup-web: ## the same, and Chromium with its driver (for the browser test of ov
 
 test-full: setup-web ## every test, full-size networks (10 GB of memory) and a browser included
 	@OVSEG_TEST_REQUIRE_BROWSER=1 scripts/test.sh --slow
+
+soak: setup ## hours of random play, kills and signals over real DDS; ARGS="--minutes 5 --starts 10" shortens it
+	@scripts/env.sh --own-domain python benchmark/soak_node $(ARGS)
 
 coverage: setup ## branch coverage of core, proposals and ros; fails under 90 %
 	@scripts/coverage.sh $(ARGS)

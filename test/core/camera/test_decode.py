@@ -211,8 +211,8 @@ def test_integers_stay_as_they_are():
         ({"width": 2**31, "height": 2**31}, "want step"),
         ({"step": 2**31, "height": 2**31}, "bytes of data"),
         ({"encoding": "yuv422", "width": 5}, "even width for yuv422, got 5"),
-        ({"encoding": "bayer_rggb8", "height": 1}, "2x2 pixels for bayer_rggb8, got 6x1"),
-        ({"encoding": "bayer_rggb8", "width": 1}, "2x2 pixels for bayer_rggb8, got 1x4"),
+        ({"encoding": "bayer_rggb8", "height": 2}, "3x3 pixels for bayer_rggb8, got 6x2"),
+        ({"encoding": "bayer_rggb8", "width": 1}, "3x3 pixels for bayer_rggb8, got 1x4"),
     ],
 )
 def test_colour_that_contradicts_itself_is_refused(change, reason):
