@@ -79,7 +79,7 @@ def openvino_network(encoder: Any, precision: Precision, threads: int) -> Networ
 
 
 def _forget_traces() -> None:
-    """Frees the classes that torch's tracer makes of each module; it keeps them for good, with their constants.
+    """Frees the classes that torch's tracer makes of each module and keeps for good, with their constants.
 
     As torch's own tests do between two networks; other TorchScript modules keep what is theirs.
     """
