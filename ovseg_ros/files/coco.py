@@ -49,7 +49,7 @@ def read_json(path: Path, kind: str) -> tuple[bytes, Any]:
     refuse_what_is_no_file(path, kind)
 
     def refuse(problem: str) -> InvalidInputError:
-        return InvalidInputError(f"want {kind}: {problem}")
+        return InvalidInputError(f"want a {kind}: {problem}")
 
     data = read_bytes(path, refuse=refuse)
     return data, parse_json(decoded(data, path, refuse=refuse), path, refuse=refuse)

@@ -132,7 +132,7 @@ def read_instances(path: Path, images: Path | None = None) -> InstanceDataset:
         InvalidInputError: no such file, not such JSON, no pictures, or an annotation without a mask on its
             picture's grid. The message names the annotation.
     """
-    text, content = read_json(path, "COCO's instance JSON")
+    text, content = read_json(path, "COCO instance file")
     folder = path.parent if images is None else images
     rows = rows_of(path, content, "images", ("id", "file_name", "width", "height"))
     if not rows:
@@ -179,7 +179,7 @@ def read_categories(path: Path) -> list[str]:
     Raises:
         InvalidInputError: no such file, not such JSON, or no categories.
     """
-    _, content = read_json(path, "COCO's instance JSON")
+    _, content = read_json(path, "COCO instance file")
     return [_name(path, row) for row in rows_of(path, content, "categories", ("id", "name"))]
 
 

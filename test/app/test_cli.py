@@ -12,6 +12,7 @@ import cv2
 import pytest
 
 from ovseg_ros.app.cli import _parser, main
+from ovseg_ros.app.demo import acts
 from ovseg_ros.models.presets import list_presets
 
 
@@ -122,7 +123,8 @@ def test_demo_answers_words_of_the_user_s_own(capsys, tmp_path):
     assert cv2.imread(str(tmp_path / "overlay_tabletop_00_find_teapot.png")).shape[1:] == (640, 3)
 
 
-def test_demo_says_when_an_answer_is_wrong(tmp_path):
+def test_demo_says_when_an_answer_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr(acts, "ACTS", acts.ACTS[:1])  # one act shows it
     preset = tmp_path / "blind.yaml"
     preset.write_text(
         "description: finds nothing\nproposer: {kind: depth_clusters}\nencoder: {kind: mini}\n"

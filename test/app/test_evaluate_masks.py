@@ -75,7 +75,9 @@ def test_results_and_overlays(tiny: Path, tmp_path: Path, stand_in, monkeypatch)
 def test_pictures_that_fail_are_named_and_the_exit_code_says_so(tiny, tmp_path, stand_in, capsys) -> None:
     (tiny.parent / "pictures/p2.png").unlink()
     assert ran(tiny, "--out", tmp_path / "out") == 1
-    assert "p2.png is not there" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "want the picture 'pictures/p2.png' in " in said
+    assert "it is not there" in said
     assert "**1 pictures could not be scored:**" in (tmp_path / "out/masks.md").read_text()
     for i in (0, 1, 3):
         (tiny.parent / f"pictures/p{i}.png").unlink()

@@ -91,7 +91,7 @@ def test_a_missing_picture_is_said_and_exit_1(boxes, stand_in, capsys) -> None:
 @pytest.mark.parametrize(
     ("content", "words", "what"),
     [
-        ("no json", (), "COCO's instance JSON"),
+        ("no json", (), "want a COCO instance file"),
         ("[]", (), "list of images"),
         (None, ("--masks", "some"), "masks one of true, own"),
         (None, ("--limit", 0), "at least 1 picture"),

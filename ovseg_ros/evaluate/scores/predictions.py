@@ -109,7 +109,7 @@ def _none(values: npt.NDArray[Any]) -> int:
 
 def _coco_results(path: Path, dataset: SegmentationDataset, first_id: int | None) -> Read:
     """Groups the masks by picture, and paints one picture at a time."""
-    _, content = read_json(path, "COCO's JSON")
+    _, content = read_json(path, "COCO file")
     classes = len(dataset.class_names)
     called: dict[int, str] = {}
     if isinstance(content, dict):

@@ -95,6 +95,7 @@ def train(
         raise InvalidInputError("want at least one prepared batch, got none")
     where = torch.device(device)
     dtype = DTYPES[check_device("auto", where)]
+    stored = torch.bfloat16 if dtype == torch.bfloat16 else torch.float32
     torch.manual_seed(recipe.seed)
     network = ColourMaskNetwork().to(where, memory_format=torch.channels_last)
     average = copy.deepcopy(network).requires_grad_(False)
@@ -111,7 +112,8 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step)
         batch = read_batch(files[_order(len(files), step, recipe.seed)])
-        maps = [m.to(where, memory_format=torch.channels_last) for m in batch.maps]
+        # They are stored in bf16; a device without it, which computes outside autocast, wants float32.
+        maps = [m.to(where, stored, memory_format=torch.channels_last) for m in batch.maps]
         with torch.autocast(where.type, dtype, enabled=dtype != torch.float32):
             cells = network(maps, normalised(batch.pixels.to(where)))
         losses = [losses_of(c, t, rng) for c, t in zip(cells, batch.targets, strict=True)]

@@ -316,7 +316,7 @@ def test_options_that_need_others_are_refused_first(tmp_path, calibrate, capsys)
 
 
 def test_errors_are_one_line(tmp_path, calibrate):
-    assert "error: want COCO's instance JSON" in refused(calibrate, tmp_path / "none.json")
+    assert "error: want a COCO instance file" in refused(calibrate, tmp_path / "none.json")
     data, file = numbered_photos(tmp_path, 1), tmp_path / "r.safetensors"
     said = refused(calibrate, data, "--write-reference", file)
     assert said == "error: want at least two masks seen before, got 0: give more DATA, or --seen-before"

@@ -127,7 +127,7 @@ def test_a_coco_data_set_is_matched_by_name(dataset, tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("none.json", None, "is not there"),
-        ("bad.json", "{", "want COCO's JSON"),
+        ("bad.json", "{", "want a COCO file"),
         ("a.json", "3", "want a list of results"),
         ("b.json", "[3]", "want category_id, segmentation in each"),
         ("c.json", "{}", "want a list of images"),

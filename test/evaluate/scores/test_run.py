@@ -54,7 +54,7 @@ def test_a_picture_that_fails_is_named_and_the_rest_is_scored(tmp_path: Path) ->
     result = evaluate_dataset(segmenter(), open_dataset("folder", folder))
     assert result.images == 2
     assert [name for name, _ in result.failed] == ["c", "d"]
-    assert "c.png is in no format that is read here" in result.failed[0][1]
+    assert "c.png begins like PNG and is damaged" in result.failed[0][1]
     assert "d.jpg is not there" in result.failed[1][1]
     assert result.to_dict()["failed"][1]["name"] == "d"
 
