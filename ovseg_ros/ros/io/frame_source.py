@@ -194,9 +194,12 @@ class FrameSource:
 
     @property
     def depth_stopped_s(self) -> float:
-        """Seconds since the last depth message, where these came and came no more for a while; else 0."""
+        """Seconds from the last depth message to the last image, where images went on for a while; else 0.
+
+        Where both stopped at once it is the camera that stands, or a recording that is paused.
+        """
         with self._lock:
-            silent_s = self._clock() - self._depth_arrival
+            silent_s = self._image_arrival - self._depth_arrival
         return silent_s if DEPTH_STOPPED_S <= silent_s < float("inf") else 0.0
 
     def add_camera_info(self, message: Any) -> None:

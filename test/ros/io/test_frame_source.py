@@ -107,10 +107,14 @@ def test_depth_that_stopped_is_told_from_none_and_from_slow(rig):
     rig.source.add_depth(message(1.0))
     for seconds, told in ((3.0, 0), (7.0, 10.0)):
         rig.time += seconds
+        rig.source.add_image(message(rig.time))
         assert rig.source.depth_stopped_s == told
-    rig.source.add_depth(message(2.0))
+    rig.source.add_depth(message(rig.time))
     assert rig.source.depth_stopped_s == 0
     rig.time += 10.0
+    assert rig.source.depth_stopped_s == 0  # both did: a recording that is paused
+    rig.source.add_image(message(rig.time))
+    assert rig.source.depth_stopped_s == 10.0
     rig.source.reset()
     assert rig.source.depth_stopped_s == 0
 
