@@ -28,6 +28,13 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, Writer
 
 from ovseg_ros.files.recordings import is_recording
 
+GROWING = "\n".join(
+    [
+        "a0: &a0 [x, x, x, x, x, x, x, x, x, x]",
+        *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)),  # 10^9 at the end
+        "rosbag2_bagfile_information: {compression_format: *a8, relative_file_paths: [*a8]}",
+    ]
+)
 NEVER_WRITTEN = "rosbag2_bagfile_information:\n  version: 9\n  relative_file_paths: []\n"
 
 
@@ -158,6 +165,7 @@ VARIANTS = {
     "metadata: a list": lambda at: replaced_metadata(at, b"- 1\n- 2\n"),
     "metadata: nothing listed": lambda at: replaced_metadata(at, NEVER_WRITTEN.encode()),
     "metadata: deep": lambda at: replaced_metadata(at, b"[" * 5000),
+    "metadata: aliases of aliases": lambda at: replaced_metadata(at, GROWING.encode()),
     "zstd chunks": lambda at: mcap(at, compression=CompressionType.ZSTD),
     "lz4 chunks": lambda at: mcap(at, compression=CompressionType.LZ4),
     "no chunks": lambda at: mcap(at, use_chunking=False),
