@@ -26,7 +26,8 @@ from bag_fixtures import (
 from mcap.writer import CompressionType, IndexType
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Writer
 
-from ovseg_ros.files.recordings import is_recording
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files.recordings import is_recording, open_recording
 
 GROWING = "\n".join(
     [
@@ -256,4 +257,16 @@ def test_what_is_unpacked_goes_again(tmp_path, monkeypatch):
     path = packed(tmp_path, ".gz", gzip.compress)
     assert len(frames_of(path)[1]) == 6
     gc.collect()
+    assert os.listdir(room) == []
+
+
+def test_unpacking_leaves_room_for_others(tmp_path, monkeypatch):
+    room = tmp_path / "room"
+    room.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(room))
+    usage = shutil.disk_usage(room)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100 << 20))
+    path = packed(tmp_path, ".gz", gzip.compress)
+    with pytest.raises(InvalidInputError, match="leave no room for others; set TMPDIR"):
+        open_recording(path)
     assert os.listdir(room) == []
