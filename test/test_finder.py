@@ -312,6 +312,22 @@ def test_depth_of_a_recording_in_another_unit(tmp_path, caplog):
     assert caplog.text.count("is depth in another unit?") == 1
 
 
+def test_the_camera_file_of_a_recording_is_read_once_with_its_depth_scale(tmp_path):
+    find = colour_finder(DepthProposer(masks(RED)))
+    file = tmp_path / "camera.yaml"
+    file.write_text("{fx: 60, fy: 60, cx: 30, cy: 20, depth_scale: 0.0005}")
+    frames = find.video(recording(tmp_path / "bag"), ["red"], intrinsics=file)
+    text = file.read_text()
+    file.unlink()
+    near, _ = frames
+    assert near[0].centroid_m[2] == pytest.approx(1.0)
+    file.write_text(text)
+    (whole, _) = find.video(recording(tmp_path / "other"), ["red"], intrinsics=file, depth_scale=0.001)
+    assert whole[0].centroid_m[2] == pytest.approx(2.0)
+    with pytest.raises(Refused, match="the camera file"):
+        find.video(tmp_path / "bag", ["red"], intrinsics=tmp_path / "nowhere.yaml")
+
+
 def test_plausible_depth_is_not_spoken_of(caplog):
     colour_finder()(picture(), "red", depth=depth_m(), intrinsics=CAMERA)
     assert "unit" not in caplog.text

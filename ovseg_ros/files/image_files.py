@@ -56,6 +56,17 @@ _BEGINNINGS = {
 }
 """What the formats begin with that people have most."""
 
+_TURNED_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""Orientation -> what undoes it."""
+
 _PILLOW_LIMIT = threading.Lock()  # Pillow's own limit is one global
 
 
@@ -139,7 +150,7 @@ def _open(
                 image = stack.enter_context(Image.open(path, formats=formats))
                 _check_size(shown, image.size, max_pixels, cure)
                 if unpack:
-                    image.load()
+                    image = as_stored(image)
                     _check_size(shown, image.size, max_pixels, cure)  # a TIFF may now say another size
         except UnidentifiedImageError as error:
             raise InvalidInputError(f"want a {kind}, {shown} {_what_else(path)}") from error
@@ -209,7 +220,22 @@ def header_of(image: Image.Image) -> Header:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # on damaged EXIF it raises what it likes, and the pixels may be whole
         orientation = 1
-    return Header((height, width), orientation if orientation in range(1, 9) else 1)
+    orientation = orientation if orientation in range(1, 9) else 1
+    if orientation > 4 and image.format == "TIFF":  # its size is told as if it were turned
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        width, height = tags.get(ExifTags.Base.ImageWidth, width), tags.get(ExifTags.Base.ImageLength, height)
+    return Header((height, width), orientation)
+
+
+def as_stored(image: Image.Image) -> Image.Image:
+    """An image, unpacked, with its pixels as they are stored: Pillow turns TIFF while it unpacks it."""
+    orientation = header_of(image).orientation
+    image.load()
+    if orientation == header_of(image).orientation:
+        return image
+    stored = image.transpose(_TURNED_BACK[orientation])
+    stored.getexif()[ExifTags.Base.Orientation] = orientation
+    return stored
 
 
 @contextmanager

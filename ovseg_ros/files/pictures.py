@@ -29,6 +29,7 @@ from ovseg_ros.files.image_files import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
     SUFFIX_ORDER,
+    as_stored,
     header_of,
     named_errors,
     opened,
@@ -146,6 +147,7 @@ def to_rgb(name: str, image: Image.Image, *, grid_hw: tuple[int, int] | None = N
     Raises:
         InvalidInputError: numbers that are no colours.
     """
+    image = as_stored(image)
     if header_of(image).turns(grid_hw):
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # I;16, I;16B, I;16L, or 16 bit that Pillow unpacked to 32

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.files.cameras import as_intrinsics
+from ovseg_ros.files.cameras import Camera, as_intrinsics, read_camera
 from ovseg_ros.files.frames import as_frame
 from ovseg_ros.files.pictures import refuse_addresses
 from ovseg_ros.files.recordings import (
@@ -53,11 +53,13 @@ def open_stream(source: Any, intrinsics: Any = None, depth_scale: float | None =
         source: a video file, a rosbag2 recording (see `recordings.open_recording`), or an iterable of frames:
             each a Frame, an image as for `as_frame`, or a pair (image, depth).
         intrinsics: of all frames, see `as_frame`; None: those of the recording, or of the given Frames.
-        depth_scale: of the pairs, see `as_frame`, or of the recording's depth.
+        depth_scale: of the pairs or of the recording's depth, see `as_frame`.
 
     Raises:
         InvalidInputError: it is not there, cannot be read, or gives no frames.
     """
+    if isinstance(intrinsics, str | Path):
+        intrinsics = read_camera(intrinsics)  # once for all frames, and now: a slip in it is said at once
     if not isinstance(source, str | Path):
         return Stream(_given(_checked(source), intrinsics, depth_scale))
     refuse_addresses(source)
@@ -107,6 +109,8 @@ def _given(items: Iterable[Any], intrinsics: Any, depth_scale: float | None) -> 
 def _recording(path: Path, intrinsics: Any, depth_scale: float | None) -> Stream:
     bag = open_recording(path)
     chosen, _ = find_topics(bag)
+    if depth_scale is None and isinstance(intrinsics, Camera):
+        depth_scale = intrinsics.depth_scale
     without = []
     if chosen.depth is None:
         without.append("no depth")

@@ -103,13 +103,15 @@ def with_exif(path, orientation, pixels=None):
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = STORED[orientation] if pixels is None else pixels
-    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
+    packed = {"compression": "tiff_deflate"} if path.suffix == ".tif" else {}
+    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif, **packed)
     return path
 
 
+@pytest.mark.parametrize("suffix", ["png", "tiff", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied_where_nothing_lies_in_the_pixels(tmp_path, orientation):
-    path = with_exif(tmp_path / "a.png", orientation)
+def test_exif_orientation_is_applied_where_nothing_lies_in_the_pixels(tmp_path, orientation, suffix):
+    path = with_exif(tmp_path / f"a.{suffix}", orientation)
     stored = STORED[orientation]
     header = read_header(path)
     assert (header.size_hw, header.orientation) == (stored.shape[:2], orientation)

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
+from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.pictures import IMAGE_SUFFIXES
 from ovseg_ros.files.recordings.stored import MCAP, SQLITE, content_of, is_storage_name, plain_name
+from ovseg_ros.files.yaml_texts import MAX_YAML_BYTES, parse_yaml
 
 METADATA = "metadata.yaml"
 _ROOT = "rosbag2_bagfile_information"
 _NEVER = {*IMAGE_SUFFIXES, ".yaml", ".yml", ".json", ".txt", ".csv", ".md", ".npy", ".mp4", ".xml"}
-_MAX_METADATA_BYTES = 16 << 20
 _SPLIT = re.compile(r"^(.*?)(_\d+)?$")  # the third file of "run" is "run_2.mcap"
 
 
@@ -41,12 +40,13 @@ def read_folder(path: Path) -> Folder:
     stored = {file.name: file for file in _stored_files(path)}
     info, remark = _metadata(path / METADATA)
     said = info.get("relative_file_paths")
-    listed = [str(name) for name in said] if isinstance(said, list) else []
+    listed = [name for name in said if isinstance(name, str)] if isinstance(said, list) else []
     names = [PurePosixPath(name.replace("\\", "/")).name for name in listed]
     by_plain = {plain_name(name): name for name in sorted(stored, key=len, reverse=True)}  # plain ones win
     named = [by_plain[plain_name(name)] for name in names if plain_name(name) in by_plain]
     missing = [name for name in names if plain_name(name) not in by_plain]
-    found = Folder([], str(info.get("compression_format") or ""), [remark] if remark else [])
+    compression = info.get("compression_format")
+    found = Folder([], compression if isinstance(compression, str) else "", [remark] if remark else [])
     if missing:
         found.remarks.append(f"{path}: metadata.yaml names {', '.join(missing)}, which is not there")
     rest = [name for name in by_plain.values() if name not in named]
@@ -102,20 +102,20 @@ def _metadata(path: Path) -> tuple[dict[str, Any], str]:
         return {}, ""
     text, wrong = _text_of(path)
     try:
-        whole = yaml.safe_load(text)
+        whole = parse_yaml(text, "it", finite=False)
         info = whole.get(_ROOT) if isinstance(whole, dict) else None
         if isinstance(info, dict):
             return info, ""
         wrong = wrong or (f"it has no {_ROOT}" if text.strip() else "it is empty")
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        wrong = wrong or str(error).splitlines()[0]
+    except InvalidInputError as error:
+        wrong = wrong or str(error)
     return {}, f"{path} cannot be read ({wrong}): what the files themselves say counts"
 
 
 def _text_of(path: Path) -> tuple[str, str]:
     try:
         with path.open("rb") as file:
-            return file.read(_MAX_METADATA_BYTES).decode("utf-8", errors="replace"), ""
+            return file.read(MAX_YAML_BYTES).decode("utf-8", errors="replace"), ""
     except OSError as error:
         return "", error.strerror or str(error)
 

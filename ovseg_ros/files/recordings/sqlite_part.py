@@ -153,8 +153,10 @@ def _topics_of(database: sqlite3.Connection, path: Path) -> dict[int, tuple[str,
     """Number -> (name, type, serialisation)."""
     columns = {row[1] for row in database.execute("PRAGMA table_info(topics)")}
     messages = {row[1] for row in database.execute("PRAGMA table_info(messages)")}
-    if not ({"id", "name", "type"} <= columns and {"topic_id", "timestamp", "data"} <= messages):
-        tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    # Tables alone: a view may be a query that never ends.
+    tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    has_columns = {"id", "name", "type"} <= columns and {"topic_id", "timestamp", "data"} <= messages
+    if not (has_columns and {"topics", "messages"} <= tables):
         raise InvalidInputError(
             f"want a database with the tables topics and messages, {path} has "
             f"{', '.join(sorted(tables)) or 'none'}"

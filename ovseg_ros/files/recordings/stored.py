@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import errno
 import gzip
 import lzma
 import shutil
@@ -57,6 +58,7 @@ CANNOT_UNPACK = (zstandard.ZstdError, RuntimeError, OSError, EOFError, lzma.LZMA
 """What the libraries raise on damaged data; lz4 says RuntimeError."""
 
 _BLOCK = 1 << 20
+_SPARE_BYTES = 512 << 20  # stay free for others where copies go, or a twentieth of a small disk
 _PREFIX = "ovseg_recording_"
 
 
@@ -167,8 +169,12 @@ class StoredFile:
         elif self._keep:
             if self._kept is None:
                 folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-                weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-                self._fill(folder)
+                remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+                try:
+                    self._fill(folder)
+                except InvalidInputError:
+                    remove()  # now: who hears of the error may hold on to this object
+                    raise
                 self._kept = folder
             yield self._place(self._kept)
         else:
@@ -189,10 +195,12 @@ class StoredFile:
         try:
             if self._packing is None:
                 for path in (self.path, *self._journals):
+                    _refuse_to_fill(folder, path.stat().st_size)
                     shutil.copyfile(path, folder / path.name)
                 return
             with self.path.open("rb") as file, target.open("wb") as out:
                 for block in _blocks(self._packing.open(cast(BinaryIO, file)), self._cut):
+                    _refuse_to_fill(folder, len(block))
                     out.write(block)
         except OSError as error:
             raise InvalidInputError(
@@ -217,6 +225,13 @@ def _blocks(stream: Any, on_damage: Callable[[str], None]) -> Iterator[bytes]:
         if not block:
             return
         yield block
+
+
+def _refuse_to_fill(folder: Path, more: int) -> None:
+    """A file of a few kB may unpack to more than any disk holds; what else lives there shall not starve."""
+    disk = shutil.disk_usage(folder)
+    if disk.free - more < min(_SPARE_BYTES, disk.total // 20):
+        raise OSError(errno.ENOSPC, "it would leave no room for others")
 
 
 def _journals_of(path: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ NONE = "none"
 
 _RESULTS = ("ground_truth", "instance", "label", "segment", "mask", "overlay", "confidence")
 _ONLY_DEPTH = ("16UC1", "32FC1")  # no camera for eyes sends these
+_OTHER_NUMBERS = {"infra", "infrared", "ir", "thermal", "disparity", "amplitude", "intensity"}  # sent so too
 _DEPTH_CODECS = ("png", "tiff", "")
 
 
@@ -203,13 +205,14 @@ def _depth_of(colour: Topic, images: Sequence[Topic]) -> Topic | None:
 
 
 def _only_numbers(colour: Topic, images: Sequence[Topic]) -> Topic | None:
-    """The one image beside a colour camera that no camera for eyes sends."""
+    """The one image beside a colour camera that no camera for eyes sends, and no name says is no depth."""
     found = [
         topic
         for topic in images
         if topic.may_be_depth
         and topic.format.encoding in _ONLY_DEPTH
         and not _is_result(topic)
+        and _OTHER_NUMBERS.isdisjoint(re.split(r"[^a-z]+", topic.name.lower()))
         and topic.name != colour.name
     ]
     places = {base_of(topic.name) for topic in found}

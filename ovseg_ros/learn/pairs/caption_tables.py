@@ -7,6 +7,7 @@ never closes as one text to the end of the file, and a comma in a text without m
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ LONGEST_LINE = 100_000
 LONGEST_CAPTION = 20
 """Lines that a text in quotation marks may go over."""
 
+_EXCEL = re.compile(r'"?sep=."?', re.IGNORECASE)  # a first line that tells Excel what separates the columns
 _NEVER_CLOSED = (
     "{count} rows of {file} open a quotation mark that never closes, the first is {where}: left out, the "
     "others are used; a text with such a mark stands in marks itself, and its own is written twice"
@@ -85,6 +87,8 @@ def read_table(path: Path, remarks: list[str]) -> dict[str, list[str]]:
         found.leave_out(_ZEROS, f"line {len(lines_of(text[: text.index(chr(0)) + 1]))}")
     lines = lines_of(text.replace("\0", ""))
     start = next((i for i, line in enumerate(lines) if line.strip()), len(lines))
+    if start < len(lines) and _EXCEL.fullmatch(lines[start]):
+        start += 1
     if start == len(lines):
         return {}
     form = _form(path, lines[start])

@@ -295,3 +295,14 @@ def test_rows_that_go_round_in_a_damaged_database_come_to_an_end():
             raise sqlite3.DatabaseError("malformed")
 
     assert list(SqlitePart._walk(Round())) == [(5, 1, 100)]
+
+
+def test_a_view_in_place_of_the_messages_is_not_asked(tmp_path):
+    """It could be a query that never ends."""
+    path = write_old_db3(tmp_path / "old.db3", film())
+    with sqlite3.connect(path) as database:
+        database.execute("ALTER TABLE messages RENAME TO others")
+        database.execute("CREATE VIEW messages AS SELECT * FROM others")
+    database.close()
+    with pytest.raises(InvalidInputError, match="want a database with the tables topics and messages"):
+        open_recording(path)

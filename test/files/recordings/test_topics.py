@@ -120,6 +120,9 @@ def test_an_only_image_of_numbers_is_taken_as_depth_and_said(encoding):
     assert choose_topics([colour, range_image], depth="none").depth is None
     assert choose_topics([colour, range_image, Topic("/other", IMAGE, encoding)]).depth is None
     assert choose_topics([colour, Topic("/ground_truth/instance_image", IMAGE, encoding)]).depth is None
+    infrared = Topic("/top/infra1/image_rect_raw", IMAGE, encoding)
+    assert choose_topics([colour, infrared]).depth is None
+    assert choose_topics([colour, infrared, range_image]).depth == range_image
     grey = Topic("/top/image", IMAGE, "mono8")
     assert choose_topics([grey, range_image]).depth is None, "a thermal camera has such a pair too"
 

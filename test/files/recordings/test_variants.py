@@ -26,8 +26,16 @@ from bag_fixtures import (
 from mcap.writer import CompressionType, IndexType
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Writer
 
-from ovseg_ros.files.recordings import is_recording
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.files.recordings import is_recording, open_recording
 
+GROWING = "\n".join(
+    [
+        "a0: &a0 [x, x, x, x, x, x, x, x, x, x]",
+        *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)),  # 10^9 at the end
+        "rosbag2_bagfile_information: {compression_format: *a8, relative_file_paths: [*a8]}",
+    ]
+)
 NEVER_WRITTEN = "rosbag2_bagfile_information:\n  version: 9\n  relative_file_paths: []\n"
 
 
@@ -158,6 +166,7 @@ VARIANTS = {
     "metadata: a list": lambda at: replaced_metadata(at, b"- 1\n- 2\n"),
     "metadata: nothing listed": lambda at: replaced_metadata(at, NEVER_WRITTEN.encode()),
     "metadata: deep": lambda at: replaced_metadata(at, b"[" * 5000),
+    "metadata: aliases of aliases": lambda at: replaced_metadata(at, GROWING.encode()),
     "zstd chunks": lambda at: mcap(at, compression=CompressionType.ZSTD),
     "lz4 chunks": lambda at: mcap(at, compression=CompressionType.LZ4),
     "no chunks": lambda at: mcap(at, use_chunking=False),
@@ -248,4 +257,16 @@ def test_what_is_unpacked_goes_again(tmp_path, monkeypatch):
     path = packed(tmp_path, ".gz", gzip.compress)
     assert len(frames_of(path)[1]) == 6
     gc.collect()
+    assert os.listdir(room) == []
+
+
+def test_unpacking_leaves_room_for_others(tmp_path, monkeypatch):
+    room = tmp_path / "room"
+    room.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(room))
+    usage = shutil.disk_usage(room)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100 << 20))
+    path = packed(tmp_path, ".gz", gzip.compress)
+    with pytest.raises(InvalidInputError, match="leave no room for others; set TMPDIR"):
+        open_recording(path)
     assert os.listdir(room) == []

@@ -99,6 +99,7 @@ def texts(folder: Path, name: str, content: str | bytes) -> tuple[dict[str, tupl
         ("p.csv", "image_name| comment_number| comment\na.jpg| 0| a teapot\n", {"a.jpg": ("a teapot",)}),
         ("t.csv", 'caption\tFile Name\n"no" sign\ta.jpg\n', {"a.jpg": ('"no" sign',)}),
         ("f.txt", "image,caption\na.jpg,a teapot\n", {"a.jpg": ("a teapot",)}),
+        ("e.csv", "sep=;\nimage;caption\na.jpg;a teapot, red\n", {"a.jpg": ("a teapot, red",)}),
         ("h.csv", "a.jpg,a teapot, red\nb.jpg,mug\n", {"a.jpg": ("a teapot, red",), "b.jpg": ("mug",)}),
         ("f.token", "a.jpg#0\tA cup\na.jpg#1\tA mug\n", {"a.jpg": ("A cup", "A mug")}),
         ("u.csv", "file_name,caption\na.jpg,a cup\n".encode("utf-16"), {"a.jpg": ("a cup",)}),
