@@ -110,7 +110,9 @@ def reached_lines(data_file: Path, tests: Sequence[str]) -> dict[str, dict[int, 
     """
 
     def record() -> int:
-        measured = coverage.Coverage(data_file=str(data_file), include=[f"{CORE}/*"], branch=False)
+        measured = coverage.Coverage(
+            data_file=str(data_file), data_suffix=False, config_file=False, include=[f"{CORE}/*"]
+        )
         measured.start()
         status = run_tests([test for test in tests if (ROOT / test).exists()], [Recorder(measured)])
         measured.stop()
@@ -130,6 +132,8 @@ def reached_lines(data_file: Path, tests: Sequence[str]) -> dict[str, dict[int, 
         lines = data.contexts_by_lineno(name)
         path = str(Path(name).resolve().relative_to(ROOT))
         reached[path] = {line: {test for test in found if test} for line, found in lines.items()}
+    if not any(reached.values()):
+        raise SystemExit(f"{data_file} says of no line that a test reaches it: nothing could be judged")
     return reached
 
 

@@ -26,7 +26,7 @@ def draw(path: Path, lives: Sequence[Sequence[Sample]], found: dict[str, Any]) -
                 begun_s += life[-1].at_s
                 axes.axvline(begun_s / 60, color="0.85", linewidth=0.5, zorder=0)
         axes.set_ylabel(unit)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=0, top=1.1 * axes.get_ylim()[1])
         grown = found["growth"].get(name)
         if grown:
             flat = {True: "flat", False: "grows", None: "too short to judge"}[grown["flat"]]
