@@ -38,6 +38,8 @@ LOOPS = 3
 """A thing that is not seen in good view while the recording plays this often is given up."""
 
 ABSENT_SEARCH_S = 1.5
+PATIENCE_S = 60.0
+"""For an answer: a request waits for the image at work, and a slow machine takes seconds for each."""
 """How long the action looks for what is not there."""
 
 
@@ -209,9 +211,9 @@ class Stage:
 
     def _reply_to(self, ask: Ask) -> Reply:
         if ask.interface == TOPIC:
-            return self.client.ask_by_topic(ask.text)
+            return self.client.ask_by_topic(ask.text, timeout_s=PATIENCE_S)
         if ask.interface == SERVICES:
-            return self.client.ask_by_services(ask.words)
+            return self.client.ask_by_services(ask.words, timeout_s=PATIENCE_S)
         assert ask.interface == ACTION
         present = any(self.truth.instances(word, ask.scene) for word in ask.words)
         search_s = self.act.search_s if present else ABSENT_SEARCH_S

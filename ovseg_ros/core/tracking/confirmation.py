@@ -10,7 +10,7 @@ from ovseg_ros.core.maps import BoxedMask, mask_iou
 from ovseg_ros.errors import ConfigError
 
 SAME_THING_IOU = 0.5
-"""From which overlap two masks of one word are the same thing where nothing is tracked."""
+"""From which overlap two masks of one word are the same thing where no track says so."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Sighting:
     Attributes:
         label: the word.
         track_id: of the thing, 0 where it is not tracked.
-        mask: of a thing that is not tracked, to be known again by; None: by its track.
+        mask: of the thing, to be known again by where its track does not go on; None: by its track alone.
     """
 
     label: str
@@ -28,10 +28,14 @@ class Sighting:
     mask: BoxedMask | None = None
 
     def agrees(self, earlier: Sighting) -> bool:
-        """Whether both are one thing under one word: one track, or without tracks masks that overlap."""
-        if self.label != earlier.label or self.track_id != earlier.track_id:
+        """Whether both are one thing under one word: one track, or masks that overlap.
+
+        Tracks begin anew where images are far apart in time, as they are on a machine that takes seconds for
+        each.
+        """
+        if self.label != earlier.label:
             return False
-        if self.track_id:
+        if self.track_id and self.track_id == earlier.track_id:
             return True
         if self.mask is None or earlier.mask is None:
             return False

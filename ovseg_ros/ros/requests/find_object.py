@@ -240,14 +240,13 @@ class FindObjectServer:
 def _look_of(seq: int, context: MessageContext) -> Look:
     """What a labelled image shows."""
     labelled, tracks = context.labelled, context.track_ids
-    loose = [i for i in labelled if not tracks[i]]  # told apart by their masks
-    masks = dict(zip(loose, boxed_masks(context.masks[loose]), strict=True)) if loose else {}
+    masks = boxed_masks(context.masks[labelled]) if labelled else []
     return Look(
         seq,
         context.header,
         [segment_message(context, i) for i in labelled],
         float(context.scores.max()) if len(context.scores) else 0.0,
-        [Sighting(context.names[i], tracks[i], masks.get(i)) for i in labelled],
+        [Sighting(context.names[i], tracks[i], mask) for i, mask in zip(labelled, masks, strict=True)],
         context.remarks,
     )
 

@@ -40,10 +40,16 @@ def test_without_tracks_half_the_union_is_the_same_thing():
     assert confirmation.add([Sighting("mug", 0, columns(20, 30)), Sighting("mug", 0, None)]) == [1, 1]
 
 
-def test_a_track_is_no_mask_without_one():
+def test_where_tracks_began_anew_masks_tell_that_it_is_the_same_thing():
+    """Else a machine that takes seconds for an image would never confirm what stands still before it."""
     confirmation = Confirmation(2, 2)
     confirmation.add([Sighting("mug", 4, columns(0, 10))])
-    assert confirmation.add([Sighting("mug", 0, columns(0, 10))]) == [1]
+    assert confirmation.add([Sighting("mug", 9, columns(1, 10)), Sighting("mug", 10, columns(20, 30))]) == [
+        2,
+        1,
+    ]
+    assert confirmation.add([Sighting("mug", 0, columns(1, 10))]) == [2]
+    assert confirmation.add([Sighting("mug", 11, None)]) == [1]
 
 
 def test_one_frame_alone_and_what_cannot_be():
