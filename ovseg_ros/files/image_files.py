@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from ovseg_ros.core.camera import check_pixels
 from ovseg_ros.errors import InvalidInputError, install_cure
 
 SUFFIX_ORDER = (
@@ -148,10 +149,12 @@ def _open(
                 _without_pillows_limit(),
             ):
                 image = stack.enter_context(Image.open(path, formats=formats))
-                _check_size(shown, image.size, max_pixels, cure)
+                check_pixels(*image.size, max_pixels, name=shown, cure=cure)
                 if unpack:
                     image = as_stored(image)
-                    _check_size(shown, image.size, max_pixels, cure)  # a TIFF may now say another size
+                    check_pixels(
+                        *image.size, max_pixels, name=shown, cure=cure
+                    )  # a TIFF may now say another size
         except UnidentifiedImageError as error:
             raise InvalidInputError(f"want a {kind}, {shown} {_what_else(path)}") from error
         yield image
@@ -255,7 +258,7 @@ def named_errors(what: str) -> Iterator[None]:
 
 @contextmanager
 def _without_pillows_limit() -> Iterator[None]:
-    """Pillow refuses or warns by a limit of its own; `_check_size` stands in for it."""
+    """Pillow refuses or warns by a limit of its own; `check_pixels` stands in for it."""
     with _PILLOW_LIMIT:
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
@@ -263,14 +266,3 @@ def _without_pillows_limit() -> Iterator[None]:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = before
-
-
-def _check_size(name: str, size_wh: tuple[int, int], max_pixels: int, cure: str) -> None:
-    width, height = size_wh
-    if width < 1 or height < 1:
-        raise InvalidInputError(f"want a picture with pixels, {name} is {width}x{height}")
-    if width * height > max_pixels:
-        raise InvalidInputError(
-            f"want at most {max_pixels / 1e6:g} million pixels, {name} has {width * height / 1e6:.1f} "
-            f"million ({width}x{height}); {cure}"
-        )

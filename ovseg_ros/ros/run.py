@@ -20,7 +20,7 @@ STOP_TIMEOUT_S = 1.5  # for inference to end by itself when the process is to en
 def main(args: list[str] | None = None, make_segmenter: Callable[[Settings], Any] | None = None) -> int:
     """Runs the node until it is told to end; the exit status is 1 where it could not start, else 0.
 
-    SIGINT and SIGTERM end it with 0 at any moment, and are ignored afterwards.
+    SIGINT and SIGTERM end it with 0 from here on, and are ignored afterwards.
     """
     with Ending() as ending:
         prepare_process()  # before rclpy is loaded, which starts threads

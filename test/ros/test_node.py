@@ -475,8 +475,8 @@ def test_3d_is_found_and_its_lack_is_a_code_of_its_own(bench):
 def test_what_makes_3d_impossible_costs_the_3d_alone(bench, size, focal, words):
     bench.show_with_depth(np.ones(size, np.float32), info=camera_info_message(focal=focal))
     assert bench.find("red", want_3d=True).code == ResultCode.NO_DEPTH
-    (note,) = bench.node.statistics.missing_3d()
-    assert all(word in note for word in words.split())
+    (problem,) = bench.node.statistics.missing_3d().values()
+    assert all(word in problem for word in words.split())
     assert bench.find("red").code == ResultCode.FOUND
 
 

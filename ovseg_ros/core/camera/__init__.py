@@ -1,7 +1,7 @@
 """What cameras send: image encodings, intrinsics, and pixels to metres."""
 
 from ovseg_ros.core.camera.camera_info import NEVER_CALIBRATED, camera_info_intrinsics, is_rectified
-from ovseg_ros.core.camera.compressed import short
+from ovseg_ros.core.camera.compressed import check_pixels, short
 from ovseg_ros.core.camera.decode import (
     COLOUR_ENCODINGS,
     DEPTH_ENCODINGS,
@@ -30,6 +30,7 @@ __all__ = [
     "InputState",
     "camera_info_intrinsics",
     "check_depth_scale",
+    "check_pixels",
     "decode_colour",
     "decode_depth",
     "decode_integers",

@@ -46,18 +46,27 @@ def decompressed(data: npt.NDArray[np.uint8], kind: str, flags: int) -> npt.NDAr
     return image
 
 
-def check_pixels(width: int, height: int) -> None:
+def check_pixels(width: int, height: int, most: int = MAX_PIXELS, *, name: str = "", cure: str = "") -> None:
     """Refuses sizes that no camera has, before memory is taken for them.
 
+    Args:
+        width: of the image.
+        height: of the image.
+        most: pixels that it may have.
+        name: what messages call it.
+        cure: of too many pixels.
+
     Raises:
-        InvalidInputError: no pixels, or more than `MAX_PIXELS`.
+        InvalidInputError: no pixels, or more than `most`.
     """
     if width < 1 or height < 1:
-        raise InvalidInputError(f"want an image with pixels, got {width}x{height}")
-    if width * height > MAX_PIXELS:
         raise InvalidInputError(
-            f"want at most {MAX_PIXELS / 1e6:g} million pixels, got {width * height / 1e6:.1f} million "
-            f"({width}x{height})"
+            f"want an image with pixels, {f'{name} is' if name else 'got'} {width}x{height}"
+        )
+    if width * height > most:
+        raise InvalidInputError(
+            f"want at most {most / 1e6:g} million pixels, {f'{name} has' if name else 'got'} "
+            f"{width * height / 1e6:.1f} million ({width}x{height}){f'; {cure}' if cure else ''}"
         )
 
 

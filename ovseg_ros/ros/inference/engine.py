@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,13 +121,9 @@ class Engine:
         """What was done with the last frame; None without tracking."""
         return self._video.last if self._settings().tracking else None
 
-    def age_s(self, header: Any) -> float | None:
-        """Seconds since the stamp of a header by the node's clock; None where it is 0 or ahead."""
-        return self.freshness.latency_s(header)
-
     def missing(self, *, with_depth: bool = False) -> str:
         """What keeps images, and depth where it is wanted, from being used; "" where nothing does."""
-        problems = dict(note.split(": ", 1) for note in self._statistics.missing_3d())
+        problems = self._statistics.missing_3d()
         images, silent_s = self.source.peek(), self.source.image_silent_s
         stale = images is not None and self.freshness.stale(images.image.header, images.arrival_s)
         if stale and silent_s > self._settings().max_frame_age:
@@ -175,15 +171,15 @@ class Engine:
             InvalidInputError: the messages cannot be used.
             RequestError: NO_DEPTH where the preset needs depth and none came with it.
         """
-        frame, notes = self._frame_of(image, depth, camera_info)
+        frame, problems = self._frame_of(image, depth, camera_info)
         if depth is not None and camera_info is None:
-            notes.append("want camera_info with depth, got none")
+            problems["camera_info"] = "want camera_info with depth, got none"
         if self.source.needs_depth and depth is None:
             raise RequestError(
                 ResultCode.NO_DEPTH, f"the preset {self.model} needs depth and intrinsics with the image"
             )
-        if depth is not None and notes:
-            raise InvalidInputError("; ".join(notes))
+        if depth is not None and problems:
+            raise InvalidInputError(_told(problems))
         return EmbeddedImage(image.header, self._embed(frame, self.segmenter.embed))
 
     def blank(self) -> EmbeddedImage:
@@ -269,10 +265,10 @@ class Engine:
             raise without_traceback(self._failed[1])
         started, settings = time.monotonic(), self._settings()
         try:
-            frame, notes = self._frame(images)
+            frame, problems = self._frame(images)
             if self.source.needs_depth and (frame.depth_m is None or frame.intrinsics is None):
                 raise RequestError(
-                    ResultCode.NO_DEPTH, f"the preset {self.model} needs depth; " + "; ".join(notes)
+                    ResultCode.NO_DEPTH, f"the preset {self.model} needs depth; {_told(problems)}"
                 )
             if self._tracked_generation != images.generation or not settings.tracking:
                 self._tracked_generation = images.generation
@@ -317,24 +313,28 @@ class Engine:
                 raise RequestError(ResultCode.NO_DEPTH, str(error)) from error
             raise RequestError(ResultCode.INTERNAL, str(error)) from error
 
-    def _frame(self, images: SyncedImages) -> tuple[Frame, list[str]]:
+    def _frame(self, images: SyncedImages) -> tuple[Frame, dict[str, str]]:
         try:
-            frame, notes = self._frame_of(images.image, images.depth, images.camera_info)
+            frame, problems = self._frame_of(images.image, images.depth, images.camera_info)
         except InvalidInputError as error:
             self._statistics.bad_image(str(error))
             raise RequestError(ResultCode.NO_IMAGE, f"the newest image cannot be used: {error}") from error
-        self._statistics.without_3d(notes)
+        self._statistics.without_3d(problems)
         if frame.depth_m is not None and time.monotonic() - self._remarked_s >= REMARK_PERIOD_S:
             self._remarked_s = time.monotonic()
             is_told = self._settings().depth_scale > 0  # then the unit is nobody's guess
             self.depth_remark = "" if is_told else depth_remark(frame.depth_m)
-        return frame, notes
+        return frame, problems
 
-    def _frame_of(self, image: Any, depth: Any, camera_info: Any) -> tuple[Frame, list[str]]:
+    def _frame_of(self, image: Any, depth: Any, camera_info: Any) -> tuple[Frame, dict[str, str]]:
         scale = self._settings().depth_scale or None
         return frame_from_messages(
             image, depth, camera_info, depth_scale=scale, rectified=self.source.is_rectified
         )
+
+
+def _told(problems: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {problem}" for name, problem in problems.items())
 
 
 def _joined(said: str, why: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 WINDOW_S = 5.0  # rates and mean times are over the last seconds
 
@@ -21,7 +21,7 @@ class Statistics:
         self._published: deque[tuple[float, float | None]] = deque(maxlen=1000)  # (when, latency in seconds)
         self._error = ("", -float("inf"))
         self._bad_image = ("", -float("inf"))
-        self._no_3d: tuple[str, ...] = ()
+        self._no_3d: dict[str, str] = {}
 
     def count(self, what: str) -> None:
         """Counts one more `what`."""
@@ -52,10 +52,10 @@ class Statistics:
             self._counts["bad_images"] += 1
             self._bad_image = (text, self._clock())
 
-    def without_3d(self, reasons: Sequence[str]) -> None:
-        """Says why the newest frame has no 3D; empty: it has."""
+    def without_3d(self, problems: Mapping[str, str]) -> None:
+        """Says by input why the newest frame has no 3D; empty: it has."""
         with self._lock:
-            self._no_3d = tuple(reasons)
+            self._no_3d = dict(problems)
 
     def counts(self) -> dict[str, int]:
         """All counts so far."""
@@ -70,9 +70,9 @@ class Statistics:
         """Why an image of the last seconds could not be read, empty where all could."""
         return self._recent(self._bad_image)
 
-    def missing_3d(self) -> tuple[str, ...]:
-        """Why the newest frame has no 3D; empty: it has."""
-        return self._no_3d
+    def missing_3d(self) -> dict[str, str]:
+        """By input why the newest frame has no 3D; empty: it has."""
+        return dict(self._no_3d)
 
     def rate_hz(self) -> float:
         """Frames through the model per second, over the last seconds."""

@@ -80,5 +80,5 @@ class Stream:
         context = self._engine.label(image, vocabulary)
         if self._is_on():
             self._outputs.publish(context)
-            self._statistics.frame_published(self._engine.age_s(image.header))
+            self._statistics.frame_published(self._engine.freshness.latency_s(image.header))
         self._engine.note(image, context.segmentation, time.monotonic() - embedded_at)

@@ -41,8 +41,8 @@ def frame_from_messages(
     *,
     depth_scale: float | None = None,
     rectified: bool = False,
-) -> tuple[Frame, list[str]]:
-    """The frame of one moment, and a sentence for each message that keeps its depth from being used.
+) -> tuple[Frame, dict[str, str]]:
+    """The frame of one moment, and by input (depth, camera_info) why it is of no use.
 
     Args:
         image: sensor_msgs/Image or CompressedImage.
@@ -55,21 +55,21 @@ def frame_from_messages(
         InvalidInputError: the colour image cannot be used. Bad depth or intrinsics cost the 3D alone.
     """
     rgb = colour_from_message(image)
-    notes: list[str] = []
+    problems: dict[str, str] = {}
     depth_m = None
     if depth is not None:
         try:
             depth_m = _registered_depth(depth, image, rgb.shape[:2], depth_scale)
         except InvalidInputError as error:
-            notes.append(f"depth: {error}")
+            problems["depth"] = str(error)
     intrinsics = None
     if camera_info is not None:
         try:
             intrinsics = camera_info_intrinsics(camera_info, rgb.shape[:2], rectified=rectified)
         except InvalidInputError as error:
-            notes.append(f"camera_info: {error}")
+            problems["camera_info"] = str(error)
     frame_id = image.header.frame_id
-    return Frame(rgb, depth_m, intrinsics, stamp_ns(image.header), frame_id), notes
+    return Frame(rgb, depth_m, intrinsics, stamp_ns(image.header), frame_id), problems
 
 
 def _registered_depth(

@@ -33,8 +33,7 @@ class Engine:
     def note(self, *_):
         pass
 
-    def age_s(self, header):
-        return None
+    freshness = SimpleNamespace(latency_s=lambda header: None)
 
 
 @pytest.mark.parametrize(("seconds", "names"), [(0.1, ("mug",)), (REST_S / 2, ("mug",)), (REST_S, ("bowl",))])
