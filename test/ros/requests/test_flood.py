@@ -1,4 +1,9 @@
-"""Every request is answered, however many come at once: the middleware throws none away, on either side."""
+"""Every request is answered, however many come at once: the node's side throws none away.
+
+A client's own queues are the client's: ROS's default holds ten calls that are not sent yet and ten answers that its
+executor has not taken yet, and loses the oldest of more. Who has more than ten calls under way has to ask for deeper
+ones, as these do.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,7 @@ from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.qos import QoSProfile
 from ros_bench import PATIENCE_S, Bench
 
 from ovseg_ros.ros.requests.queues import SERVICES
@@ -39,15 +45,22 @@ REPLIES = [
 
 
 class Planner:
-    """A client of its own, as a stranger's program is one: own context, ROS's default QoS."""
+    """A client of its own, as a stranger's program is one: own context, queues deep enough for its own calls."""
 
     def __init__(self, domain, number):
+        qos = QoSProfile(depth=200)  # else as ROS's own for services: reliable, volatile
         self.context = Context()
         rclpy.init(args=[], context=self.context, domain_id=domain)
         self.node = rclpy.create_node(f"planner_{number}", context=self.context)
-        self.segment = self.node.create_client(SegmentImage, "/ovseg/segment")
-        self.set_vocabulary = self.node.create_client(SetVocabulary, "/ovseg/set_vocabulary")
-        self.finder = ActionClient(self.node, FindObject, "/ovseg/find_object")
+        self.segment = self.node.create_client(SegmentImage, "/ovseg/segment", qos_profile=qos)
+        self.set_vocabulary = self.node.create_client(SetVocabulary, "/ovseg/set_vocabulary", qos_profile=qos)
+        self.finder = ActionClient(
+            self.node,
+            FindObject,
+            "/ovseg/find_object",
+            goal_service_qos_profile=qos,
+            result_service_qos_profile=qos,
+        )
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.thread = threading.Thread(target=self._spin, daemon=True)
