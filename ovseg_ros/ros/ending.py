@@ -67,7 +67,7 @@ class Ending:
 
 
 def leave(status: int) -> NoReturn:
-    """Ends the process with what is registered for its end, but without the interpreter's taking itself apart.
+    """Ends the process after what is registered for its end, without the interpreter's taking itself apart.
 
     That takes seconds where networks are loaded and the machine is busy, and neither a signal nor the time
     limit of an `Ending` is heard in it; also, coroutines of rclpy's that never ran complain then.
