@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ovseg_ros.ros.ending import Ending, guard_start
+from ovseg_ros.ros.ending import Ending, guard_start, leave
 from ovseg_ros.ros.process import prepare_process
 
 if TYPE_CHECKING:
@@ -84,4 +84,4 @@ def _run(
 
 if __name__ == "__main__":
     guard_start()
-    sys.exit(main())
+    leave(main())

@@ -133,6 +133,23 @@ with Ending(end_s=0.2) as ending:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_interpreter_does_not_take_itself_apart():
+    code = """
+import atexit, time
+from ovseg_ros.ros.ending import leave
+class Slow:
+    def __del__(self):
+        print("taken apart", flush=True)
+        time.sleep(600)
+kept = Slow()
+atexit.register(print, "put away")
+print("begun", end=" ")
+leave(3)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "begun put away\n", "")
+
+
 def test_requests_that_wait_when_the_signal_comes_are_no_noise():
     """One is in a model that does not return, the others queue; rclpy says of each what became of it."""
     child = Child(

@@ -1,8 +1,8 @@
 """Every request is answered, however many come at once: the node's side throws none away.
 
-A client's own queues are the client's: ROS's default holds ten calls that are not sent yet and ten answers that its
-executor has not taken yet, and loses the oldest of more. Who has more than ten calls under way has to ask for deeper
-ones, as these do.
+A client's own queues are the client's: ROS's default holds ten calls that are not sent yet and ten answers
+that its executor has not taken yet, and loses the oldest of more. Who has more than ten calls under way
+has to ask for deeper ones, as these do.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ REPLIES = [
 
 
 class Planner:
-    """A client of its own, as a stranger's program is one: own context, queues deep enough for its own calls."""
+    """A client of its own, as a stranger's program is one: own context, queues for all its calls."""
 
     def __init__(self, domain, number):
         qos = QoSProfile(depth=200)  # else as ROS's own for services: reliable, volatile
