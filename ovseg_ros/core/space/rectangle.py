@@ -1,0 +1,48 @@
+"""The smallest rectangle around points on a plane, with its sides where the points are."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+_AS_SMALL = 1.04  # rectangles up to so much larger than the smallest are as good
+_ROUND = 1.12  # where the largest that touches the hull is at most so much larger, there is no direction
+_JUDGES = 256  # points that choose between rectangles of a size
+
+
+def best_angle(points: Floats) -> float:
+    """The direction of one side of the rectangle around points (M, 2), radians; 0 where they are round.
+
+    The smallest rectangle has a side along the convex hull (cv2.minAreaRect). Where several are as small, as
+    around the two visible sides of a box, that one is taken whose sides the points are nearest to.
+
+    Args:
+        points: (M, 2) metres, M >= 1.
+    """
+    hull = cv2.convexHull(points.astype(np.float32)).reshape(-1, 2).astype(np.float64)
+    if len(hull) < 3:
+        along = hull[-1] - hull[0]
+        return float(np.arctan2(along[1], along[0]))
+    edges = np.roll(hull, -1, axis=0) - hull
+    angles = np.mod(np.arctan2(edges[:, 1], edges[:, 0]), np.pi / 2)
+    turned = _turned(hull, angles)  # (A, 2, hull)
+    areas = np.ptp(turned, axis=2).prod(axis=1)
+    if areas.max() <= _ROUND * areas.min():
+        return 0.0
+    few = angles[areas <= _AS_SMALL * areas.min()]
+    judges = points[:: max(1, len(points) // _JUDGES)]
+    turned = _turned(judges, few)
+    low, high = turned.min(axis=2, keepdims=True), turned.max(axis=2, keepdims=True)
+    nearest = np.minimum(turned - low, high - turned).min(axis=1).mean(axis=1)
+    return float(few[nearest.argmin()])
+
+
+def _turned(points: Floats, angles: Floats) -> Floats:
+    """(A, 2, M) coordinates of points (M, 2) along axes turned by each angle."""
+    cos, sin = np.cos(angles), np.sin(angles)
+    axes = np.stack([np.stack([cos, sin], axis=1), np.stack([-sin, cos], axis=1)], axis=1)
+    turned: Floats = axes @ points.T
+    return turned
