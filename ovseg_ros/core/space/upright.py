@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ovseg_ros.core.camera import pixel_rays
 from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.core.space.plane import choose_support, find_planes
-from ovseg_ros.core.space.points import Bools, Part, axial_noise_m, known
+from ovseg_ros.core.space.points import Bools, Part, Points, axial_noise_m, known
 
 Floats = npt.NDArray[np.float64]
 
@@ -18,7 +18,7 @@ _TOLERANCE_M = 0.007  # as the masks from depth have it
 _PIXEL_NOISE_M = 0.001  # at 1 m
 _MIN_SUPPORT = 0.08  # of the known pixels
 _AROUND = 0.15  # of a mask's box is looked at around it
-_RING_POINTS = 1500
+_RING_POINTS = 1000  # of the box, the mask among them
 _BESIDE_M = 0.05  # a surface further beside the thing does not carry it
 _LEAST = 12  # points that make a surface
 _SAME_LEVEL = 0.4  # of the points under a thing's bottom must be level with each other
@@ -57,9 +57,9 @@ def level_below(
     intrinsics: CameraIntrinsics,
     mask: Bools,
     part: Part,
-    axes: Floats,
-    low: Floats,
-    high: Floats,
+    axes: Points,
+    low: Points,
+    high: Points,
 ) -> float | None:
     """Height of the surface that a thing evidently stands on, seen around its mask.
 
@@ -88,15 +88,16 @@ def level_below(
     where = slice(top, bottom, step), slice(left, right, step)
     z = depth_m[where]
     v, u = (known(z) & ~mask[where]).nonzero()
-    z = z[v, u].astype(np.float64)
+    z = z[v, u]
     rays_x, rays_y = pixel_rays(intrinsics, depth_m.shape)
-    points = np.stack([rays_x[where[1]][u] * z, rays_y[where[0]][v] * z, z], axis=1) @ axes.T
+    points = axes @ np.stack([rays_x[where[1]][u] * z, rays_y[where[0]][v] * z, z])  # (3, M)
     thick = 3 * float(axial_noise_m(float(np.median(z)))) if len(z) else 0.0
     reach = max(0.015, min(0.06, 0.4 * (high[2] - low[2]))) + thick
-    near = (points > low - [_BESIDE_M, _BESIDE_M, reach]) & (
-        points < [high[0] + _BESIDE_M, high[1] + _BESIDE_M, low[2] + max(0.01, thick)]
-    )
-    heights = np.sort(points[near.all(axis=1), 2])
+    x, y, heights = points
+    near = (x > low[0] - _BESIDE_M) & (x < high[0] + _BESIDE_M)
+    near &= (y > low[1] - _BESIDE_M) & (y < high[1] + _BESIDE_M)
+    near &= (heights > low[2] - reach) & (heights < low[2] + max(0.01, thick))
+    heights = np.sort(heights[near])
     if len(heights) < _LEAST:
         return None
     many = max(_LEAST, math.ceil(_SAME_LEVEL * len(heights)))
