@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 _AS_SMALL = 1.04  # rectangles up to so much larger than the smallest are as good
-_ROUND = 1.12  # where the largest that touches the hull is at most so much larger, there is no direction
+_ROUND = 1.12  # where the largest of any direction is at most so much larger, there is no direction
+_ANGLES = np.linspace(0, np.pi / 2, 12, endpoint=False, dtype=np.float32)
 _JUDGES = 128  # points that choose between rectangles of a size
 
 
@@ -28,7 +29,8 @@ def best_angle(points: npt.NDArray[np.float32]) -> float:
     angles = np.mod(np.arctan2(edges[1], edges[0]), np.pi / 2)
     turned = _turned(hull, angles)  # (K, 2, K)
     areas = np.ptp(turned, axis=2).prod(axis=1)
-    if areas.max() <= _ROUND * areas.min():
+    everywhere = np.ptp(_turned(hull, _ANGLES), axis=2).prod(axis=1)
+    if everywhere.max() <= _ROUND * areas.min():
         return 0.0
     few = angles[areas <= _AS_SMALL * areas.min()]
     if len(few) == 1:

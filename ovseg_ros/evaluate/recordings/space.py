@@ -164,7 +164,7 @@ def box_iou(one: Box, other: Box) -> float:
     volume, other_volume = float(np.prod(size)), float(np.prod(other_size))
     shared = float(inside.mean()) * volume
     together = volume + other_volume - shared
-    return shared / together if together > 0 else 0.0
+    return min(shared / together, 1.0) if together > 0 else 0.0
 
 
 def _summary(trials: Sequence[SpaceTrial]) -> dict[str, Any]:
