@@ -23,9 +23,10 @@ _TAIL = 0.05  # of the points may lie apart from the rest and are left out
 _GAP = 0.1  # of the span of the middle nine tenths of the points sets a tail apart
 _LEAST_GAP_M = 0.015
 _STEEP = 4.0  # tangent of 76 degrees: a surface turned so far away has gaps of its own
+_ON_IT_M = 0.004  # a point so little above the surface below is that surface's
 _LATERAL_PX = 0.8
 _WINDOW_PX = 49  # readings of one matching window, 7 by 7 pixels, share their noise
-_LEVEL_CAMERA = (0.0, -1.0, 0.0)
+_IMAGE_UP, _FORWARD, _UNIT = np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, 1.0]), np.eye(3)
 
 
 def objects_3d(
@@ -66,7 +67,7 @@ def objects_3d(
         return []
     upward = find_up(depth_m, intrinsics) if up is None else _direction(up)
     if upward is None:
-        upward = np.array(_LEVEL_CAMERA)
+        upward = _IMAGE_UP
     return [_object(depth_m, intrinsics, mask, part, upward) for mask, part in zip(masks, parts, strict=True)]
 
 
@@ -103,59 +104,66 @@ def _object(
         return None
     upright = _axes(sample.points.mean(axis=1).astype(np.float64), up)
     axes = upright.astype(np.float32)
-    points = axes @ sample.points  # (3, M) to the right, away and up
-    pixel_m = float(np.median(sample.points[2])) / min(intrinsics.fx, intrinsics.fy)
+    points, inner = axes @ sample.points, sample.inner  # (3, M) to the right, away and up
+    pixel_m = float(sample.points[2].mean()) / min(intrinsics.fx, intrinsics.fy)
     kept = _without_tails(points, max(_LEAST_GAP_M, _STEEP * max(sample.steps) * pixel_m))
-    inner = sample.inner
     if not kept.all():
         points, inner = points[:, kept], inner[kept]
     low, high = points.min(axis=1), points.max(axis=1)
     _reach_edges(points[0], float(low[0]), float(high[0]), sample.steps[1] * pixel_m)
+
     middle = points[:, inner] if inner.any() else points
     centroid = middle.mean(axis=1, dtype=np.float64) @ upright
-    support = level_below(depth_m, intrinsics, mask, part, axes, low, high)
-    footprint, bottom = points, float(low[2])
+    around = middle - middle.mean(axis=1, keepdims=True)
+    spread = upright.T @ (around @ around.T / around.shape[1]).astype(np.float64) @ upright
+    covariance = _covariance(centroid, intrinsics, len(inner) * math.prod(sample.steps), spread)
+
+    z_m = float(centroid[2])
+    support = level_below(depth_m, intrinsics, mask, part, axes, low, high, z_m)
+    base, bottom = points, float(low[2])
     if support is not None:
         bottom = min(support, float(high[2]))
-        above = points[2] > support + max(0.004, 2 * float(axial_noise_m(float(centroid[2]))))
-        if 2 * np.count_nonzero(above) > len(above):
-            footprint = points[:, above]
-    footprint = np.concatenate([footprint, hidden_points(footprint, axes, depth_m, intrinsics)], axis=1)
-    angle = best_angle(footprint[:2])
-    turn = np.array(
-        [[math.cos(angle), math.sin(angle), 0], [-math.sin(angle), math.cos(angle), 0], [0, 0, 1]]
-    )
-    turned = turn[:2, :2].astype(np.float32) @ footprint[:2]
-    least, most = np.append(turned.min(axis=1), bottom), np.append(turned.max(axis=1), high[2])
-    spread = upright.T @ np.cov(middle, bias=True).astype(np.float64) @ upright
-    covariance = _covariance(centroid, intrinsics, len(inner) * math.prod(sample.steps), spread)
-    return _boxed(centroid, covariance, turn @ upright, least, most)
+        above = points[2] > support + max(_ON_IT_M, 2 * axial_noise_m(z_m))
+        if 2 * np.count_nonzero(above) > len(above):  # else it is as flat as a sheet of paper
+            base = points[:, above]
+    base = np.concatenate([base, hidden_points(base, axes, depth_m, intrinsics)], axis=1)[:2]
+    return _boxed(centroid, covariance, upright, base, bottom, float(high[2]))
 
 
-def _boxed(centroid: Floats, covariance: Floats, axes: Floats, least: Floats, most: Floats) -> Object3d:
-    """The thing with this box along the rows of `axes`; its longer side becomes x."""
-    centre, size = (least + most) / 2 @ axes, most - least
+def _boxed(
+    centroid: Floats, covariance: Floats, upright: Floats, base: Points, bottom: float, top: float
+) -> Object3d:
+    """The thing in the smallest box over its base (2, M) along `upright`, whose rows turn about the last."""
+    angle = best_angle(base)
+    cos, sin = math.cos(angle), math.sin(angle)
+    turn = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    turned = turn[:2, :2].astype(np.float32) @ base
+    (x0, y0), (x1, y1) = turned.min(axis=1).tolist(), turned.max(axis=1).tolist()
+    axes = turn @ upright
+    centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2, (bottom + top) / 2]) @ axes
+    size = [x1 - x0, y1 - y0, top - bottom]
     if size[1] > size[0]:
-        axes, size = np.stack([axes[1], -axes[0], axes[2]]), size[[1, 0, 2]]
+        axes, size = np.stack([axes[1], -axes[0], axes[2]]), [size[1], size[0], size[2]]
     return Object3d(
         centroid_m=centroid,
         covariance_m2=covariance,
         centre_m=centre,
         rotation=axes.T,
         size_m=size,
-        distance_m=float(np.linalg.norm(centroid)),
+        distance_m=math.sqrt(centroid @ centroid),
     )
 
 
 def _axes(middle: Floats, up: Floats) -> Floats:
     """(3, 3), rows: right, away from the camera and up, as seen from the camera to `middle`."""
-    for away in (middle, np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, 1.0])):
+    for away in (middle, _IMAGE_UP, _FORWARD):
         level = away - (away @ up) * up
-        length = np.linalg.norm(level)
-        if length > 0.02 * np.linalg.norm(away):
+        length = math.sqrt(level @ level)
+        if length > 0.02 * math.sqrt(away @ away):
             break
-    away = level / length
-    return np.stack([np.cross(away, up), away, up])
+    x, y, z = (level / length).tolist()
+    a, b, c = up.tolist()
+    return np.array([[y * c - z * b, z * a - x * c, x * b - y * a], [x, y, z], [a, b, c]])
 
 
 def _reach_edges(across: npt.NDArray[np.float32], low: float, high: float, lost_m: float) -> None:
@@ -178,11 +186,11 @@ def _without_tails(points: Points, least_gap_m: float) -> Bools:
         return kept
     for along in points:
         ordered = np.sort(along)
-        gap = max(_GAP * float(ordered[last - few] - ordered[few]), least_gap_m)
-        below, above = np.diff(ordered[: few + 1]) > gap, np.diff(ordered[last - few :]) > gap
-        if below.any():
+        least, low, high, most = ordered[[0, few, last - few, last]].tolist()
+        gap = max(_GAP * (high - low), least_gap_m)
+        if low - least > gap and (below := np.diff(ordered[: few + 1]) > gap).any():
             kept &= along > ordered[np.flatnonzero(below)[-1]]
-        if above.any():
+        if most - high > gap and (above := np.diff(ordered[last - few :]) > gap).any():
             kept &= along <= ordered[last - few + int(above.argmax())]
     return kept if kept.any() else np.ones(len(kept), bool)
 
@@ -196,9 +204,8 @@ def _covariance(centroid: Floats, intrinsics: CameraIntrinsics, pixels: int, spr
     spread.
     """
     z = float(centroid[2])
-    ray = centroid / max(float(np.linalg.norm(centroid)), 1e-9)
-    along = np.outer(ray, ray)
+    along = centroid[:, None] * centroid / (centroid @ centroid)  # onto the ray
     across = (_LATERAL_PX * z) ** 2 / (intrinsics.fx * intrinsics.fy)
-    one = float(axial_noise_m(z)) ** 2 * along + across * (np.eye(3) - along)
+    one = axial_noise_m(z) ** 2 * along + across * (_UNIT - along)
     covariance: Floats = one / max(1.0, pixels / _WINDOW_PX) + spread * (4 * math.pi / pixels)
     return covariance

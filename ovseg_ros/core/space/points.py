@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -24,19 +25,22 @@ _ENOUGH = 0.25  # of the pixels must be left by erosion, else the thing is too t
 _LEAST = 12  # pixels, below which nothing is left out
 
 
-def axial_noise_m(z_m: npt.NDArray[np.floating] | float) -> npt.NDArray[np.floating]:
-    """Standard deviation of one depth reading: 0.0012 + 0.0019 (z - 0.4)² metres, z in metres.
+@overload
+def axial_noise_m(z_m: float) -> float: ...
+@overload
+def axial_noise_m(z_m: Points) -> Points: ...
+def axial_noise_m(z_m: float | Points) -> float | Points:
+    """Standard deviation of one depth reading: 0.0012 + 0.0019 (z - 0.4)² metres, z in metres from 0.4 on.
 
     Source: Nguyen, Izadi, Lovell, Modeling Kinect Sensor Noise for Improved 3D Reconstruction and Tracking,
     3DIMPVT 2012, section 3, which also has 0.8 pixels across the view. Newer cameras are no worse.
 
     Example:
-        >>> axial_noise_m(np.array([0.4, 1.4, 4.4])).round(4).tolist()
+        >>> [round(axial_noise_m(z), 4) for z in (0.4, 1.4, 4.4)]
         [0.0012, 0.0031, 0.0316]
     """
-    away = np.maximum(np.asarray(z_m), 0.4) - 0.4
-    noise: npt.NDArray[np.floating] = 0.0012 + 0.0019 * away * away
-    return noise
+    away = max(z_m - 0.4, 0.0) if isinstance(z_m, float) else np.maximum(z_m - np.float32(0.4), 0)
+    return 0.0012 + 0.0019 * away * away
 
 
 @dataclass(frozen=True)
@@ -104,10 +108,9 @@ def _at(
     v, u = v * steps[0] + rows.start, u * steps[1] + columns.start
     z = depth_m[v, u]
     jump_m = _GRAZING / min(intrinsics.fx, intrinsics.fy) * z + _NOISES * axial_noise_m(z)
-    inside, jumps = np.ones(len(z), bool), []
-    for beside in _neighbours(v, u, depth_m.shape):
-        inside &= mask.reshape(-1)[beside]
-        jumps.append(~(np.abs(depth_m.reshape(-1)[beside] - z) < jump_m))  # as does an unknown one
+    beside = _neighbours(v, u, depth_m.shape)  # (4, M)
+    inside = mask.reshape(-1)[beside].all(axis=0)
+    jumps = ~(np.abs(depth_m.reshape(-1)[beside] - z) < jump_m)  # as does an unknown one
     kept = _or_all(~((jumps[0] & jumps[1]) | (jumps[2] & jumps[3])))
     inner = _or_all((inside & kept)[kept])
     rays_x, rays_y = pixel_rays(intrinsics, depth_m.shape)
@@ -121,15 +124,12 @@ def _at(
 
 def _neighbours(
     v: npt.NDArray[np.intp], u: npt.NDArray[np.intp], shape: tuple[int, ...]
-) -> list[npt.NDArray[np.intp]]:
-    """Flat indices of the pixels left, right, above and below of (v, u); itself at the image's edge."""
-    at = v * shape[1] + u
-    return [
-        at - (u > 0),
-        at + (u < shape[1] - 1),
-        at - shape[1] * (v > 0),
-        at + shape[1] * (v < shape[0] - 1),
-    ]
+) -> npt.NDArray[np.intp]:
+    """(4, M) flat indices of the pixels left, right, above and below; the pixel itself beyond the edge."""
+    height, width = shape
+    steps = np.stack([-1 * (u > 0), 1 * (u < width - 1), -width * (v > 0), width * (v < height - 1)])
+    steps += v * width + u
+    return steps
 
 
 def _or_all(chosen: Bools) -> Bools:

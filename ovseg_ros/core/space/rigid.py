@@ -12,6 +12,7 @@ from ovseg_ros.errors import InvalidInputError
 
 Floats = npt.NDArray[np.float64]
 
+_UNIT = np.eye(3)
 _ORTHOGONAL = 1e-3  # from here on a matrix is no rotation; below it is rounding
 
 
@@ -25,8 +26,9 @@ def _kept(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> Floats:
 
 
 def _check_rotation(rotation: Floats) -> None:
-    turned = np.abs(rotation @ rotation.T - np.eye(3)).max()
-    if turned > _ORTHOGONAL or np.linalg.det(rotation) < 0:
+    (a, b, c), (d, e, f), (g, h, i) = rotation.tolist()
+    volume = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    if volume < 0 or np.abs(rotation @ rotation.T - _UNIT).max() > _ORTHOGONAL:
         raise InvalidInputError(
             f"want a rotation matrix (3, 3), orthonormal with determinant 1, got {rotation.tolist()}"
         )

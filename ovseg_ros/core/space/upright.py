@@ -69,6 +69,7 @@ def level_below(
     axes: Points,
     low: Points,
     high: Points,
+    z_m: float,
 ) -> float | None:
     """Height of the surface that a thing evidently stands on, seen around its mask.
 
@@ -84,6 +85,7 @@ def level_below(
         axes: (3, 3), rows: two horizontal axes and up.
         low: (3,), the thing's least coordinates along these.
         high: (3,), its greatest.
+        z_m: how deep in the image it is, for the noise.
 
     Returns:
         Metres along up, or None: it hangs, or what carries it is not in view.
@@ -100,7 +102,7 @@ def level_below(
     z = z[v, u]
     rays_x, rays_y = pixel_rays(intrinsics, depth_m.shape)
     points = axes @ np.stack([rays_x[where[1]][u] * z, rays_y[where[0]][v] * z, z])  # (3, M)
-    thick = 3 * float(axial_noise_m(float(np.median(z)))) if len(z) else 0.0
+    thick = 3 * axial_noise_m(z_m)
     reach = max(0.015, min(0.06, 0.4 * (high[2] - low[2]))) + thick
     x, y, heights = points
     near = (x > low[0] - _BESIDE_M) & (x < high[0] + _BESIDE_M)
@@ -116,10 +118,11 @@ def level_below(
     level = order[first : first + many]
     if spans[first] > max(0.008, 2 * thick) or _breadth(x[level], y[level]) < max(_BREADTH_M, thick / 2):
         return None
-    return float(np.median(heights[level]))
+    return float(heights[level[many // 2]])
 
 
 def _breadth(x: Points, y: Points) -> float:
     """Standard deviation of points (M,), (M,) along the direction in which they spread least, metres."""
-    (xx, xy), (_, yy) = np.cov(x, y, bias=True)
+    x, y = x - x.mean(), y - y.mean()
+    xx, xy, yy = (float(one) / len(x) for one in (x @ x, x @ y, y @ y))
     return math.sqrt(max((xx + yy) / 2 - math.hypot((xx - yy) / 2, xy), 0.0))

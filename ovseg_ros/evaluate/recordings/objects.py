@@ -107,9 +107,9 @@ def write_objects(folder: Path, things: Mapping[int, TrueThing], views: Sequence
         "things": {
             str(i): {
                 "name": one.name,
-                "footprint_m": one.footprint_m.round(4).astype(float).round(4).tolist(),
-                "bottom_m": round(one.bottom_m, 4),
-                "top_m": round(one.top_m, 4),
+                "footprint_m": one.footprint_m.astype(float).round(4).tolist(),
+                "bottom_m": round(float(one.bottom_m), 4),
+                "top_m": round(float(one.top_m), 4),
             }
             for i, one in things.items()
         },
@@ -119,7 +119,10 @@ def write_objects(folder: Path, things: Mapping[int, TrueThing], views: Sequence
                 "rotation": view.to_camera.rotation.round(7).tolist(),
                 "translation_m": view.to_camera.translation_m.round(5).tolist(),
                 "things": {
-                    str(i): {"centroid_m": middle.round(4).tolist(), "hidden": round(view.hidden[i], 3)}
+                    str(i): {
+                        "centroid_m": middle.round(4).tolist(),
+                        "hidden": round(float(view.hidden[i]), 3),
+                    }
                     for i, middle in view.centroids_m.items()
                 },
             }

@@ -24,6 +24,7 @@ FULLY = 0.02
 """A thing counts as fully visible where others hide no more of it, and the image cuts no more off."""
 
 _ROUND = 1.12  # as in core/space: around such a footprint no direction is the true one
+_ANGLES = np.linspace(0, np.pi / 2, 12, endpoint=False)
 _GRID = 24  # points along each side of a box that count the overlap
 
 Box = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -133,9 +134,9 @@ def true_box(thing: TrueThing, to_camera: Rigid, found: Object3d) -> Box:
     hull = thing.footprint_m.astype(np.float64)
     edges = np.roll(hull, -1, axis=0) - hull
     angles = np.arctan2(edges[:, 1], edges[:, 0])
-    areas = [np.ptp(hull @ _turn(angle), axis=0).prod() for angle in angles]
+    areas = [_area(hull, angle) for angle in angles]
     angle = angles[int(np.argmin(areas))]
-    if max(areas) <= _ROUND * min(areas):
+    if max(_area(hull, any_angle) for any_angle in _ANGLES) <= _ROUND * min(areas):
         along = to_camera.rotation.T @ found.rotation[:, 0]
         angle = np.arctan2(along[1], along[0])
     turn = _turn(angle)
@@ -146,6 +147,11 @@ def true_box(thing: TrueThing, to_camera: Rigid, found: Object3d) -> Box:
     rotation = np.eye(3)
     rotation[:2, :2] = turn
     return to_camera.of_points(centre[None])[0], to_camera.rotation @ rotation, size
+
+
+def _area(hull: np.ndarray, angle: float) -> float:
+    """Of the rectangle around points (K, 2) with a side along this angle."""
+    return float(np.ptp(hull @ _turn(angle), axis=0).prod())
 
 
 def _turn(angle: float) -> np.ndarray:
