@@ -54,4 +54,5 @@ def hidden_points(
     sure = _BEHIND_M + _NOISES * axial_noise_m(z)
     if np.count_nonzero(seen > z + sure) > _AGAINST * len(z):
         return points[:, :0]
-    return turned[:, (seen > 0) & (seen < z - sure)]
+    hidden: Points = turned[:, (seen > 0) & (seen < z - sure)]
+    return hidden

@@ -149,7 +149,7 @@ def _boxed(
         covariance_m2=covariance,
         centre_m=centre,
         rotation=axes.T,
-        size_m=size,
+        size_m=np.array(size),
         distance_m=math.sqrt(centroid @ centroid),
     )
 

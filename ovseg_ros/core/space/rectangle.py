@@ -21,7 +21,7 @@ def best_angle(points: npt.NDArray[np.float32]) -> float:
     Args:
         points: (2, M) metres, M >= 1.
     """
-    hull = cv2.convexHull(np.ascontiguousarray(points.T)).reshape(-1, 2).T  # (2, K)
+    hull = cv2.convexHull(np.ascontiguousarray(points.T)).reshape(-1, 2).T.astype(np.float32)  # (2, K)
     if hull.shape[1] < 3:
         along = hull[:, -1] - hull[:, 0]
         return float(np.arctan2(along[1], along[0]))
