@@ -110,7 +110,7 @@ def _object(
     if not kept.all():
         points, inner = points[:, kept], inner[kept]
     low, high = points.min(axis=1), points.max(axis=1)
-    _reach_edges(points[0], float(low[0]), float(high[0]), sample.steps[1] * pixel_m)
+    _reach_edges(points[0], float(low[0]), float(high[0]), pixel_m)
 
     middle = points[:, inner] if inner.any() else points
     centroid = middle.mean(axis=1, dtype=np.float64) @ upright
@@ -166,15 +166,12 @@ def _axes(middle: Floats, up: Floats) -> Floats:
     return np.array([[y * c - z * b, z * a - x * c, x * b - y * a], [x, y, z], [a, b, c]])
 
 
-def _reach_edges(across: npt.NDArray[np.float32], low: float, high: float, lost_m: float) -> None:
-    """Stretches coordinates (M,) from `low` to `high` by what looking at centres of some pixels alone loses.
-
-    The outermost pixel looked at on either side has its centre half a step, on average, within the outline.
-    """
-    if high - low > lost_m:
+def _reach_edges(across: npt.NDArray[np.float32], low: float, high: float, pixel_m: float) -> None:
+    """Stretches coordinates (M,) from `low` to `high`, of pixels' centres, to the pixels' outer edges."""
+    if high - low > pixel_m:
         middle = np.float32((low + high) / 2)
         across -= middle
-        across *= np.float32(1 + lost_m / (high - low))
+        across *= np.float32(1 + pixel_m / (high - low))
         across += middle
 
 

@@ -50,7 +50,7 @@ class Sample:
     Attributes:
         points: (3, M) float32 metres in the camera's optical frame, M >= 1; none flies.
         inner: (M,) bool, those that remain when the mask's edge is eroded; at least one is.
-        steps: every so many rows and so many columns were looked at.
+        steps: about every so many rows and so many columns were looked at, the outermost among them.
     """
 
     points: Points
@@ -100,12 +100,12 @@ def _at(
     part: Part,
     steps: tuple[int, int],
 ) -> Sample | None:
-    rows, columns = (slice(p.start + (s - 1) // 2, p.stop, s) for p, s in zip(part, steps, strict=True))
-    here = mask[rows, columns] & known(depth_m[rows, columns])
-    v, u = here.nonzero()
+    rows, columns = (_spread(p, s) for p, s in zip(part, steps, strict=True))
+    grid = rows[:, None], columns
+    v, u = (mask[grid] & known(depth_m[grid])).nonzero()
     if not len(v):
         return None
-    v, u = v * steps[0] + rows.start, u * steps[1] + columns.start
+    v, u = rows[v], columns[u]
     z = depth_m[v, u]
     jump_m = _GRAZING / min(intrinsics.fx, intrinsics.fy) * z + _NOISES * axial_noise_m(z)
     beside = _neighbours(v, u, depth_m.shape)  # (4, M)
@@ -120,6 +120,12 @@ def _at(
     np.multiply(rays_y[v[kept]], z, out=points[1])
     points[2] = z
     return Sample(points, inner, steps)
+
+
+def _spread(along: slice, step: int) -> npt.NDArray[np.intp]:
+    """The first and the last of some rows or columns, and between them about every `step`-th."""
+    count = math.ceil((along.stop - along.start) / step)
+    return np.linspace(along.start, along.stop - 1, count).astype(np.intp)
 
 
 def _neighbours(

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from camera_oracles import back_project
-from proposals_scenes import Box, Cylinder, table
+from proposals_scenes import Box, Cylinder, Sphere, table
 from space_scenes import CAMERA, TABLE, Turned, about, box_iou, camera_at, parts_of, render, up_of
 
 from ovseg_ros.core.space import find_up, object_points, objects_3d
@@ -47,6 +47,23 @@ def test_the_hidden_half_of_a_bottle_is_in_its_box(pitch_deg):
     np.testing.assert_allclose(found.centre_m, pose.of_points(np.array([[0, 0, 0.11]]))[0], atol=0.006)
 
 
+def test_some_of_the_hidden_half_of_a_ball_is_in_its_box():
+    (found,) = seen([Sphere((0.0, 0.0, 0.0), 0.08)], camera_at(5), ground=())
+    assert 0.10 < found.size_m[1] <= 0.16  # 0.087 of it shows
+    np.testing.assert_allclose(found.size_m[[0, 2]], [0.16, 0.16], atol=0.01)
+
+
+def test_a_width_is_not_short_by_the_pixels_left_out():
+    found = seen([Cylinder((0.0, 0.0, 0.0), 0.15, 0.2)], camera_at(40))[0]
+    assert found.size_m[0] == pytest.approx(0.3, abs=0.003)  # as many millimetres as a pixel
+
+
+def test_a_surface_far_behind_a_thing_does_not_carry_it():
+    lamp, shelf = Cylinder((0.0, 0.0, 0.15), 0.06, 0.08), Box((0.0, 0.35, 0.06), (0.6, 0.2, 0.12))
+    (found,) = seen([lamp], camera_at(25, distance_m=1.2), ground=(*TABLE, shelf))
+    assert found.size_m[2] == pytest.approx(0.08, abs=0.012)
+
+
 @pytest.mark.parametrize("yaw_deg", [30, 50])
 def test_the_hidden_sides_of_a_carton_seen_from_its_own_height(yaw_deg):
     pose = camera_at(0, distance_m=1.0)  # its top is no pixel
@@ -61,8 +78,8 @@ def test_a_cupboard_seen_from_the_front_is_as_deep_as_its_front():
 
 
 def test_a_pan_is_not_mirrored_by_its_handle():
-    pan = Cylinder((-0.1, 0.0, 0.0), 0.09, 0.05)
-    handle = Box((0.07, 0.0, 0.04), (0.18, 0.02, 0.015))
+    pan = Turned(Cylinder((-0.1, 0.0, 0.0), 0.09, 0.05), 60)
+    handle = Turned(Box((0.07, 0.0, 0.04), (0.18, 0.02, 0.015)), 60)
     pose = camera_at(40)
     depth, instances = render([pan, handle], pose)
     mask = instances > 0
@@ -71,7 +88,7 @@ def test_a_pan_is_not_mirrored_by_its_handle():
     outline = np.stack([0.09 * np.cos(around) - 0.1, 0.09 * np.sin(around)], axis=1)
     corners = [[x, y] for x in (-0.02, 0.16) for y in (-0.01, 0.01)]
     _, sides, _ = cv2.minAreaRect(np.concatenate([outline, corners]).astype(np.float32))
-    np.testing.assert_allclose(found.size_m, [*sorted(sides, reverse=True), 0.05], atol=0.008)
+    np.testing.assert_allclose(found.size_m, [*sorted(sides, reverse=True), 0.05], atol=0.012)
 
 
 def test_what_hides_a_things_foot_hides_no_height():
