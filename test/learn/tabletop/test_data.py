@@ -118,7 +118,8 @@ def test_rendered_depth_is_metric_and_masks_fit_the_objects():
     except (RuntimeError, AttributeError, ImportError) as error:
         pytest.skip(f"no EGL on this machine: {error}")
     scene.place([(0.0, 0.0, 0.5)])
-    view = scene.view(CameraPose(distance_m=0.8, elevation_deg=-35.0))
+    pose = CameraPose(distance_m=0.8, elevation_deg=-35.0)
+    view, vertices = scene.view(pose), scene.vertices_m(0)
     scene.close()
     assert set(np.unique(view.instances)) == {0, 1}
     points = back_project(view.depth_m, view.intrinsics)
@@ -129,3 +130,10 @@ def test_rendered_depth_is_metric_and_masks_fit_the_objects():
     pot = (points[view.instances == 1] - centre) @ normal
     height = max(pot.max(), -pot.min())
     assert height == pytest.approx(3.15 * TEAPOT_SCALE_M, abs=0.008)
+    to_camera = pose.from_world()
+    world = (points - to_camera.translation_m) @ to_camera.rotation  # as the truth beside recordings has it
+    assert np.abs(world[(view.instances == 0) & (view.depth_m < 1.2)][:, 2]).max() < 0.002
+    pot = world[view.instances == 1]
+    assert (pot > vertices.min(axis=0) - 0.004).all()
+    assert (pot < vertices.max(axis=0) + 0.004).all()
+    assert np.ptp(pot, axis=0) == pytest.approx(np.ptp(vertices, axis=0), rel=0.25)

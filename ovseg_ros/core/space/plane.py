@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.core.camera import pixel_rays
-from ovseg_ros.core.frame import CameraIntrinsics
+from ovseg_ros.core.intrinsics import CameraIntrinsics
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -73,7 +74,7 @@ class Plane:
         """
         rays_x, rays_y = pixel_rays(intrinsics, depth_m.shape)
         m = (self.m * self.distance_m).astype(np.float32)
-        along = np.add.outer(m[1] * rays_y + m[2], m[0] * rays_x)
+        along: FloatArray = np.add.outer(m[1] * rays_y + m[2], m[0] * rays_x)
         np.multiply(along, depth_m, out=along)
         return np.subtract(np.float32(self.distance_m), along, out=along)
 
@@ -105,9 +106,7 @@ class Plane:
         return out.transpose(1, 2, 0)
 
 
-def growth(
-    depth_m: npt.NDArray[np.floating], pixel_noise_m: float, scale: float = 1.0
-) -> npt.NDArray[np.floating]:
+def growth(depth_m: npt.NDArray[Any], pixel_noise_m: float, scale: float = 1.0) -> npt.NDArray[Any]:
     """How much farther points at depth_m stray from their plane than at 1 m, without unit, times `scale`.
 
     Part of it stays (surfaces are not flat), part grows with the distance (calibration), and the noise of
@@ -119,8 +118,9 @@ def growth(
     """
     noise = 4 * pixel_noise_m
     scale /= 0.007 + noise
-    z = np.maximum(depth_m, 0.3) if depth_m.ndim != 2 else cv2.max(depth_m, 0.3)  # images pass here: be fast
-    out = np.multiply(z, scale * noise)  # Horner's rule in place
+    floor: Any = 0.3
+    z = np.maximum(depth_m, floor) if depth_m.ndim != 2 else cv2.max(depth_m, floor)  # images: be fast
+    out: npt.NDArray[Any] = np.multiply(z, scale * noise)  # Horner's rule in place
     out += scale * 0.003
     out *= z
     out += scale * 0.004
@@ -265,7 +265,10 @@ def _best_hypothesis(
         return None
     m, length = m[seen], length[seen]
     planes = np.concatenate([-m, np.ones((len(m), 1))], axis=1) / length[:, None]
-    return m[_points_near(planes.astype(np.float32), rows.T.astype(np.float32)).argmax()]
+    best: npt.NDArray[np.float64] = m[
+        _points_near(planes.astype(np.float32), rows.T.astype(np.float32)).argmax()
+    ]
+    return best
 
 
 def _points_near(planes: FloatArray, points: FloatArray) -> npt.NDArray[np.int32]:
@@ -297,7 +300,7 @@ def _polish(
         before = inliers
         some = rows[inliers]
         squares = some.T @ some  # (4, 4)
-        m = np.linalg.solve(squares[:3, :3] + 1e-9 * np.eye(3), squares[:3, 3])
+        m = np.linalg.solve(squares[:3, :3] + 1e-9 * np.eye(3), squares[:3, 3]).astype(np.float64)
         scatter = 1.4826 * float(np.median(_residuals(m, some)))
         limit = min(limit, max(3.5 * scatter, 0.0015))
     return m, scatter
