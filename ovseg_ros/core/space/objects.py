@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.core.intrinsics import CameraIntrinsics
+from ovseg_ros.core.space.hidden import hidden_points
 from ovseg_ros.core.space.points import Bools, Part, Points, axial_noise_m, look
 from ovseg_ros.core.space.rectangle import best_angle
 from ovseg_ros.core.space.rigid import Object3d
@@ -17,6 +18,7 @@ from ovseg_ros.errors import InvalidInputError
 
 Floats = npt.NDArray[np.float64]
 
+_BOX_POINTS = 1024  # of a mask: its box and centroid do not get better by more
 _TAIL = 0.05  # of the points may lie apart from the rest and are left out
 _GAP = 0.1  # of the span of the middle nine tenths of the points sets a tail apart
 _LEAST_GAP_M = 0.015
@@ -37,8 +39,13 @@ def objects_3d(
     """Centroid and upright box of each mask.
 
     Only the side that faces the camera is seen. The box is tight around that, turned about `up` so that its
-    base is smallest, and its bottom is at the surface around the thing where it evidently stands on it. What
-    else is hidden is not in it.
+    base is smallest. Two things are assumed of what is hidden. The bottom is at the surface around the thing
+    where it evidently stands on it (`level_below`). And the back is like the front where the thing is
+    symmetric and nothing seen speaks against it (`hidden_points`). What else is hidden is not in the box: the
+    depth of a cupboard seen from the front is that of its front.
+
+    The centroid is the mean of the visible points, edges eroded, without those that fly or lie apart from
+    nineteen in twenty.
 
     Args:
         depth_m: (H, W) float32 metres; 0, negative, NaN and inf mean unknown.
@@ -72,7 +79,11 @@ def object_points(
     out. M is 0 where no depth is known.
     """
     sample = look(depth_m, intrinsics, mask, part)
-    return np.zeros((0, 3), np.float32) if sample is None else sample.points[sample.inner]
+    return (
+        np.zeros((0, 3), np.float32)
+        if sample is None
+        else np.ascontiguousarray(sample.points[:, sample.inner].T)
+    )
 
 
 def _direction(up: npt.ArrayLike) -> Floats:
@@ -87,32 +98,38 @@ def _direction(up: npt.ArrayLike) -> Floats:
 def _object(
     depth_m: npt.NDArray[np.float32], intrinsics: CameraIntrinsics, mask: Bools, part: Part, up: Floats
 ) -> Object3d | None:
-    sample = look(depth_m, intrinsics, mask, part)
+    sample = look(depth_m, intrinsics, mask, part, _BOX_POINTS)
     if sample is None:
         return None
-    axes = _axes(sample.points.mean(axis=0).astype(np.float64), up)
-    points = sample.points.astype(np.float64) @ axes.T
-    pixel_m = float(np.median(sample.points[:, 2])) / min(intrinsics.fx, intrinsics.fy)
+    upright = _axes(sample.points.mean(axis=1).astype(np.float64), up)
+    axes = upright.astype(np.float32)
+    points = axes @ sample.points  # (3, M) to the right, away and up
+    pixel_m = float(np.median(sample.points[2])) / min(intrinsics.fx, intrinsics.fy)
     kept = _without_tails(points, max(_LEAST_GAP_M, _STEEP * max(sample.steps) * pixel_m))
-    points = points[kept]
-    inner = sample.inner[kept]
-    centroid = points[inner if inner.any() else slice(None)].mean(axis=0) @ axes
-    low, high = points.min(axis=0), points.max(axis=0)
+    inner = sample.inner
+    if not kept.all():
+        points, inner = points[:, kept], inner[kept]
+    low, high = points.min(axis=1), points.max(axis=1)
+    _reach_edges(points[0], float(low[0]), float(high[0]), sample.steps[1] * pixel_m)
+    middle = points[:, inner] if inner.any() else points
+    centroid = middle.mean(axis=1, dtype=np.float64) @ upright
     support = level_below(depth_m, intrinsics, mask, part, axes, low, high)
     footprint, bottom = points, float(low[2])
     if support is not None:
         bottom = min(support, float(high[2]))
-        above = points[:, 2] > support + max(0.004, 2 * float(axial_noise_m(float(centroid[2]))))
-        if 2 * np.count_nonzero(above) > len(points):
-            footprint = points[above]
-    angle = best_angle(footprint[:, :2])
-    cos, sin = math.cos(angle), math.sin(angle)
-    sides = np.array([[cos, sin], [-sin, cos]])
-    turned = footprint[:, :2] @ sides.T
-    least, most = np.append(turned.min(axis=0), bottom), np.append(turned.max(axis=0), high[2])
-    axes = np.block([[sides, np.zeros((2, 1))], [np.zeros((1, 2)), np.ones((1, 1))]]) @ axes
-    covariance = _covariance(centroid, intrinsics, len(sample.points) * math.prod(sample.steps))
-    return _boxed(centroid, covariance, axes, least, most)
+        above = points[2] > support + max(0.004, 2 * float(axial_noise_m(float(centroid[2]))))
+        if 2 * np.count_nonzero(above) > len(above):
+            footprint = points[:, above]
+    footprint = np.concatenate([footprint, hidden_points(footprint, axes, depth_m, intrinsics)], axis=1)
+    angle = best_angle(footprint[:2])
+    turn = np.array(
+        [[math.cos(angle), math.sin(angle), 0], [-math.sin(angle), math.cos(angle), 0], [0, 0, 1]]
+    )
+    turned = turn[:2, :2].astype(np.float32) @ footprint[:2]
+    least, most = np.append(turned.min(axis=1), bottom), np.append(turned.max(axis=1), high[2])
+    spread = upright.T @ np.cov(middle, bias=True).astype(np.float64) @ upright
+    covariance = _covariance(centroid, intrinsics, len(inner) * math.prod(sample.steps), spread)
+    return _boxed(centroid, covariance, turn @ upright, least, most)
 
 
 def _boxed(centroid: Floats, covariance: Floats, axes: Floats, least: Floats, most: Floats) -> Object3d:
@@ -141,35 +158,47 @@ def _axes(middle: Floats, up: Floats) -> Floats:
     return np.stack([np.cross(away, up), away, up])
 
 
-def _without_tails(points: Floats, least_gap_m: float) -> Bools:
-    """(M,) those of points (M, 3) that are not apart from nearly all others along some axis."""
-    kept = np.ones(len(points), bool)
-    ordered, last = np.sort(points, axis=0), len(points) - 1
-    few = int(_TAIL * len(points))
+def _reach_edges(across: npt.NDArray[np.float32], low: float, high: float, lost_m: float) -> None:
+    """Stretches coordinates (M,) from `low` to `high` by what looking at centres of some pixels alone loses.
+
+    The outermost pixel looked at on either side has its centre half a step, on average, within the outline.
+    """
+    if high - low > lost_m:
+        middle = np.float32((low + high) / 2)
+        across -= middle
+        across *= np.float32(1 + lost_m / (high - low))
+        across += middle
+
+
+def _without_tails(points: Points, least_gap_m: float) -> Bools:
+    """(M,) those of points (3, M) that are not apart from nearly all others along some axis."""
+    kept = np.ones(points.shape[1], bool)
+    few, last = int(_TAIL * len(kept)), len(kept) - 1
     if not few:
         return kept
-    span = ordered[last - few] - ordered[few]
-    gaps = np.diff(ordered, axis=0) > np.maximum(_GAP * span, least_gap_m)
-    for axis in range(3):
-        first = np.flatnonzero(gaps[:few, axis])
-        if len(first):
-            kept &= points[:, axis] > ordered[first[-1], axis]
-        end = np.flatnonzero(gaps[last - few :, axis])
-        if len(end):
-            kept &= points[:, axis] <= ordered[last - few + end[0], axis]
-    return kept if kept.any() else np.ones(len(points), bool)
+    for along in points:
+        ordered = np.sort(along)
+        gap = max(_GAP * float(ordered[last - few] - ordered[few]), least_gap_m)
+        below, above = np.diff(ordered[: few + 1]) > gap, np.diff(ordered[last - few :]) > gap
+        if below.any():
+            kept &= along > ordered[np.flatnonzero(below)[-1]]
+        if above.any():
+            kept &= along <= ordered[last - few + int(above.argmax())]
+    return kept if kept.any() else np.ones(len(kept), bool)
 
 
-def _covariance(centroid: Floats, intrinsics: CameraIntrinsics, pixels: int) -> Floats:
-    """(3, 3) m² of the mean of so many readings around `centroid`.
+def _covariance(centroid: Floats, intrinsics: CameraIntrinsics, pixels: int, spread: Floats) -> Floats:
+    """(3, 3) m² of the middle of so many readings around `centroid`, whose own covariance is `spread`.
 
-    Along the ray as `axial_noise_m` says, across it 0.8 pixels; the noise of 7 by 7 pixels, one matching
-    window, counts once.
+    Two parts. Noise of depth: as `axial_noise_m` along the ray, 0.8 pixels across it; that of 7 by 7
+    pixels, one matching window, counts once. And the edge, of mask and depth, which is known to two pixels:
+    the middle of a disc of radius r pixels that ends two too early on one side moves by some 2/r of its
+    spread.
     """
     z = float(centroid[2])
     ray = centroid / max(float(np.linalg.norm(centroid)), 1e-9)
     along = np.outer(ray, ray)
     across = (_LATERAL_PX * z) ** 2 / (intrinsics.fx * intrinsics.fy)
     one = float(axial_noise_m(z)) ** 2 * along + across * (np.eye(3) - along)
-    covariance: Floats = one / max(1.0, pixels / _WINDOW_PX)
+    covariance: Floats = one / max(1.0, pixels / _WINDOW_PX) + spread * (4 * math.pi / pixels)
     return covariance

@@ -16,13 +16,12 @@ Bools = npt.NDArray[np.bool_]
 Part = tuple[slice, slice]
 
 MAX_POINTS = 2048
-"""Of one mask: where a thing is does not get better known by more."""
+"""Of one mask, for people and grippers."""
 
 _GRAZING = 8.0  # tangent of 83 degrees: a surface turned further away than that is seen as a jump
 _NOISES = 4.0  # standard deviations of noise that are no jump
 _ENOUGH = 0.25  # of the pixels must be left by erosion, else the thing is too thin to be eroded
 _LEAST = 12  # pixels, below which nothing is left out
-_NEIGHBOURS = ((0, -1), (0, 1), (-1, 0), (1, 0))  # row, column; pairs on opposite sides
 
 
 def axial_noise_m(z_m: npt.NDArray[np.floating] | float) -> npt.NDArray[np.floating]:
@@ -45,7 +44,7 @@ class Sample:
     """What a look at a mask gives.
 
     Attributes:
-        points: (M, 3) float32 metres in the camera's optical frame, M >= 1; none flies.
+        points: (3, M) float32 metres in the camera's optical frame, M >= 1; none flies.
         inner: (M,) bool, those that remain when the mask's edge is eroded; at least one is.
         steps: every so many rows and so many columns were looked at.
     """
@@ -65,8 +64,9 @@ def look(
     intrinsics: CameraIntrinsics,
     mask: Bools,
     part: Part,
+    most: int = MAX_POINTS,
 ) -> Sample | None:
-    """Points of a mask: of a large one every so many rows and columns, so that about 2048 are left.
+    """Points of a mask: of a large one every so many rows and columns, so that about `most` are left.
 
     A pixel flies where depth jumps on both sides of it, to the left and right or above and below: it hangs
     between two surfaces. A jump is more than the noise and more than a surface that is seen at 83 degrees
@@ -77,11 +77,12 @@ def look(
         intrinsics: of the same image.
         mask: (H, W).
         part: rows and columns of the mask's tight box.
+        most: points, about.
 
     Returns:
         None where no pixel of the mask has a known depth.
     """
-    many = np.count_nonzero(mask[part]) / MAX_POINTS
+    many = np.count_nonzero(mask[part]) / most
     down = max(1, round(math.sqrt(many)))
     steps = down, max(1, math.ceil(many / down))
     found = _at(depth_m, intrinsics, mask, part, steps)
@@ -95,7 +96,6 @@ def _at(
     part: Part,
     steps: tuple[int, int],
 ) -> Sample | None:
-    height, width = depth_m.shape
     rows, columns = (slice(p.start + (s - 1) // 2, p.stop, s) for p, s in zip(part, steps, strict=True))
     here = mask[rows, columns] & known(depth_m[rows, columns])
     v, u = here.nonzero()
@@ -105,17 +105,31 @@ def _at(
     z = depth_m[v, u]
     jump_m = _GRAZING / min(intrinsics.fx, intrinsics.fy) * z + _NOISES * axial_noise_m(z)
     inside, jumps = np.ones(len(z), bool), []
-    for down, right in _NEIGHBOURS:
-        beside = np.clip(v + down, 0, height - 1), np.clip(u + right, 0, width - 1)
-        inside &= mask[beside]
-        other = depth_m[beside]
-        jumps.append(~(np.abs(other - z) < jump_m))  # as does an unknown one, on that side
-    flies = (jumps[0] & jumps[1]) | (jumps[2] & jumps[3])
-    kept = _or_all(~flies)
+    for beside in _neighbours(v, u, depth_m.shape):
+        inside &= mask.reshape(-1)[beside]
+        jumps.append(~(np.abs(depth_m.reshape(-1)[beside] - z) < jump_m))  # as does an unknown one
+    kept = _or_all(~((jumps[0] & jumps[1]) | (jumps[2] & jumps[3])))
     inner = _or_all((inside & kept)[kept])
     rays_x, rays_y = pixel_rays(intrinsics, depth_m.shape)
-    z, v, u = z[kept], v[kept], u[kept]
-    return Sample(np.stack([rays_x[u] * z, rays_y[v] * z, z], axis=1), inner, steps)
+    z = z[kept]
+    points = np.empty((3, len(z)), np.float32)
+    np.multiply(rays_x[u[kept]], z, out=points[0])
+    np.multiply(rays_y[v[kept]], z, out=points[1])
+    points[2] = z
+    return Sample(points, inner, steps)
+
+
+def _neighbours(
+    v: npt.NDArray[np.intp], u: npt.NDArray[np.intp], shape: tuple[int, ...]
+) -> list[npt.NDArray[np.intp]]:
+    """Flat indices of the pixels left, right, above and below of (v, u); itself at the image's edge."""
+    at = v * shape[1] + u
+    return [
+        at - (u > 0),
+        at + (u < shape[1] - 1),
+        at - shape[1] * (v > 0),
+        at + shape[1] * (v < shape[0] - 1),
+    ]
 
 
 def _or_all(chosen: Bools) -> Bools:
