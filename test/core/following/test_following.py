@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 import torch
 from core_fixtures import words
+from repository import ROOT
 
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.following import Following, FollowOptions, State, View, Whereabouts
@@ -346,3 +349,11 @@ def test_a_view_of_a_labelled_frame():
 def test_options_out_of_range(options):
     with pytest.raises(ConfigError, match="want "):
         FollowOptions(**options)
+
+
+def test_the_document_has_every_option_with_its_default():
+    text = (ROOT / "docs" / "tracking.md").read_text(encoding="utf-8")
+    section = text[text.index("\n## Following one thing") : text.index("\n## When everything")]
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \|", section, re.MULTILINE)
+    options = {name: ast.literal_eval(default) for name, default in rows}
+    assert options == dataclasses.asdict(FollowOptions())
