@@ -29,11 +29,11 @@ import cv2
 import numpy as np
 import torch
 
-from ovseg_ros.core.camera import mask_boxes_3d
 from ovseg_ros.core.following import Following, FollowOptions, State, View
 from ovseg_ros.core.maps import box_slices
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+from ovseg_ros.core.space import objects_3d
 from ovseg_ros.core.tracking import VideoSegmenter
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.evaluate.recordings.demo import machine, write_json
@@ -111,8 +111,8 @@ def view_of(result: Segmentation, time_s: float) -> View:
     frame, parts = result.frame, box_slices(result.boxes_xyxy.tolist())
 
     def centroid(n: int) -> np.ndarray | None:
-        found = mask_boxes_3d(frame.depth_m, frame.intrinsics, [result.masks[n].numpy()], [parts[n]])[0]
-        return None if found is None else found[0]
+        found = objects_3d(frame.depth_m, frame.intrinsics, [result.masks[n].numpy()], [parts[n]])[0]
+        return None if found is None else found.centroid_m
 
     return View.of(result, time_s=time_s, centroid=centroid)
 

@@ -3,115 +3,29 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
-from std_msgs.msg import Header
 
 from ovseg_ros.action import FollowObject
 from ovseg_ros.core.following import Following, FollowOptions, State, View, Whereabouts
 from ovseg_ros.core.maps import boxed_masks
 from ovseg_ros.core.tracking import Confirmation, Sighting
-from ovseg_ros.core.words import Vocabulary, parse_query
-from ovseg_ros.msg import ResultCode, Segment
-from ovseg_ros.ros.io.conversions import MessageContext, segment_message
+from ovseg_ros.core.words import parse_query
+from ovseg_ros.msg import ResultCode
+from ovseg_ros.ros.io.context import MessageContext
+from ovseg_ros.ros.io.conversions import segment_message
 from ovseg_ros.ros.requests.answers import Overdue, RequestError, request_error_of
-from ovseg_ros.ros.requests.find_object import MAX_REMARKS, MAX_TIMEOUT_S, RESULT_KEPT_S
+from ovseg_ros.ros.requests.best import best_of
+from ovseg_ros.ros.requests.find_object import MAX_TIMEOUT_S, RESULT_KEPT_S
+from ovseg_ros.ros.requests.placing import told
+from ovseg_ros.ros.requests.pursuit import Look, Pursuit, Seen
 from ovseg_ros.ros.requests.queries import reasons_of, words_vocabulary
 from ovseg_ros.ros.requests.queues import SERVICES
+from ovseg_ros.ros.requests.restrictions import limits_of, restricted
 
 LOST_AFTER_S = 5.0  # where a goal says nothing
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The last image that showed the thing."""
-
-    header: Header = field(default_factory=Header)
-    frame_id_3d: str = ""
-    segment: Any = field(default_factory=Segment)  # ovseg_ros/Segment
-
-
-@dataclass
-class Pursuit:
-    """How far one goal has come. Times are of the monotonic clock, seconds."""
-
-    track_id: int  # to follow, 0: by `vocabulary`
-    vocabulary: Vocabulary | None  # of the goal; None: the node's, of the moment
-    options: FollowOptions
-    confirmation: Confirmation
-    engine: Any
-    looked_s: float  # when the last image was looked at, or the goal came
-    following: Following | None = None
-    where: Whereabouts | None = None  # of the last image, None while nothing is followed
-    seen: Seen = field(default_factory=Seen)
-    frames: int = 0
-    frames_seen: int = 0
-    last_seq: int = 0
-    began_s: float = field(default_factory=time.monotonic)
-    best_score: float = 0.0
-    remarks: list[str] = field(default_factory=list)  # of the last frame
-    refusal: RequestError | None = None  # of the last attempt
-
-    @property
-    def in_sight(self) -> bool:
-        """Whether the last image showed the thing."""
-        return self.where is not None and self.where.state is State.FOLLOWING
-
-    @property
-    def over(self) -> bool:
-        """True once it was not seen for too long: by the images' times, and ours since the last image."""
-        now = time.monotonic()
-        if self.where is None:
-            return now - self.began_s > self.options.lost_after_s
-        return self.where.age_s + (now - self.looked_s) > self.options.lost_after_s
-
-    def take(self, look: Look) -> None:
-        """Notes what a frame showed."""
-        self.frames += 1
-        self.last_seq, self.refusal, self.looked_s = look.seq, None, time.monotonic()
-        self.where, self.remarks = look.where, look.remarks
-        self.best_score = max(self.best_score, look.best_score)
-        if look.seen is not None:
-            self.frames_seen += 1
-            self.seen = look.seen
-
-    def ending(self) -> RequestError:
-        """What the goal ends with: FOUND, LOST, NOT_FOUND, or what stood against it."""
-        last = f"; the last attempt: {self.refusal.message}" if self.refusal else ""
-        if self.where is None:
-            return self._never_seen(last)
-        of = f"seen in {self.frames_seen} of {_images(self.frames)}"
-        if self.in_sight and not self.over:
-            return RequestError(ResultCode.FOUND, f"in sight; {of}")
-        hidden_s = self.where.age_s + (time.monotonic() - self.looked_s)
-        return RequestError(ResultCode.LOST, f"not seen for {hidden_s:.1f} s; {of}{last}")
-
-    def _never_seen(self, last: str) -> RequestError:
-        if not self.frames:
-            return self.refusal or RequestError(ResultCode.NO_IMAGE, "no image arrived in time")
-        if self.vocabulary is None:
-            said = f"{_images(self.frames)} searched, none has track {self.track_id}"
-        else:
-            words = ", ".join(self.vocabulary.names)
-            said = f"{_images(self.frames)} searched for {words}, best score {self.best_score:.2f}"
-            if self.confirmation.best:
-                best, wanted = self.confirmation.best, self.confirmation.wanted
-                said += f"; seen in {best}, {wanted} wanted (find_confirm)"
-        return RequestError(ResultCode.NOT_FOUND, "; ".join([said, *self.remarks[:MAX_REMARKS]]) + last)
-
-
-@dataclass(frozen=True)
-class Look:
-    """What one frame showed."""
-
-    seq: int
-    where: Whereabouts | None  # None: nothing is followed yet
-    seen: Seen | None  # where the frame shows it
-    best_score: float
-    remarks: list[str]
 
 
 class FollowObjectServer:
@@ -156,6 +70,7 @@ class FollowObjectServer:
             seen = pursuit.seen
             result.header, result.frame_id_3d, result.segment = seen.header, seen.frame_id_3d, seen.segment
             result.frames, result.frames_seen = pursuit.frames, pursuit.frames_seen
+            ending.message += f"; {seen.remark_3d}" if seen.remark_3d else ""
         result.code, result.message = ending.code, ending.message
         _conclude(goal_handle, result.code)
         return result
@@ -181,6 +96,12 @@ class FollowObjectServer:
             raise RequestError(
                 ResultCode.INVALID_QUERY, "nothing has a track_id while the parameter tracking is false"
             )
+        limits = limits_of(request.where)
+        if vocabulary is None and not limits.are_none:
+            raise RequestError(
+                ResultCode.INVALID_QUERY,
+                "a track_id says which one is meant: want `where` with a query",
+            )
         lost_after = request.lost_after
         lost_after_s = lost_after.sec + lost_after.nanosec * 1e-9 or LOST_AFTER_S
         if not 0 < lost_after_s <= MAX_TIMEOUT_S:
@@ -192,8 +113,9 @@ class FollowObjectServer:
         if self._running > limit:
             raise RequestError(ResultCode.BUSY, f"{limit} things are followed already; ask again later")
         return Pursuit(
-            request.track_id,
+            request,
             vocabulary,
+            limits,
             FollowOptions(lost_after_s=lost_after_s),
             Confirmation(settings.find_confirm, settings.find_confirm_of),
             node.ready_engine(),
@@ -218,15 +140,19 @@ class FollowObjectServer:
 
     async def _look(self, engine: Any, pursuit: Pursuit) -> bool:
         """Looks at the newest frame; False where there is none that may be used."""
+        image: Any = None
 
-        def job() -> Look:
+        def label() -> MessageContext:
+            nonlocal image
             image = engine.newest(after=pursuit.last_seq)
             vocabulary = self._node.vocabulary if pursuit.vocabulary is None else pursuit.vocabulary
-            context = engine.label(image, vocabulary)
-            return _look_of(image.seq, context, _whereabouts(engine, pursuit, image, context))
+            return engine.label(image, vocabulary)
+
+        def tell(context: MessageContext) -> Look:
+            return _look_of(engine, pursuit, image, context)
 
         try:
-            pursuit.take(await self._node.bridge.wrap(self._node.submit(job)))
+            pursuit.take(await told(self._node, pursuit.request.target_frame, label, tell))
         except Overdue:
             raise
         except Exception as error:  # this frame is lost; the next may show it
@@ -236,36 +162,35 @@ class FollowObjectServer:
         return True
 
 
-def _whereabouts(engine: Any, pursuit: Pursuit, image: Any, context: MessageContext) -> Whereabouts | None:
-    """What a labelled image says about the thing, None while nothing is followed. On the inference thread."""
+def _look_of(engine: Any, pursuit: Pursuit, image: Any, context: MessageContext) -> Look:
+    """What a labelled image says about the thing. On the inference thread, image after image."""
+    where, seen, remarks = None, None, context.remarks
     view = _view_of(image, context, by_word=pursuit.vocabulary is not None)
     if pursuit.following is not None:
         where = pursuit.following.see(view)
-    elif (index := _chosen(engine, pursuit, context)) is not None:
-        pursuit.following = Following(view, index, pursuit.options)
-        where = Whereabouts(State.FOLLOWING, index, 0.0, (context.track_ids[index],))
     else:
-        return None
-    engine.look_again(context, [i for i, at in enumerate(context.track_ids) if at and at in where.look_again])
-    return where
-
-
-def _look_of(seq: int, context: MessageContext, where: Whereabouts | None) -> Look:
-    """The same as messages."""
-    seen = None
+        allowed, left_out = restricted(context, pursuit.limits)
+        remarks += [left_out] if left_out else []
+        index = _chosen(engine, pursuit, allowed)
+        if index is not None:
+            pursuit.following = Following(view, index, pursuit.options)
+            where = Whereabouts(State.FOLLOWING, index, 0.0, (context.track_ids[index],))
+    if where is not None:
+        again = [i for i, at in enumerate(context.track_ids) if at and at in where.look_again]
+        engine.look_again(context, again)
     if where is not None and where.index is not None:
         segment = segment_message(context, where.index, with_mask=False)
-        seen = Seen(context.header, context.header.frame_id, segment)
+        seen = Seen(context.header, context.frame_id_3d, segment, context.remark_3d)
     best_score = float(context.scores.max()) if len(context.scores) else 0.0
-    return Look(seq, where, seen, best_score, context.remarks)
+    return Look(image.seq, where, seen, best_score, remarks)
 
 
 def _view_of(image: Any, context: MessageContext, *, by_word: bool) -> View:
     """What following looks at; a stamp of 0 is stood in for by the time of arrival."""
 
     def centroid(index: int) -> Any:
-        box_3d = context.box_3d(index)
-        return None if box_3d is None else box_3d[0]
+        found = context.objects_in_camera([index])[0]
+        return None if found is None else found.centroid_m
 
     segmentation = context.segmentation
     return View.of(
@@ -283,15 +208,15 @@ def _chosen(engine: Any, pursuit: Pursuit, context: MessageContext) -> int | Non
     """
     tracks = context.track_ids
     if pursuit.vocabulary is None:
-        return next((i for i in context.order if tracks[i] == pursuit.track_id), None)
-    labelled = context.labelled
-    masks = boxed_masks(context.masks[labelled]) if labelled else []
+        return next((i for i in context.order if tracks[i] == pursuit.request.track_id), None)
+    best = best_of(context, pursuit.request.query)
+    masks = boxed_masks(context.masks[best]) if best else []
     counts = pursuit.confirmation.add(
-        [Sighting(context.names[i], tracks[i], mask) for i, mask in zip(labelled, masks, strict=True)]
+        [Sighting(context.names[i], tracks[i], mask) for i, mask in zip(best, masks, strict=True)]
     )
     if pursuit.confirmation.wanted > 1:
-        engine.look_again(context, labelled)
-    agreed = [i for i, n in zip(labelled, counts, strict=True) if n >= pursuit.confirmation.wanted]
+        engine.look_again(context, best)
+    agreed = [i for i, n in zip(best, counts, strict=True) if n >= pursuit.confirmation.wanted]
     return agreed[0] if agreed else None
 
 
@@ -303,10 +228,6 @@ def _feedback(pursuit: Pursuit) -> Any:
     seen = pursuit.seen
     feedback.header, feedback.frame_id_3d, feedback.segment = seen.header, seen.frame_id_3d, seen.segment
     return feedback
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
 
 
 def _conclude(goal_handle: Any, code: int) -> None:

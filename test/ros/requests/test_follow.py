@@ -13,7 +13,7 @@ pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colco
 
 from action_msgs.msg import GoalStatus
 from ovseg_ros.action import FollowObject
-from ovseg_ros.msg import ResultCode
+from ovseg_ros.msg import Restriction, ResultCode
 from rclpy.action import ActionClient
 from ros_bench import COLOURS, PATIENCE_S, Bench, picture
 from std_srvs.srv import SetBool
@@ -214,6 +214,31 @@ def test_with_depth(bench):
     assert (last.stage, last.segment.has_3d, last.frame_id_3d) == (FOLLOWING, True, "camera")
     assert last.segment.centroid.z == pytest.approx(2.0, abs=0.01)
     follow.cancel()
+
+
+def test_in_a_frame_that_tf_does_not_lead_to(bench):
+    follow = Follow(bench, target_frame="nowhere")
+    for _ in range(2):
+        frames = len(follow.feedback)
+        bench.show_with_depth(np.full((24, 32), 2.0, np.float32), RED)
+        bench.until(lambda n=frames: len(follow.feedback) > n)
+    last = follow.feedback[-1]
+    assert (last.segment.has_3d, last.frame_id_3d) == (True, "camera")
+    result = follow.cancel()
+    assert result.frame_id_3d == "camera"
+    assert "nowhere" in result.message
+
+
+def test_a_restriction_holds_at_the_beginning_alone(bench):
+    where = Restriction()
+    where.region.width, where.region.height = 16, 24  # the left half
+    follow = Follow(bench, where=where, lost_after=5.0)
+    right, left = np.roll(RED, 14, axis=1), RED
+    assert follow.stages(right, right, left, left) == [SEARCHING, SEARCHING, SEARCHING, FOLLOWING]
+    assert follow.stages(np.roll(RED, 7, axis=1))[0] == FOLLOWING
+    follow.cancel()
+    result, _ = Follow(bench, "", track_id=1, where=where).end()
+    assert (result.code, "where" in result.message) == (ResultCode.INVALID_QUERY, True)
 
 
 def test_without_tracking_it_is_known_by_place_and_look(bench):
