@@ -37,6 +37,7 @@ from ovseg_ros.ros.requests.active_words import ActiveWords
 from ovseg_ros.ros.requests.answers import Overdue, RequestError, name_of
 from ovseg_ros.ros.requests.bridge import Bridge
 from ovseg_ros.ros.requests.find_object import FindObjectServer
+from ovseg_ros.ros.requests.follow_object import FollowObjectServer
 from ovseg_ros.ros.requests.queries import Queries
 from ovseg_ros.ros.requests.queues import ALIVE, SERVICES
 
@@ -83,6 +84,7 @@ class OvsegNode(LifecycleNode):
         self._table = NodeParameters(self, self._check_settings, self._apply_settings)
         self._queries = Queries(self)
         self._find_object = FindObjectServer(self)
+        self._follow_object = FollowObjectServer(self)
         self.create_service(SetBool, "~/enable", self._on_enable, qos_profile=SERVICES)
         self.create_publisher(Empty, "~/alive", ALIVE)  # nothing is sent: that it is there says all
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -94,7 +96,7 @@ class OvsegNode(LifecycleNode):
         if self.settings.autostart:
             self._autostart = self.create_timer(0.0, self._start, clock=steady)
 
-    # What the interfaces need (queries.py, find_object.py)
+    # What the interfaces need (queries.py, find_object.py, follow_object.py)
 
     @property
     def settings(self) -> Settings:
@@ -118,8 +120,8 @@ class OvsegNode(LifecycleNode):
 
     @property
     def searches(self) -> int:
-        """Number of goals that are being searched for."""
-        return self._find_object.running
+        """Number of goals that are being searched for or followed."""
+        return self._find_object.running + self._follow_object.running
 
     def refusal(self, word: str) -> str:
         """Why the model cannot mean a word, "" where it can or there is no model yet."""
