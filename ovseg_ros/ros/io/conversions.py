@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import Image, PointCloud2, PointField
+from sensor_msgs.msg import Image
 
-from ovseg_ros.core.camera import Box3d, camera_info_intrinsics, decode_depth, mask_boxes_3d, write_cloud
+from ovseg_ros.core.camera import Box3d, camera_info_intrinsics, decode_depth, mask_boxes_3d
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.maps import box_slices
 from ovseg_ros.core.segmentation import Segmentation
@@ -20,18 +20,9 @@ from ovseg_ros.msg import Segment
 from ovseg_ros.msg import Segmentation as SegmentationMsg
 from ovseg_ros.msg import Vocabulary as VocabularyMsg
 from ovseg_ros.ros.io.frame_source import stamp_ns
-from ovseg_ros.ros.io.images import colour_from_message, fill_image, give_data, image_from_array
+from ovseg_ros.ros.io.images import colour_from_message, fill_image, image_from_array
 
 UNLABELLED = 255
-CLOUD_POINT_BYTES = 20
-CLOUD_FIELDS = (
-    ("x", 0, PointField.FLOAT32),
-    ("y", 4, PointField.FLOAT32),
-    ("z", 8, PointField.FLOAT32),
-    ("rgb", 12, PointField.FLOAT32),  # as PCL packs it
-    ("label", 16, PointField.UINT16),
-    ("instance", 18, PointField.UINT16),
-)
 
 
 def frame_from_messages(
@@ -285,34 +276,3 @@ def vocabulary_message(vocabulary: Any, default_threshold: float, stamp: Any) ->
     )
     message.names_by_id = list(vocabulary.names_by_id)
     return message
-
-
-class CloudMaker:
-    """Makes organised clouds: x y z in metres, rgb, label, instance; NaN: unknown.
-
-    It works without sensor_msgs_py, which not every machine has, and keeps the memory of the last cloud
-    (18 MB at 1280x720) for the next: a message holds until the next is made.
-    """
-
-    def __init__(self) -> None:
-        self._data = array.array("B")
-
-    def message(self, context: MessageContext) -> PointCloud2:
-        """The cloud of a labelled image with depth."""
-        height, width = context.size_hw
-        frame, size = context.segmentation.frame, height * width * CLOUD_POINT_BYTES
-        if len(self._data) != size:
-            self._data = array.array("B", bytes(size))
-        cloud = np.frombuffer(self._data, np.float32).reshape(height, width, -1)
-        write_cloud(
-            cloud, frame.depth_m, frame.intrinsics, frame.image_rgb, context.label_image, context.instance_map
-        )
-        fields = [
-            PointField(name=name, offset=offset, datatype=kind, count=1)
-            for name, offset, kind in CLOUD_FIELDS
-        ]
-        message = PointCloud2(header=context.header, height=height, width=width, fields=fields)
-        message.point_step, message.row_step = CLOUD_POINT_BYTES, CLOUD_POINT_BYTES * width
-        message.is_bigendian, message.is_dense = False, False
-        give_data(message, self._data)
-        return message

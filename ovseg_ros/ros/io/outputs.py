@@ -16,12 +16,8 @@ from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.core.overlay import draw_on
 from ovseg_ros.msg import Segmentation, Vocabulary
-from ovseg_ros.ros.io.conversions import (
-    CloudMaker,
-    MessageContext,
-    segmentation_message,
-    vocabulary_message,
-)
+from ovseg_ros.ros.io.clouds import CloudMaker
+from ovseg_ros.ros.io.conversions import MessageContext, segmentation_message, vocabulary_message
 from ovseg_ros.ros.io.images import image_from_array
 from ovseg_ros.ros.io.markers import MarkerMaker, detections_2d, detections_3d, label_info
 from ovseg_ros.ros.parameters.table import Settings

@@ -27,8 +27,8 @@ from ovseg_ros.core.segmenter import SegmenterOptions
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.models import presets
 from ovseg_ros.models.preset_parts import PROPOSERS, LoadContext, build
+from ovseg_ros.ros.io.clouds import CloudMaker
 from ovseg_ros.ros.io.conversions import (
-    CloudMaker,
     MessageContext,
     frame_from_messages,
     segment_message,
