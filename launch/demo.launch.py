@@ -7,20 +7,15 @@ ros2 topic pub --once /ovseg/query std_msgs/msg/String "{data: find teapot}"
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import (
-    DeclareLaunchArgument,
-    IncludeLaunchDescription,
-    OpaqueFunction,
-    SetEnvironmentVariable,
-)
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from ovseg_ros.ros.launching import ENDING, as_count, as_rate, fast_dds
 
 SHARE = Path(get_package_share_directory("ovseg_ros"))
-PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # to Fast DDS 2 and to 3
 
 # name, default, description; those after repeat are handed on to ovseg.launch.py
 ARGUMENTS = (
@@ -60,7 +55,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             f"recording: want one of {', '.join(PRESETS)}, a rosbag2 folder or photographs in the layout "
             f"folder, but there is neither metadata.yaml nor classes.txt in {folder}"
         )
-    repeat = given["repeat"] or REPEATS.get(name, "1")
+    rate = as_rate("rate", given["rate"])
+    repeat = as_count("repeat", given["repeat"] or REPEATS.get(name, "1"))
     passed_on = {
         "preset": given["preset"] or PRESETS.get(name, ""),
         "vocabulary": given["vocabulary"] or VOCABULARIES.get(name, ""),
@@ -70,24 +66,19 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         "camera_info_topic": "/camera/color/camera_info",
         **{key: given[key] for key in ("rviz", "device", "log_level")},
     }
-    # Camera and node are both ours here: let whole images through, unless the environment says otherwise.
-    fast_dds = [
-        SetEnvironmentVariable(name, str(SHARE / "config" / "fastdds.xml"))
-        for name in PROFILES
-        if not any(name in context.environment for name in PROFILES)
-    ]
-    return [
-        *fast_dds,
+    return [  # the node first: what its arguments lack ends the launch before anything runs
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(str(SHARE / "launch" / "ovseg.launch.py")),
+            launch_arguments=passed_on.items(),
+        ),
         Node(
             package="ovseg_ros",
             executable="player",
             name="player",
-            arguments=[str(folder), "--rate", str(float(given["rate"])), "--repeat", str(int(repeat))],
+            arguments=[str(folder), "--rate", str(rate), "--repeat", str(repeat)],
             output="screen",
-        ),
-        IncludeLaunchDescription(
-            PythonLaunchDescriptionSource(str(SHARE / "launch" / "ovseg.launch.py")),
-            launch_arguments=passed_on.items(),
+            additional_env=fast_dds(context.environment, SHARE, clouds=False),
+            **ENDING,
         ),
     ]
 

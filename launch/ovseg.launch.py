@@ -3,7 +3,8 @@
     ros2 launch ovseg_ros ovseg.launch.py image_topic:=/head/rgb vocabulary:="teapot, red mug"
 
 An argument left empty is not handed to the node, so that each default stands once: in the node's table of
-parameters and in params_file. An argument that is given wins over params_file.
+parameters and in params_file. An argument that is given wins over params_file. Where nothing is set that says
+otherwise the processes get a Fast DDS profile that lets whole images through.
 """
 
 from pathlib import Path
@@ -16,6 +17,7 @@ from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from ovseg_ros.ros.launching import ENDING, as_bool, as_log_level, fast_dds, wants_rviz
 
 SHARE = Path(get_package_share_directory("ovseg_ros"))
 
@@ -51,7 +53,12 @@ ARGUMENTS = (
     ),
     ("weights_dir", "", "folder of downloaded weights; empty: as in params_file"),
     ("namespace", "", "namespace of the node; topics above that begin with / stay as they are"),
-    ("rviz", "false", "start RViz with the camera, the overlay, the label image, the points and the markers"),
+    (
+        "rviz",
+        "false",
+        "start RViz with the camera, the overlay, the label image, the points and the markers; the node "
+        "then takes 32 MB of shared memory for the points, unless a Fast DDS profile is set",
+    ),
     ("autostart", "", "configure and activate the node by itself; empty: as in params_file (true)"),
     ("use_sim_time", "false", "take time from /clock"),
     ("log_level", "info", "log level of the node: debug, info, warn, error or fatal"),
@@ -68,20 +75,13 @@ PASSED_ON = (
 SHOWN_IN_RVIZ = ("overlay", "label_image", "points", "markers")
 
 
-def as_bool(name: str, text: str) -> bool:
-    """The value of a yes-or-no argument; a misspelt one ends the launch."""
-    if text.lower() in ("true", "1", "yes", "on"):
-        return True
-    if text.lower() in ("false", "0", "no", "off"):
-        return False
-    raise ValueError(f"{name}: want true or false, got {text!r}")
-
-
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The nodes, for the arguments as they were given."""
     given = {name: LaunchConfiguration(name).perform(context).strip() for name, _, _ in ARGUMENTS}
     namespace = given["namespace"].strip("/")
     use_sim_time = as_bool("use_sim_time", given["use_sim_time"])
+    log_level = as_log_level("log_level", given["log_level"])
+    rviz = wants_rviz("rviz", given["rviz"])  # before anything starts: launch would leave it running
 
     if not Path(given["params_file"]).is_file():  # launch_ros would only warn and go on without it
         raise FileNotFoundError(f"params_file: there is no {given['params_file']}")
@@ -111,10 +111,12 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             emulate_tty=True,
             parameters=[given["params_file"], parameters],
             remappings=[(name, topic) for name, topic in topics.items() if topic],
-            ros_arguments=["--log-level", f"{logger}:={given['log_level']}"],
+            ros_arguments=["--log-level", f"{logger}:={log_level}"],
+            additional_env=fast_dds(context.environment, SHARE, clouds=rviz),
+            **ENDING,
         )
     ]
-    if as_bool("rviz", given["rviz"]):
+    if rviz:
         root = f"/{namespace}/ovseg" if namespace else "/ovseg"
         remappings = [(f"/ovseg/{topic}", f"{root}/{topic}") for topic in SHOWN_IN_RVIZ if namespace]
         nodes.append(
@@ -126,6 +128,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 parameters=[{"use_sim_time": use_sim_time}],
                 remappings=[*remappings, ("/camera/color/image_raw", given["image_topic"])],
                 output="log",
+                additional_env=fast_dds(context.environment, SHARE, clouds=False),
+                **ENDING,
             )
         )
     return nodes

@@ -30,8 +30,9 @@ from ovseg_ros.ros.io.inputs import Inputs
 from ovseg_ros.ros.io.outputs import Outputs
 from ovseg_ros.ros.io.transforms import Transforms
 from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitions
+from ovseg_ros.ros.parameters.declared import NodeParameters
 from ovseg_ros.ros.parameters.options import options_from
-from ovseg_ros.ros.parameters.table import NodeParameters, Settings
+from ovseg_ros.ros.parameters.table import Settings
 from ovseg_ros.ros.process import give_memory_back
 from ovseg_ros.ros.requests.active_words import ActiveWords
 from ovseg_ros.ros.requests.answers import Overdue, RequestError, name_of
@@ -81,7 +82,12 @@ class OvsegNode(LifecycleNode):
         self.statistics = Statistics()
         self.bridge = Bridge(self)
         self.transforms = Transforms(self, lambda: self.settings)
-        self._table = NodeParameters(self, self._check_settings, self._apply_settings)
+        self._table = NodeParameters(
+            self,
+            self._check_settings,
+            self._apply_settings,
+            is_configured=lambda: self.engine is not None,
+        )
         self._queries = Queries(self)
         self._find_object = FindObjectServer(self)
         self._follow_object = FollowObjectServer(self)
@@ -96,12 +102,20 @@ class OvsegNode(LifecycleNode):
         if self.settings.autostart:
             self._autostart = self.create_timer(0.0, self._start, clock=steady)
 
+    def set_parameters_atomically(self, parameter_list: list[Any]) -> Any:
+        """As rclpy's: its services come here. 1 is taken for 1.0, and a success says what it waits for."""
+        return self._table.set(parameter_list, super().set_parameters_atomically)
+
     # What the interfaces need (queries.py, find_object.py, follow_object.py)
 
     @property
     def settings(self) -> Settings:
         """The parameters of this moment."""
         return self._table.settings
+
+    def show_vocabulary(self, names: tuple[str, ...]) -> None:
+        """Has the parameter `vocabulary` tell the words in force, however they came."""
+        self._table.show(vocabulary=names)
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 import rclpy
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -27,12 +29,14 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 
 from ovseg_ros.core.camera import decode_colour
-from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.evaluate.recordings.photographs import is_photographs, read_photographs
 from ovseg_ros.evaluate.recordings.recording import names_json
 from ovseg_ros.files.recordings import is_recording, open_recording
 from ovseg_ros.ros.io.frame_source import stamp_ns
 from ovseg_ros.ros.io.images import image_from_array
+from ovseg_ros.ros.launching import as_bool, as_count, as_rate
+from ovseg_ros.ros.parameters.declared import declare
 
 COLOUR = "/camera/color/image_raw"
 COMPRESSED = "/camera/color/image_raw/compressed"
@@ -122,17 +126,22 @@ class Player(Node):
     """The node `camera`: one moment per period."""
 
     def __init__(self, moments: list[Moment], defaults: argparse.Namespace, **node_arguments: Any) -> None:
-        """`defaults` are the values of the parameters that are not given otherwise."""
+        """A camera that begins to play as soon as it is spun.
+
+        Args:
+            moments: What to play.
+            defaults: The values of the parameters that are not given otherwise.
+            node_arguments: For rclpy's Node.
+
+        Raises:
+            ConfigError: a parameter cannot be; the message names it.
+        """
         super().__init__("camera", **node_arguments)
-        rate = float(self.declare_parameter("rate", float(defaults.rate)).value)
-        self._loop = bool(self.declare_parameter("loop", not defaults.once).value)
-        self._repeat = int(self.declare_parameter("repeat", int(defaults.repeat)).value)
-        compressed = bool(self.declare_parameter("compressed", bool(defaults.compressed)).value)
-        truth = bool(self.declare_parameter("ground_truth", bool(defaults.ground_truth)).value)
-        if not 0 < rate <= 1000:
-            raise InvalidInputError(f"want a rate above 0 and up to 1000 Hz, got {rate}")
-        if self._repeat < 1:
-            raise InvalidInputError(f"want to repeat each moment 1 time or more, got {self._repeat}")
+        rate = self._parameter("rate", float(defaults.rate), as_rate)
+        self._loop = self._parameter("loop", not defaults.once, as_bool)
+        self._repeat = self._parameter("repeat", int(defaults.repeat), as_count)
+        compressed = self._parameter("compressed", bool(defaults.compressed), as_bool)
+        truth = self._parameter("ground_truth", bool(defaults.ground_truth), as_bool)
         self._moments = moments
         self._next = 0  # counts the repetitions too
         topics = {COLOUR: Image, DEPTH: Image, CAMERA_INFO: CameraInfo}
@@ -146,6 +155,11 @@ class Player(Node):
         self._names = self.create_publisher(String, NAMES, LATCHED) if truth else None
         self.create_timer(1.0 / rate, self._play, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(f"playing {len(moments)} moments at {rate:g} Hz")
+
+    def _parameter(self, name: str, default: Any, read: Callable[[str, str], Any]) -> Any:
+        """The value of a parameter, which is read once."""
+        only_once = ParameterDescriptor(read_only=True)
+        return declare(self, name, default, only_once, lambda value: read(name, str(value)))
 
     def _play(self) -> None:
         if self._next == len(self._moments) * self._repeat:
@@ -205,7 +219,7 @@ def main(args: list[str] | None = None) -> int:
         rclpy.spin(Player(read_moments(options.recording or default_recording()), options))
     except (KeyboardInterrupt, ExternalShutdownException):
         interrupted = True
-    except InvalidInputError as error:
+    except (ConfigError, InvalidInputError) as error:
         print(f"player: {error}", file=sys.stderr)
         return 1
     except Exception:

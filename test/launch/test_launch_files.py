@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from repository import ROOT
+
+launching = pytest.importorskip("ovseg_ros.ros.launching", reason="ament_index_python is not installed")
 
 LAUNCH = ROOT / "launch"
 
@@ -161,13 +164,44 @@ def test_a_params_file_that_is_missing_ends_the_launch(tmp_path: Path) -> None:
         started(load("ovseg.launch.py"), params_file=str(tmp_path / "absent.yaml"))
 
 
-@pytest.mark.parametrize("name", ["rviz", "autostart", "use_sim_time"])
-def test_a_misspelt_yes_or_no_ends_the_launch(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}: want true or false, got 'ture'"):
-        started(load("ovseg.launch.py"), **{name: "ture"})
+@pytest.mark.parametrize(
+    ("name", "value", "want"),
+    [
+        ("rviz", "ture", "want true or false, got 'ture'"),
+        ("autostart", "ture", "want true or false"),
+        ("use_sim_time", "maybe", "want true or false, got 'maybe'"),
+        ("log_level", "loud", "want one of debug, info, warn, error, fatal, got 'loud'"),
+    ],
+)
+def test_an_argument_that_cannot_be_ends_the_launch_by_name(name: str, value: str, want: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: {want}"):
+        started(load("ovseg.launch.py"), **{name: value})
 
 
-def test_rviz_follows_the_namespace_and_the_camera() -> None:
+@pytest.mark.parametrize("name", ["ovseg.launch.py", "demo.launch.py"])
+def test_processes_are_told_to_end_and_killed_within_five_seconds(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from launch.utilities import perform_substitutions
+
+    monkeypatch.setattr(launching, "get_package_prefix", lambda _: "/opt/ros")
+    entities, context = started(load(name), rviz="true")
+    processes = [entity for entity in entities if hasattr(entity, "sigterm_timeout")]
+    assert len(processes) == (2 if name == "ovseg.launch.py" else 1)
+    for process in processes:
+        waits = (process.sigterm_timeout, process.sigkill_timeout)
+        assert [float(perform_substitutions(context, list(wait))) for wait in waits] == [3, 1]
+
+
+def environment(node: Any) -> dict[str, str]:
+    """What a process gets on top of the launch's own environment."""
+    return {name[0].text: value[0].text for name, value in node.additional_env}
+
+
+def test_rviz_follows_the_namespace_and_the_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launching, "get_package_prefix", lambda _: "/opt/ros")
+    for variable in (*launching.PROFILES, "RMW_IMPLEMENTATION"):
+        monkeypatch.delenv(variable, raising=False)
     entities, _context = started(
         load("ovseg.launch.py"), rviz="true", namespace="robot1", image_topic="/head/rgb"
     )
@@ -175,6 +209,19 @@ def test_rviz_follows_the_namespace_and_the_camera() -> None:
     remap = {src[0].text: dst[0].text for src, dst in entities[1]._Node__remappings}
     assert remap["/ovseg/overlay"] == "/robot1/ovseg/overlay"
     assert remap["/camera/color/image_raw"] == "/head/rgb"
+    node, rviz = (environment(entity)[launching.PROFILES[0]] for entity in entities)
+    assert (Path(node).name, Path(rviz).name) == ("fastdds_points.xml", "fastdds.xml")
+
+
+def test_without_rviz2_nothing_starts() -> None:
+    from ament_index_python.packages import get_packages_with_prefixes
+
+    if "rviz2" in get_packages_with_prefixes():
+        pytest.skip("rviz2 is installed here")
+    with pytest.raises(
+        ValueError, match=r"^rviz: want the package rviz2, which is not installed \(apt install"
+    ):
+        started(load("ovseg.launch.py"), rviz="true")
 
 
 def test_the_words_of_the_parameters_are_the_nodes_own() -> None:
@@ -184,24 +231,27 @@ def test_the_words_of_the_parameters_are_the_nodes_own() -> None:
     assert {*module.PASSED_ON, "autostart"} <= names
 
 
-def test_demo_plays_the_recording_into_the_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    module = load("demo.launch.py")
-    (tmp_path / "demo" / "garage").mkdir(parents=True)
-    (tmp_path / "demo" / "garage" / "metadata.yaml").write_text("")
-    monkeypatch.setattr(module, "SHARE", tmp_path)
-    for variable in module.PROFILES:
+@pytest.fixture
+def share(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A share folder of our own with the Fast DDS profiles, and an environment that has none."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    for variable in (*launching.PROFILES, "RMW_IMPLEMENTATION"):
         monkeypatch.delenv(variable, raising=False)
-    entities, context = started(module, recording="garage", rate="2")
-    *settings, player_node, node = entities
-    for setting in settings:
-        setting.execute(context)
-    profile = str(tmp_path / "config" / "fastdds.xml")
-    assert {name: context.environment[name] for name in module.PROFILES} == dict.fromkeys(
-        module.PROFILES, profile
+    return tmp_path
+
+
+def test_demo_plays_the_recording_into_the_node(monkeypatch: pytest.MonkeyPatch, share: Path) -> None:
+    module = load("demo.launch.py")
+    (share / "demo" / "garage").mkdir(parents=True)
+    (share / "demo" / "garage" / "metadata.yaml").write_text("")
+    monkeypatch.setattr(module, "SHARE", share)
+    (node, player_node), context = started(module, recording="garage", rate="2")
+    assert environment(player_node) == dict.fromkeys(
+        launching.PROFILES, str(share / "config" / "fastdds.xml")
     )
     player = resolve(player_node, context)
     assert player["executable"] == "player"
-    assert player["command"][1:4] == [str(tmp_path / "demo" / "garage"), "--rate", "2.0"]
+    assert player["command"][1:4] == [str(share / "demo" / "garage"), "--rate", "2.0"]
     handed_on = dict(node.launch_arguments)
     assert handed_on["preset"] == "lite"
     assert "motorcycle" in handed_on["vocabulary"]
@@ -209,27 +259,41 @@ def test_demo_plays_the_recording_into_the_node(monkeypatch: pytest.MonkeyPatch,
     assert set(handed_on) <= set(ARGUMENTS)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "want"),
+    [
+        ("rate", "fast", r"want a number of Hz above 0 and up to 1000, such as 5.0, got 'fast'"),
+        ("rate", "0", "want a number of Hz above 0"),
+        ("rate", "nan", "want a number of Hz above 0"),
+        ("repeat", "often", "want a whole number, 1 or more, got 'often'"),
+        ("repeat", "0", "want a whole number, 1 or more"),
+    ],
+)
+def test_demo_names_an_argument_that_cannot_be(name: str, value: str, want: str, tmp_path: Path) -> None:
+    (tmp_path / "metadata.yaml").write_text("")
+    with pytest.raises(ValueError, match=f"^{name}: {want}"):
+        started(load("demo.launch.py"), recording=str(tmp_path), **{name: value})
+
+
 def test_demo_lets_the_camera_stand_still_before_each_photograph(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, share: Path
 ) -> None:
     module = load("demo.launch.py")
-    (tmp_path / "demo" / "photographs").mkdir(parents=True)
-    (tmp_path / "demo" / "photographs" / "classes.txt").write_text("cup\n")
-    monkeypatch.setattr(module, "SHARE", tmp_path)
-    entities, context = started(module, recording="photographs")
-    player = resolve(entities[-2], context)
-    assert player["command"][2:6] == ["--rate", "5.0", "--repeat", "25"]
-    assert dict(entities[-1].launch_arguments)["preset"] == "lite"
-    entities, context = started(module, recording="photographs", repeat="3")
-    assert resolve(entities[-2], context)["command"][4:6] == ["--repeat", "3"]
+    (share / "demo" / "photographs").mkdir(parents=True)
+    (share / "demo" / "photographs" / "classes.txt").write_text("cup\n")
+    monkeypatch.setattr(module, "SHARE", share)
+    (node, player_node), context = started(module, recording="photographs")
+    assert resolve(player_node, context)["command"][2:6] == ["--rate", "5.0", "--repeat", "25"]
+    assert dict(node.launch_arguments)["preset"] == "lite"
+    (_, player_node), context = started(module, recording="photographs", repeat="3")
+    assert resolve(player_node, context)["command"][4:6] == ["--repeat", "3"]
 
 
-def test_demo_leaves_a_fast_dds_profile_of_one_s_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    module = load("demo.launch.py")
-    (tmp_path / "metadata.yaml").write_text("")
-    monkeypatch.setenv(module.PROFILES[0], "mine.xml")
-    entities, _context = started(module, recording=str(tmp_path))
-    assert len(entities) == 2
+@pytest.mark.parametrize("name", ["ovseg.launch.py", "demo.launch.py"])
+def test_a_fast_dds_profile_of_one_s_own_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(launching.PROFILES[0], "mine.xml")
+    entities, _context = started(load(name))
+    assert [environment(entity) for entity in entities if hasattr(entity, "additional_env")] == [{}]
 
 
 def test_demo_names_the_folder_that_is_missing(tmp_path: Path) -> None:

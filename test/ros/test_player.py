@@ -195,6 +195,20 @@ def test_ctrl_c_twice_is_an_orderly_end(recording):
     assert "Traceback" not in rest
 
 
+def test_parameters_are_taken_as_people_write_them(recording):
+    context = rclpy.context.Context()
+    given = ["--ros-args", "-p", "rate:=7", "-p", "loop:=false"]
+    rclpy.init(args=given, context=context, domain_id=fresh_domain())
+    defaults = argparse.Namespace(rate=5.0, repeat=1, once=False, compressed=False, ground_truth=False)
+    node = player.Player(player.read_moments(recording), defaults, context=context)
+    try:
+        assert node.get_parameter("rate").value == 7.0
+        assert node.get_parameter("loop").value is False
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
+
+
 def test_what_cannot_be_played_is_said(recording, tmp_path, capsys):
     assert player.main([str(tmp_path)]) == 1
     assert str(tmp_path) in capsys.readouterr().err
@@ -202,6 +216,8 @@ def test_what_cannot_be_played_is_said(recording, tmp_path, capsys):
     assert "rate" in capsys.readouterr().err
     assert player.main([str(recording), "--repeat", "0"]) == 1
     assert "repeat" in capsys.readouterr().err
+    assert player.main([str(recording), "--ros-args", "-p", "rate:=fast"]) == 1
+    assert "player: rate: want a number of Hz above 0 and up to 1000" in capsys.readouterr().err
     (tmp_path / "metadata.yaml").write_text("nonsense: [", encoding="utf-8")
     with pytest.raises(InvalidInputError):
         player.read_moments(tmp_path)

@@ -7,29 +7,18 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Pose
-from sensor_msgs.msg import PointCloud2, PointField
 
-from ovseg_ros.core.camera import camera_info_intrinsics, decode_depth, write_cloud
+from ovseg_ros.core.camera import camera_info_intrinsics, decode_depth
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.space import Object3d, quaternion_xyzw
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import Segment
 from ovseg_ros.msg import Segmentation as SegmentationMsg
 from ovseg_ros.msg import Vocabulary as VocabularyMsg
+from ovseg_ros.ros.io.clouds import xyz_cloud
 from ovseg_ros.ros.io.context import UNLABELLED, MessageContext
 from ovseg_ros.ros.io.frame_source import stamp_ns
-from ovseg_ros.ros.io.images import colour_from_message, fill_image, give_data
-
-POINT_BYTES = 12
-CLOUD_POINT_BYTES = 20
-CLOUD_FIELDS = (
-    ("x", 0, PointField.FLOAT32),
-    ("y", 4, PointField.FLOAT32),
-    ("z", 8, PointField.FLOAT32),
-    ("rgb", 12, PointField.FLOAT32),  # as PCL packs it
-    ("label", 16, PointField.UINT16),
-    ("instance", 18, PointField.UINT16),
-)
+from ovseg_ros.ros.io.images import colour_from_message, fill_image
 
 
 def frame_from_messages(
@@ -119,7 +108,7 @@ def segment_message(
         for vector, values in ((message.centroid, found.centroid_m), (message.size, found.size_m)):
             vector.x, vector.y, vector.z = values.tolist()
         if with_points:
-            fill_points(message.points, context.header_3d, context.points_3d(index))
+            message.points = xyz_cloud(context.header_3d, context.points_3d(index))
     return message
 
 
@@ -128,19 +117,6 @@ def fill_pose(pose: Pose, found: Object3d) -> None:
     position, orientation = pose.position, pose.orientation
     position.x, position.y, position.z = found.centre_m.tolist()
     orientation.x, orientation.y, orientation.z, orientation.w = quaternion_xyzw(found.rotation).tolist()
-
-
-def fill_points(message: PointCloud2, header: Any, points_m: np.ndarray) -> None:
-    """A cloud of points (M, 3) float32, in metres in the frame of `header`."""
-    message.header = header
-    message.height, message.width = 1, len(points_m)
-    message.fields = [
-        PointField(name=name, offset=4 * place, datatype=PointField.FLOAT32, count=1)
-        for place, name in enumerate("xyz")
-    ]
-    message.point_step, message.row_step = POINT_BYTES, POINT_BYTES * len(points_m)
-    message.is_bigendian, message.is_dense = False, True
-    give_data(message, array.array("B", np.ascontiguousarray(points_m, "<f4").tobytes()))
 
 
 def segmentation_message(
@@ -196,34 +172,3 @@ def vocabulary_message(vocabulary: Any, default_threshold: float, stamp: Any) ->
     )
     message.names_by_id = list(vocabulary.names_by_id)
     return message
-
-
-class CloudMaker:
-    """Makes organised clouds: x y z in metres, rgb, label, instance; NaN: unknown.
-
-    It works without sensor_msgs_py, which not every machine has, and keeps the memory of the last cloud
-    (18 MB at 1280x720) for the next: a message holds until the next is made.
-    """
-
-    def __init__(self) -> None:
-        self._data = array.array("B")
-
-    def message(self, context: MessageContext) -> PointCloud2:
-        """The cloud of a labelled image with depth."""
-        height, width = context.size_hw
-        frame, size = context.segmentation.frame, height * width * CLOUD_POINT_BYTES
-        if len(self._data) != size:
-            self._data = array.array("B", bytes(size))
-        cloud = np.frombuffer(self._data, np.float32).reshape(height, width, -1)
-        write_cloud(
-            cloud, frame.depth_m, frame.intrinsics, frame.image_rgb, context.label_image, context.instance_map
-        )
-        fields = [
-            PointField(name=name, offset=offset, datatype=kind, count=1)
-            for name, offset, kind in CLOUD_FIELDS
-        ]
-        message = PointCloud2(header=context.header, height=height, width=width, fields=fields)
-        message.point_step, message.row_step = CLOUD_POINT_BYTES, CLOUD_POINT_BYTES * width
-        message.is_bigendian, message.is_dense = False, False
-        give_data(message, self._data)
-        return message

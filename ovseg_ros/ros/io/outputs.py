@@ -17,14 +17,9 @@ from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.core.overlay import draw_on
 from ovseg_ros.msg import Found, ResultCode, Segmentation, Vocabulary
+from ovseg_ros.ros.io.clouds import CloudMaker
 from ovseg_ros.ros.io.context import MessageContext
-from ovseg_ros.ros.io.conversions import (
-    CloudMaker,
-    fill_pose,
-    segment_message,
-    segmentation_message,
-    vocabulary_message,
-)
+from ovseg_ros.ros.io.conversions import fill_pose, segment_message, segmentation_message, vocabulary_message
 from ovseg_ros.ros.io.images import image_from_array
 from ovseg_ros.ros.io.markers import MarkerMaker, detections_2d, detections_3d, label_info
 from ovseg_ros.ros.parameters.table import Settings

@@ -1,4 +1,4 @@
-"""The node's parameters: one table, from which they are declared, checked, documented and read.
+"""The node's parameters: one table, from which they are declared (declared.py), checked, documented and read.
 
 Each field of `Settings` is a row: its type and default are the dataclass's, its description, range and
 flags stand in the field's metadata. `config/ovseg.yaml` and `docs/interfaces.md` are checked against it.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import array
 import dataclasses
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -341,72 +340,3 @@ def changed(settings: Settings, values: Mapping[str, Any]) -> Settings:
     table = {row.name: row for row in rows()}
     new = {name: coerce(table[name], value) for name, value in values.items() if name in table}
     return dataclasses.replace(settings, **new)
-
-
-class NodeParameters:
-    """Declares the table on a node and keeps `settings` true to it.
-
-    `settings` is one immutable object that is swapped as a whole: a reader on any thread takes it once
-    and sees one consistent moment.
-    """
-
-    def __init__(
-        self,
-        node: Any,
-        check: Callable[[Settings], None],
-        apply: Callable[[Settings, Settings], None],
-    ) -> None:
-        """Declares every row.
-
-        Args:
-            node: Declares the parameters.
-            check: Called with new settings before they hold; raises ConfigError to refuse them.
-            apply: Called with the old and the new settings once they hold.
-
-        Raises:
-            ConfigError: an initial value (command line or file) is wrong.
-        """
-        self._lock = threading.Lock()
-        self._check = check
-        self._apply = apply
-        self.settings = changed(Settings(), {row.name: self._declare(node, row) for row in rows()})
-        node.add_on_set_parameters_callback(self._on_set)
-
-    @staticmethod
-    def _declare(node: Any, row: dataclasses.Field[Any]) -> Any:
-        from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-        from rclpy.parameter import Parameter
-
-        meta, default = row.metadata, row.default
-        descriptor = ParameterDescriptor(description=meta["description"], read_only=meta["read_only"])
-        if meta["choices"]:
-            descriptor.additional_constraints = "one of: " + ", ".join(meta["choices"])
-        if isinstance(default, float):  # 1 for 1.0 is common on command lines; the range is ours to check
-            descriptor.dynamic_typing = True
-            limits = FloatingPointRange(from_value=float(meta["low"]), to_value=float(meta["high"]))
-            descriptor.additional_constraints = f"{limits.from_value:g} to {limits.to_value:g}"
-        elif isinstance(default, tuple):
-            descriptor.dynamic_typing = True
-            descriptor.additional_constraints = "string array, or one string with commas"
-        elif meta["low"] is not None:
-            descriptor.integer_range = [IntegerRange(from_value=meta["low"], to_value=meta["high"], step=1)]
-        if not isinstance(default, tuple):
-            return node.declare_parameter(row.name, default, descriptor).value
-        value = node.declare_parameter(row.name, list(default), descriptor).value
-        if value is None:  # what `[]` in a file or on a command line comes as
-            value = []
-            node.set_parameters([Parameter(row.name, Parameter.Type.STRING_ARRAY, value)])
-        return value
-
-    def _on_set(self, parameters: list[Any]) -> Any:
-        from rcl_interfaces.msg import SetParametersResult
-
-        with self._lock:
-            try:
-                new = changed(self.settings, {parameter.name: parameter.value for parameter in parameters})
-                self._check(new)
-            except ConfigError as error:
-                return SetParametersResult(successful=False, reason=str(error))
-            old, self.settings = self.settings, new
-        self._apply(old, new)
-        return SetParametersResult(successful=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ovseg_ros.core.words import Vocabulary
@@ -11,12 +12,17 @@ from ovseg_ros.ros.parameters.table import Settings
 
 
 class ActiveWords:
-    """One immutable `vocabulary`, swapped as a whole. On the executor's thread; any thread may read it."""
+    """One immutable `vocabulary`, swapped as a whole. On the executor's thread; any thread may read it.
+
+    The parameter `vocabulary` tells the words in force, whoever set them; after cleanup, when none are, those
+    that it was last given itself, which the next configure puts into force.
+    """
 
     def __init__(self, node: Any) -> None:
         """No words. `node` as for `Queries`."""
         self._node = node
         self.vocabulary = Vocabulary.empty()
+        self._given: tuple[str, ...] | None = None  # to the parameter, where others came into force since
         self._query = (-1, "")  # version of the words that a query gave, and its text
 
     def query_of(self, vocabulary: Vocabulary) -> str:
@@ -32,6 +38,10 @@ class ActiveWords:
             query: The text they were read from, where there is one.
         """
         self._query = (-1, "") if query is None else (vocabulary.version, query)
+        self._enforce(vocabulary)
+        self._show(vocabulary.names)
+
+    def _enforce(self, vocabulary: Vocabulary) -> None:
         if vocabulary is not self.vocabulary:
             self.vocabulary = vocabulary
             names = ", ".join(vocabulary.names) or "(empty)"
@@ -47,7 +57,8 @@ class ActiveWords:
 
     def set(self, settings: Settings) -> None:
         """Puts the words of the parameter `vocabulary` into force."""
-        self.change(self._of(settings)[0])
+        self._given, self._query = None, (-1, "")
+        self._enforce(self._of(settings)[0])
 
     def take(self, settings: Settings) -> None:
         """The words given before there was a model: those it cannot mean are said, once, and go."""
@@ -62,10 +73,14 @@ class ActiveWords:
         for name, reason in rejected:
             self._node.statistics.count("rejected_words")
             self._node.get_logger().warning(f"word refused: {name!r}: {reason}")
+        self._show(self.vocabulary.names)
 
     def forget(self) -> None:
         """No words any more, but what numbers mean is kept: messages may be on their way."""
         self.vocabulary, _ = self.vocabulary.replace([], now_s=time.monotonic())
+        if self._given is not None:
+            given, self._given = self._given, None
+            self._node.show_vocabulary(given)
 
     def publish(self) -> None:
         """Publishes the words on the latched topics, where these exist."""
@@ -77,6 +92,13 @@ class ActiveWords:
         engine = self._node.engine
         preset = engine.segmenter.options.threshold if engine is not None else 0.0
         return self._node.settings.threshold or float(preset)
+
+    def _show(self, names: Sequence[str]) -> None:
+        shown = self._node.settings.vocabulary
+        if [name for name in shown if name] != list(names):
+            if self._given is None:
+                self._given = shown
+            self._node.show_vocabulary(tuple(names))
 
     def _of(self, settings: Settings) -> tuple[Vocabulary, list[Any]]:
         words = [word for word in settings.vocabulary if word]

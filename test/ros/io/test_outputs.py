@@ -30,9 +30,9 @@ from ovseg_ros.core.space import Rigid
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.models import presets
 from ovseg_ros.models.preset_parts import PROPOSERS, LoadContext, build
+from ovseg_ros.ros.io.clouds import CloudMaker
 from ovseg_ros.ros.io.context import MessageContext
 from ovseg_ros.ros.io.conversions import (
-    CloudMaker,
     frame_from_messages,
     segment_message,
     segmentation_message,
