@@ -51,6 +51,7 @@ def one(text: str):
             ["mouse_(computer)"],
         ),
         ("crayon (red) near the mug", "crayon (red)", Where.NEAR, ["mug"]),
+        ("the mug left of the soup can", "mug", Where.LEFT, ["soup can"]),
     ],
 )
 def test_relations(text, name, where, anchors):
@@ -124,6 +125,7 @@ def test_places_in_a_row(text, by, place, anchor):
         ("several mugs", "mugs", None, True, False),
         ("how many plates", "plates", None, False, True),
         ("how many plates are there in the image?", "plates", None, False, True),
+        ("how many plates can you see?", "plates", None, False, True),
         ("count the plates", "plates", None, False, True),
         ("number of plates", "plates", None, False, True),
     ],
