@@ -3,7 +3,16 @@
 from ovseg_ros.core.words.labels import Label, Quoted, Rejected, read_label, tidy_text
 from ovseg_ros.core.words.meaning import Meanings, SpellingMeanings
 from ovseg_ros.core.words.query import MAX_QUERY_BYTES, as_vocabulary, parse_query
-from ovseg_ros.core.words.requests import By, Order, Relation, Wanted, Where, parse_request
+from ovseg_ros.core.words.requests import (
+    Asked,
+    By,
+    Order,
+    Relation,
+    Wanted,
+    Where,
+    as_request,
+    parse_request,
+)
 from ovseg_ros.core.words.senses import Dictionary, DictionaryMeanings, Sense
 from ovseg_ros.core.words.spelling import is_called, is_plural
 from ovseg_ros.core.words.templates import BARE_TEMPLATE, SINGLE, VILD_TEMPLATES
@@ -17,6 +26,7 @@ __all__ = [
     "SINGLE",
     "UNLABELLED_ID",
     "VILD_TEMPLATES",
+    "Asked",
     "By",
     "Dictionary",
     "DictionaryMeanings",
@@ -32,6 +42,7 @@ __all__ = [
     "Vocabulary",
     "Wanted",
     "Where",
+    "as_request",
     "as_vocabulary",
     "is_called",
     "is_plural",
