@@ -11,7 +11,9 @@ from ovseg_ros.core.words.requests import (
     Wanted,
     Where,
     as_request,
+    names_of,
     parse_request,
+    wanted_of,
 )
 from ovseg_ros.core.words.senses import Dictionary, DictionaryMeanings, Sense
 from ovseg_ros.core.words.spelling import is_called, is_plural
@@ -46,8 +48,10 @@ __all__ = [
     "as_vocabulary",
     "is_called",
     "is_plural",
+    "names_of",
     "parse_query",
     "parse_request",
     "read_label",
     "tidy_text",
+    "wanted_of",
 ]

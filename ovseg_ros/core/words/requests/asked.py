@@ -52,12 +52,28 @@ def as_request(words: str | Iterable[str], refuse: Refuse | None = None) -> Aske
         wanted = list(parse_request(words))
     else:
         words = list(words)
-        wanted = [one for word in words for one in _wanted(word)]
+        wanted = list(wanted_of(words))
     if all(one.is_plain for one in wanted):
         return Asked((), as_vocabulary(words, refuse))
-    own = {key_of(one.name): one.name for one in wanted}
-    names = {**own, **{key_of(n): n for one in wanted for n in one.names if key_of(n) not in own}}
-    return Asked(tuple(wanted), as_vocabulary(list(names.values()), refuse))
+    return Asked(tuple(wanted), as_vocabulary(names_of(wanted), refuse))
+
+
+def names_of(wanted: Iterable[Wanted]) -> tuple[str, ...]:
+    """What has to be looked for: the things asked for, then those that they are related to, each once."""
+    names: dict[str, str] = {}
+    several = list(wanted)
+    for name in [*(one.name for one in several), *(name for one in several for name in one.names)]:
+        names.setdefault(key_of(name), name)
+    return tuple(names.values())
+
+
+def wanted_of(words: Iterable[str]) -> tuple[Wanted, ...]:
+    """What a list of words asks for, entry by entry; one that is no label comes as it is.
+
+    Raises:
+        InvalidInputError: an entry is no name, and not understood as a request either.
+    """
+    return tuple(one for word in words for one in _wanted(word))
 
 
 def _wanted(word: str) -> tuple[Wanted, ...]:
