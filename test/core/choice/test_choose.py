@@ -204,15 +204,34 @@ def test_what_may_be_no_answer_may_still_be_related_to():
 
 
 def test_the_two_readings_of_a_chain():
-    # No plate is left of the teapot, but the mug on the plate is right of it: both hold of the mug.
+    items = [thing("mug", -0.4, 0.5), thing("box", -0.2, 0.5), thing("teapot", 0.1, 0.5)]
+    assert ask("the mug left of the box left of the teapot", items).indices == (0,)
+    # No box is left of the teapot; a mug near the box is.
+    items = [thing("mug", -0.14, 0.52), thing("box", 0.02, 0.5), thing("teapot", 0.0, 0.8)]
+    assert ask("the mug near the box left of the teapot", items).indices == (0,)
+
+
+def test_one_teapot_is_one_for_all_mugs():
+    items = [thing("mug", 0.3, 0.7), thing("mug", -0.2, 0.7)]
+    items += [thing("teapot", 0.1, 0.7, score=0.6), thing("teapot", -0.5, 0.7, score=0.2)]
+    assert ask("the mug right of the teapot", items).indices == (0,)
+    assert set(ask("the mug right of the teapots", items).indices) == {0, 1}  # of any of them
+
+
+def test_directions_go_by_the_line_of_sight():
+    # Far to the right, what is further away on the same line is behind, as the picture shows it.
+    items = [thing("teapot", 0.6, 0.6), thing("mug", 0.9, 0.9)]
+    assert ask("the mug behind the teapot", items).indices == (1,)
+    assert not ask("the mug right of the teapot", items).found
+
+
+def test_what_is_in_a_deep_bowl_is_not_on_it():
     items = [
-        thing("mug", 0.2, 0.7, above=0.02),
-        thing("plate", 0.2, 0.7, size=PLATE),
-        thing("teapot", -0.2, 0.7),
+        thing("bowl", 0.0, 0.7, size=(0.2, 0.2, 0.2)),
+        thing("egg", 0.0, 0.7, size=(0.05, 0.05, 0.06), above=0.02),
     ]
-    assert ask("the mug on the plate right of the teapot", items).indices == (0,)
-    items = [thing("mug", -0.2, 0.5), thing("box", 0.0, 0.5), thing("teapot", 0.02, 0.8)]
-    assert ask("the mug left of the box in front of the teapot", items).indices == (0,)
+    assert ask("the egg in the bowl", items).found
+    assert not ask("the egg on the bowl", items).found
 
 
 def test_above_and_below():
