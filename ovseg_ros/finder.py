@@ -19,7 +19,7 @@ from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracking import VideoSegmenter
-from ovseg_ros.core.words import Vocabulary, as_vocabulary
+from ovseg_ros.core.words import Asked, as_request, as_vocabulary
 from ovseg_ros.errors import InvalidInputError, NotFiniteError
 from ovseg_ros.files.frames import as_frame
 from ovseg_ros.files.streams import Stream, open_stream
@@ -113,7 +113,9 @@ class Finder:
         Args:
             image: a file, a Pillow image or an array (H, W, 3) uint8 RGB; of OpenCV's arrays take
                 `image[..., ::-1]`, as nothing tells their order from this one.
-            words: a list, or text such as "cup, spoon".
+            words: a list, or text such as "cup, spoon"; a word may tell which one is meant: "the mug left of
+                the teapot", "the two largest plates", "how many spoons" (`Result.count`), as docs/requests.md
+                says.
             depth: registered to the image, pixel by pixel: a 16-bit PNG or TIFF, .npy, or an array (H, W).
                 Presets that need none use it where it is given.
             intrinsics: of the image, in pixels: (fx, fy, cx, cy), a (3, 3) matrix, a camera_info YAML file or
@@ -129,9 +131,9 @@ class Finder:
             InvalidInputError: an argument that cannot be used, before any network runs; a ValueError too.
             OutOfMemoryError: the device's memory did not hold half a batch either.
         """
-        vocabulary, options = as_vocabulary(words, self.segmenter.refusal), self._options(threshold)
+        asked, options = as_request(words, self.segmenter.refusal), self._options(threshold)
         frame = self._frame(image, depth, intrinsics, depth_scale)
-        return Result(self.segmenter.segment(frame, vocabulary, options))
+        return Result(self.segmenter.segment(frame, asked.vocabulary, options), asked)
 
     def masks(
         self,
@@ -162,7 +164,7 @@ class Finder:
         Args:
             image: as for the call.
             masks: (N, H, W) bool, on the image.
-            words: as for the call, K of them.
+            words: as for the call but plain names, K of them.
 
         Returns:
             (N, K) float32 in [0, 1], the words in the order asked: the probability that the word is right on
@@ -215,16 +217,16 @@ class Finder:
             InvalidInputError: at once for an argument that cannot be used; while frames come, for one that
                 cannot. A ValueError too.
         """
-        vocabulary, options = as_vocabulary(words, self.segmenter.refusal), self._options(threshold)
+        asked, options = as_request(words, self.segmenter.refusal), self._options(threshold)
         stream = open_stream(source, intrinsics, depth_scale)
         if self.segmenter.needs_depth and stream.without_depth:
             raise InvalidInputError(
                 f"the preset {self.preset!r} finds masks in depth, and {stream.without_depth}: pass a "
                 "recording with depth, or pairs (image, depth) and intrinsics="
             )
-        return self._tracked(stream, vocabulary, options)
+        return self._tracked(stream, asked, options)
 
-    def _tracked(self, stream: Stream, vocabulary: Vocabulary, options: SegmenterOptions) -> Iterator[Result]:
+    def _tracked(self, stream: Stream, asked: Asked, options: SegmenterOptions) -> Iterator[Result]:
         video, left_out = VideoSegmenter(self.segmenter), 0
         for number, frame in enumerate(stream.frames):
             if missing := self._missing(frame, recorded=stream.recorded):
@@ -234,11 +236,11 @@ class Finder:
                 continue
             self._look_at(frame)
             try:
-                found = video.segment(frame, vocabulary, options)
+                found = video.segment(frame, asked.vocabulary, options)
             except NotFiniteError as error:
                 _LOG.warning("frame %d of the video is left out: %s", number, error)
                 continue
-            yield Result(found)
+            yield Result(found, asked)
         if left_out:
             _LOG.warning("%d images of the recording have no depth near in time and were left out", left_out)
 

@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ovseg_ros.core.choice import Choice, DecidedFrom, Item, choose
 from ovseg_ros.core.maps import box_slices
 from ovseg_ros.core.overlay import draw_overlay
 from ovseg_ros.core.runners_up import close_runner_up
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.space import Object3d, objects_3d
+from ovseg_ros.core.words import Asked
 from ovseg_ros.errors import InvalidInputError, OvsegError
 from ovseg_ros.files.coco import coco_mask_fields
 
@@ -102,22 +104,50 @@ class Result(Sequence[Thing]):
     """The things found on one image, best first: by likeness to their word times how clear-cut the mask is.
 
     `result[0]` is the best thing, `result["cup"]` the list of all cups, best first, `"cup" in result` whether
-    there is one; an empty result is false.
+    there is one; an empty result is false. Of a request such as "the mug left of the teapot" only what is
+    meant is here.
+
+    Attributes:
+        segmentation: what the core found, of all masks; of a request of those that are meant.
+        words: the words that were asked for, in that order.
     """
 
-    def __init__(self, segmentation: Segmentation) -> None:
+    def __init__(self, segmentation: Segmentation, asked: Asked | None = None) -> None:
         """What the core found, for people.
 
         Args:
             segmentation: under a vocabulary of its own, whose ids count the words from 0.
+            asked: what is wanted of it, which has that vocabulary; None: all.
         """
-        self.segmentation = segmentation
-        self._things = tuple(_things(segmentation))
+        order = segmentation.ranking.argsort(descending=True, stable=True)
+        kept = order[segmentation.label_index[order] >= 0].tolist()
+        things = list(_things(segmentation, kept))
+        self.segmentation, self._choice = segmentation, Choice(tuple(range(len(kept))), len(kept))
+        self.words = segmentation.vocabulary.names if asked is None else asked.names
+        if asked is not None and asked.wanted:
+            ranking = segmentation.ranking[kept].tolist()
+            items = [
+                Item(one.label, score, one.box_xyxy, one.in_space, one.mask)
+                for one, score in zip(things, ranking, strict=True)
+            ]
+            self._choice = choose(asked.wanted, items, size_hw=segmentation.frame.size_hw)
+            self.segmentation = segmentation.take([kept[i] for i in self._choice.indices])
+        self._things = tuple(things[i] for i in self._choice.indices)
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """The words that were asked for, in that order."""
-        return self.segmentation.vocabulary.names
+    def count(self) -> int:
+        """How many things fit: the answer to "how many mugs", and to "two mugs" where there is one."""
+        return self._choice.count
+
+    @property
+    def decided_from(self) -> DecidedFrom:
+        """What a request's relations and the like were decided from: "depth" or "image"; "" without any."""
+        return self._choice.decided_from
+
+    @property
+    def reason(self) -> str:
+        """In a sentence, what was decided of a request, or why nothing is meant; "" for plain names."""
+        return self._choice.reason
 
     @property
     def found(self) -> tuple[str, ...]:
@@ -172,7 +202,7 @@ class Result(Sequence[Thing]):
     def _spelled(self, word: str) -> str | None:
         """A word as it was asked for, whatever its case here; None for one that was not asked."""
         index = self.segmentation.vocabulary.index(word)
-        return None if index is None else self.words[index]
+        return None if index is None or index >= len(self.words) else self.words[index]
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
@@ -285,10 +315,8 @@ class MaskProposals:
         return f"<MaskProposals: {len(self)} on {self.masks.shape[2]}x{self.masks.shape[1]}>"
 
 
-def _things(found: Segmentation) -> Iterator[Thing]:
-    """The labelled masks, best `ranking` first, the earlier on ties."""
-    order = found.ranking.argsort(descending=True, stable=True)
-    kept = order[found.label_index[order] >= 0].tolist()
+def _things(found: Segmentation, kept: Sequence[int]) -> Iterator[Thing]:
+    """Labelled masks as things, in the order of `kept`."""
     masks = [found.masks[i].numpy() for i in kept]
     boxes = [found.boxes_xyxy[i].tolist() for i in kept]
     depth_m, camera = found.frame.depth_m, found.frame.intrinsics

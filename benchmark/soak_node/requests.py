@@ -18,7 +18,7 @@ from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 from std_srvs.srv import SetBool
 
-from ovseg_ros.core.words import parse_query
+from ovseg_ros.core.words import names_of, parse_request
 from ovseg_ros.errors import InvalidInputError
 from soak_node.camera import Camera
 from soak_node.checks import Checks
@@ -208,6 +208,6 @@ class Requests:
 
 def _names_of(query: str) -> tuple[str, ...]:
     try:
-        return parse_query(query)
+        return names_of(parse_request(query))
     except InvalidInputError:
         return ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -61,6 +61,22 @@ class EmbeddedFrame:
 
     def __len__(self) -> int:
         return self.masks.shape[0]
+
+    def take(self, index: torch.Tensor) -> EmbeddedFrame:
+        """Some of the masks with all that belongs to them, by (M,) int64 index on the CPU."""
+        given = self.class_embeddings
+        return replace(
+            self,
+            masks=self.masks[index],
+            mask_scores=self.mask_scores[index.to(self.mask_scores.device)],
+            embeddings=self.embeddings[index.to(self.embeddings.device)],
+            has_clip_embedding=self.has_clip_embedding[index.to(self.has_clip_embedding.device)],
+            filled=self.filled[index.to(self.filled.device)],
+            soft=None if self.soft is None else self.soft.take(index),
+            class_embeddings=None if given is None else given[index.to(given.device)],
+            track_ids=self.track_ids[index],
+            boxes_xyxy=self.boxes_xyxy[index],
+        )
 
     def is_classifiable(self, options: SegmenterOptions) -> torch.Tensor:
         """(N,) bool: which masks somebody has an opinion on; where CLIP alone has, those it has seen."""

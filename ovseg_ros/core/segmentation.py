@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -62,6 +62,19 @@ class Segmentation:
 
     def __len__(self) -> int:
         return len(self.embedded)
+
+    def take(self, index: Sequence[int]) -> Segmentation:
+        """The same of some of the masks, in the order of their indices."""
+        chosen = torch.tensor(list(index), dtype=torch.int64)
+        second = self.runners_up
+        return replace(
+            self,
+            embedded=self.embedded.take(chosen),
+            probs=self.probs[chosen],
+            similarities=None if self.similarities is None else self.similarities[chosen],
+            runners_up=second and RunnersUp(tuple(second.names[i] for i in index), second.scores[chosen]),
+            remarks=tuple(self.remarks[i] for i in index),
+        )
 
     @property
     def frame(self) -> Frame:

@@ -23,7 +23,7 @@ from std_msgs.msg import Empty, String
 
 from ovseg_ros.action import FindObject
 from ovseg_ros.core.camera import decode_integers
-from ovseg_ros.core.words import Quoted, parse_query
+from ovseg_ros.core.words import Quoted, names_of, parse_request
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.msg import ResultCode, Segmentation
 from ovseg_ros.ros.io.frame_source import stamp_ns
@@ -169,7 +169,7 @@ class NodeClient:
         Raises:
             NoAnswer: no such frame came in time; NodeGone: the node has died.
         """
-        names = [name.casefold() for name in parse_query(text)]
+        names = [name.casefold() for name in names_of(parse_request(text))]
         self._connected(lambda: self._query.get_subscription_count() > 0, "~/query", timeout_s)
         with self._changed:
             self._newest_segmentation = None

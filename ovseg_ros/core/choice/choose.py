@@ -83,15 +83,15 @@ def _choose_one(
     indices = tuple(things[i] for i in found.ranked)
     if wanted.is_plain:
         return Choice(indices, len(indices), reason="" if indices else found.why)
-    source = _source(wanted, view, len(things) - len(solids), len(things)) if things else ""
-    said = f", {source}" if source else ""
+    compares = bool(things) and any(part.relations or part.order for part in wanted.parts())
+    source = view.decided_from if compares else ""
+    said = f", {_source(wanted, view, len(things) - len(solids), len(things))}" if compares else ""
     if wanted.count is not None and len(indices) < wanted.count:
         why = f"{wanted}: {len(indices)} found, {wanted.count} wanted"
-        return Choice((), len(indices), view.decided_from, f"{found.why or why}{said}")
+        return Choice((), len(indices), source, f"{found.why or why}{said}")
     if not indices:
-        return Choice((), 0, view.decided_from, f"{found.why}{said}")
-    taken = indices[: wanted.count]
-    return Choice(taken, len(indices), view.decided_from, f"{wanted}: {len(indices)} found{said}")
+        return Choice((), 0, source, f"{found.why}{said}")
+    return Choice(indices[: wanted.count], len(indices), source, f"{wanted}: {len(indices)} found{said}")
 
 
 def _source(wanted: Wanted, view: View, without: int, all_things: int) -> str:

@@ -41,7 +41,7 @@ class Choice:
     Attributes:
         indices: of the items, the best first; () where nothing fits, or fewer than were asked for.
         count: how many things fit, those included that "two mugs" leaves out.
-        decided_from: "depth", "image"; "" where nothing had to be decided: a plain name.
+        decided_from: "depth", "image"; "" where nothing was compared: a plain name, a number of things.
         reason: for people: what was decided and from what, or why there is nothing; "" for a plain name.
     """
 

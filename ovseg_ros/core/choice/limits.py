@@ -101,4 +101,4 @@ class Limits:
 
 def _within(value: float, limits: Sequence[float]) -> bool:
     least, most = limits
-    return least <= value and (not most or value <= most)
+    return bool(least <= value and (not most or value <= most))

@@ -3,7 +3,18 @@
 from ovseg_ros.core.words.labels import Label, Quoted, Rejected, read_label, tidy_text
 from ovseg_ros.core.words.meaning import Meanings, SpellingMeanings
 from ovseg_ros.core.words.query import MAX_QUERY_BYTES, as_vocabulary, parse_query
-from ovseg_ros.core.words.requests import By, Order, Relation, Wanted, Where, parse_request
+from ovseg_ros.core.words.requests import (
+    Asked,
+    By,
+    Order,
+    Relation,
+    Wanted,
+    Where,
+    as_request,
+    names_of,
+    parse_request,
+    wanted_of,
+)
 from ovseg_ros.core.words.senses import Dictionary, DictionaryMeanings, Sense
 from ovseg_ros.core.words.spelling import is_called, is_plural
 from ovseg_ros.core.words.templates import BARE_TEMPLATE, SINGLE, VILD_TEMPLATES
@@ -17,6 +28,7 @@ __all__ = [
     "SINGLE",
     "UNLABELLED_ID",
     "VILD_TEMPLATES",
+    "Asked",
     "By",
     "Dictionary",
     "DictionaryMeanings",
@@ -32,11 +44,14 @@ __all__ = [
     "Vocabulary",
     "Wanted",
     "Where",
+    "as_request",
     "as_vocabulary",
     "is_called",
     "is_plural",
+    "names_of",
     "parse_query",
     "parse_request",
     "read_label",
     "tidy_text",
+    "wanted_of",
 ]

@@ -29,7 +29,7 @@ NUMBER, ORDER, POSITION, RELATION, COMPARISON, NEGATION, REFERENCE = (
 ANSWERED = frozenset({NUMBER, ORDER, POSITION, RELATION, COMPARISON})
 """Kinds that a request may hold; the rest is answered nowhere."""
 
-DOORS = "~/find_object, ~/segment or Python"
+DOORS = "~/query, ~/find_object, ~/segment or Python"
 """Where requests are answered, for messages."""
 
 MAX_READ_CHARACTERS = 512

@@ -15,6 +15,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
+from ovseg_ros.core.choice import Choice
 from ovseg_ros.core.overlay import draw_on
 from ovseg_ros.msg import Found, ResultCode, Segmentation, Vocabulary
 from ovseg_ros.ros.io.clouds import CloudMaker
@@ -23,7 +24,7 @@ from ovseg_ros.ros.io.conversions import fill_pose, segment_message, segmentatio
 from ovseg_ros.ros.io.images import image_from_array
 from ovseg_ros.ros.io.markers import MarkerMaker, detections_2d, detections_3d, label_info
 from ovseg_ros.ros.parameters.table import Settings
-from ovseg_ros.ros.requests.best import best_of
+from ovseg_ros.ros.requests.best import answer_of
 
 RELIABLE_1 = QoSProfile(depth=1)  # reliable, volatile
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
@@ -153,26 +154,27 @@ class Outputs:
             message.latency_s = (now - stamp) * 1e-9
         return message
 
-    def _best(self, context: MessageContext) -> tuple[str, list[int]]:
-        """The last query, and the masks that answer it, the best first."""
-        query = self._node.words.query_of(context.segmentation.vocabulary)
-        return query, best_of(context, query)
+    def _answer(self, context: MessageContext) -> Choice:
+        """The masks that answer the last query."""
+        return answer_of(context, self._node.words.wanted_of(context.segmentation.vocabulary))[1]
 
     def _found(self, context: MessageContext) -> Found:
-        query, best = self._best(context)
+        choice = self._answer(context)
+        best = list(choice.indices)
         context.objects_in_camera(best)
+        said = choice.reason or f"{len(best)} found"
         return Found(
             header=context.header,
-            query=query,
+            query=self._node.words.query_of(context.segmentation.vocabulary),
             code=ResultCode.FOUND if best else ResultCode.NOT_FOUND,
-            message="; ".join(filter(None, (f"{len(best)} found", *context.remarks, context.remark_3d))),
+            message="; ".join(filter(None, (said, *context.remarks, context.remark_3d))),
             frame_id_3d=context.frame_id_3d,
             segments=[segment_message(context, i, with_mask=False) for i in best],
         )
 
     def _pose(self, context: MessageContext) -> PoseStamped | None:
         """Of the best answer alone: where that has no 3D, another thing is not sent in its place."""
-        best = self._best(context)[1][:1]
+        best = self._answer(context).indices[:1]
         found = context.object_3d(best[0]) if best else None
         if found is None:
             return None

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ovseg_ros.core.words import Vocabulary
+from ovseg_ros.core.words import Vocabulary, Wanted
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.ros.parameters.table import Settings
 
@@ -24,19 +24,28 @@ class ActiveWords:
         self.vocabulary = Vocabulary.empty()
         self._given: tuple[str, ...] | None = None  # to the parameter, where others came into force since
         self._query = (-1, "")  # version of the words that a query gave, and its text
+        self._wanted: tuple[Wanted, ...] = ()  # what it asks for, where that is more than names
 
     def query_of(self, vocabulary: Vocabulary) -> str:
         """The query that words came from, as it was sent; set otherwise, the words with commas between."""
         version, text = self._query
         return text if version == vocabulary.version else ", ".join(vocabulary.names)
 
-    def change(self, vocabulary: Vocabulary, query: str | None = None) -> None:
+    def wanted_of(self, vocabulary: Vocabulary) -> tuple[Wanted, ...]:
+        """What the query asks for that words came from; () for plain names."""
+        return self._wanted if self._query[0] == vocabulary.version else ()
+
+    def change(
+        self, vocabulary: Vocabulary, query: str | None = None, wanted: tuple[Wanted, ...] = ()
+    ) -> None:
         """Puts a vocabulary into force, from the next frame on, and publishes it.
 
         Args:
             vocabulary: The words.
             query: The text they were read from, where there is one.
+            wanted: What that asks for, where it is more than names.
         """
+        self._wanted = wanted
         self._query = (-1, "") if query is None else (vocabulary.version, query)
         self._enforce(vocabulary)
         self._show(vocabulary.names)

@@ -16,16 +16,16 @@ from ovseg_ros.action import FindObject
 from ovseg_ros.core.choice import Limits
 from ovseg_ros.core.maps import boxed_masks
 from ovseg_ros.core.tracking import Confirmation, Sighting
-from ovseg_ros.core.words import Vocabulary, parse_query
+from ovseg_ros.core.words import Vocabulary, Wanted, names_of, parse_request
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.io.context import MessageContext
 from ovseg_ros.ros.io.conversions import segment_message
 from ovseg_ros.ros.requests.answers import Overdue, RequestError, request_error_of
-from ovseg_ros.ros.requests.best import best_of
+from ovseg_ros.ros.requests.best import answer_of
 from ovseg_ros.ros.requests.placing import told
-from ovseg_ros.ros.requests.queries import reasons_of, words_vocabulary
+from ovseg_ros.ros.requests.queries import beyond_names, reasons_of, words_vocabulary
 from ovseg_ros.ros.requests.queues import SERVICES
-from ovseg_ros.ros.requests.restrictions import limits_of, restricted
+from ovseg_ros.ros.requests.restrictions import left_out_by, limits_of
 
 MAX_TIMEOUT_S = 24 * 3600.0
 MAX_REMARKS = 3
@@ -47,6 +47,8 @@ class Look:
     no_3d: str = ""  # why segments have none; "" where it is not asked for
     frame_id_3d: str = ""
     said: list[str] = field(default_factory=list)  # what belongs to the segments: why 3D is elsewhere …
+    count: int = 0  # things that fit, also where they are too few to be an answer
+    reason: str = ""  # what was chosen by, or why nothing was
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Answer:
     agreements: int = 0
     frame_id_3d: str = ""
     said: list[str] = field(default_factory=list)  # what there is to say about them
+    count: int = 0  # things that fit
 
 
 @dataclass
@@ -66,6 +69,7 @@ class Search:
 
     request: Any  # FindObject.Goal
     vocabulary: Vocabulary
+    wanted: tuple[Wanted, ...]  # what is asked for beyond names
     limits: Limits
     deadline: float
     confirmation: Confirmation
@@ -96,8 +100,11 @@ class Search:
             for segment, count in zip(look.segments, counts, strict=True)
             if count >= self.confirmation.wanted
         ]
+        if self.wanted and len(agreed) < len(look.segments):
+            agreed = []  # another one than the one that is meant is no answer, nor is one of two
         self.unconfirmed = bool(counts) and not agreed
-        self.nothing = Answer(look.header, [], self.confirmation.best, look.frame_id_3d)
+        said = [look.reason] if look.reason else []
+        self.nothing = Answer(look.header, [], self.confirmation.best, look.frame_id_3d, said, look.count)
         complete = [(s, count) for s, count in agreed if s.has_3d or not self.request.want_3d]
         if complete:
             return _answer(look, complete)
@@ -168,7 +175,7 @@ class FindObjectServer:
             answer = found or search.without_3d or search.nothing
             result.segments = answer.segments[: search.request.max_results or None]
             result.header, result.agreements = answer.header, answer.agreements
-            result.frame_id_3d, result.count = answer.frame_id_3d, len(answer.segments)
+            result.frame_id_3d, result.count = answer.frame_id_3d, answer.count
             said = [refusal.message if refusal else f"{len(result.segments)} found"]
             said += answer.said
             result.frames_seen, result.best_score = search.frames_seen, search.best_score
@@ -190,10 +197,10 @@ class FindObjectServer:
             RequestError: INVALID_QUERY, INACTIVE or BUSY.
             InvalidInputError: the query cannot be read.
         """
-        names = parse_query(request.query)
-        if not names:
+        asked = parse_request(request.query)
+        if not asked:
             raise RequestError(ResultCode.INVALID_QUERY, "the query is empty")
-        vocabulary, rejected = words_vocabulary(names, request.threshold, self._node.refusal)
+        vocabulary, rejected = words_vocabulary(names_of(asked), request.threshold, self._node.refusal)
         if rejected:  # an answer about the other words would pass for one about all of them
             raise RequestError(ResultCode.INVALID_QUERY, reasons_of(rejected))
         limits = limits_of(request.where)
@@ -211,7 +218,7 @@ class FindObjectServer:
             Confirmation(settings.find_confirm, settings.find_confirm_of) if timeout_s else Confirmation(1, 1)
         )
         deadline = time.monotonic() + timeout_s
-        return Search(request, vocabulary, limits, deadline, confirmation)
+        return Search(request, vocabulary, beyond_names(asked), limits, deadline, confirmation)
 
     async def _search(self, goal_handle: Any, search: Search) -> Answer | None:
         """Looks at frame after frame; returns what was found, None where the time was over first."""
@@ -242,10 +249,10 @@ class FindObjectServer:
             return context
 
         def tell(context: MessageContext) -> Look:
-            context, left_out = restricted(context, search.limits)
+            out, left_out = left_out_by(search.limits, context)
             with_masks = request.with_masks and self._node.settings.publish_masks
             message = partial(segment_message, with_mask=with_masks, with_points=request.with_points)
-            look = _look_of(seq, context, request.query, message)
+            look = _look_of(seq, context, search.wanted, out, message)
             if left_out:
                 look.remarks.append(left_out)
                 look.said.append(left_out)
@@ -266,28 +273,38 @@ class FindObjectServer:
 
 
 def _look_of(
-    seq: int, context: MessageContext, query: str, message: Callable[[MessageContext, int], Any]
+    seq: int,
+    context: MessageContext,
+    wanted: tuple[Wanted, ...],
+    out: list[int],
+    message: Callable[[MessageContext, int], Any],
 ) -> Look:
     """What a labelled image shows of what was asked for; `message` makes the Segment of a mask."""
-    best, tracks = best_of(context, query), context.track_ids
+    before = context
+    context, choice = answer_of(context, wanted, out)
+    asked = before if wanted else context  # with all that the request names, or without what is left out
+    best, tracks = list(choice.indices), context.track_ids
     context.objects_in_camera(best)
     masks = boxed_masks(context.masks[best]) if best else []
     return Look(
         seq,
         context.header,
         [message(context, i) for i in best],
-        float(context.scores.max()) if len(context.scores) else 0.0,
+        float(asked.scores.max()) if len(asked.scores) else 0.0,
         [Sighting(context.names[i], tracks[i], mask) for i, mask in zip(best, masks, strict=True)],
         context.remarks,
         frame_id_3d=context.frame_id_3d,
-        said=[context.remark_3d] if context.remark_3d else [],
+        said=[one for one in (choice.reason if wanted else "", context.remark_3d) if one],
+        count=choice.count,
+        reason=choice.reason if wanted else "",
     )
 
 
 def _answer(look: Look, agreed: list[tuple[Any, int]]) -> Answer:
     """What one look found: the segments that agree, each with the number of images."""
     segments = [segment for segment, _ in agreed]
-    return Answer(look.header, segments, agreed[0][1], look.frame_id_3d, look.said)
+    count = max(look.count, len(segments)) if look.reason else len(segments)
+    return Answer(look.header, segments, agreed[0][1], look.frame_id_3d, look.said, count)
 
 
 def _feedback(search: Search) -> Any:

@@ -12,18 +12,18 @@ from ovseg_ros.action import FollowObject
 from ovseg_ros.core.following import Following, FollowOptions, State, View, Whereabouts
 from ovseg_ros.core.maps import boxed_masks
 from ovseg_ros.core.tracking import Confirmation, Sighting
-from ovseg_ros.core.words import parse_query
+from ovseg_ros.core.words import beyond_names, names_of, parse_request
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.io.context import MessageContext
 from ovseg_ros.ros.io.conversions import segment_message
 from ovseg_ros.ros.requests.answers import Overdue, RequestError, request_error_of
-from ovseg_ros.ros.requests.best import best_of
+from ovseg_ros.ros.requests.best import answer_of
 from ovseg_ros.ros.requests.find_object import MAX_TIMEOUT_S, RESULT_KEPT_S
 from ovseg_ros.ros.requests.placing import told
 from ovseg_ros.ros.requests.pursuit import Look, Pursuit, Seen
 from ovseg_ros.ros.requests.queries import reasons_of, words_vocabulary
 from ovseg_ros.ros.requests.queues import SERVICES
-from ovseg_ros.ros.requests.restrictions import limits_of, restricted
+from ovseg_ros.ros.requests.restrictions import left_out_by, limits_of
 
 LOST_AFTER_S = 5.0  # where a goal says nothing
 
@@ -83,7 +83,8 @@ class FollowObjectServer:
             InvalidInputError: the query cannot be read.
         """
         node, settings = self._node, self._node.settings
-        names = parse_query(request.query)
+        asked = parse_request(request.query)
+        names = names_of(asked)
         if bool(names) == bool(request.track_id):
             got = "both" if names else "neither"
             raise RequestError(ResultCode.INVALID_QUERY, f"want a query or a track_id, got {got}")
@@ -115,6 +116,7 @@ class FollowObjectServer:
         return Pursuit(
             request,
             vocabulary,
+            beyond_names(asked),
             limits,
             FollowOptions(lost_after_s=lost_after_s),
             Confirmation(settings.find_confirm, settings.find_confirm_of),
@@ -169,9 +171,10 @@ def _look_of(engine: Any, pursuit: Pursuit, image: Any, context: MessageContext)
     if pursuit.following is not None:
         where = pursuit.following.see(view)
     else:
-        allowed, left_out = restricted(context, pursuit.limits)
-        remarks += [left_out] if left_out else []
-        index = _chosen(engine, pursuit, allowed)
+        out, left_out = left_out_by(pursuit.limits, context)
+        _, choice = answer_of(context, pursuit.wanted, out)
+        remarks += [one for one in (left_out, choice.reason) if one]
+        index = _chosen(engine, pursuit, context, list(choice.indices))
         if index is not None:
             pursuit.following = Following(view, index, pursuit.options)
             where = Whereabouts(State.FOLLOWING, index, 0.0, (context.track_ids[index],))
@@ -201,15 +204,20 @@ def _view_of(image: Any, context: MessageContext, *, by_word: bool) -> View:
     )
 
 
-def _chosen(engine: Any, pursuit: Pursuit, context: MessageContext) -> int | None:
+def _chosen(engine: Any, pursuit: Pursuit, context: MessageContext, best: list[int]) -> int | None:
     """The mask to follow from here on, None where this frame does not decide it.
 
-    A track is taken as it is; a word has to be confirmed by several frames, as `~/find_object` does.
+    A track is taken as it is; what a query means has to be confirmed by several frames, as `~/find_object` does.
+
+    Args:
+        engine: Of the camera.
+        pursuit: Has a query, or a track.
+        context: The labelled image.
+        best: Its masks that answer the query, the best first.
     """
     tracks = context.track_ids
     if pursuit.vocabulary is None:
         return next((i for i in context.order if tracks[i] == pursuit.request.track_id), None)
-    best = best_of(context, pursuit.request.query)
     masks = boxed_masks(context.masks[best]) if best else []
     counts = pursuit.confirmation.add(
         [Sighting(context.names[i], tracks[i], mask) for i, mask in zip(best, masks, strict=True)]

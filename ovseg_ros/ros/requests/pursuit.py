@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 from ovseg_ros.core.choice import Limits
 from ovseg_ros.core.following import Following, FollowOptions, State, Whereabouts
 from ovseg_ros.core.tracking import Confirmation
-from ovseg_ros.core.words import Vocabulary
+from ovseg_ros.core.words import Vocabulary, Wanted
 from ovseg_ros.msg import ResultCode, Segment
 from ovseg_ros.ros.requests.answers import RequestError
 from ovseg_ros.ros.requests.find_object import MAX_REMARKS
@@ -44,6 +44,7 @@ class Pursuit:
 
     request: Any  # FollowObject.Goal
     vocabulary: Vocabulary | None  # of its query; None: a track is named, the node's of the moment
+    wanted: tuple[Wanted, ...]  # what its query asks for beyond names
     limits: Limits
     options: FollowOptions
     confirmation: Confirmation

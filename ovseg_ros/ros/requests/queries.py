@@ -14,15 +14,16 @@ import numpy as np
 from rclpy.callback_groups import ReentrantCallbackGroup
 from std_msgs.msg import String
 
-from ovseg_ros.core.words import Refuse, Vocabulary, parse_query
+from ovseg_ros.core.words import Refuse, Vocabulary, Wanted, names_of, parse_request, wanted_of
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.io.context import UNLABELLED, MessageContext
 from ovseg_ros.ros.io.conversions import segmentation_message, vocabulary_message
 from ovseg_ros.ros.requests.answers import RequestError, name_of, request_error_of
+from ovseg_ros.ros.requests.best import answer_of
 from ovseg_ros.ros.requests.placing import told
 from ovseg_ros.ros.requests.queues import SERVICES
-from ovseg_ros.ros.requests.restrictions import limits_of, restricted
+from ovseg_ros.ros.requests.restrictions import left_out_by, limits_of
 from ovseg_ros.srv import EmbedText, SegmentImage, SetVocabulary
 
 MAX_TEXTS = 255
@@ -47,6 +48,11 @@ def words_vocabulary(
     if not len(vocabulary):
         raise RequestError(ResultCode.INVALID_QUERY, reasons_of(rejected) or "it names no thing to look for")
     return dataclasses.replace(vocabulary, version=0), rejected
+
+
+def beyond_names(asked: Sequence[Wanted]) -> tuple[Wanted, ...]:
+    """What a request asks for where it is more than plain names; else nothing has to be chosen."""
+    return () if all(one.is_plain for one in asked) else tuple(asked)
 
 
 def reasons_of(rejected: Sequence[Any]) -> str:
@@ -83,9 +89,10 @@ class Queries:
         """The words of a query become the vocabulary; a bad query is said and changes nothing."""
         node = self._node
         try:
-            names = parse_query(message.data)
+            asked = parse_request(message.data)
+            names, wanted = names_of(asked), beyond_names(asked)
             vocabulary, rejected = node.vocabulary.replace(names, now_s=time.monotonic(), refuse=node.refusal)
-            if names and len(rejected) == len(names):
+            if rejected and (wanted or len(rejected) == len(names)):
                 raise InvalidInputError(reasons_of(rejected))
         except InvalidInputError as error:
             node.statistics.count("invalid_queries")
@@ -98,7 +105,7 @@ class Queries:
             node.get_logger().warning(
                 f"word refused: {refused.name!r}: {refused.reason}", throttle_duration_sec=5.0
             )
-        node.words.change(vocabulary, message.data.strip())
+        node.words.change(vocabulary, message.data.strip(), wanted)
 
     def _on_set_vocabulary(self, request: Any, response: Any) -> Any:
         node = self._node
@@ -133,8 +140,13 @@ class Queries:
     async def _on_segment(self, request: Any, response: Any) -> None:
         engine, settings = self._node.ready_engine(), self._node.settings
         limits = limits_of(request.where)
+        wanted: tuple[Wanted, ...] = ()
         if request.labels:
-            vocabulary, rejected = words_vocabulary(request.labels, request.threshold, self._node.refusal)
+            asked = wanted_of(request.labels)
+            wanted, names = beyond_names(asked), names_of(asked)
+            vocabulary, rejected = words_vocabulary(names, request.threshold, self._node.refusal)
+            if wanted and rejected:
+                raise RequestError(ResultCode.INVALID_QUERY, reasons_of(rejected))
         else:
             vocabulary, rejected = self._node.vocabulary, []
             if not len(vocabulary):
@@ -158,7 +170,8 @@ class Queries:
             return engine.label(embedded, vocabulary)
 
         def tell(context: MessageContext) -> None:
-            context, left_out = restricted(context, limits)
+            out, left_out = left_out_by(limits, context)
+            context, choice = answer_of(context, wanted, out)
             response.segmentation = segmentation_message(
                 context,
                 model=engine.model,
@@ -169,7 +182,8 @@ class Queries:
             )
             found = int((context.label_ids != UNLABELLED).sum())
             response.code = ResultCode.FOUND if found else ResultCode.NOT_FOUND
-            refused = "".join(f"; refused {r.name!r}: {r.reason}" for r in rejected)
+            refused = f"; {choice.reason}" if choice.reason and wanted else ""
+            refused += "".join(f"; refused {r.name!r}: {r.reason}" for r in rejected)
             if set(vocabulary.names) - set(context.names):  # why one was not found
                 refused += "".join(f"; {remark}" for remark in context.remarks)
             refused += "".join(f"; {one}" for one in (left_out, context.remark_3d) if one)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ovseg_ros.core.words import By, Quoted, Where, parse_query, parse_request
+from ovseg_ros.core.words import By, Quoted, Where, as_request, is_called, parse_query, parse_request
 from ovseg_ros.core.words.requests import MAX_COUNT, MAX_DEPTH
 from ovseg_ros.errors import InvalidInputError
 
@@ -51,6 +51,7 @@ def one(text: str):
             ["mouse_(computer)"],
         ),
         ("crayon (red) near the mug", "crayon (red)", Where.NEAR, ["mug"]),
+        ("the mug left of the soup can", "mug", Where.LEFT, ["soup can"]),
     ],
 )
 def test_relations(text, name, where, anchors):
@@ -124,6 +125,7 @@ def test_places_in_a_row(text, by, place, anchor):
         ("several mugs", "mugs", None, True, False),
         ("how many plates", "plates", None, False, True),
         ("how many plates are there in the image?", "plates", None, False, True),
+        ("how many plates can you see?", "plates", None, False, True),
         ("count the plates", "plates", None, False, True),
         ("number of plates", "plates", None, False, True),
     ],
@@ -216,3 +218,37 @@ def test_what_is_not_understood_is_told(text, why):
 def test_a_request_is_text():
     with pytest.raises(InvalidInputError, match="want a query as text"):
         parse_request(7)
+
+
+def test_words_in_any_form_are_asked_for():
+    asked = as_request(["tape (cloth, paper)", "the mug left of the teapot", "two plates near a mug"])
+    assert asked.names == ("tape (cloth, paper)", "mug", "plates")
+    assert asked.vocabulary.names == ("tape (cloth, paper)", "mug", "plates", "teapot")
+    assert [one.is_plain for one in asked.wanted] == [True, False, False]
+    plain = as_request("find the cup and the spoon")
+    assert (plain.wanted, plain.names, plain.vocabulary.names) == ((), ("cup", "spoon"), ("cup", "spoon"))
+    assert as_request('"left teapot"').vocabulary.names == ("left teapot",)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["cup", "another mug"], "'another mug' cannot be looked for: 'another' depends on"),
+        (["cup", 3], "3 cannot be looked for: want a label as text"),
+        ([], "name at least one thing"),
+        (b"cup", "want words as a list or as text"),
+        ("the mug left of the ключ", "'ключ' cannot be looked for: not English"),
+        ("the mug left of the " + "x" * 200, "want at most 128 bytes"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_told(words, why):
+    with pytest.raises(InvalidInputError, match=why):
+        as_request(words, refuse=lambda word: "" if word.isascii() else "not English")
+
+
+def test_a_label_is_called_by_its_noun():
+    assert is_called("white red mug", "mug")
+    assert is_called("coffee mugs", "coffee mug")
+    assert not is_called("coffee mug", "mug")  # coffee says which kind
+    assert not is_called("mug", "red mug")
+    assert not is_called("mug", "")

@@ -134,7 +134,7 @@ NUMBERS = {
 }
 LINKS = words_in(
     """
-    is are was were that which who there that's who's do can you see standing sitting lying placed located
+    is are was were that which who there that's who's standing sitting lying placed located
     resting stands sits lies hangs hanging being currently
     """
 )

@@ -41,8 +41,13 @@ def without_determiners(words: Sequence[Word]) -> list[Word]:
 
 def without_links(words: list[Word]) -> list[Word]:
     """Without verbs and the like that led to a part: "mugs that are", "mug is the"."""
-    while len(words) > 1 and words[-1].word in LINKS | kinds.DETERMINERS:
-        words = words[:-1]
+    while len(words) > 1:
+        if len(words) > 3 and [word.word for word in words[-2:]] == ["you", "see"]:  # "do", "can you see"
+            words = words[:-3]
+        elif words[-1].word in LINKS | kinds.DETERMINERS:
+            words = words[:-1]
+        else:
+            break
     return words
 
 
