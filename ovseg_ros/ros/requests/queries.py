@@ -129,7 +129,8 @@ class Queries:
         return response
 
     def _segment_job(self, request: Any, response: Any) -> ThreadFuture[Any]:
-        engine, settings = self._node.ready_engine(), self._node.settings
+        camera, settings = self._node.ready_cameras(request.camera)[0], self._node.settings
+        engine = camera.engine
         if request.labels:
             vocabulary, rejected = words_vocabulary(request.labels, request.threshold, self._node.refusal)
         else:
@@ -149,13 +150,14 @@ class Queries:
                 depth = request.depth if request.depth.width or len(request.depth.data) else None
                 info = request.camera_info
                 camera_info = info if info.width or any(info.k) or any(info.p) else None
-                embedded = engine.given(image, depth, camera_info)
+                embedded, seen_by = engine.given(image, depth, camera_info), ""
             else:
-                embedded = engine.newest()
+                embedded, seen_by = engine.newest(), camera.name
             context = engine.label(embedded, vocabulary)
             response.segmentation = segmentation_message(
                 context, model=engine.model, with_masks=True, with_unlabelled=settings.publish_unlabelled
             )
+            response.segmentation.camera = seen_by
             found = int((context.label_ids != UNLABELLED).sum())
             response.code = ResultCode.FOUND if found else ResultCode.NOT_FOUND
             refused = "".join(f"; refused {r.name!r}: {r.reason}" for r in rejected)
@@ -168,7 +170,7 @@ class Queries:
         return self._node.submit(job)
 
     def _embed_job(self, request: Any, response: Any) -> ThreadFuture[Any]:
-        engine = self._node.ready_engine()
+        engine = self._node.ready_cameras()[0].engine
         if not 1 <= len(request.labels) <= MAX_TEXTS:
             raise RequestError(
                 ResultCode.INVALID_QUERY, f"want 1 to {MAX_TEXTS} labels, got {len(request.labels)}"
