@@ -22,6 +22,7 @@ from ovseg_ros.ros.inference.diagnostics import diagnostic_array, facts, verdict
 from ovseg_ros.ros.inference.loading import load_segmenter
 from ovseg_ros.ros.io.conversions import frame_from_messages
 from ovseg_ros.ros.parameters.options import options_from
+from ovseg_ros.ros.parameters.table import Settings
 from ovseg_ros.ros.player import CAMERA_INFO, COLOUR, DEPTH, read_moments
 
 pytestmark = pytest.mark.ros
@@ -318,14 +319,12 @@ def test_the_model_is_one(make_bench):
 
 def test_two_recordings_at_once_give_what_each_gives_by_itself(make_bench):
     """Tabletop and garage through `mini`; both frames wait, so that their crops are one batch."""
-    bench = make_bench(
-        make_segmenter=load_segmenter,
-        preset="mini",
-        device="cpu",
-        vocabulary=["teapot", "bowl", "motorcycle"],
-    ).active()
+    segmenter = load_segmenter(Settings(preset="mini", device="cpu"))
+    segmenter.warm_up()  # here, where nobody waits for it
+    words = ["teapot", "bowl", "motorcycle"]
+    bench = make_bench(make_segmenter=lambda _: segmenter, vocabulary=words).active()
     received = {name: bench.listen(Segmentation, f"{name}/segmentation") for name in ("front", "left")}
-    segmenter, batches, go_on = bench.node.segmenter, [], threading.Event()
+    batches, go_on = [], threading.Event()
     encode = segmenter.clip.encode_regions
     segmenter.clip.encode_regions = lambda *given: batches.append(len(given[0])) or encode(*given)
     waiting = bench.node.submit(lambda: go_on.wait(30.0))
