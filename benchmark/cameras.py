@@ -83,7 +83,7 @@ def joint(presets: list[str], pairs: int) -> None:
             }
             rows[f"{preset}, {'tracked' if tracked else 'every mask encoded'}"] = row
             print(f"{preset:5} tracked={tracked!s:5} " + "  ".join(f"{k} {v:.4g}" for k, v in row.items()))
-    write_json(ROOT / "out" / "benchmark" / "cameras_joint.json", {"machine": machine(), "rows": rows})
+    write_json({"machine": machine(), "rows": rows}, ROOT / "out" / "benchmark" / "cameras_joint.json")
 
 
 def _pairs() -> Iterator[tuple[Frame, ...]]:
@@ -101,7 +101,7 @@ def memory(preset: str, frames: int, rate: float) -> None:
     part = resident[2] / resident[1] - 1
     print(f"the second camera takes {100 * part:.1f} % of what the node takes with the first")
     of = {"preset": preset, "frames": frames, "resident_mb": resident, "second_of_first": part}
-    write_json(ROOT / "out" / "benchmark" / "cameras_memory.json", {"machine": machine(), **of})
+    write_json({"machine": machine(), **of}, ROOT / "out" / "benchmark" / "cameras_memory.json")
 
 
 def _resident_mb(preset: str, cameras: list[str], frames: int, rate: float) -> float:

@@ -82,7 +82,10 @@ def together(ways: Sequence[Way[_T]], encode_all: EncodeAll) -> list[_T | Except
     for way, one in zip(ways, reached, strict=True):
         if isinstance(one, ToEncode):
             rows = next(encoded)
-            one = _reached(partial(way.throw if isinstance(rows, Exception) else way.send, rows))
+            if isinstance(rows, Exception):
+                one = _reached(partial(way.throw, rows))
+            else:
+                one = _reached(partial(way.send, rows))
         assert isinstance(one, _End), "a frame's regions are encoded once"
         outcomes.append(one.outcome)
     return outcomes

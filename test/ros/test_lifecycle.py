@@ -253,7 +253,7 @@ def test_simulated_time_that_stands_and_jumps_back(make_bench):
 
     def set_clock(seconds):
         clock.publish(Clock(clock=Time(sec=seconds)))
-        bench.until(lambda: bench.node._now_ns() == seconds * 10**9)
+        bench.until(lambda: bench.node.get_clock().now().nanoseconds == seconds * 10**9)
 
     set_clock(100)
     bench.show(stamp=Time(sec=100))
