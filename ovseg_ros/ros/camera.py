@@ -81,11 +81,13 @@ class Camera:
         self._stream = Stream(
             self.engine,
             self.outputs,
+            node.transforms,
             is_on=lambda: node.active and node.enabled and not worker.stopping,
             vocabulary=lambda: node.vocabulary,
             settings=lambda: node.settings,
             statistics=statistics,
             on_error=self._refused,
+            on_remark=self._remark_3d,
         )
 
     @property
@@ -127,6 +129,11 @@ class Camera:
         """Tells that a frame was lost, unless it is for nobody any more."""
         if not self._worker.stopping:
             self._node.failed(error, self)
+
+    def _remark_3d(self, remark: str) -> None:
+        """3D is not told as it was wanted."""
+        self.statistics.remark_3d(remark)
+        self._node.get_logger().warning(self.said(remark), throttle_duration_sec=5.0)
 
     def _refused(self, error: RequestError) -> None:
         said = self.said(f"{name_of(error.code)}: {error.message}")

@@ -218,7 +218,7 @@ class NodeClient:
             NoAnswer: the goal was refused or did not end in time; NodeGone: the node has died.
         """
         self._connected(self._find_object.server_is_ready, "~/find_object", timeout_s)
-        goal = FindObject.Goal(query=text)
+        goal = FindObject.Goal(query=text, with_masks=True)
         goal.timeout.sec, goal.timeout.nanosec = int(search_s), int(search_s % 1 * 1e9)
         start = time.monotonic()
         handle = self._result(self._on_executor(lambda: self._find_object.send_goal_async(goal)), timeout_s)

@@ -26,6 +26,7 @@ from ovseg_ros.ros.inference.statistics import Statistics
 from ovseg_ros.ros.inference.turns import Turns
 from ovseg_ros.ros.inference.watchdog import Watchdog
 from ovseg_ros.ros.inference.worker import Worker
+from ovseg_ros.ros.io.transforms import Transforms
 from ovseg_ros.ros.io.word_topics import WordTopics
 from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitions
 from ovseg_ros.ros.parameters.options import options_from
@@ -35,6 +36,7 @@ from ovseg_ros.ros.requests.active_words import ActiveWords
 from ovseg_ros.ros.requests.answers import Overdue, RequestError
 from ovseg_ros.ros.requests.bridge import Bridge
 from ovseg_ros.ros.requests.find_object import FindObjectServer
+from ovseg_ros.ros.requests.follow_object import FollowObjectServer
 from ovseg_ros.ros.requests.queries import Queries
 from ovseg_ros.ros.requests.queues import ALIVE, SERVICES
 
@@ -76,9 +78,11 @@ class OvsegNode(LifecycleNode):
         self.word_topics: WordTopics | None = None
         self.statistics = Statistics()  # of the node, and of its camera where it has one
         self.bridge = Bridge(self)
+        self.transforms = Transforms(self, lambda: self.settings)
         self._table = NodeParameters(self, self._check_settings, self._apply_settings)
         self._queries = Queries(self)
         self._find_object = FindObjectServer(self)
+        self._follow_object = FollowObjectServer(self)
         self.create_service(SetBool, "~/enable", self._on_enable, qos_profile=SERVICES)
         self.create_publisher(Empty, "~/alive", ALIVE)  # nothing is sent: that it is there says all
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -90,7 +94,7 @@ class OvsegNode(LifecycleNode):
         if self.settings.autostart:
             self._autostart = self.create_timer(0.0, self._start, clock=steady)
 
-    # What the interfaces need (queries.py, find_object.py)
+    # What the interfaces need (queries.py, find_object.py, follow_object.py)
 
     @property
     def settings(self) -> Settings:
@@ -202,6 +206,7 @@ class OvsegNode(LifecycleNode):
         result = super().on_activate(state)
         for camera in self.cameras.values():
             camera.subscribe()
+        self.transforms.listen(self.settings.target_frame, self.settings.gravity_frame)
         self.active = True
         self.words.publish()
         return result
@@ -254,6 +259,7 @@ class OvsegNode(LifecycleNode):
         self.active = False
         for camera in self.cameras.values():
             camera.unsubscribe()
+        self.transforms.stop()
         self.bridge.notify()
 
     # Callbacks
@@ -291,6 +297,8 @@ class OvsegNode(LifecycleNode):
     def _apply_settings(self, old: Settings, new: Settings) -> None:
         for camera in self.cameras.values():
             camera.apply(new)
+        if self.active:
+            self.transforms.listen(new.target_frame, new.gravity_frame)
         if new.vocabulary != old.vocabulary:
             self.words.set(new)
         elif new.threshold != old.threshold:

@@ -11,9 +11,12 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
 
+from builtin_interfaces.msg import Duration
 from camera_bench import CameraBench, labels_of
+from ovseg_ros.action import FollowObject
 from ovseg_ros.msg import ResultCode, Segmentation
 from ovseg_ros.srv import SegmentImage
+from rclpy.action import ActionClient
 from repository import ROOT
 from ros_bench import colour_segmenter, image_message, picture
 from sensor_msgs.msg import Image
@@ -174,6 +177,36 @@ def test_one_camera_without_images_does_not_hinder_a_search_in_the_other(make_be
     assert "front: no image has arrived" in result.message
     assert "/front/image" in result.message
     assert bench.find("red", camera="front").code == ResultCode.NO_IMAGE
+
+
+def test_a_thing_is_followed_in_the_camera_that_shows_it(make_bench):
+    bench = make_bench(find_confirm=1, find_confirm_of=1).active()
+    client = ActionClient(bench.client, FollowObject, "/ovseg/follow_object")
+    bench.show_to("front", NOTHING)
+    assert client.wait_for_server(30.0)
+    feedback = []
+    sent = client.send_goal_async(
+        FollowObject.Goal(query="red", lost_after=Duration(sec=60)), lambda m: feedback.append(m.feedback)
+    )
+    bench.until(sent.done, "for the goal")
+    bench.until(lambda: feedback and feedback[-1].frames)
+    assert (feedback[-1].stage, feedback[-1].camera) == (FollowObject.Feedback.SEARCHING, "")
+    message = bench.show_to("left", RED)
+    following = FollowObject.Feedback.FOLLOWING
+    bench.until(lambda: feedback[-1].stage == following and feedback[-1].header == message.header)
+    assert feedback[-1].camera == "left"
+    frames = len(feedback)
+    bench.show_to("front", RED)  # the same in the other camera, which is looked through no more
+    message = bench.show_to("left", NOTHING)
+    hidden = FollowObject.Feedback.HIDDEN
+    bench.until(lambda: feedback[-1].stage == hidden)
+    assert len(feedback) == frames + 1
+    assert bench.node.cameras["front"].searches == 0
+    ended = sent.result().get_result_async()
+    bench.until(sent.result().cancel_goal_async().done, "for the cancellation")
+    bench.until(ended.done, "for the result")
+    assert ended.result().result.camera == "left"
+    client.destroy()
 
 
 # Fairness, and what goes wrong with one camera

@@ -22,7 +22,7 @@ from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.inference.age import Freshness
 from ovseg_ros.ros.inference.frames import EmbeddedImage, FrameReader, told
 from ovseg_ros.ros.inference.statistics import Statistics
-from ovseg_ros.ros.io.conversions import MessageContext
+from ovseg_ros.ros.io.context import MessageContext
 from ovseg_ros.ros.io.frame_source import FrameSource, SyncedImages
 from ovseg_ros.ros.parameters.options import options_from, track_options_from
 from ovseg_ros.ros.parameters.table import Settings

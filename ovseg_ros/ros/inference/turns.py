@@ -39,11 +39,11 @@ class Turns:
         Returns:
             Seconds to wait before the next call is of use, None: until something new arrives.
         """
-        waits = [(camera, camera.due_in()) for camera in self._queue]
-        ready = [camera for camera, wait in waits if wait == 0]
-        self._queue = [camera for camera, _ in waits if camera not in ready] + ready
+        ready = [camera for camera in self._queue if camera.due_in() == 0]
+        self._queue = [camera for camera in self._queue if camera not in ready] + ready
         outcomes = together([camera.turn() for camera in ready], self._encode_all)
         for camera, outcome in zip(ready, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 camera.lost(outcome)
-        return min((wait for _, wait in waits if wait), default=None)
+        waits = [camera.due_in() for camera in self._queue]
+        return min((wait for wait in waits if wait is not None), default=None)
