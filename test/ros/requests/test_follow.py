@@ -277,7 +277,7 @@ def test_a_node_that_stops_says_so(bench, how):
         bench.call(bench.enable, SetBool.Request(data=False))
     else:
         camera = bench.node.cameras[""]
-    camera.engine = copy.copy(camera.engine)
+        camera.engine = copy.copy(camera.engine)
     result, status = follow.end()
     assert (result.code, status) == (ResultCode.INACTIVE, GoalStatus.STATUS_ABORTED)
     assert (result.header, result.frames_seen) == (
