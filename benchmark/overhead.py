@@ -235,7 +235,7 @@ class Rig:
         self._clock_the_stages()
 
     def _clock_the_stages(self) -> None:
-        outputs, engine = self.node.outputs, self.node.engine
+        outputs, engine = self.node.cameras[""].outputs, self.node.engine
         if outputs._vision is None:
             msgs = stand_in_for_vision_msgs()
             outputs._outputs += [
@@ -253,12 +253,12 @@ class Rig:
             )
             for output in outputs._outputs
         ]
-        engine._frame = self._timed("image and depth to arrays", engine._frame)
+        engine.reader.read = self._timed("image and depth to arrays", engine.reader.read)
         embed_frame = engine._embed
 
         def embed(*arguments: Any) -> Any:
             start, cpu = time.perf_counter(), time.thread_time()
-            result = embed_frame(*arguments)
+            result = yield from embed_frame(*arguments)
             self.embed_s, self.embed_cpu_s = time.perf_counter() - start, time.thread_time() - cpu
             return result
 
@@ -289,7 +289,7 @@ class Rig:
     def wait_for(self, wanted: set[str]) -> None:
         """Until exactly these topics have a subscriber."""
         deadline = time.monotonic() + 30
-        while {o.name for o in self.node.outputs.wanted() if "not sent" not in o.name} != wanted:
+        while {o.name for o in self.node.cameras[""].outputs.wanted() if "not sent" not in o.name} != wanted:
             assert time.monotonic() < deadline, "the listener did not connect"
             time.sleep(0.01)
 

@@ -8,21 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from ovseg_ros.core.candidates import Candidates, choose
 from ovseg_ros.core.checks import check_options, check_proposals
-from ovseg_ros.core.device_memory import (
-    PROPOSE_LESS,
-    crop,
-    encode,
-    encode_pooled,
-    encode_words,
-    retry_on_oom,
-)
+from ovseg_ros.core.device_memory import PROPOSE_LESS, encode, encode_words, retry_on_oom
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.finite import check_finite
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, RegionEncoder, as_proposer
+from ovseg_ros.core.joint import ToEncode, Way, alone, encode_regions_of
 from ovseg_ros.core.naming import label_by_softmax
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import Segmentation
@@ -137,12 +130,16 @@ class OpenVocabularySegmenter:
             OutOfMemoryError: the device's memory did not hold half a batch either.
             NotFiniteError: the proposer or the encoder gave NaN or infinity.
         """
+        return alone(self.embedding(frame, options), self.encode_all)
+
+    def embedding(self, frame: Frame, options: SegmenterOptions | None = None) -> Way[EmbeddedFrame]:
+        """`embed`, as a way to go with the frames of other cameras, see `core.joint.together`."""
         options = self.options if options is None else options
         start = time.perf_counter()
         candidates = self.propose(frame, options)
         timings = {"propose": time.perf_counter() - start}
         seen = candidates.is_encodable & options.uses_clip
-        rows = self.encode_masks(frame, candidates.proposals.masks[seen], options, timings)
+        rows = yield ToEncode(frame, candidates.proposals.masks[seen], options, timings)
         embeddings = torch.zeros((len(candidates), self.clip.embedding_dim), device=self.device)
         embeddings[seen.to(self.device)] = rows
         return candidates.embedded(frame, embeddings, timings)
@@ -198,22 +195,11 @@ class OpenVocabularySegmenter:
         """
         options = self.options if options is None else options
         given = {} if timings is None else timings
-        if len(masks) == 0:
-            given |= {"crop": 0.0, "encode": 0.0}
-            return torch.zeros((0, self.clip.embedding_dim), device=self.device)
-        start = time.perf_counter()
-        cropped, parts = start, []
-        if options.uses_crops:
-            views = crop(frame, masks, self.clip.size, options, self.device)
-            cropped = time.perf_counter()
-            parts.append(encode(self.clip, views, options.batch_size, self.device))
-        if options.uses_pooling:
-            parts.append(encode_pooled(self.clip, frame, masks, self.device))
-        rows = parts[0] if len(parts) == 1 else F.normalize(torch.stack(parts).mean(dim=0), dim=-1)
-        check_finite(rows, "the embeddings of the masks")
-        given["crop"] = cropped - start
-        given["encode"] = time.perf_counter() - cropped
-        return rows.to(self.device, torch.float32)
+        return self.encode_all([ToEncode(frame, masks, options, given)])[0]
+
+    def encode_all(self, asked: Sequence[ToEncode]) -> list[torch.Tensor]:
+        """`encode_masks` of one or several frames, whose crops go through the encoder in one batch."""
+        return encode_regions_of(asked, self.clip, self.device)
 
     def label(
         self, embedded: EmbeddedFrame, vocabulary: Vocabulary, options: SegmenterOptions | None = None

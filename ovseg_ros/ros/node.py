@@ -18,24 +18,23 @@ from std_srvs.srv import SetBool
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import NotFiniteError, OvsegError
 from ovseg_ros.msg import ResultCode
+from ovseg_ros.ros.camera import Camera, make_cameras
 from ovseg_ros.ros.inference.diagnostics import diagnostic_array
 from ovseg_ros.ros.inference.engine import Engine
 from ovseg_ros.ros.inference.loading import StartFailed, load_segmenter, loaded
 from ovseg_ros.ros.inference.statistics import Statistics
-from ovseg_ros.ros.inference.stream import Stream
+from ovseg_ros.ros.inference.turns import Turns
 from ovseg_ros.ros.inference.watchdog import Watchdog
 from ovseg_ros.ros.inference.worker import Worker
-from ovseg_ros.ros.io.frame_source import FrameSource
-from ovseg_ros.ros.io.inputs import Inputs
-from ovseg_ros.ros.io.outputs import Outputs
 from ovseg_ros.ros.io.transforms import Transforms
+from ovseg_ros.ros.io.word_topics import WordTopics
 from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitions
 from ovseg_ros.ros.parameters.declared import NodeParameters
 from ovseg_ros.ros.parameters.options import options_from
 from ovseg_ros.ros.parameters.table import Settings
 from ovseg_ros.ros.process import give_memory_back
 from ovseg_ros.ros.requests.active_words import ActiveWords
-from ovseg_ros.ros.requests.answers import Overdue, RequestError, name_of
+from ovseg_ros.ros.requests.answers import Overdue, RequestError
 from ovseg_ros.ros.requests.bridge import Bridge
 from ovseg_ros.ros.requests.find_object import FindObjectServer
 from ovseg_ros.ros.requests.follow_object import FollowObjectServer
@@ -47,7 +46,7 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 
 
 class OvsegNode(LifecycleNode):
-    """Finds things by name in the images of a camera."""
+    """Finds things by name in the images of one or several cameras, with one model."""
 
     def __init__(
         self,
@@ -70,16 +69,15 @@ class OvsegNode(LifecycleNode):
         survive_refused_transitions(self)
         self._make_segmenter, self._is_ending = make_segmenter, is_ending
         self.words = ActiveWords(self)
-        self.engine: Engine | None = None
+        self.segmenter: Any = None  # while it is configured
+        self.cameras: dict[str, Camera] = {}  # in the order of the parameter, none while it is not configured
         self.active, self.enabled = False, True
         self._holds_memory = False  # of a model that was cleaned up
         self._worker: Worker | None = None
         self._threads: list[threading.Thread] = []  # all that inference ever ran on
         self._watchdog: Watchdog | None = None
-        self._stream: Stream | None = None
-        self.outputs: Outputs | None = None
-        self._inputs: Inputs | None = None
-        self.statistics = Statistics()
+        self.word_topics: WordTopics | None = None
+        self.statistics = Statistics()  # of the node, and of its camera where it has one
         self.bridge = Bridge(self)
         self.transforms = Transforms(self, lambda: self.settings)
         self._table = NodeParameters(
@@ -128,33 +126,32 @@ class OvsegNode(LifecycleNode):
         return self._worker.pending if self._worker else 0
 
     @property
-    def wanted(self) -> bool:
-        """Whether somebody waits for frames: a subscriber, or a search."""
-        return bool(self.searches or (self._stream and self._stream.is_wanted()))
-
-    @property
-    def searches(self) -> int:
-        """Number of goals that are being searched for or followed."""
-        return self._find_object.running + self._follow_object.running
+    def engine(self) -> Engine | None:
+        """That of the only camera, or of the first; None while it is not configured."""
+        return next((camera.engine for camera in self.cameras.values()), None)
 
     def refusal(self, word: str) -> str:
         """Why the model cannot mean a word, "" where it can or there is no model yet."""
-        return self.engine.segmenter.refusal(word) if self.engine is not None else ""
+        return self.segmenter.refusal(word) if self.segmenter is not None else ""
 
-    def ready_engine(self) -> Engine:
-        """The engine, where the node may use it.
+    def ready_cameras(self, name: str = "") -> list[Camera]:
+        """The camera of that name, or all of them, where the node may use them.
 
         Raises:
-            RequestError: INACTIVE, or INTERNAL where inference hangs.
+            RequestError: INACTIVE, INVALID_QUERY where no camera has that name, or INTERNAL where inference
+                hangs.
         """
-        if self.engine is None or not self.active:
+        if not self.cameras or not self.active:
             raise RequestError(ResultCode.INACTIVE, "the node is not active; configure and activate it")
         if not self.enabled:
             raise RequestError(ResultCode.INACTIVE, "the node is disabled; call ~/enable with data: true")
         overdue = self.overdue()
         if overdue is not None:
             raise overdue
-        return self.engine
+        if name and name not in self.cameras:
+            there = ", ".join(filter(None, self.cameras)) or "one, without a name"
+            raise RequestError(ResultCode.INVALID_QUERY, f"no camera {name!r}; there is {there}")
+        return [self.cameras[name]] if name else list(self.cameras.values())
 
     def overdue(self) -> Overdue | None:
         """What to say where inference takes longer than it ever may, else None."""
@@ -180,7 +177,7 @@ class OvsegNode(LifecycleNode):
         if isinstance(error, Overdue):  # which the watchdog has said
             return
         if reply.code in (ResultCode.INTERNAL, ResultCode.OUT_OF_MEMORY):
-            self._on_step_error(error)
+            self.failed(error)
 
     # Lifecycle
 
@@ -188,7 +185,7 @@ class OvsegNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the model and creates the output topics."""
         settings = self.settings
-        self._worker = worker = Worker(self._on_step_error)
+        self._worker = worker = Worker(self.failed)
         self._threads.append(worker.thread)
         worker.start()
         try:
@@ -201,38 +198,17 @@ class OvsegNode(LifecycleNode):
             self.close()
             return FAILURE
         self._watchdog = Watchdog(worker, lambda: self.settings.max_inference_time, self.get_logger())
-        self.statistics = Statistics()
-        source = FrameSource(
-            sync_tolerance_s=settings.sync_tolerance,
-            depth_wait_s=settings.depth_wait,
-            on_images=worker.wake,
-            is_wanted=lambda: self.wanted,
-        )
-        self.engine = Engine(
-            segmenter,
-            source,
-            lambda: self.settings,
-            self._now_ns,
-            self.statistics,
-            is_simulated=lambda: self.get_clock().ros_time_is_active,
-            missing=lambda **given: inputs.missing(**given) if (inputs := self._inputs) else "",
-        )
-        self.outputs = Outputs(self, lambda: self.settings, self.engine.model)
-        self._stream = Stream(
-            self.engine,
-            self.outputs,
-            self.transforms,
-            is_on=lambda: self.active and self.enabled and not worker.stopping,
-            vocabulary=lambda: self.words.vocabulary,
-            settings=lambda: self.settings,
-            statistics=self.statistics,
-            on_error=self._on_request_error,
-            on_remark=self._on_remark,
-        )
-        worker.follow(self._stream.step)
+        self.statistics, self.segmenter, names = Statistics(), segmenter, settings.camera_names
+        self.cameras = make_cameras(self, segmenter, worker, names, self.statistics)
+        self.word_topics = WordTopics(self, detections=settings.detections)
+        worker.follow(Turns(list(self.cameras.values()), segmenter.encode_all).step)
         self.words.take(settings)
+        model, of_cameras = (
+            self.cameras[names[0]].engine.model,
+            f" for {', '.join(names)}" if names[0] else "",
+        )
         self.get_logger().info(
-            f"preset {self.engine.model} on {segmenter.device} is ready; {segmenter.reason}"
+            f"preset {model} on {segmenter.device} is ready{of_cameras}; {segmenter.reason}"
         )
         if segmenter.warning:
             self.get_logger().warning(segmenter.warning)
@@ -240,10 +216,10 @@ class OvsegNode(LifecycleNode):
 
     @logged_transition
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribes to the camera and publishes from now on."""
+        """Subscribes to the cameras and publishes from now on."""
         result = super().on_activate(state)
-        assert self.engine is not None
-        self._inputs = Inputs(self, self.engine.source, self.bridge.notify)
+        for camera in self.cameras.values():
+            camera.subscribe()
         self.transforms.listen(self.settings.target_frame, self.settings.gravity_frame)
         self.active = True
         self.words.publish()
@@ -251,7 +227,7 @@ class OvsegNode(LifecycleNode):
 
     @logged_transition
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Lets go of the camera; nothing is published from now on."""
+        """Lets go of the cameras; nothing is published from now on."""
         self._quiet()
         return super().on_deactivate(state)
 
@@ -281,9 +257,12 @@ class OvsegNode(LifecycleNode):
         if self._worker is not None:
             self._worker.stop(timeout_s)
             self._holds_memory = True
-        if self.outputs is not None:
-            self.outputs.destroy()
-        self._worker = self._watchdog = self._stream = self.outputs = self.engine = None
+        for camera in self.cameras.values():
+            camera.outputs.destroy()
+        if self.word_topics is not None:
+            self.word_topics.destroy()
+        self._worker = self._watchdog = self.word_topics = self.segmenter = None
+        self.cameras = {}  # another one: a callback may be at the old
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         return not self._threads
 
@@ -292,11 +271,9 @@ class OvsegNode(LifecycleNode):
 
     def _quiet(self) -> None:
         self.active = False
-        if self._inputs is not None:
-            self._inputs.destroy()
-            self._inputs = None
+        for camera in self.cameras.values():
+            camera.unsubscribe()
         self.transforms.stop()
-        self._forget()
         self.bridge.notify()
 
     # Callbacks
@@ -308,12 +285,12 @@ class OvsegNode(LifecycleNode):
 
     def _tick(self) -> None:
         """Ends waits that nothing else ends: for depth, for a deadline, for a cancelled goal."""
-        if self.engine is not None:
-            self.engine.source.poll()
+        for camera in self.cameras.values():
+            camera.engine.source.poll()
         if self._watchdog is not None:
             self._watchdog.look()
         self.bridge.notify()
-        if self._holds_memory and self.engine is None:  # now, as whoever waited then has had his answer
+        if self._holds_memory and self.segmenter is None:  # now, as whoever waited then has had his answer
             give_memory_back()
             self._holds_memory = False
 
@@ -326,14 +303,14 @@ class OvsegNode(LifecycleNode):
     def _check_settings(self, new: Settings) -> None:
         if new.vocabulary != self.settings.vocabulary:
             self.words.check(new)
-        if self.engine is not None:
-            segmenter = self.engine.segmenter
-            segmenter.check(options_from(segmenter.options, new))  # a classifier its masks do not serve
+        if self.segmenter is not None:
+            self.segmenter.check(
+                options_from(self.segmenter.options, new)
+            )  # a classifier its masks do not serve
 
     def _apply_settings(self, old: Settings, new: Settings) -> None:
-        if self.engine is not None:
-            self.engine.source.sync_tolerance_s = new.sync_tolerance
-            self.engine.source.depth_wait_s = new.depth_wait
+        for camera in self.cameras.values():
+            camera.apply(new)
         if self.active:
             self.transforms.listen(new.target_frame, new.gravity_frame)
         if new.vocabulary != old.vocabulary:
@@ -343,27 +320,21 @@ class OvsegNode(LifecycleNode):
         self.wake()
 
     def _forget(self) -> None:
-        if self.engine is not None:
-            self.engine.source.reset()
+        for camera in self.cameras.values():
+            camera.engine.source.reset()
 
-    def _now_ns(self) -> int:
-        return self.get_clock().now().nanoseconds
-
-    def _on_request_error(self, error: RequestError) -> None:
-        self.get_logger().warning(f"{name_of(error.code)}: {error.message}", throttle_duration_sec=5.0)
-
-    def _on_remark(self, remark: str) -> None:
-        """3D is not told as it was wanted."""
-        self.statistics.remark_3d(remark)
-        self.get_logger().warning(remark, throttle_duration_sec=5.0)
-
-    def _on_step_error(self, error: BaseException) -> None:
-        self.statistics.failed(f"{type(error).__name__}: {error}")
+    def failed(self, error: BaseException, camera: Camera | None = None) -> None:
+        """Logs and counts an error that is a fault of ours, in a frame of a camera or in a request."""
+        said = f"{type(error).__name__}: {error}"
+        (self if camera is None else camera).statistics.failed(said)
         if not self.context.ok():  # the node is at its end, and what fails then is no news
             return
         known = isinstance(error, NotFiniteError)  # its message says where; the trace would not say more
         trace = str(error) if known else _trace_of(error)
-        self.get_logger().error(f"inference failed, one frame is lost:\n{trace}", throttle_duration_sec=5.0)
+        lost = "inference failed, one frame is lost"
+        self.get_logger().error(
+            f"{camera.said(lost) if camera else lost}:\n{trace}", throttle_duration_sec=5.0
+        )
 
 
 def _trace_of(error: BaseException) -> str:

@@ -253,7 +253,7 @@ def test_simulated_time_that_stands_and_jumps_back(make_bench):
 
     def set_clock(seconds):
         clock.publish(Clock(clock=Time(sec=seconds)))
-        bench.until(lambda: bench.node._now_ns() == seconds * 10**9)
+        bench.until(lambda: bench.node.get_clock().now().nanoseconds == seconds * 10**9)
 
     set_clock(100)
     bench.show(stamp=Time(sec=100))
@@ -270,7 +270,7 @@ def test_qos_can_be_overridden(make_bench):
     depth = "qos_overrides./ovseg/segmentation.publisher.depth"
     bench = make_bench(autostart=False, **{depth: 7})
     assert bench.transition("configure")
-    (output,) = [o for o in bench.node.outputs._outputs if o.name == "segmentation"]
+    (output,) = [o for o in bench.node.cameras[""].outputs._outputs if o.name == "segmentation"]
     assert output.publisher.qos_profile.depth == 7
     assert bench.transition("cleanup")
     assert bench.transition("configure")  # the override is declared already

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ import torch
 from ovseg_ros.core.candidates import Candidates
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame, Hints
+from ovseg_ros.core.joint import ToEncode, Way, alone
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
@@ -55,18 +56,24 @@ class VideoSegmenter:
     things are encoded again. `segment` does all three.
     """
 
-    def __init__(self, segmenter: OpenVocabularySegmenter, options: TrackOptions | None = None) -> None:
+    def __init__(
+        self,
+        segmenter: OpenVocabularySegmenter,
+        options: TrackOptions | None = None,
+        ids: Iterator[int] | None = None,
+    ) -> None:
         """Follows what a segmenter finds.
 
         Args:
             segmenter: proposes, encodes and labels.
             options: see `TrackOptions`; may be swapped between frames.
+            ids: the numbers of tracks, where several share them; 1 and up when None.
         """
         self.segmenter = segmenter
         self.track_options = TrackOptions() if options is None else options
         self.last = VideoReport()
         self._cameras: OrderedDict[str, CameraTracks] = OrderedDict()
-        self._ids = itertools.count(1)
+        self._ids = itertools.count(1) if ids is None else ids
 
     def reset(self) -> None:
         """Forgets all tracks; their ids are not used again."""
@@ -103,6 +110,12 @@ class VideoSegmenter:
         Raises:
             ConfigError, InvalidInputError, OutOfMemoryError: see there; the tracks stay as they were.
         """
+        return alone(self.embedding(frame, options, budget), self.segmenter.encode_all)
+
+    def embedding(
+        self, frame: Frame, options: SegmenterOptions | None = None, budget: Budget | None = None
+    ) -> Way[EmbeddedFrame]:
+        """`embed`, as a way to go with the frames of other cameras, see `core.joint.together`."""
         options = self.segmenter.options if options is None else options
         budget = Budget() if budget is None else budget
         self.segmenter.check(options)
@@ -121,7 +134,10 @@ class VideoSegmenter:
         due = camera.due(association, candidates, budget.most_encoded)
         masks = candidates.proposals.masks
         due_masks = masks if len(due) == len(masks) else masks[due]
-        camera.update(association, due, self.segmenter.encode_masks(frame, due_masks, options, timings))
+        left = time.perf_counter()
+        rows = yield ToEncode(frame, due_masks, options, timings)
+        start += time.perf_counter() - left  # in which other frames may have come up to here
+        camera.update(association, due, rows)
 
         embedded = self._embedded(frame, camera, candidates, association, timings)
         after = {track.id for track in camera.tracks}
@@ -135,7 +151,7 @@ class VideoSegmenter:
             unseen=int(candidates.is_encodable.sum()) - have_embedding if options.uses_clip else 0,
             reset_reason=reason,
         )
-        timings["track"] = time.perf_counter() - start - sum(timings.values())
+        timings["track"] = time.perf_counter() - start - timings["propose"]
         return embedded
 
     def label(

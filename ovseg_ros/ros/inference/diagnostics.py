@@ -12,28 +12,54 @@ LEVELS = {"OK": DiagnosticStatus.OK, "WARN": DiagnosticStatus.WARN, "ERROR": Dia
 
 
 def diagnostic_array(node: Any) -> DiagnosticArray:
-    """The state of a node (see `ovseg_ros.ros.node`) as one DiagnosticStatus."""
-    level, message = verdict(node)
-    status = DiagnosticStatus(
-        level=LEVELS[level], name=f"{node.get_fully_qualified_name()}: segmentation", message=message
-    )
-    status.values = [KeyValue(key=key, value=str(value)) for key, value in facts(node).items()]
-    array = DiagnosticArray(status=[status])
+    """The state of a node (`ovseg_ros.ros.node`): of it all, and of each camera where these have names."""
+    name = f"{node.get_fully_qualified_name()}: segmentation"
+    of_all = _status(name, verdict(node), facts(node))
+    of_each = [
+        _status(f"{name} {camera.name}", camera_verdict(node, camera), camera_facts(camera))
+        for camera in node.cameras.values()
+        if camera.name
+    ]
+    array = DiagnosticArray(status=[of_all, *of_each])
     array.header.stamp = node.get_clock().now().to_msg()
     return array
 
 
+def _status(name: str, verdict: tuple[str, str], facts: dict[str, Any]) -> DiagnosticStatus:
+    level, message = verdict
+    status = DiagnosticStatus(level=LEVELS[level], name=name, message=message)
+    status.values = [KeyValue(key=key, value=str(value)) for key, value in facts.items()]
+    return status
+
+
 def verdict(node: Any) -> tuple[str, str]:
-    """The level (OK, WARN, ERROR) and the one sentence that matters most."""
-    statistics, engine, overdue = node.statistics, node.engine, node.overdue()
+    """The level (OK, WARN, ERROR) and the one sentence that matters most; of several cameras the worst."""
+    overdue = node.overdue()
     if overdue is not None:
         return "ERROR", overdue.message
+    if node.statistics.recent_error():
+        return "ERROR", node.statistics.recent_error()
+    if not node.cameras or _is_off(node):
+        return "OK", _is_off(node) or "not active"
+    verdicts = [(camera, *camera_verdict(node, camera)) for camera in node.cameras.values()]
+    worst = max((level for _, level, _ in verdicts), key=list(LEVELS).index)
+    return worst, "; ".join(camera.said(message) for camera, level, message in verdicts if level == worst)
+
+
+def _is_off(node: Any) -> str:
+    """Why no frame is looked at, "" where frames are."""
+    if not node.active:
+        return "not active"
+    return "" if node.enabled else "disabled by ~/enable"
+
+
+def camera_verdict(node: Any, camera: Any) -> tuple[str, str]:
+    """The same of one camera."""
+    statistics, engine = camera.statistics, camera.engine
     if statistics.recent_error():
         return "ERROR", statistics.recent_error()
-    if engine is None or not node.active:
-        return "OK", "not active"
-    if not node.enabled:
-        return "OK", "disabled by ~/enable"
+    if _is_off(node):
+        return "OK", _is_off(node)
     if statistics.recent_bad_image():
         return "WARN", f"image refused: {statistics.recent_bad_image()}"
     images = engine.source.peek()
@@ -46,7 +72,8 @@ def verdict(node: Any) -> tuple[str, str]:
         return "WARN", engine.nothing().message
     if stale:
         return "WARN", ". ".join(filter(None, (stale, missing)))
-    said, deadline = [one for one in (doubt, engine.depth_remark) if one], engine.deadline
+    remark, deadline = engine.reader.depth_remark, engine.deadline
+    said = [one for one in (doubt, remark) if one]
     stopped_s = engine.source.depth_stopped_s
     if stopped_s:
         said.append(f"depth stopped {stopped_s:.0f} s ago: images are used without it")
@@ -59,43 +86,49 @@ def verdict(node: Any) -> tuple[str, str]:
         said.append("target_rate costs: " + "; ".join(deadline.gave_up))
     if engine.segmenter.warning:
         said.append(engine.segmenter.warning)
-    is_bad = stopped_s or missing or misplaced or engine.segmenter.warning or doubt or engine.depth_remark
+    is_bad = stopped_s or missing or misplaced or engine.segmenter.warning or doubt or remark
     if is_bad or (deadline and not deadline.holds):
         return "WARN", "; ".join(said)
-    return "OK", "; ".join([_occupation(node), *said])
+    return "OK", "; ".join([_occupation(node, camera), *said])
 
 
-def _occupation(node: Any) -> str:
-    """What a healthy node does with frames."""
-    if not node.wanted:
+def _occupation(node: Any, camera: Any) -> str:
+    """What a healthy node does with a camera's frames."""
+    if not camera.is_wanted:
         return "idle: nobody subscribes"
-    has_words = node.searches or len(node.vocabulary) or node.settings.publish_unlabelled
+    has_words = camera.searches or len(node.vocabulary) or node.settings.publish_unlabelled
     return "running" if has_words else "idle: the vocabulary is empty"
 
 
 def facts(node: Any) -> dict[str, Any]:
-    """All numbers, by name."""
-    statistics, engine, vocabulary = node.statistics, node.engine, node.vocabulary
+    """All numbers by name: of the node, and of its camera where it has no name."""
+    segmenter, vocabulary = node.segmenter, node.vocabulary
     values: dict[str, Any] = {"active": node.active, "enabled": node.enabled}
     values["vocabulary_version"], values["vocabulary"] = vocabulary.version, ", ".join(vocabulary.names)
     values["memory_mb"] = round(resident_bytes() / 1e6)
-    if engine is not None:
-        images = engine.source.peek()
-        values["model"], values["device"] = engine.model, engine.segmenter.device
-        values["model_reason"] = engine.segmenter.reason
-        values["frame_age_s"] = _round(
-            engine.freshness.age(images.image.header, images.arrival_s).seconds if images else None
-        )
-        values.update(asdict(engine.source.counts))
+    if segmenter is not None:
+        values["model"], values["device"] = node.engine.model, segmenter.device
+        values["model_reason"] = segmenter.reason
         values["pending_requests"] = node.pending
-        deadline = engine.deadline
-        values["gave_up"] = "; ".join(deadline.gave_up) if deadline else ""
-        values.update(_track_facts(engine.report))
+    only = node.cameras.get("")
+    if only is not None:
+        return values | camera_facts(only)
+    if node.cameras:
+        values["cameras"] = ", ".join(node.cameras)
+    return values | dict(sorted(node.statistics.counts().items()))
+
+
+def camera_facts(camera: Any) -> dict[str, Any]:
+    """All numbers of a camera by name."""
+    statistics, engine, deadline = camera.statistics, camera.engine, camera.engine.deadline
+    images = engine.source.peek()
+    age = engine.freshness.age(images.image.header, images.arrival_s).seconds if images else None
+    values: dict[str, Any] = {"frame_age_s": _round(age), **asdict(engine.source.counts)}
+    values["gave_up"] = "; ".join(deadline.gave_up) if deadline else ""
+    values.update(_track_facts(engine.report))
     values["rate_hz"] = _round(statistics.rate_hz())
-    values["inference_s"], values["latency_s"] = (
-        _round(statistics.inference_s()),
-        _round(statistics.latency_s()),
-    )
+    values["inference_s"] = _round(statistics.inference_s())
+    values["latency_s"] = _round(statistics.latency_s())
     return values | dict(sorted(statistics.counts().items()))
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 
-from ovseg_ros.core.camera import depth_remark
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.finite import check_finite
 from ovseg_ros.core.frame import Frame, Proposals, as_proposer
+from ovseg_ros.core.joint import Way, alone
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracking import Budget, Deadline, FrameCost, VideoReport, VideoSegmenter
@@ -21,45 +20,20 @@ from ovseg_ros.core.words import BARE_TEMPLATE
 from ovseg_ros.errors import InvalidInputError, NotFiniteError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.inference.age import Freshness
+from ovseg_ros.ros.inference.frames import EmbeddedImage, FrameReader, told
 from ovseg_ros.ros.inference.statistics import Statistics
 from ovseg_ros.ros.io.context import MessageContext
-from ovseg_ros.ros.io.conversions import frame_from_messages
 from ovseg_ros.ros.io.frame_source import FrameSource, SyncedImages
 from ovseg_ros.ros.parameters.options import options_from, track_options_from
 from ovseg_ros.ros.parameters.table import Settings
 from ovseg_ros.ros.requests.answers import RequestError, without_traceback
 
-REMARK_PERIOD_S = 1.0
-
-
-@dataclass(frozen=True)
-class EmbeddedImage:
-    """An image that is embedded and waits to be labelled.
-
-    Attributes:
-        header: of its message.
-        embedded: its masks.
-        arrival_s: of the camera's images.
-        seq: of the camera's images; 0 for an image that came with a request.
-        generation: of the camera's images.
-        seconds: it took from its messages to here.
-        report: what tracking did with it; None where it was not tracked.
-    """
-
-    header: Any
-    embedded: EmbeddedFrame
-    arrival_s: float = 0.0
-    seq: int = 0
-    generation: int = 0
-    seconds: float = 0.0
-    report: VideoReport | None = None
-
 
 class Engine:
-    """The model, the camera's newest frame, and what is remembered of it.
+    """The model, one camera's newest frame, and what is remembered of it.
 
-    The methods `newest`, `given`, `blank`, `label`, `note` and `encode` are called on the inference thread
-    alone.
+    The methods `newest`, `embedding`, `given`, `blank`, `label`, `note` and `encode` are called on the
+    inference thread alone.
     """
 
     def __init__(
@@ -72,6 +46,8 @@ class Engine:
         *,
         is_simulated: Callable[[], bool] = lambda: False,
         missing: Callable[..., str] = lambda **_: "",
+        ids: Iterator[int] | None = None,
+        sharing: int = 1,
     ) -> None:
         """An engine for one model and one camera.
 
@@ -83,17 +59,19 @@ class Engine:
             statistics: What diagnostics tell.
             is_simulated: Whether that clock is /clock.
             missing: Which inputs are missing and why, see `ovseg_ros.ros.io.inputs.Inputs.missing`.
+            ids: The numbers of tracks, where several engines share them.
+            sharing: How many engines share the model: each frame has so much less time where a rate is held.
         """
         self.segmenter = segmenter
         self.source = source
         self.deadline: Deadline | None = None  # where `target_rate` is to be held
-        self._video = VideoSegmenter(segmenter)
+        self._video = VideoSegmenter(segmenter, ids=ids)
+        self._sharing = sharing
         self._tracked_generation = 0
         source.needs_depth = segmenter.needs_depth
         self._settings = settings
         self.freshness = Freshness(source, settings, now_ns, is_simulated)
-        self.depth_remark = ""  # on the unit of the depth that came last
-        self._remarked_s = -float("inf")
+        self.reader = FrameReader(source, settings, statistics)
         self._missing = missing
         self._statistics = statistics
         self._last: EmbeddedImage | None = None
@@ -140,6 +118,10 @@ class Engine:
             RequestError: NO_IMAGE, STALE_IMAGE or NO_DEPTH: there is none that may be used.
             Exception: whatever this frame made the model raise; the same, without work, when asked again.
         """
+        return alone(self.embedding(after=after), self.segmenter.encode_all)
+
+    def embedding(self, *, after: int = 0) -> Way[EmbeddedImage]:
+        """`newest`, as a way to go with the frames of other cameras, see `ovseg_ros.core.joint.together`."""
         last = self._remembered()
         if last is not None and last.embedded.embedding_key != self._options().embedding_key:
             last = None  # a parameter changed what is looked at
@@ -156,7 +138,7 @@ class Engine:
         if stale:
             self._statistics.count("stale")
             raise RequestError(ResultCode.STALE_IMAGE, ". ".join(filter(None, (stale, self.missing()))))
-        return self._embed_newest(images)
+        return (yield from self._embed_newest(images))
 
     def nothing(self) -> RequestError:
         """Why there is no image to look at."""
@@ -172,7 +154,7 @@ class Engine:
             InvalidInputError: the messages cannot be used.
             RequestError: NO_DEPTH where the preset needs depth and none came with it.
         """
-        frame, problems = self._frame_of(image, depth, camera_info)
+        frame, problems = self.reader.of_messages(image, depth, camera_info)
         if depth is not None and camera_info is None:
             problems["camera_info"] = "want camera_info with depth, got none"
         if self.source.needs_depth and depth is None:
@@ -180,8 +162,9 @@ class Engine:
                 ResultCode.NO_DEPTH, f"the preset {self.model} needs depth and intrinsics with the image"
             )
         if depth is not None and problems:
-            raise InvalidInputError(_told(problems))
-        return EmbeddedImage(image.header, self._embed(frame, self.segmenter.embed))
+            raise InvalidInputError(told(problems))
+        way = self._embed(frame, self.segmenter.embedding)
+        return EmbeddedImage(image.header, alone(way, self.segmenter.encode_all))
 
     def blank(self) -> EmbeddedImage:
         """The newest frame without any mask: what there is to say while no word is looked for.
@@ -192,7 +175,7 @@ class Engine:
         images = self.source.newest()
         if images is None:
             raise self.nothing()
-        frame, _ = self._frame(images)
+        frame, _ = self.reader.read(images)
         empty = Proposals.empty(*frame.size_hw)
         no_embeddings = torch.zeros((0, self.segmenter.clip.embedding_dim))
         embedded = EmbeddedFrame(frame, empty.masks, empty.scores, no_embeddings)
@@ -261,40 +244,43 @@ class Engine:
         image = self._last
         return image if image is not None and image.generation == self.source.generation else None
 
-    def _embed_newest(self, images: SyncedImages) -> EmbeddedImage:
+    def _embed_newest(self, images: SyncedImages) -> Way[EmbeddedImage]:
         if self._failed is not None and self._failed[0] == images.seq:
             raise without_traceback(self._failed[1])
         started, settings = time.monotonic(), self._settings()
         try:
-            frame, problems = self._frame(images)
+            frame, problems = self.reader.read(images)
+            read_s = time.monotonic() - started
             if self.source.needs_depth and (frame.depth_m is None or frame.intrinsics is None):
                 raise RequestError(
-                    ResultCode.NO_DEPTH, f"the preset {self.model} needs depth; {_told(problems)}"
+                    ResultCode.NO_DEPTH, f"the preset {self.model} needs depth; {told(problems)}"
                 )
             if self._tracked_generation != images.generation or not settings.tracking:
                 self._tracked_generation = images.generation
                 self._video.reset()
-            embedded = self._embed(frame, self._track if settings.tracking else self._alone)
+            embedded = yield from self._embed(frame, self._track if settings.tracking else self._alone)
+        except GeneratorExit:  # the frame of another camera ended what both were in
+            raise
         except BaseException as error:
             self._failed = (images.seq, without_traceback(error))
             raise
-        seconds = time.monotonic() - started
+        seconds = read_s + sum(embedded.timings.values())  # without those of other cameras
         self._statistics.frame_embedded(seconds)
         report = self._video.last if settings.tracking else None
         of = images.image.header, embedded, images.arrival_s, images.seq, images.generation
         self._last = EmbeddedImage(*of, seconds, report)
         return self._last
 
-    def _alone(self, frame: Frame, options: Any) -> EmbeddedFrame:
+    def _alone(self, frame: Frame, options: Any) -> Way[EmbeddedFrame]:
         """Embeds the next frame of a camera by itself; no rate is held then."""
         self.deadline = None
-        return self.segmenter.embed(frame, options)
+        return self.segmenter.embedding(frame, options)
 
-    def _track(self, frame: Frame, options: Any) -> EmbeddedFrame:
+    def _track(self, frame: Frame, options: Any) -> Way[EmbeddedFrame]:
         """Embeds the next frame of a camera, within what it may cost."""
         settings = self._settings()
         self._video.track_options = track_options_from(settings)
-        return self._video.embed(frame, options, self._budget(settings.target_rate))
+        return self._video.embedding(frame, options, self._budget(settings.target_rate * self._sharing))
 
     def _budget(self, rate_hz: float) -> Budget | None:
         """The limits of the next frame; None where no rate is to be held."""
@@ -305,37 +291,14 @@ class Engine:
             self.deadline = Deadline(1 / rate_hz, as_proposer(self.segmenter.proposer).grid_points)
         return self.deadline.budget()
 
-    def _embed(self, frame: Frame, embed: Callable[[Frame, Any], EmbeddedFrame]) -> EmbeddedFrame:
+    def _embed(self, frame: Frame, embed: Callable[[Frame, Any], Way[EmbeddedFrame]]) -> Way[EmbeddedFrame]:
         try:
             with self._count_not_finite():
-                return embed(frame, self._options())
+                return (yield from embed(frame, self._options()))
         except InvalidInputError as error:  # a proposer that wants depth and did not say so before
             if frame.depth_m is None or frame.intrinsics is None:
                 raise RequestError(ResultCode.NO_DEPTH, str(error)) from error
             raise RequestError(ResultCode.INTERNAL, str(error)) from error
-
-    def _frame(self, images: SyncedImages) -> tuple[Frame, dict[str, str]]:
-        try:
-            frame, problems = self._frame_of(images.image, images.depth, images.camera_info)
-        except InvalidInputError as error:
-            self._statistics.bad_image(str(error))
-            raise RequestError(ResultCode.NO_IMAGE, f"the newest image cannot be used: {error}") from error
-        self._statistics.without_3d(problems)
-        if frame.depth_m is not None and time.monotonic() - self._remarked_s >= REMARK_PERIOD_S:
-            self._remarked_s = time.monotonic()
-            is_told = self._settings().depth_scale > 0  # then the unit is nobody's guess
-            self.depth_remark = "" if is_told else depth_remark(frame.depth_m)
-        return frame, problems
-
-    def _frame_of(self, image: Any, depth: Any, camera_info: Any) -> tuple[Frame, dict[str, str]]:
-        scale = self._settings().depth_scale or None
-        return frame_from_messages(
-            image, depth, camera_info, depth_scale=scale, rectified=self.source.is_rectified
-        )
-
-
-def _told(problems: Mapping[str, str]) -> str:
-    return "; ".join(f"{name}: {problem}" for name, problem in problems.items())
 
 
 def _joined(said: str, why: str) -> str:

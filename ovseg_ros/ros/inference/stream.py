@@ -1,4 +1,4 @@
-"""The stream: the newest frame under the node's vocabulary, to whoever subscribes."""
+"""The stream of one camera: its newest frame under the node's vocabulary, to whoever subscribes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from ovseg_ros.core.joint import Way
 from ovseg_ros.core.words import REST_S
 from ovseg_ros.ros.inference.engine import Engine
 from ovseg_ros.ros.inference.statistics import Statistics
@@ -21,7 +22,7 @@ LOOK_S = 0.005  # how often it is looked for
 
 
 class Stream:
-    """Decides what is due, and does it one frame at a time on the inference thread."""
+    """Says when a frame is due, and publishes it on the inference thread when its turn comes (`Turns`)."""
 
     def __init__(
         self,
@@ -55,43 +56,43 @@ class Stream:
         """Whether there is something to do with the next frame: the node is on, and somebody subscribes."""
         return self._is_on() and any(True for _ in self._outputs.wanted())
 
-    def step(self) -> float | None:
-        """Publishes the newest frame where it is due, and what was held back for its transform.
+    def due_in(self) -> float | None:
+        """Seconds until there is something to do, 0: now; None: not before something new arrives.
 
-        Returns:
-            Seconds to wait before the next call is of use, None: until something new arrives.
+        Publishes what was held back for its transform, where that has come or waited too long.
         """
         self._send()
-        delay = self._look()
+        delay = self._frame_due_in()
         if self._held:
             return LOOK_S if delay is None else min(delay, LOOK_S)
         return delay
 
-    def _look(self) -> float | None:
-        """Looks at the newest frame where it is due; returns as `step`."""
-        settings, now = self._settings(), time.monotonic()
-        newest = max(self._engine.source.newest_seq(), self._engine.last_seq)
-        if newest <= self._last_seq or not self.is_wanted():
+    def _frame_due_in(self) -> float | None:
+        if self._newest() <= self._last_seq or not self.is_wanted():
             return None
-        if settings.max_rate > 0:
-            wait = self._last_start + 1.0 / settings.max_rate - now
-            if wait > 0:
-                return wait
-        self._last_start = now
+        rate = self._settings().max_rate
+        return max(self._last_start + 1.0 / rate - time.monotonic(), 0.0) if rate > 0 else 0.0
+
+    def turn(self) -> Way[None]:
+        """Publishes the newest frame; the way to do so alone, or with the frames of other cameras."""
+        newest = self._newest()
+        self._last_start = time.monotonic()
         try:
-            self._publish(settings)
+            yield from self._publish(self._settings())
         except RequestError as error:
             self._on_error(error)
             self._last_seq = max(self._last_seq, newest)
         except BaseException:
             self._last_seq = max(self._last_seq, newest, self._engine.failed_seq)
             raise
-        return None
 
-    def _publish(self, settings: Settings) -> None:
+    def _newest(self) -> int:
+        return max(self._engine.source.newest_seq(), self._engine.last_seq)
+
+    def _publish(self, settings: Settings) -> Way[None]:
         vocabulary, taken_at = self._vocabulary(), time.monotonic()
         if len(vocabulary) or settings.publish_unlabelled:
-            image = self._engine.newest(after=self._last_seq)
+            image = yield from self._engine.embedding(after=self._last_seq)
             if time.monotonic() - taken_at > REST_S / 2:
                 vocabulary = self._vocabulary()  # or ids might be sent that rest no more
         else:

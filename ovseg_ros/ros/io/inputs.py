@@ -25,7 +25,8 @@ except ImportError:  # Humble
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ovseg_ros.core.camera import InputState, is_rectified, missing_inputs
-from ovseg_ros.ros.io.frame_source import FrameSource, Seen
+from ovseg_ros.ros.inference.engine import Engine
+from ovseg_ros.ros.io.frame_source import Seen
 
 WATCH_PERIOD_S = 0.5
 PATIENCE_S = 3.0  # after activation, before the log says what is missing: discovery takes a moment
@@ -66,11 +67,20 @@ class Inputs:
     publisher is seen: asked of the others, rclcpp's would log that the QoS is incompatible.
     """
 
-    def __init__(self, node: Any, source: FrameSource, after: Callable[[], None]) -> None:
-        """Subscribes; `after()` is called after every message. `node`: as for `Queries`."""
+    def __init__(self, node: Any, engine: Engine, after: Callable[[], None], camera: str = "") -> None:
+        """Subscribes.
+
+        Args:
+            node: as for `Queries`.
+            engine: whose source gets the messages.
+            after: called after every message.
+            camera: its name, which stands before those of the inputs; empty: nothing does.
+        """
         self._node = node
-        self._source = source
+        self._engine = engine
+        self._source = source = engine.source
         self._after = after
+        self._prefix = f"{camera}/" if camera else ""
         self._latched: Any = None
         self._said_at = time.monotonic() + PATIENCE_S - LOG_PERIOD_S
         self._said_remark = False
@@ -85,14 +95,15 @@ class Inputs:
 
     def _input(self, name: str, kind: Any, add: Callable[[Any], None], transport: str) -> Input:
         # As image_transport does: first the base name is remapped, then the transport appended.
-        base = self._node.resolve_topic_name(name)
-        is_named = base != self._node.resolve_topic_name(name, only_expand=True)
+        topic = self._prefix + name
+        base = self._node.resolve_topic_name(topic)
+        is_named = base != self._node.resolve_topic_name(topic, only_expand=True)
         other = ("", "")
         if name in TRANSPORTS:
             word = TRANSPORTS[name]
             other = (f"{base}/{word}", word) if transport == "raw" else (base, "raw")
         if transport == "raw":
-            subscription = self._subscribe(kind, name, add)
+            subscription = self._subscribe(kind, topic, add)
         else:
             subscription = self._subscribe(CompressedImage, f"{base}/{transport}", add)
         return Input(name, subscription, subscription.topic_name, other, is_named)
@@ -112,13 +123,13 @@ class Inputs:
     def _look(self) -> None:
         """Subscribes to what is latched, and logs what is missing."""
         self._take_latched()
-        node, now = self._node, time.monotonic()
-        engine = node.engine
-        if engine is None or not node.enabled:
+        node, engine, now = self._node, self._engine, time.monotonic()
+        if not node.enabled:
             return
-        if engine.depth_remark and not self._said_remark:
+        remark = engine.reader.depth_remark
+        if remark and not self._said_remark:
             self._said_remark = True
-            node.get_logger().warning(f"depth on {self._depth.topic}: {engine.depth_remark}")
+            node.get_logger().warning(f"depth on {self._depth.topic}: {remark}")
         if now - self._said_at < LOG_PERIOD_S:
             return
         missing = engine.missing()

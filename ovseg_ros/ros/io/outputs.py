@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import importlib
-import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.core.choice import Choice
 from ovseg_ros.core.overlay import draw_on
-from ovseg_ros.msg import Found, ResultCode, Segmentation, Vocabulary
+from ovseg_ros.msg import Found, ResultCode, Segmentation
 from ovseg_ros.ros.io.clouds import CloudMaker
 from ovseg_ros.ros.io.context import MessageContext
-from ovseg_ros.ros.io.conversions import fill_pose, segment_message, segmentation_message, vocabulary_message
+from ovseg_ros.ros.io.conversions import fill_pose, segment_message, segmentation_message
 from ovseg_ros.ros.io.images import image_from_array
-from ovseg_ros.ros.io.markers import MarkerMaker, detections_2d, detections_3d, label_info
+from ovseg_ros.ros.io.markers import MarkerMaker, detections_2d, detections_3d
+from ovseg_ros.ros.io.word_topics import vision_msgs
 from ovseg_ros.ros.parameters.table import Settings
 from ovseg_ros.ros.requests.best import answer_of
 
 RELIABLE_1 = QoSProfile(depth=1)  # reliable, volatile
-LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 IN_3D = {"segmentation", "markers", "detections_3d", "found", "pose"}  # topics that tell of `frame_id_3d`
-
-
-def vision_msgs() -> types.ModuleType | None:
-    """The module vision_msgs.msg, or None on a machine without it."""
-    try:
-        return importlib.import_module("vision_msgs.msg")
-    except ImportError:
-        return None
 
 
 @dataclass(frozen=True)
@@ -54,23 +44,17 @@ class Output:
 
 
 class Outputs:
-    """All output topics of the node. `publish` runs on the inference thread, the rest on the executor's."""
+    """The output topics of one camera. `publish` runs on the inference thread, the rest on the executor's."""
 
-    def __init__(self, node: Any, settings: Callable[[], Settings], model: str) -> None:
+    def __init__(self, node: Any, settings: Callable[[], Settings], model: str, camera: str = "") -> None:
+        """`camera`: its name, which stands before those of the topics; empty: nothing does."""
         self._node = node
         self._settings = settings
         self._model = model
+        self._camera = camera
+        self._prefix = f"~/{camera}/" if camera else "~/"
         self._publishers: list[Any] = []
         self._vision = vision_msgs() if settings().detections else None
-        if settings().detections and self._vision is None:
-            node.get_logger().info(
-                "vision_msgs is not installed: no topics label_info, detections, detections_3d "
-                "(apt install ros-$ROS_DISTRO-vision-msgs; detections:=false silences this)"
-            )
-        self._vocabulary = self._create(Vocabulary, "vocabulary", LATCHED)
-        self._label_info = (
-            self._create(self._vision.LabelInfo, "label_info", LATCHED) if self._vision else None
-        )
         self._outputs = self._create_outputs()
 
     def _create_outputs(self) -> list[Output]:
@@ -108,7 +92,10 @@ class Outputs:
 
     def _create(self, kind: Any, name: str, qos: QoSProfile) -> Any:
         publisher = self._node.create_lifecycle_publisher(
-            kind, f"~/{name}", qos, qos_overriding_options=QoSOverridingOptions.with_default_policies()
+            kind,
+            self._prefix + name,
+            qos,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._publishers.append(publisher)
         return publisher
@@ -128,13 +115,6 @@ class Outputs:
             if message is not None:
                 output.publisher.publish(message)
 
-    def publish_vocabulary(self, vocabulary: Any, default_threshold: float) -> None:
-        """Publishes the latched topics about the words."""
-        stamp = self._node.get_clock().now().to_msg()
-        self._vocabulary.publish(vocabulary_message(vocabulary, default_threshold, stamp))
-        if self._label_info is not None:
-            self._label_info.publish(label_info(vocabulary, default_threshold, stamp, self._vision))
-
     def destroy(self) -> None:
         """Takes all topics away."""
         for publisher in self._publishers:
@@ -149,6 +129,7 @@ class Outputs:
             with_masks=settings.publish_masks,
             with_unlabelled=settings.publish_unlabelled,
         )
+        message.camera = self._camera
         stamp, now = context.segmentation.frame.stamp_ns, self._node.get_clock().now().nanoseconds
         if 0 < stamp <= now:
             message.latency_s = (now - stamp) * 1e-9
@@ -165,6 +146,7 @@ class Outputs:
         said = choice.reason or f"{len(best)} found"
         return Found(
             header=context.header,
+            camera=self._camera,
             query=self._node.words.query_of(context.segmentation.vocabulary),
             code=ResultCode.FOUND if best else ResultCode.NOT_FOUND,
             message="; ".join(filter(None, (said, *context.remarks, context.remark_3d))),

@@ -16,6 +16,7 @@ from ovseg_ros.core.options import CLASSIFIERS, DECISIONS, REGION_VIEWS, SEMANTI
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.auto import AUTO
 from ovseg_ros.models.template_sets import TEMPLATE_SETS
+from ovseg_ros.ros.parameters.camera_names import check_camera_names
 
 PRESET_WORD = "preset"  # "as the preset says"; in background_labels: "the preset's own list stands here"
 
@@ -70,6 +71,12 @@ class Settings:
         True,
         "Configure and activate by itself, and end the process where that fails. False: wait for a manager.",
         read_only=True,
+    )
+    cameras: tuple[str, ...] = _row(
+        ("",),
+        "Names of several cameras that share the model, such as front, left: each has inputs (front/image …) "
+        "and outputs (~/front/segmentation …) of its own. [] and empty strings: one camera, without a name.",
+        at_configure=True,
     )
     image_transport: str = _row(
         "raw",
@@ -278,11 +285,17 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
+        check_camera_names(self.camera_names)
         if self.find_confirm > self.find_confirm_of:
             raise ConfigError(
                 f"parameter find_confirm: want at most find_confirm_of, got {self.find_confirm} of "
                 f"{self.find_confirm_of}; set both together"
             )
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        """The cameras' names; one empty name where there is one camera."""
+        return tuple(name for name in self.cameras if name) or ("",)
 
 
 def rows() -> tuple[dataclasses.Field[Any], ...]:

@@ -93,13 +93,13 @@ class ActiveWords:
 
     def publish(self) -> None:
         """Publishes the words on the latched topics, where these exist."""
-        if self._node.outputs is not None:
-            self._node.outputs.publish_vocabulary(self.vocabulary, self.default_threshold())
+        if self._node.word_topics is not None:
+            self._node.word_topics.publish(self.vocabulary, self.default_threshold())
 
     def default_threshold(self) -> float:
         """The threshold of labels without one of their own."""
-        engine = self._node.engine
-        preset = engine.segmenter.options.threshold if engine is not None else 0.0
+        segmenter = self._node.segmenter
+        preset = segmenter.options.threshold if segmenter is not None else 0.0
         return self._node.settings.threshold or float(preset)
 
     def _show(self, names: Sequence[str]) -> None:

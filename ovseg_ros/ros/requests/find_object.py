@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from ovseg_ros.core.maps import boxed_masks
 from ovseg_ros.core.tracking import Confirmation, Sighting
 from ovseg_ros.core.words import Vocabulary, Wanted, names_of, parse_request
 from ovseg_ros.msg import ResultCode
+from ovseg_ros.ros.camera import searched
 from ovseg_ros.ros.io.context import MessageContext
 from ovseg_ros.ros.io.conversions import segment_message
 from ovseg_ros.ros.requests.answers import Overdue, RequestError, request_error_of
@@ -65,8 +66,9 @@ class Answer:
 
 @dataclass
 class Search:
-    """How far one goal has come. Times are of the monotonic clock, seconds."""
+    """How far one goal has come with one camera. Times are of the monotonic clock, seconds."""
 
+    camera: str  # its name
     request: Any  # FindObject.Goal
     vocabulary: Vocabulary
     wanted: tuple[Wanted, ...]  # what is asked for beyond names
@@ -75,7 +77,9 @@ class Search:
     confirmation: Confirmation
     frames_seen: int = 0
     best_score: float = 0.0
+    tried: int = -1  # the newest image when it was looked last
     last_seq: int = 0
+    found: Answer | None = None
     nothing: Answer = field(default_factory=Answer)  # what there is to say as of the last frame
     without_3d: Answer | None = None  # found, but 3D was asked for
     no_3d: str = ""  # why
@@ -140,6 +144,21 @@ class Search:
             yield f"the last attempt: {self.refusal.message}"
 
 
+def furthest(searches: Sequence[Search]) -> tuple[Search, RequestError]:
+    """Of searches without success the one that came furthest, and what is said of all of them."""
+    failures = {search.camera: search.failure() for search in searches}
+    best = min(searches, key=lambda one: (one.without_3d is None, not one.frames_seen))
+    if len(searches) == 1:
+        return best, failures[best.camera]
+    said = "; ".join(f"{name}: {failure.message}" for name, failure in failures.items())
+    return best, RequestError(failures[best.camera].code, said)
+
+
+def _seen(searches: Sequence[Search]) -> tuple[int, float]:
+    """Images searched with all cameras, and the best score in any of them."""
+    return sum(one.frames_seen for one in searches), max(one.best_score for one in searches)
+
+
 class FindObjectServer:
     """Serves the action as coroutines on the executor; the looking itself is done on the inference thread."""
 
@@ -160,25 +179,20 @@ class FindObjectServer:
             result_timeout=RESULT_KEPT_S,
         )
 
-    @property
-    def running(self) -> int:
-        """Number of searches that go on at this moment."""
-        return self._running
-
     async def _execute(self, goal_handle: Any) -> Any:
         result = FindObject.Result()
         self._running += 1
         try:
-            search = self._begin(goal_handle.request)
-            found = await self._search(goal_handle, search)
-            refusal = None if found else search.failure()
-            answer = found or search.without_3d or search.nothing
+            searches = self._begin(goal_handle.request)
+            search, refusal = await self._search(goal_handle, searches) or furthest(searches)
+            answer = search.found or search.without_3d or search.nothing
+            result.camera = search.camera if search.frames_seen else ""
             result.segments = answer.segments[: search.request.max_results or None]
             result.header, result.agreements = answer.header, answer.agreements
             result.frame_id_3d, result.count = answer.frame_id_3d, answer.count
             said = [refusal.message if refusal else f"{len(result.segments)} found"]
             said += answer.said
-            result.frames_seen, result.best_score = search.frames_seen, search.best_score
+            result.frames_seen, result.best_score = _seen(searches)
         except Exception as error:
             refusal = request_error_of(error)
             self._node.report(refusal, error)
@@ -190,8 +204,8 @@ class FindObjectServer:
         _conclude(goal_handle, result.code)
         return result
 
-    def _begin(self, request: Any) -> Search:
-        """Checks a goal.
+    def _begin(self, request: Any) -> list[Search]:
+        """Checks a goal; a search for each camera that is asked.
 
         Raises:
             RequestError: INVALID_QUERY, INACTIVE or BUSY.
@@ -214,27 +228,30 @@ class FindObjectServer:
         if self._running > limit:
             raise RequestError(ResultCode.BUSY, f"{limit} searches are running already; ask again later")
         # One image has none to agree with.
-        confirmation = (
-            Confirmation(settings.find_confirm, settings.find_confirm_of) if timeout_s else Confirmation(1, 1)
-        )
+        confirm = (settings.find_confirm, settings.find_confirm_of) if timeout_s else (1, 1)
         deadline = time.monotonic() + timeout_s
-        return Search(request, vocabulary, beyond_names(asked), limits, deadline, confirmation)
+        wanted = beyond_names(asked)
+        return [
+            Search(camera.name, request, vocabulary, wanted, limits, deadline, Confirmation(*confirm))
+            for camera in self._node.ready_cameras(request.camera)
+        ]
 
-    async def _search(self, goal_handle: Any, search: Search) -> Answer | None:
-        """Looks at frame after frame; returns what was found, None where the time was over first."""
-        tried = -1
-        while True:
-            engine = self._node.ready_engine()
-            newest = max(engine.source.newest_seq(), engine.last_seq)
-            if newest != tried:
-                tried = newest
-                found = await self._look(engine, search)
-                if found:
-                    return found
-            if goal_handle.is_cancel_requested or search.over:
-                return None
-            goal_handle.publish_feedback(_feedback(search))
-            await self._node.bridge.changed()
+    async def _search(self, goal_handle: Any, searches: list[Search]) -> tuple[Search, None] | None:
+        """Looks at frame after frame of each camera; the search that found, None where time ran out."""
+        with searched([self._node.ready_cameras(search.camera)[0] for search in searches]):
+            while True:
+                for search in searches:
+                    engine = self._node.ready_cameras(search.camera)[0].engine
+                    newest = max(engine.source.newest_seq(), engine.last_seq)
+                    if newest != search.tried:
+                        search.tried = newest
+                        search.found = await self._look(engine, search)
+                        if search.found:
+                            return search, None
+                if goal_handle.is_cancel_requested or searches[0].over:
+                    return None
+                goal_handle.publish_feedback(_feedback(searches))
+                await self._node.bridge.changed()
 
     async def _look(self, engine: Any, search: Search) -> Answer | None:
         request, seq = search.request, 0
@@ -307,13 +324,14 @@ def _answer(look: Look, agreed: list[tuple[Any, int]]) -> Answer:
     return Answer(look.header, segments, agreed[0][1], look.frame_id_3d, look.said, count)
 
 
-def _feedback(search: Search) -> Any:
-    feedback = FindObject.Feedback(frames_seen=search.frames_seen, best_score=search.best_score)
-    if search.without_3d:
+def _feedback(searches: Sequence[Search]) -> Any:
+    frames_seen, best_score = _seen(searches)
+    feedback = FindObject.Feedback(frames_seen=frames_seen, best_score=best_score)
+    if any(one.without_3d for one in searches):
         feedback.stage = FindObject.Feedback.WAITING_FOR_DEPTH
-    elif search.unconfirmed:
+    elif any(one.unconfirmed for one in searches):
         feedback.stage = FindObject.Feedback.CONFIRMING
-    elif search.frames_seen and search.refusal is None:
+    elif any(one.frames_seen and one.refusal is None for one in searches):
         feedback.stage = FindObject.Feedback.SEARCHING
     return feedback
 

@@ -14,13 +14,14 @@ from ovseg_ros.core.maps import boxed_masks
 from ovseg_ros.core.tracking import Confirmation, Sighting
 from ovseg_ros.core.words import beyond_names, names_of, parse_request
 from ovseg_ros.msg import ResultCode
+from ovseg_ros.ros.camera import searched
 from ovseg_ros.ros.io.context import MessageContext
 from ovseg_ros.ros.io.conversions import segment_message
 from ovseg_ros.ros.requests.answers import Overdue, RequestError, request_error_of
 from ovseg_ros.ros.requests.best import answer_of
 from ovseg_ros.ros.requests.find_object import MAX_TIMEOUT_S, RESULT_KEPT_S
 from ovseg_ros.ros.requests.placing import told
-from ovseg_ros.ros.requests.pursuit import Look, Pursuit, Seen
+from ovseg_ros.ros.requests.pursuit import Look, Pursuit, Seen, ending_of, furthest
 from ovseg_ros.ros.requests.queries import reasons_of, words_vocabulary
 from ovseg_ros.ros.requests.queues import SERVICES
 from ovseg_ros.ros.requests.restrictions import left_out_by, limits_of
@@ -48,35 +49,32 @@ class FollowObjectServer:
             result_timeout=RESULT_KEPT_S,
         )
 
-    @property
-    def running(self) -> int:
-        """Number of things that are followed, or searched for to be, at this moment."""
-        return self._running
-
     async def _execute(self, goal_handle: Any) -> Any:
         result = FollowObject.Result()
-        pursuit = None
+        pursuits: list[Pursuit] = []
         self._running += 1
         try:
-            pursuit = self._begin(goal_handle.request)
-            await self._follow(goal_handle, pursuit)
-            ending = pursuit.ending()
+            pursuits = self._begin(goal_handle.request)
+            await self._follow(goal_handle, pursuits)
+            ending = ending_of(pursuits)
         except Exception as error:
             ending = request_error_of(error)
             self._node.report(ending, error)
         finally:
             self._running -= 1
-        if pursuit is not None:
+        if pursuits:
+            pursuit = furthest(pursuits)
             seen = pursuit.seen
             result.header, result.frame_id_3d, result.segment = seen.header, seen.frame_id_3d, seen.segment
-            result.frames, result.frames_seen = pursuit.frames, pursuit.frames_seen
+            result.frames, result.frames_seen = sum(one.frames for one in pursuits), pursuit.frames_seen
+            result.camera = pursuit.camera if pursuit.frames_seen else ""
             ending.message += f"; {seen.remark_3d}" if seen.remark_3d else ""
         result.code, result.message = ending.code, ending.message
         _conclude(goal_handle, result.code)
         return result
 
-    def _begin(self, request: Any) -> Pursuit:
-        """Checks a goal.
+    def _begin(self, request: Any) -> list[Pursuit]:
+        """Checks a goal; a pursuit for each camera that is asked.
 
         Raises:
             RequestError: INVALID_QUERY, INACTIVE or BUSY.
@@ -113,32 +111,54 @@ class FollowObjectServer:
         limit = settings.max_pending
         if self._running > limit:
             raise RequestError(ResultCode.BUSY, f"{limit} things are followed already; ask again later")
-        return Pursuit(
-            request,
-            vocabulary,
-            beyond_names(asked),
-            limits,
-            FollowOptions(lost_after_s=lost_after_s),
-            Confirmation(settings.find_confirm, settings.find_confirm_of),
-            node.ready_engine(),
-            time.monotonic(),
-        )
+        return [
+            Pursuit(
+                camera.name,
+                request,
+                vocabulary,
+                beyond_names(asked),
+                limits,
+                FollowOptions(lost_after_s=lost_after_s),
+                Confirmation(settings.find_confirm, settings.find_confirm_of),
+                camera.engine,
+                time.monotonic(),
+            )
+            for camera in node.ready_cameras(request.camera)
+        ]
 
-    async def _follow(self, goal_handle: Any, pursuit: Pursuit) -> None:
-        """Looks at frame after frame until it is lost, never seen in time, or nobody wants to know."""
-        tried = -1
-        while True:
-            engine = self._node.ready_engine()
-            if engine is not pursuit.engine:
-                raise RequestError(ResultCode.INACTIVE, "the node was configured anew meanwhile")
-            newest = max(engine.source.newest_seq(), engine.last_seq)
-            if newest != tried:
-                tried = newest
-                if await self._look(engine, pursuit):
-                    goal_handle.publish_feedback(_feedback(pursuit))
-            if goal_handle.is_cancel_requested or pursuit.over:
-                return
-            await self._node.bridge.changed()
+    async def _follow(self, goal_handle: Any, pursuits: list[Pursuit]) -> None:
+        """Looks through all cameras until one shows it, then through that one until it is lost."""
+        await self._pursue(goal_handle, pursuits)
+        seen = [one for one in pursuits if one.where is not None]
+        if len(pursuits) > 1 and seen:
+            others = sum(one.frames for one in pursuits if one.where is None)
+            await self._pursue(goal_handle, seen, others)
+
+    async def _pursue(self, goal_handle: Any, pursuits: list[Pursuit], others: int = 0) -> None:
+        """Looks at frame after frame until it is lost, never seen in time, or nobody wants to know.
+
+        Args:
+            goal_handle: of the action.
+            pursuits: of several cameras: until the first shows it.
+            others: images of other cameras that were looked at before.
+        """
+        node = self._node
+        with searched([node.ready_cameras(one.camera)[0] for one in pursuits]):
+            while True:
+                for one in pursuits:
+                    engine = node.ready_cameras(one.camera)[0].engine
+                    if engine is not one.engine:
+                        raise RequestError(ResultCode.INACTIVE, "the node was configured anew meanwhile")
+                    newest = max(engine.source.newest_seq(), engine.last_seq)
+                    if newest != one.tried:
+                        one.tried = newest
+                        if await self._look(engine, one):
+                            goal_handle.publish_feedback(_feedback(one, others))
+                    if len(pursuits) > 1 and one.where is not None:
+                        return
+                if goal_handle.is_cancel_requested or all(one.over for one in pursuits):
+                    return
+                await node.bridge.changed()
 
     async def _look(self, engine: Any, pursuit: Pursuit) -> bool:
         """Looks at the newest frame; False where there is none that may be used."""
@@ -207,7 +227,7 @@ def _view_of(image: Any, context: MessageContext, *, by_word: bool) -> View:
 def _chosen(engine: Any, pursuit: Pursuit, context: MessageContext, best: list[int]) -> int | None:
     """The mask to follow from here on, None where this frame does not decide it.
 
-    A track is taken as it is; what a query means has to be confirmed by several frames, as `~/find_object` does.
+    A track is taken as it is; what a query means has to be confirmed by several frames, as in `~/find_object`.
 
     Args:
         engine: Of the camera.
@@ -228,8 +248,10 @@ def _chosen(engine: Any, pursuit: Pursuit, context: MessageContext, best: list[i
     return agreed[0] if agreed else None
 
 
-def _feedback(pursuit: Pursuit) -> Any:
-    feedback = FollowObject.Feedback(frames=pursuit.frames, frames_seen=pursuit.frames_seen)
+def _feedback(pursuit: Pursuit, others: int) -> Any:
+    frames = pursuit.frames + others
+    feedback = FollowObject.Feedback(frames=frames, frames_seen=pursuit.frames_seen)
+    feedback.camera = pursuit.camera if pursuit.frames_seen else ""
     if pursuit.where is not None:
         feedback.stage = FollowObject.Feedback.FOLLOWING if pursuit.in_sight else FollowObject.Feedback.HIDDEN
         feedback.age_s = pursuit.where.age_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,8 +41,9 @@ class Look:
 
 @dataclass
 class Pursuit:
-    """How far one goal has come. Times are of the monotonic clock, seconds."""
+    """How far one goal has come with one camera. Times are of the monotonic clock, seconds."""
 
+    camera: str  # its name
     request: Any  # FollowObject.Goal
     vocabulary: Vocabulary | None  # of its query; None: a track is named, the node's of the moment
     wanted: tuple[Wanted, ...]  # what its query asks for beyond names
@@ -55,6 +57,7 @@ class Pursuit:
     seen: Seen = field(default_factory=Seen)
     frames: int = 0
     frames_seen: int = 0
+    tried: int = -1  # the newest image when it was looked last
     last_seq: int = 0
     began_s: float = field(default_factory=time.monotonic)
     best_score: float = 0.0
@@ -107,6 +110,21 @@ class Pursuit:
                 best, wanted = self.confirmation.best, self.confirmation.wanted
                 said += f"; seen in {best}, {wanted} wanted (find_confirm)"
         return RequestError(ResultCode.NOT_FOUND, "; ".join([said, *self.remarks[:MAX_REMARKS]]) + last)
+
+
+def furthest(pursuits: Sequence[Pursuit]) -> Pursuit:
+    """The one that follows, of those of several cameras; else one that has looked at an image."""
+    return max(pursuits, key=lambda one: (one.where is not None, one.frames > 0))
+
+
+def ending_of(pursuits: Sequence[Pursuit]) -> RequestError:
+    """What a goal ends with; what the search in several cameras came to is said of each."""
+    best = furthest(pursuits)
+    ending = best.ending()
+    if best.where is None and len(pursuits) > 1:
+        said = "; ".join(f"{one.camera}: {one.ending().message}" for one in pursuits)
+        return RequestError(ending.code, said)
+    return ending
 
 
 def _images(count: int) -> str:

@@ -138,7 +138,9 @@ class Queries:
         return response
 
     async def _on_segment(self, request: Any, response: Any) -> None:
-        engine, settings = self._node.ready_engine(), self._node.settings
+        camera, settings = self._node.ready_cameras(request.camera)[0], self._node.settings
+        engine, image = camera.engine, request.image
+        is_given = bool(image.width or image.height or len(image.data))
         limits = limits_of(request.where)
         wanted: tuple[Wanted, ...] = ()
         if request.labels:
@@ -159,8 +161,7 @@ class Queries:
                 vocabulary = dataclasses.replace(vocabulary, labels=tuple(labels), version=0)
 
         def label() -> MessageContext:
-            image = request.image
-            if image.width or image.height or len(image.data):
+            if is_given:
                 depth = request.depth if request.depth.width or len(request.depth.data) else None
                 info = request.camera_info
                 camera_info = info if info.width or any(info.k) or any(info.p) else None
@@ -180,6 +181,7 @@ class Queries:
                 with_images=request.with_masks,
                 with_points=request.with_points,
             )
+            response.segmentation.camera = "" if is_given else camera.name
             found = int((context.label_ids != UNLABELLED).sum())
             response.code = ResultCode.FOUND if found else ResultCode.NOT_FOUND
             refused = f"; {choice.reason}" if choice.reason and wanted else ""
@@ -194,7 +196,7 @@ class Queries:
         await told(self._node, request.target_frame, label, tell)
 
     async def _on_embed_text(self, request: Any, response: Any) -> None:
-        engine = self._node.ready_engine()
+        engine = self._node.ready_cameras()[0].engine
         if not 1 <= len(request.labels) <= MAX_TEXTS:
             raise RequestError(
                 ResultCode.INVALID_QUERY, f"want 1 to {MAX_TEXTS} labels, got {len(request.labels)}"

@@ -21,7 +21,8 @@ class Engine:
         self.bench, self.seconds, self.last_seq, self.labelled = bench, seconds, 0, []
         self.source = SimpleNamespace(newest_seq=lambda: 1)
 
-    def newest(self, *, after):
+    def embedding(self, *, after):
+        yield from ()
         self.bench.now += self.seconds
         self.bench.words = self.bench.words.replace(["bowl"])[0]
         return SimpleNamespace(seq=1, header=None, generation=1)
@@ -54,5 +55,7 @@ def test_a_frame_keeps_its_words_unless_it_took_seconds(monkeypatch, seconds, na
         on_error=lambda error: None,
         on_remark=lambda remark: None,
     )
-    assert stream.step() is None
+    assert stream.due_in() == 0
+    assert not list(stream.turn())
+    assert stream.due_in() is None
     assert engine.labelled == [names]

@@ -98,7 +98,7 @@ def test_camera_info_of_every_publisher_arrives(make_bench, qos):
     bench.infos = bench.client.create_publisher(CameraInfo, "/camera_info", qos)
     bench.active()
     bench.until(lambda: bench.infos.publish(camera_info_message()) or source_of(bench)._camera_info)
-    bench.until(lambda: (bench.node._inputs._latched is not None) == (qos is LATCHED))
+    bench.until(lambda: (bench.node.cameras[""]._inputs._latched is not None) == (qos is LATCHED))
 
 
 def test_a_latched_publisher_beside_another_is_heard(make_bench):
@@ -106,7 +106,7 @@ def test_a_latched_publisher_beside_another_is_heard(make_bench):
     latched = bench.client.create_publisher(CameraInfo, "/camera_info", LATCHED)
     latched.publish(camera_info_message(focal=31.0))
     bench.until(lambda: source_of(bench)._camera_info)
-    bench.until(lambda: bench.node._inputs._latched is not None)
+    bench.until(lambda: bench.node.cameras[""]._inputs._latched is not None)
     other = camera_info_message(focal=32.0)  # more than once: what was latched may come after the first
     bench.until(lambda: bench.infos.publish(other) or source_of(bench)._camera_info.k[0] == 32.0)
 
@@ -115,7 +115,7 @@ def test_durability_can_be_overridden_and_for_one_topic_alone(make_bench):
     override = "qos_overrides./camera_info.subscription"
     bench = make_bench(**{f"{override}.durability": "transient_local", f"{override}.reliability": "reliable"})
     bench.until(lambda: bench.node.active)
-    profiles = [one.subscription.qos_profile for one in bench.node._inputs._all]
+    profiles = [one.subscription.qos_profile for one in bench.node.cameras[""]._inputs._all]
     assert [one.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL for one in profiles] == [False, False, True]
     assert [one.reliability == QoSReliabilityPolicy.RELIABLE for one in profiles] == [False, False, True]
 
@@ -163,10 +163,10 @@ def test_depth_scale_is_live_everywhere_and_an_implausible_unit_is_remarked(make
     level, message = verdict(bench.node)
     assert level == "WARN"
     assert "depth_scale" in message
-    bench.until(lambda: bench.node._inputs._said_remark, "for the remark in the log")
+    bench.until(lambda: bench.node.cameras[""]._inputs._said_remark, "for the remark in the log")
     assert not bench.set(depth_scale=-1.0).successful
     assert bench.set(depth_scale=0.0001).successful
-    bench.node.engine._remarked_s = -float("inf")  # it is judged once a second
+    bench.node.engine.reader._remarked_s = -float("inf")  # it is judged once a second
     assert distances() == pytest.approx((0.8, 0.8))
     assert verdict(bench.node)[0] == "OK"
 

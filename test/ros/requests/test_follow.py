@@ -46,7 +46,7 @@ def bench(shared):
     yield shared
     shared.proposer.error = None
     shared.proposer.gate.set()
-    shared.until(lambda: not shared.node.searches, "for goals to end")
+    shared.until(lambda: not shared.node.cameras[""].searches, "for goals to end")
 
 
 class Follow:
@@ -192,10 +192,10 @@ def test_by_the_number_of_a_track(bench):
 
 
 def test_two_at_once_and_frames_are_wanted(bench):
-    assert not bench.node.wanted
+    assert not bench.node.cameras[""].is_wanted
     red, blue = Follow(bench, "red"), Follow(bench, "blue")
-    bench.until(lambda: bench.node.searches == 2)
-    assert bench.node.wanted
+    bench.until(lambda: bench.node.cameras[""].searches == 2)
+    assert bench.node.cameras[""].is_wanted
     both = picture(red=True, blue=True)
     for number, pixels in enumerate((both, both, picture(red=False, blue=True)), start=1):
         bench.show(pixels)
@@ -204,7 +204,7 @@ def test_two_at_once_and_frames_are_wanted(bench):
     assert (red.feedback[-1].stage, blue.feedback[-1].stage) == (HIDDEN, FOLLOWING)
     assert red.cancel().code == ResultCode.LOST
     assert blue.cancel().code == ResultCode.FOUND
-    bench.until(lambda: not bench.node.wanted)
+    bench.until(lambda: not bench.node.cameras[""].is_wanted)
 
 
 def test_with_depth(bench):
@@ -279,14 +279,14 @@ def test_a_node_that_stops_says_so(bench, how):
     elif how == "disable":
         bench.call(bench.enable, SetBool.Request(data=False))
     else:
-        bench.node.engine = copy.copy(engine)
+        bench.node.cameras[""].engine = copy.copy(engine)
     result, status = follow.end()
     assert (result.code, status) == (ResultCode.INACTIVE, GoalStatus.STATUS_ABORTED)
     assert (result.header, result.frames_seen) == (
         seen.header,
         1,
     )
-    bench.node.engine = engine
+    bench.node.cameras[""].engine = engine
     if how == "deactivate":
         assert bench.transition("activate")
         bench.active()
@@ -331,7 +331,7 @@ def test_a_track_without_tracking_is_refused(bench):
 def test_more_than_max_pending_are_busy(bench):
     bench.set(max_pending=2)
     follows = [Follow(bench) for _ in range(2)]
-    bench.until(lambda: bench.node.searches == 2)
+    bench.until(lambda: bench.node.cameras[""].searches == 2)
     assert Follow(bench).end()[0].code == ResultCode.BUSY
     for follow in follows:
         assert follow.cancel().code == ResultCode.NO_IMAGE
