@@ -24,11 +24,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "test" / "fixtures")]
 from proposals_scenes import Box, Cylinder, Sphere, as_sensed, best_ious, view  # noqa: E402
 
 from ovseg_ros.core.frame import Frame, Proposals  # noqa: E402
+from ovseg_ros.core.space import Plane  # noqa: E402
 from ovseg_ros.evaluate.recordings.demo import machine, write_json  # noqa: E402
 from ovseg_ros.evaluate.recordings.recording import read_recording  # noqa: E402
 from ovseg_ros.proposals.depth import clusters, depth_clusters, refine  # noqa: E402
 from ovseg_ros.proposals.depth.depth_clusters import DepthClusters  # noqa: E402
-from ovseg_ros.proposals.depth.plane import Plane  # noqa: E402
 
 SIZES_HW = ((120, 160), (240, 320), (480, 640), (720, 1280))
 THINGS = (

@@ -3,7 +3,9 @@
     scripts/env.sh python demo/make_tabletop.py [--out demo/tabletop]
     scripts/env.sh python demo/make_tabletop.py --out OTHER --shuffle 77 --rate 15
 
-The second makes other scenes of the same things, drawn by chance, which nothing was tuned on.
+The second makes other scenes of the same things, drawn by chance, which nothing was tuned on. Beside the
+recording lies the truth in space, objects.json (ovseg_ros/evaluate/recordings/objects.py). `--objects` makes
+that alone, for the recording that is there, and ends with an error where the scenes are not those recorded.
 
 Needs MuJoCo and LIBERO's models: `pip install '.[render]'`, or `make setup-render`. The scenes use
 arrangements, cameras, lamps and table textures that the training
@@ -14,20 +16,27 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.evaluate.recordings.recording import RecordedFrame, write_recording
+from ovseg_ros.evaluate.recordings.objects import TrueThing, TrueView, hidden_share, write_objects
+from ovseg_ros.evaluate.recordings.recording import (
+    RecordedFrame,
+    depth_to_mm,
+    read_recording,
+    write_recording,
+)
 from ovseg_ros.learn.tabletop.household import BY_KEY
-from ovseg_ros.learn.tabletop.render import CameraPose, Surroundings, Tabletop
+from ovseg_ros.learn.tabletop.render import CameraPose, Surroundings, Tabletop, View
 from ovseg_ros.learn.tabletop.sensor_depth import as_a_sensor_sees
 
 SECONDS_PER_SCENE = 3.0
 JPEG_QUALITY = 92
 RATE_HZ = 5.0
+SAME_PIXELS = 0.001  # may differ where graphics drivers round otherwise
 START_NS = 1_700_000_000_000_000_000
 
 
@@ -140,7 +149,39 @@ def shuffled(seed: int) -> tuple[Scene, ...]:
     return tuple(scenes)
 
 
-def record(scene: Scene, first_id: int, first_frame: int, rate_hz: float) -> Iterator[RecordedFrame]:
+@dataclass
+class Truth:
+    """Where things are, collected while frames are rendered."""
+
+    things: dict[int, TrueThing] = field(default_factory=dict)
+    views: list[TrueView] = field(default_factory=list)
+
+    def place(self, table: Tabletop, names: dict[int, str]) -> None:
+        """Things as they stand now; `names` has them in the table's order."""
+        for i, (instance, name) in enumerate(names.items()):
+            self.things[instance] = TrueThing.around(name, table.vertices_m(i))
+
+    def see(
+        self, table: Tabletop, pose: CameraPose, view: View, instances: np.ndarray, stamp_ns: int
+    ) -> None:
+        """What an exact view shows of them; `instances` has its ids in the recording."""
+        to_camera, camera = pose.from_world(), view.intrinsics
+        v, u = np.mgrid[: camera.height, : camera.width]
+        x, y = (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
+        points = np.stack([x, y, np.ones_like(x)], axis=-1) * view.depth_m[..., None]
+        middles, hidden = {}, {}
+        for number in np.unique(view.instances[view.instances > 0]).tolist():
+            mask = view.instances == number
+            instance = int(instances[mask][0])
+            vertices = to_camera.of_points(table.vertices_m(number - 1))
+            middles[instance] = points[mask].mean(axis=0)
+            hidden[instance] = hidden_share(vertices, view.depth_m, instances, instance, camera.fx)
+        self.views.append(TrueView(stamp_ns, to_camera, middles, hidden))
+
+
+def record(
+    scene: Scene, first_id: int, first_frame: int, rate_hz: float, truth: Truth
+) -> Iterator[RecordedFrame]:
     """Renders one scene; its objects get the ids first_id, first_id + 1, …"""
     frames = round(SECONDS_PER_SCENE * rate_hz)
     things = [BY_KEY[key] for key, *_ in scene.objects]
@@ -150,6 +191,7 @@ def record(scene: Scene, first_id: int, first_frame: int, rate_hz: float) -> Ite
     table.model.vis.headlight.ambient[:] = 0.35
     table.model.light_diffuse[1] = 0.15
     names = {first_id + i: word for i, (_, word, *_) in enumerate(scene.objects)}
+    truth.place(table, names)
     synonyms = {first_id + i: BY_KEY[key].synonyms for i, (key, *_) in enumerate(scene.objects)}
     for n in range(frames):
         t = n / (frames - 1)
@@ -159,19 +201,34 @@ def record(scene: Scene, first_id: int, first_frame: int, rate_hz: float) -> Ite
         view = table.view(pose)
         instances = np.where(view.instances > 0, view.instances + (first_id - 1), 0).astype(np.uint16)
         stamp = START_NS + int((first_frame + n) / rate_hz * 1e9)
+        truth.see(table, pose, view, instances, stamp)
         depth_m = as_a_sensor_sees(view.depth_m, np.random.default_rng(first_frame + n))
         frame = Frame(view.image_rgb, depth_m, view.intrinsics, stamp, "camera_color_optical_frame")
         yield RecordedFrame(frame, instances, names, synonyms)
     table.close()
 
 
-def all_frames(scenes: Sequence[Scene], rate_hz: float) -> Iterator[RecordedFrame]:
+def all_frames(scenes: Sequence[Scene], rate_hz: float, truth: Truth) -> Iterator[RecordedFrame]:
     """All scenes one after the other."""
     first_id, first_frame = 1, 0
     for scene in scenes:
-        yield from record(scene, first_id, first_frame, rate_hz)
+        yield from record(scene, first_id, first_frame, rate_hz, truth)
         first_id += len(scene.objects)
         first_frame += round(SECONDS_PER_SCENE * rate_hz)
+
+
+def check_same(recorded: Sequence[RecordedFrame], rendered: Sequence[RecordedFrame]) -> None:
+    """Ends the program where a recording does not show what was rendered, to the millimetre."""
+    if len(recorded) != len(rendered):
+        raise SystemExit(f"want the recording's {len(recorded)} frames, rendered {len(rendered)}")
+    for n, (old, new) in enumerate(zip(recorded, rendered, strict=True)):
+        moved = np.mean(old.instances != new.instances)
+        off = np.mean(depth_to_mm(old.frame.depth_m) != depth_to_mm(new.frame.depth_m))
+        if old.frame.stamp_ns != new.frame.stamp_ns or max(moved, off) > SAME_PIXELS:
+            raise SystemExit(
+                f"frame {n} is not the recording's: {moved:.2%} of the instances' pixels and {off:.2%} of "
+                "the depth's differ; make the recording anew"
+            )
 
 
 def main() -> None:
@@ -182,9 +239,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "tabletop")
     parser.add_argument("--shuffle", type=int, metavar="SEED", help="other scenes, drawn by chance")
     parser.add_argument("--rate", type=float, default=RATE_HZ, help="frames a second (default: %(default)s)")
+    parser.add_argument("--objects", action="store_true", help="objects.json alone, for the recording there")
     arguments = parser.parse_args()
-    scenes = SCENES if arguments.shuffle is None else shuffled(arguments.shuffle)
-    write_recording(arguments.out, all_frames(scenes, arguments.rate), jpeg_quality=JPEG_QUALITY)
+    scenes, truth = SCENES if arguments.shuffle is None else shuffled(arguments.shuffle), Truth()
+    frames = all_frames(scenes, arguments.rate, truth)
+    if arguments.objects:
+        check_same(list(read_recording(arguments.out)), list(frames))
+    else:
+        write_recording(arguments.out, frames, jpeg_quality=JPEG_QUALITY)
+    write_objects(arguments.out, truth.things, truth.views)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,11 @@ ARGUMENTS = (
     ("vocabulary", "", "words to look for from the start, with commas between; empty: as in params_file"),
     ("params_file", str(SHARE / "config" / "ovseg.yaml"), "YAML file of the node's parameters"),
     ("device", "", "cpu, cuda, cuda:1 or auto; empty: as in params_file (auto)"),
+    (
+        "target_frame",
+        "",
+        "frame for 3D, such as base_link or map, by TF; empty: as in params_file (the camera's)",
+    ),
     ("weights_dir", "", "folder of downloaded weights; empty: as in params_file"),
     ("namespace", "", "namespace of the node; topics above that begin with / stay as they are"),
     ("rviz", "false", "start RViz with the camera, the overlay, the label image, the points and the markers"),
@@ -51,7 +56,15 @@ ARGUMENTS = (
     ("use_sim_time", "false", "take time from /clock"),
     ("log_level", "info", "log level of the node: debug, info, warn, error or fatal"),
 )
-PASSED_ON = ("preset", "image_transport", "depth_transport", "vocabulary", "device", "weights_dir")
+PASSED_ON = (
+    "preset",
+    "image_transport",
+    "depth_transport",
+    "vocabulary",
+    "device",
+    "weights_dir",
+    "target_frame",
+)
 SHOWN_IN_RVIZ = ("overlay", "label_image", "points", "markers")
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ovseg_ros.core.camera import Box3d, mask_boxes_3d
 from ovseg_ros.core.maps import box_slices
 from ovseg_ros.core.overlay import draw_overlay
 from ovseg_ros.core.runners_up import close_runner_up
 from ovseg_ros.core.segmentation import Segmentation
+from ovseg_ros.core.space import Object3d, objects_3d
 from ovseg_ros.errors import InvalidInputError, OvsegError
 from ovseg_ros.files.coco import coco_mask_fields
 
@@ -41,9 +41,8 @@ class Thing:
         area_px: pixels of the mask.
         track_id: the same for the same thing from frame to frame of a video; None on single pictures and for
             a thing that is not followed yet.
-        centroid_m: x right, y down, z forward in metres in the camera's optical frame: the centre of the 3D
-            box around the thing's visible side; None without depth and intrinsics.
-        size_m: that box's sides along x, y and z in metres, or None.
+        in_space: centroid, covariance and upright box in the camera's optical frame, as `core.space` has
+            them; None without depth and intrinsics. `centroid_m` and the like are of it.
     """
 
     label: str
@@ -54,9 +53,38 @@ class Thing:
     box_xyxy: tuple[int, int, int, int]
     area_px: int
     track_id: int | None = None
-    centroid_m: tuple[float, float, float] | None = None
-    size_m: tuple[float, float, float] | None = None
+    in_space: Object3d | None = None
     runner_up_score: float = 0.0
+
+    @property
+    def centroid_m(self) -> tuple[float, float, float] | None:
+        """The middle of the visible surface: x right, y down, z forward, metres from the camera; or None."""
+        return None if self.in_space is None else _xyz(self.in_space.centroid_m)
+
+    @property
+    def centroid_covariance(self) -> npt.NDArray[np.float64] | None:
+        """(3, 3) m², how uncertain the centroid is, or None."""
+        return None if self.in_space is None else self.in_space.covariance_m2
+
+    @property
+    def distance_m(self) -> float | None:
+        """Metres from the camera to the centroid, or None."""
+        return None if self.in_space is None else self.in_space.distance_m
+
+    @property
+    def centre_m(self) -> tuple[float, float, float] | None:
+        """The middle of the upright box around the thing, in metres like the centroid, or None."""
+        return None if self.in_space is None else _xyz(self.in_space.centre_m)
+
+    @property
+    def size_m(self) -> tuple[float, float, float] | None:
+        """The box's sides in metres: the longer and the shorter horizontal one, and the height; or None."""
+        return None if self.in_space is None else _xyz(self.in_space.size_m)
+
+    @property
+    def rotation(self) -> npt.NDArray[np.float64] | None:
+        """(3, 3), its columns are the box's axes in the camera's frame, in the order of `size_m`; or None."""
+        return None if self.in_space is None else self.in_space.rotation
 
     def __repr__(self) -> str:
         place = (
@@ -264,11 +292,10 @@ def _things(found: Segmentation) -> Iterator[Thing]:
     masks = [found.masks[i].numpy() for i in kept]
     boxes = [found.boxes_xyxy[i].tolist() for i in kept]
     depth_m, camera = found.frame.depth_m, found.frame.intrinsics
-    boxes_3d: list[Box3d | None] = [None] * len(kept)
+    places: list[Object3d | None] = [None] * len(kept)
     if depth_m is not None and camera is not None and (camera.height, camera.width) == depth_m.shape:
-        boxes_3d = mask_boxes_3d(depth_m, camera, masks, box_slices(boxes))
-    for i, mask, box, box_3d in zip(kept, masks, boxes, boxes_3d):
-        centre, size = (None, None) if box_3d is None else map(_xyz, box_3d)
+        places = objects_3d(depth_m, camera, masks, box_slices(boxes))
+    for i, mask, box, place in zip(kept, masks, boxes, places):
         yield Thing(
             label=found.name_of(i),
             score=float(found.scores[i]),
@@ -279,8 +306,7 @@ def _things(found: Segmentation) -> Iterator[Thing]:
             box_xyxy=(box[0], box[1], box[2], box[3]),
             area_px=int(np.count_nonzero(mask)),
             track_id=int(found.track_ids[i]) or None,
-            centroid_m=centre,
-            size_m=size,
+            in_space=place,
         )
 
 

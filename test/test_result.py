@@ -61,9 +61,16 @@ def test_places_are_those_of_depth_and_camera(result):
     red, green, _ = result
     # columns 34..53 and rows 10..29 at 1 m: x from (34-30)/50 to (53-30)/50, y from (10-20)/50 to (29-20)/50
     assert green.centroid_m == pytest.approx(((4 + 23) / 100, (-10 + 9) / 100, 1.0), abs=0.02)
-    assert green.size_m == pytest.approx((19 / 50, 19 / 50, 0.0), abs=0.02)
+    assert green.centre_m == pytest.approx(green.centroid_m, abs=0.02)
+    assert green.size_m == pytest.approx((19 / 50, 0.0, 19 / 50), abs=0.02)  # upright: the height comes last
+    assert green.rotation[:, 2] == pytest.approx((0, -1, 0))  # a level camera, nothing to stand on
+    assert green.distance_m == pytest.approx(np.linalg.norm(green.centroid_m))
+    assert (np.linalg.eigvalsh(green.centroid_covariance) > 0).all()
     assert red.centroid_m[2] == pytest.approx(2.0)
-    assert colour_finder()(picture(), ["red"])[0].centroid_m is None
+    flat = colour_finder()(picture(), ["red"])[0]
+    assert flat.in_space is None
+    assert flat.centroid_m is flat.centroid_covariance is flat.distance_m is None
+    assert flat.centre_m is flat.size_m is flat.rotation is None
     unknown = colour_finder()(
         picture(), ["red"], depth=np.zeros((HEIGHT, WIDTH), np.float32), intrinsics=CAMERA
     )

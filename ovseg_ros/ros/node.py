@@ -28,6 +28,7 @@ from ovseg_ros.ros.inference.worker import Worker
 from ovseg_ros.ros.io.frame_source import FrameSource
 from ovseg_ros.ros.io.inputs import Inputs
 from ovseg_ros.ros.io.outputs import Outputs
+from ovseg_ros.ros.io.transforms import Transforms
 from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitions
 from ovseg_ros.ros.parameters.options import options_from
 from ovseg_ros.ros.parameters.table import NodeParameters, Settings
@@ -36,6 +37,7 @@ from ovseg_ros.ros.requests.active_words import ActiveWords
 from ovseg_ros.ros.requests.answers import Overdue, RequestError, name_of
 from ovseg_ros.ros.requests.bridge import Bridge
 from ovseg_ros.ros.requests.find_object import FindObjectServer
+from ovseg_ros.ros.requests.follow_object import FollowObjectServer
 from ovseg_ros.ros.requests.queries import Queries
 from ovseg_ros.ros.requests.queues import ALIVE, SERVICES
 
@@ -78,9 +80,11 @@ class OvsegNode(LifecycleNode):
         self._inputs: Inputs | None = None
         self.statistics = Statistics()
         self.bridge = Bridge(self)
+        self.transforms = Transforms(self, lambda: self.settings)
         self._table = NodeParameters(self, self._check_settings, self._apply_settings)
         self._queries = Queries(self)
         self._find_object = FindObjectServer(self)
+        self._follow_object = FollowObjectServer(self)
         self.create_service(SetBool, "~/enable", self._on_enable, qos_profile=SERVICES)
         self.create_publisher(Empty, "~/alive", ALIVE)  # nothing is sent: that it is there says all
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -92,7 +96,7 @@ class OvsegNode(LifecycleNode):
         if self.settings.autostart:
             self._autostart = self.create_timer(0.0, self._start, clock=steady)
 
-    # What the interfaces need (queries.py, find_object.py)
+    # What the interfaces need (queries.py, find_object.py, follow_object.py)
 
     @property
     def settings(self) -> Settings:
@@ -116,8 +120,8 @@ class OvsegNode(LifecycleNode):
 
     @property
     def searches(self) -> int:
-        """Number of goals that are being searched for."""
-        return self._find_object.running
+        """Number of goals that are being searched for or followed."""
+        return self._find_object.running + self._follow_object.running
 
     def refusal(self, word: str) -> str:
         """Why the model cannot mean a word, "" where it can or there is no model yet."""
@@ -203,11 +207,13 @@ class OvsegNode(LifecycleNode):
         self._stream = Stream(
             self.engine,
             self.outputs,
+            self.transforms,
             is_on=lambda: self.active and self.enabled and not worker.stopping,
             vocabulary=lambda: self.words.vocabulary,
             settings=lambda: self.settings,
             statistics=self.statistics,
             on_error=self._on_request_error,
+            on_remark=self._on_remark,
         )
         worker.follow(self._stream.step)
         self.words.take(settings)
@@ -224,6 +230,7 @@ class OvsegNode(LifecycleNode):
         result = super().on_activate(state)
         assert self.engine is not None
         self._inputs = Inputs(self, self.engine.source, self.bridge.notify)
+        self.transforms.listen(self.settings.target_frame, self.settings.gravity_frame)
         self.active = True
         self.words.publish()
         return result
@@ -274,6 +281,7 @@ class OvsegNode(LifecycleNode):
         if self._inputs is not None:
             self._inputs.destroy()
             self._inputs = None
+        self.transforms.stop()
         self._forget()
         self.bridge.notify()
 
@@ -312,6 +320,8 @@ class OvsegNode(LifecycleNode):
         if self.engine is not None:
             self.engine.source.sync_tolerance_s = new.sync_tolerance
             self.engine.source.depth_wait_s = new.depth_wait
+        if self.active:
+            self.transforms.listen(new.target_frame, new.gravity_frame)
         if new.vocabulary != old.vocabulary:
             self.words.set(new)
         elif new.threshold != old.threshold:
@@ -327,6 +337,11 @@ class OvsegNode(LifecycleNode):
 
     def _on_request_error(self, error: RequestError) -> None:
         self.get_logger().warning(f"{name_of(error.code)}: {error.message}", throttle_duration_sec=5.0)
+
+    def _on_remark(self, remark: str) -> None:
+        """3D is not told as it was wanted."""
+        self.statistics.remark_3d(remark)
+        self.get_logger().warning(remark, throttle_duration_sec=5.0)
 
     def _on_step_error(self, error: BaseException) -> None:
         self.statistics.failed(f"{type(error).__name__}: {error}")

@@ -23,6 +23,7 @@ ARGUMENTS = [
     "vocabulary",
     "params_file",
     "device",
+    "target_frame",
     "weights_dir",
     "namespace",
     "rviz",

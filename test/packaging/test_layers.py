@@ -136,7 +136,7 @@ def reaches_into_a_wing(path: Path, source: str) -> list[str]:
         is_wing = (
             len(parts) > 3 and parts[:2] == ["ovseg_ros", "core"] and (SOURCE / "core" / parts[2]).is_dir()
         )
-        if is_wing and package != ".".join(parts[:3]):
+        if is_wing and package.split(".")[:3] != parts[:3]:
             found.append(f"{path.as_posix()} imports {name}: take it from {'.'.join(parts[:3])}")
     return found
 

@@ -17,6 +17,7 @@ from ovseg_ros.core.words import (
     Vocabulary,
     as_vocabulary,
     parse_query,
+    parse_request,
     read_label,
 )
 from ovseg_ros.core.words.labels import MAX_LABEL_BYTES, key_of
@@ -79,6 +80,52 @@ def test_a_query_is_names_or_refused(text):
 @cases(50, long_queries)
 def test_a_long_query_takes_no_long_time(text):
     answered(lambda: parse_query(text))
+
+
+PARTS = [
+    *("left of", "to the right of the", "on", "in the", "near", "near me", "between", "behind", "under the"),
+    *("second", "from the left", "largest", "nearest", "top", "last", "of the", "than", "bigger than", "two"),
+    *(
+        "how many",
+        "are there",
+        "that is",
+        "on the left side",
+        "in the middle",
+        "count the",
+        "both",
+        "x2",
+        "3",
+    ),
+    *("jack in the box", '"top shelf"', "mouse_(computer)", "to", "with", "is", "far from", "closest to"),
+]
+requests = st.lists(st.sampled_from([*PARTS, *PARTS, *PIECES]), max_size=14).map(" ".join)
+long_requests = st.tuples(st.sampled_from(PARTS), st.sampled_from(PARTS), st.integers(0, 600)).map(
+    lambda one: f"mug {one[0]} {one[1]} " * one[2]
+)
+
+
+@cases(600, st.one_of(requests, queries))
+def test_a_request_is_understood_or_refused_and_plain_names_are_those_of_a_query(text):
+    wanted = answered(lambda: parse_request(text))
+    names = answered(lambda: parse_query(text))
+    # A query does not read what is too long for a label.
+    plain = not isinstance(names, OvsegError) and all(len(name.encode()) <= MAX_LABEL_BYTES for name in names)
+    if isinstance(wanted, OvsegError):
+        assert not plain, "a list of plain names is a request"
+        return
+    assert bool(wanted) == bool(text.strip())
+    if plain:
+        assert tuple({key_of(one.name): one.name for one in wanted}.values()) == names
+    for one in wanted:
+        assert str(one)
+        assert len({key_of(name) for name in one.names}) == len(one.names) >= 1
+        assert all(part.name.strip() for part in one.parts())
+        assert len(Vocabulary.empty().replace(one.names)[1]) <= len(one.names)
+
+
+@cases(50, long_requests)
+def test_a_long_request_takes_no_long_time(text):
+    answered(lambda: parse_request(text))
 
 
 @cases(300, queries)

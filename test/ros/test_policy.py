@@ -20,7 +20,9 @@ SOMETIMES = {
         "image/compressed",
         "depth/compressedDepth",
         "/clock",
-    },  # other transports; with use_sim_time
+        "/tf",
+        "/tf_static",
+    },  # other transports; with use_sim_time; where tf2 is installed and a frame is asked for
     "publish": set()
     if importlib.util.find_spec("vision_msgs")
     else {"~/label_info", "~/detections", "~/detections_3d"},

@@ -107,5 +107,8 @@ NO_END = words_in(
 )
 PHRASAL_COUNTS = tuple(
     phrase.split()
-    for phrase in ("how many", "how much", "number of", "couple of", "at least", "at most", "exactly")
+    for phrase in (
+        *("how many", "how much", "number of", "couple of", "at least", "at most", "exactly"),
+        *("count the", "count all", "count my", "count how many"),
+    )
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from ovseg_ros.core.words.labels import (
     MAX_LABEL_BYTES,
@@ -62,7 +63,27 @@ _PRIVATE = re.compile("[\ue000-\ue01f]")
 _GLOSS = re.compile(r"[(\uff08][^()\uff08\uff09\n\r]*[)\uff09]")
 _MARKS = " ,;?!\t\u0085\u2028\u2029\u3001\u3002\uff01\uff0c\uff1b\uff1f"
 _KEPT = {ord(mark): 0xE001 + i for i, mark in enumerate(_MARKS)}
-_GIVEN_BACK = {kept: mark for mark, kept in _KEPT.items()}
+_BOUND = "\ue01e"  # before an "and" that separates no names: "between the pot and the bowl"
+_BETWEEN = re.compile(r"(?<!\S)between\s[^,;.?!\n\r]{1,120}?\sand(?=\s)", re.IGNORECASE)
+_GIVEN_BACK = {**{kept: mark for mark, kept in _KEPT.items()}, ord(_BOUND): None}
+
+
+class Phrase(NamedTuple):
+    """One name of a query, or what else was asked for in its place.
+
+    Attributes:
+        name: tidy; a `Quoted` where some of it was in quotation marks.
+        read: what the rules read: a quotation is one word, whatever is in it.
+        quotations: that word -> what was in the quotation marks.
+        lead: the words in front that are no part of it: "find all the".
+        follows: what separates it from the phrase before, lower case: "," or "and".
+    """
+
+    name: str
+    read: str
+    quotations: Mapping[str, str]
+    lead: str
+    follows: str
 
 
 def parse_query(text: str) -> tuple[str, ...]:
@@ -81,7 +102,7 @@ def parse_query(text: str) -> tuple[str, ...]:
 
     Raises:
         InvalidInputError: too long, words that name no thing ("find the"), or ones that tell where, which or
-            how many ("the left teapot", "two mugs"): see `relations`.
+            how many ("the left teapot", "two mugs"): see `relations`; `parse_request` understands them.
 
     Example:
         >>> parse_query("find the apple and the orange")
@@ -95,39 +116,75 @@ def parse_query(text: str) -> tuple[str, ...]:
         >>> parse_query(" ")
         ()
     """
+    return names_in(checked_query(text))
+
+
+def checked_query(text: str) -> str:
+    """The text of a query.
+
+    Raises:
+        InvalidInputError: no text, or too long.
+    """
     if not isinstance(text, str):
         raise InvalidInputError(f"want a query as text, got {type(text).__name__}")
     size = len(text.encode(errors="surrogatepass"))
     if size > MAX_QUERY_BYTES:
         raise InvalidInputError(f"want a query of at most {MAX_QUERY_BYTES} bytes, got {size}")
-    return names_in(text)
+    return text
 
 
 def names_in(text: str) -> tuple[str, ...]:
     """`parse_query` for a text of any length, in time linear in it."""
-    if not text.strip():
-        return ()
-    held, quotations = _without_quotations(composed(_PRIVATE.sub("", text)))
     names: dict[str, str] = {}
-    at = 0
-    for clause in _clauses(held):
-        count = clause.count(_HELD)
-        name = _name_in(clause, quotations[at : at + count])
-        at += count
-        several = not isinstance(name, Quoted) and len(_clauses(name)) > 1  # "(cup, spoon)"
-        for one in names_in(name) if several else (name,) if name else ():
-            names.setdefault(key_of(one), one)
-    if not names:
-        short = shown(text) or text.strip()[:40]
-        raise InvalidInputError(f"name a thing: {short!r} names none; say for example 'find teapot'")
+    for phrase in phrases_in(text):
+        unread = None if len(phrase.name.encode()) > MAX_LABEL_BYTES else unread_part(phrase.read)
+        if unread is not None:
+            raise InvalidInputError(unread.sentence)
+        names.setdefault(key_of(phrase.name), phrase.name)
     return tuple(names.values())
 
 
-def _clauses(text: str) -> list[str]:
-    """The text at its separators, without those in a name's own brackets."""
+def phrases_in(text: str) -> list[Phrase]:
+    """What a query asks for, phrase by phrase, unread; none for a blank one.
+
+    Raises:
+        InvalidInputError: words that name no thing ("find the").
+    """
+    if not text.strip():
+        return []
+    phrases = list(_phrases(text))
+    if not phrases:
+        short = shown(text) or text.strip()[:40]
+        raise InvalidInputError(f"name a thing: {short!r} names none; say for example 'find teapot'")
+    return phrases
+
+
+def _phrases(text: str) -> Iterator[Phrase]:
+    held, quotations = _without_quotations(composed(_PRIVATE.sub("", text)))
+    at = 0
+    for follows, clause in _clauses(held):
+        count = clause.count(_HELD)
+        phrase = _phrase(clause, quotations[at : at + count], follows)
+        at += count
+        if not isinstance(phrase.name, Quoted) and len(_clauses(phrase.name)) > 1:  # "(cup, spoon)"
+            yield from phrases_in(phrase.name)
+        elif phrase.name:
+            yield phrase
+
+
+def _clauses(text: str) -> list[tuple[str, str]]:
+    """The text at its separators, each clause with the separators before it; those in brackets are none."""
     kept = _GLOSS.sub(lambda gloss: gloss[0].translate(_KEPT), text)
-    clauses = (clause.translate(_GIVEN_BACK) for clause in _SEPARATOR.split(kept))
-    return [clause for clause in clauses if clause and not clause.isspace()]
+    kept = _BETWEEN.sub(lambda between: f"{between[0][:-3]}{_BOUND}{between[0][-3:]}", kept)
+    clauses, follows, start = [], "", 0
+    for separator in [*_SEPARATOR.finditer(kept), None]:
+        clause = kept[start : separator.start() if separator else None].translate(_GIVEN_BACK)
+        if clause and not clause.isspace():
+            clauses.append((follows, clause))
+            follows = ""
+        if separator:
+            follows, start = separator[0].strip().lower() or follows, separator.end()
+    return clauses
 
 
 def _without_quotations(text: str) -> tuple[str, list[str]]:
@@ -164,12 +221,8 @@ def _is_word(character: str) -> bool:
     return character.isalnum() or character == "_"
 
 
-def _name_in(clause: str, quotations: list[str]) -> str:
-    """The name in one clause, "" where there is none; each held place takes the next quotation.
-
-    Raises:
-        InvalidInputError: it tells where, which or how many, outside of quotation marks.
-    """
+def _phrase(clause: str, quotations: list[str], follows: str) -> Phrase:
+    """What one clause asks for, its name "" where there is none; each held place takes the next quotation."""
     words = re.sub(r"\s+", " ", clause).strip()
     start, stop = 0, len(words)
     if bullet := _BULLET.match(words):
@@ -185,13 +238,9 @@ def _name_in(clause: str, quotations: list[str]) -> str:
         stop -= tail.end() - tail.start()
     pieces = words[start:stop].split(_HELD)
     name = tidy_text(_filled(pieces, quotations))
-    if len(name.encode()) > MAX_LABEL_BYTES:
-        return name  # no label, as the vocabulary will say by name
-    # What is quoted is one word to the rules, whatever is in it; what stands around it is read.
-    unread = unread_part(_filled(pieces, ["-".join(quotation.split()) for quotation in quotations]))
-    if unread is not None:
-        raise InvalidInputError(unread.sentence)
-    return Quoted(name) if quotations else name
+    held = {"-".join(quotation.split()): quotation for quotation in quotations}
+    read = _filled(pieces, ["-".join(quotation.split()) for quotation in quotations])
+    return Phrase(Quoted(name) if quotations else name, read, held, words[:start], follows)
 
 
 def _filled(pieces: list[str], quotations: list[str]) -> str:

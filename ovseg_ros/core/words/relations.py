@@ -1,8 +1,9 @@
-"""Words that tell where a thing is, how many or which of several: not answered yet, and never ignored.
+"""Words that tell where a thing is, how many or which of several, told apart from names that look so.
 
-Each mask is compared with a word for itself, so "the left teapot" would find every teapot, and "two teapots"
-one. Such a name is refused with what to ask instead. The rules read English: words in fixed places, and lists
-of names that are spelled alike (`compounds`). What they refuse wrongly can be had in quotation marks.
+Each mask is compared with a word for itself, so in a vocabulary "the left teapot" would find every teapot,
+and "two teapots" one: there such a name is refused with what to ask instead. A request understands them:
+`requests` reads the parts that are found here. The rules read English: words in fixed places, and lists of
+names that are spelled alike (`compounds`). What they take wrongly can be had in quotation marks.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from ovseg_ros.core.words import compounds as names
 from ovseg_ros.core.words import function_words as kinds
+from ovseg_ros.core.words.tokens import tokens_of, without_determiners
 
 NUMBER, ORDER, POSITION, RELATION, COMPARISON, NEGATION, REFERENCE = (
     "numbers",
@@ -24,7 +26,11 @@ NUMBER, ORDER, POSITION, RELATION, COMPARISON, NEGATION, REFERENCE = (
     "references to what was said before",
 )
 
-_CLASS_GLOSS = re.compile(r"_\([^()]*\)")
+ANSWERED = frozenset({NUMBER, ORDER, POSITION, RELATION, COMPARISON})
+"""Kinds that a request may hold; the rest is answered nowhere."""
+
+DOORS = "~/find_object, ~/segment or Python"
+"""Where requests are answered, for messages."""
 
 MAX_READ_CHARACTERS = 512
 """A longer text is no label and is refused as such; reading it would cost time for nothing."""
@@ -46,11 +52,14 @@ class Unread:
 
     @property
     def sentence(self) -> str:
-        """For people: what is not answered, and what to do."""
+        """For people: what no list of words can say, and what to do."""
         cure = f"ask for {self.instead!r}" if self.instead else "name the thing itself"
+        quote = "a name with such words in it goes into quotation marks"
+        if self.kind not in ANSWERED:
+            return f"{self.kind} are not answered ({self.words!r}): {cure}; {quote}"
         return (
-            f"{self.kind} are not answered yet ({self.words!r}): {cure}; a name with such words in it goes "
-            "into quotation marks"
+            f"{self.kind} tell which one is meant, and a list of words cannot ({self.words!r}): {cure} here, "
+            f"or for all of it through {DOORS}; {quote}"
         )
 
 
@@ -72,20 +81,25 @@ def unread_part(name: str) -> Unread | None:
     """
     if len(name) > MAX_READ_CHARACTERS:
         return None
-    bare = _CLASS_GLOSS.sub("", name)
-    typed = [word for word in (part.strip('.,;:!?()[]{}"') for part in re.split(r"[\s_]+", bare)) if word]
-    while len(typed) > 1 and typed[0].casefold() in kinds.DETERMINERS:
-        typed = typed[1:]
-    words = [word.casefold().replace("\u2019", "'") for word in typed]
-    if len(words) < 2 or _has_idiom(words):
+    tokens = without_determiners(tokens_of(name))
+    found = find_part([token.word for token in tokens])
+    if found is None:
         return None
-    for rule in _RULES:
-        found = rule(words)
-        if found is not None:
-            kind, start, stop = found
-            denied = kind == NEGATION and start == 0  # what it is not does not say what it is
-            return Unread(kind, " ".join(typed[start:stop]), "" if denied else _rest(typed, start, stop))
-    return None
+    kind, start, stop = found
+    typed = [token.typed for token in tokens]
+    denied = kind == NEGATION and start == 0  # what it is not does not say what it is
+    return Unread(kind, " ".join(typed[start:stop]), "" if denied else _rest(typed, start, stop))
+
+
+def find_part(words: Sequence[str]) -> tuple[str, int, int] | None:
+    """The first part that is no name: its kind, and where it begins and ends; None in a plain name.
+
+    Args:
+        words: in lower case, without articles in front.
+    """
+    if len(words) < 2:
+        return None
+    return next((found for rule in _RULES if (found := rule(words)) is not None), None)
 
 
 _Found = tuple[str, int, int] | None
@@ -104,11 +118,6 @@ def _rest(typed: Sequence[str], start: int, stop: int) -> str:
         return ""
     more = unread_part(rest)
     return rest if more is None else more.instead
-
-
-def _has_idiom(words: Sequence[str]) -> bool:
-    spaced = f" {' '.join(words)} "
-    return any(f" {idiom} " in spaced for idiom in names.IDIOMS)
 
 
 def _number(words: Sequence[str]) -> _Found:
@@ -199,20 +208,27 @@ def _position(words: Sequence[str]) -> _Found:
 
 
 def _relation(words: Sequence[str]) -> _Found:
-    for phrase in kinds.PHRASES:
-        at = _find(words, phrase)
-        if at is not None:
-            return RELATION, at, len(words)
-    for at, word in enumerate(words):
+    places = (_find(words, phrase) for phrase in kinds.PHRASES)
+    first = min((at for at in places if at is not None), default=len(words))
+    for at, word in enumerate(words[:first]):
         following = list(words[at + 1 :])
         noun = next((w for w in following if w not in kinds.DETERMINERS), "")
         article = following[0] if following and following[0] in kinds.DETERMINERS else ""
-        if word == "in" and words[-1] in names.GARMENTS:  # "woman in a red dress"
+        if word == "in" and _is_worn(following):  # "woman in a red dress"
             continue
         if _relates(word, words[at - 1] if at else "", noun, article, at, len(following)):
             alone = at == 0 and word in ("near", "nearby") and not article  # "nearby mug"
             return RELATION, at, 1 if alone else len(words)
-    return None
+    return (RELATION, first, len(words)) if first < len(words) else None
+
+
+def _is_worn(following: Sequence[str]) -> bool:
+    """Whether a garment ends the words, or what is said of it."""
+    worn = next((at for at, word in enumerate(following) if word in names.GARMENTS), None)
+    if worn is None:
+        return False
+    ends = kinds.PLACED | kinds.WITH_PLACE | names.GARMENTS | {"left", "right", "next", "close", "to"}
+    return following[-1] in names.GARMENTS or following[worn + 1] in ends
 
 
 def _relates(word: str, before: str, noun: str, article: str, at: int, after: int) -> bool:

@@ -119,3 +119,29 @@ def without_what_follows(words: tuple[str, ...]) -> tuple[str, ...]:
 
 def _noun_forms(word: str) -> tuple[str, ...]:
     return (word, *singulars(word))
+
+
+def is_plural(name: str) -> bool:
+    """Whether the noun at the end of a name looks like several."""
+    words = name.split()
+    return bool(words) and bool(singulars(words[-1].casefold()))
+
+
+def is_called(label: str, name: str) -> bool:
+    """Whether a label means the name, or says only more of how the thing looks: a red mug is a mug.
+
+    Singular and plural are one.
+
+    Example:
+        >>> is_called("red mug", "mugs"), is_called("mug", "red mug"), is_called("hot dog", "dog")
+        (True, False, False)
+    """
+    if label == name:
+        return True
+    words, wanted = label.casefold().split(), name.casefold().split()
+    more = len(words) - len(wanted)
+    if more < 0 or not wanted or words[more:-1] != wanted[:-1]:
+        return False
+    if {words[-1], *singulars(words[-1])}.isdisjoint({wanted[-1], *singulars(wanted[-1])}):
+        return False
+    return all(word in DESCRIBING for word in words[:more])

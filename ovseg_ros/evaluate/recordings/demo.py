@@ -17,7 +17,9 @@ from typing import Any
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.recordings.measures import MIN_PIXELS, Counts, measure
+from ovseg_ros.evaluate.recordings.objects import read_objects
 from ovseg_ros.evaluate.recordings.photographs import is_photographs, read_frames
+from ovseg_ros.evaluate.recordings.space import CENTROID_M
 from ovseg_ros.evaluate.scores.match import share
 
 GOOD_IOU = 0.75
@@ -68,6 +70,11 @@ def _kept_silent(kind: str) -> Callable[[Mapping[str, Any]], float | None]:
     return value_of
 
 
+def _in_space(masks: str, figure: str) -> Callable[[Mapping[str, Any]], float | None]:
+    """A figure of the things that are fully visible."""
+    return lambda summary: summary["space"][masks]["fully_visible"][figure]
+
+
 _ABSENT = Target("absent things: NOT_FOUND", 0.90, lambda s: s["absent"]["not_found"])
 
 TABLETOP = Suite(
@@ -87,6 +94,10 @@ TABLETOP = Suite(
         _ABSENT,
         Target("near absent words: NOT_FOUND", 0.95, _kept_silent("near")),
         Target("far absent words: NOT_FOUND", 0.99, _kept_silent("far")),
+        Target(
+            f"own masks: centroids within {1000 * CENTROID_M:.0f} mm", 0.50, _in_space("own_masks", "within")
+        ),
+        Target("own masks: boxes' median IoU in 3D", 0.60, _in_space("own_masks", "iou"), percent=False),
     ),
 )
 GARAGE = Suite(
@@ -143,6 +154,7 @@ def summarise(counts: Counts) -> dict[str, Any]:
         "unseen": {"words": len(counts.unseen), **_share_summary("top1", counts.unseen)},
         "absent": _share_summary("not_found", counts.absent),
         "naming": counts.naming.to_dict(),
+        "space": counts.space.to_dict(),
         "proposals": {
             "good": _right(counts.proposal_iou),
             "mean_iou": _mean(counts.proposal_iou),
@@ -217,7 +229,10 @@ def evaluate_suites(
         segmenter = load(suite.preset)
         frames = read_frames(folders[name])
         counts = measure(
-            segmenter, frames, progress=lambda done, total, name=name: progress(name, done, total)
+            segmenter,
+            frames,
+            in_space=read_objects(folders[name]),
+            progress=lambda done, total, name=name: progress(name, done, total),
         )
         summary = summarise(counts)
         results[name] = {

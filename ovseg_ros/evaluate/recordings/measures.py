@@ -21,7 +21,9 @@ from ovseg_ros.evaluate.naming import TrueObject
 from ovseg_ros.evaluate.naming.trials import MATCH_IOU
 from ovseg_ros.evaluate.naming.trials import vocabulary_of as words
 from ovseg_ros.evaluate.recordings.naming import FrameTruth, NamingCounts, count_names
+from ovseg_ros.evaluate.recordings.objects import TrueObjects
 from ovseg_ros.evaluate.recordings.recording import RecordedFrame
+from ovseg_ros.evaluate.recordings.space import SpaceCounts, count_space
 from ovseg_ros.evaluate.scores.match import best_matches, instance_masks
 
 ABSENT_WORDS = (
@@ -52,6 +54,7 @@ class Counts:
         seconds: stage -> per frame.
         masks: proposals per frame.
         naming: all masks under all words and under two, and words asked alone, near and far.
+        space: where things are in space; nothing is tried without a truth about it.
     """
 
     frames: int = 0
@@ -66,6 +69,7 @@ class Counts:
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     masks: list[int] = field(default_factory=list)
     naming: NamingCounts = field(default_factory=NamingCounts)
+    space: SpaceCounts = field(default_factory=SpaceCounts)
 
 
 def measure(
@@ -73,6 +77,7 @@ def measure(
     frames: Iterable[RecordedFrame],
     *,
     absent_words: Sequence[str] = ABSENT_WORDS,
+    in_space: TrueObjects | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Counts:
     """Runs every trial on every frame.
@@ -81,6 +86,7 @@ def measure(
         segmenter: what is measured.
         frames: of one recording, with instances and names.
         absent_words: words of things that are not there; those the recording names are left out.
+        in_space: the truth in space, where there is one.
         progress: told (frames done, frames in all) after each frame.
     """
     recorded = list(frames)
@@ -94,7 +100,9 @@ def measure(
     known = {word.casefold() for word in (*counts.words, *named_by)}
     absent = [word for word in absent_words if word.casefold() not in known]
     for done, one in enumerate(recorded, start=1):
-        _measure_frame(segmenter, one, absent, named_by, known, counts)
+        truth = _measure_frame(segmenter, one, absent, named_by, known, counts)
+        if in_space is not None:
+            count_space(one, in_space, truth.shown, truth.own_masks(), counts.space)
         progress(done, len(recorded))
     return counts
 
@@ -106,7 +114,7 @@ def _measure_frame(
     named_by: Mapping[str, set[str]],
     known: set[str],
     counts: Counts,
-) -> None:
+) -> _Truth:
     embedded = segmenter.embed(one.frame)
     counts.frames += 1
     counts.masks.append(len(embedded))
@@ -136,6 +144,7 @@ def _measure_frame(
             others = [word for word in counts.words if word not in named_by[synonym]]
             labelled = segmenter.label(embedded, words(*others, synonym))
             counts.unseen[synonym].append(top_label(labelled, match.proposal) == len(others))
+    return truth
 
 
 class _Truth:
@@ -151,7 +160,7 @@ class _Truth:
     def __init__(self, one: RecordedFrame, embedded: EmbeddedFrame) -> None:
         if one.instances is None:
             raise InvalidInputError("want a recording with ground truth, got a frame without instances")
-        self._names = one.names
+        self._names, self._masks = one.names, embedded.masks
         values, areas = np.unique(one.instances, return_counts=True)
         areas_of = {int(v): int(a) for v, a in zip(values, areas, strict=True) if int(v) in one.names}
         self.ids = list(areas_of)
@@ -163,6 +172,12 @@ class _Truth:
         """Every instance in view, with all words that are right for it."""
         return [
             TrueObject((one.names[i], *one.synonyms.get(i, ())), counts=i in self.shown) for i in self.ids
+        ]
+
+    def own_masks(self) -> list[np.ndarray | None]:
+        """Per `shown` the proposal that fits it, (H, W) bool; None where none reaches `MATCH_IOU`."""
+        return [
+            self._masks[match.proposal].numpy() if match.iou >= MATCH_IOU else None for match in self.matches
         ]
 
     def iou_with(self, proposal: int, word: str) -> float:

@@ -42,6 +42,9 @@ def _suite_report(name: str, suite: Mapping[str, Any], details: bool) -> str:
         markdown_table(("words asked alone", "measured"), _answer_rows(suite)),
         markdown_table(("beside these", "measured"), _beside_rows(suite)),
     ]
+    if suite["space"]["tried"]:
+        head = ("in space", "things", "centroid off", "within 15 mm", "box's centre off", "box IoU", ">= 0.5")
+        parts.append(markdown_table(head, _space_rows(suite["space"])))
     if details:
         parts.append(_asked_table(suite))
         for key, head in (("unseen", "unseen word"), ("absent", "absent thing")):
@@ -82,6 +85,29 @@ def _naming_rows(suite: Mapping[str, Any]) -> list[tuple[str, ...]]:
         )
         for key, text in texts.items()
     ]
+
+
+def _space_rows(space: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    rows = []
+    for key, masks in (("true_masks", "true masks"), ("own_masks", "own masks")):
+        for which, text in (("fully_visible", "fully visible"), ("all", "all")):
+            of = space[key][which]
+            rows.append(
+                (
+                    f"{masks}, {text}",
+                    str(of["trials"] or 0),
+                    _millimetres(of["centroid_m"]),
+                    _figure(of["within"], percent=True),
+                    _millimetres(of["centre_m"]),
+                    _figure(of["iou"], percent=False),
+                    _figure(of["good"], percent=True),
+                )
+            )
+    return rows
+
+
+def _millimetres(value_m: float | None) -> str:
+    return "-" if value_m is None else f"{1000 * value_m:.1f} mm"
 
 
 def _answer_rows(suite: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 import mujoco
 
 from ovseg_ros.core.frame import CameraIntrinsics
+from ovseg_ros.core.space import Rigid
 from ovseg_ros.learn.tabletop.household import HouseholdObject, assets_folder
 from ovseg_ros.learn.tabletop.teapot import teapot_mesh
 
@@ -63,6 +64,15 @@ class CameraPose:
     distance_m: float = 0.9
     azimuth_deg: float = 90.0
     elevation_deg: float = -40.0
+
+    def from_world(self) -> Rigid:
+        """From the world into the camera's optical frame (x right, y down, z forward)."""
+        azimuth, elevation = np.radians([self.azimuth_deg, self.elevation_deg])
+        level = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+        forward = np.cos(elevation) * level + [0.0, 0.0, np.sin(elevation)]
+        up = -np.sin(elevation) * level + [0.0, 0.0, np.cos(elevation)]
+        rotation = np.stack([np.cross(forward, up), -up, forward])
+        return Rigid(rotation, -rotation @ (np.array(self.lookat_m) - self.distance_m * forward))
 
 
 @dataclass
@@ -170,6 +180,13 @@ class Tabletop:
         for p, (x, y, yaw) in zip(self._placed, poses, strict=True):
             self._put(p, _yaw(yaw, p.upright), x, y, 0.002)
         self._settle()
+
+    def vertices_m(self, i: int) -> np.ndarray:
+        """(V, 3) where the i-th object's vertices are now, in the world, metres."""
+        placed, matrix = self._placed[i], np.empty(9)
+        at = placed.qpos
+        mujoco.mju_quat2Mat(matrix, self.data.qpos[at + 3 : at + 7])
+        return placed.corners @ matrix.reshape(3, 3).T + self.data.qpos[at : at + 3]
 
     def _put(self, placed: _Placed, quat: np.ndarray, x: float, y: float, above_m: float) -> None:
         """The middle of an object's extent over (x, y), its lowest vertex so far above the table."""

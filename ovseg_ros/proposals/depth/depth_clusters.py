@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame, Proposals
+from ovseg_ros.core.space import Plane, choose_support, find_planes
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.proposals.depth import clusters, refine
 from ovseg_ros.proposals.depth.fragments import describe, roots
 from ovseg_ros.proposals.depth.outline import over_outline
 from ovseg_ros.proposals.depth.panels import split_panels
-from ovseg_ros.proposals.depth.plane import Plane, choose_support, find_planes
 from ovseg_ros.proposals.depth.ramps import sharpen
 
 FloatArray = npt.NDArray[np.float32]

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.maps import BoxedMask
+from ovseg_ros.core.space import Plane, choose_support, find_planes
 from ovseg_ros.proposals.depth.clusters import pixel_noise
-from ovseg_ros.proposals.depth.plane import Plane, choose_support, find_planes
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]

@@ -52,11 +52,14 @@ def verdict(node: Any) -> tuple[str, str]:
         said.append(f"depth stopped {stopped_s:.0f} s ago: images are used without it")
     if missing:
         said.append(f"no 3D: {missing}")
+    misplaced = statistics.recent_remark_3d()
+    if misplaced:
+        said.append(misplaced)
     if deadline and deadline.gave_up:
         said.append("target_rate costs: " + "; ".join(deadline.gave_up))
     if engine.segmenter.warning:
         said.append(engine.segmenter.warning)
-    is_bad = stopped_s or missing or engine.segmenter.warning or doubt or engine.depth_remark
+    is_bad = stopped_s or missing or misplaced or engine.segmenter.warning or doubt or engine.depth_remark
     if is_bad or (deadline and not deadline.holds):
         return "WARN", "; ".join(said)
     return "OK", "; ".join([_occupation(node), *said])

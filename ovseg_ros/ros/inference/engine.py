@@ -22,7 +22,8 @@ from ovseg_ros.errors import InvalidInputError, NotFiniteError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.inference.age import Freshness
 from ovseg_ros.ros.inference.statistics import Statistics
-from ovseg_ros.ros.io.conversions import MessageContext, frame_from_messages
+from ovseg_ros.ros.io.context import MessageContext
+from ovseg_ros.ros.io.conversions import frame_from_messages
 from ovseg_ros.ros.io.frame_source import FrameSource, SyncedImages
 from ovseg_ros.ros.parameters.options import options_from, track_options_from
 from ovseg_ros.ros.parameters.table import Settings

@@ -21,6 +21,7 @@ class Statistics:
         self._published: deque[tuple[float, float | None]] = deque(maxlen=1000)  # (when, latency in seconds)
         self._error = ("", -float("inf"))
         self._bad_image = ("", -float("inf"))
+        self._remark_3d = ("", -float("inf"))
         self._no_3d: dict[str, str] = {}
 
     def count(self, what: str) -> None:
@@ -52,6 +53,12 @@ class Statistics:
             self._counts["bad_images"] += 1
             self._bad_image = (text, self._clock())
 
+    def remark_3d(self, text: str) -> None:
+        """The 3D of a frame was not told as it was wanted."""
+        with self._lock:
+            self._counts["misplaced_3d"] += 1
+            self._remark_3d = (text, self._clock())
+
     def without_3d(self, problems: Mapping[str, str]) -> None:
         """Says by input why the newest frame has no 3D; empty: it has."""
         with self._lock:
@@ -69,6 +76,10 @@ class Statistics:
     def recent_bad_image(self) -> str:
         """Why an image of the last seconds could not be read, empty where all could."""
         return self._recent(self._bad_image)
+
+    def recent_remark_3d(self) -> str:
+        """Why the 3D of the last seconds was not told as it was wanted, empty where it was."""
+        return self._recent(self._remark_3d)
 
     def missing_3d(self) -> dict[str, str]:
         """By input why the newest frame has no 3D; empty: it has."""

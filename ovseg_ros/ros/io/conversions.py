@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import Image, PointCloud2, PointField
+from geometry_msgs.msg import Pose
+from sensor_msgs.msg import PointCloud2, PointField
 
-from ovseg_ros.core.camera import Box3d, camera_info_intrinsics, decode_depth, mask_boxes_3d, write_cloud
+from ovseg_ros.core.camera import camera_info_intrinsics, decode_depth, write_cloud
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.maps import box_slices
-from ovseg_ros.core.segmentation import Segmentation
+from ovseg_ros.core.space import Object3d, quaternion_xyzw
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import Segment
 from ovseg_ros.msg import Segmentation as SegmentationMsg
 from ovseg_ros.msg import Vocabulary as VocabularyMsg
+from ovseg_ros.ros.io.context import UNLABELLED, MessageContext
 from ovseg_ros.ros.io.frame_source import stamp_ns
-from ovseg_ros.ros.io.images import colour_from_message, fill_image, give_data, image_from_array
+from ovseg_ros.ros.io.images import colour_from_message, fill_image, give_data
 
-UNLABELLED = 255
+POINT_BYTES = 12
 CLOUD_POINT_BYTES = 20
 CLOUD_FIELDS = (
     ("x", 0, PointField.FLOAT32),
@@ -90,139 +88,10 @@ def _registered_depth(
     return depth_m
 
 
-@dataclass
-class MessageContext:
-    """A labelled image under its message header; what outputs share is computed once, when asked for."""
-
-    header: Any
-    segmentation: Segmentation
-    _known_boxes: dict[int, Box3d | None] = field(default_factory=dict, init=False, repr=False)
-
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        """(H, W) of the image."""
-        return self.segmentation.frame.size_hw
-
-    @cached_property
-    def masks(self) -> np.ndarray:
-        """(N, H, W) bool."""
-        return self.segmentation.masks.numpy()
-
-    @cached_property
-    def label_ids(self) -> np.ndarray:
-        """(N,) label id, 255 unlabelled."""
-        return self.segmentation.label_ids.numpy()
-
-    @cached_property
-    def scores(self) -> np.ndarray:
-        """(N,) probability of the best label."""
-        return self.segmentation.scores.double().numpy()
-
-    @cached_property
-    def margins(self) -> list[float]:
-        """N numbers, how far each mask's score is above that of its runner-up."""
-        return self.segmentation.margin.tolist()
-
-    @cached_property
-    def runner_up_scores(self) -> list[float]:
-        """N numbers, probability of each mask's runner-up, 0 where it has none."""
-        return self.segmentation.runner_up_score.tolist()
-
-    @property
-    def remarks(self) -> list[str]:
-        """Why masks did not get a word they look like, each once."""
-        return [remark for remark in dict.fromkeys(self.segmentation.remarks) if remark]
-
-    @cached_property
-    def mask_scores(self) -> list[float]:
-        """N numbers, how sure the proposer is of each mask."""
-        return self.segmentation.mask_scores.tolist()
-
-    @cached_property
-    def track_ids(self) -> list[int]:
-        """N numbers, the same for the same thing from frame to frame, 0: not tracked."""
-        return self.segmentation.track_ids.tolist()
-
-    @cached_property
-    def names(self) -> list[str]:
-        """The label of each mask, empty where it has none."""
-        labels = self.segmentation.vocabulary.labels
-        return [labels[i].name if i >= 0 else "" for i in self.segmentation.label_index.tolist()]
-
-    @cached_property
-    def boxes(self) -> list[tuple[slice, slice]]:
-        """Rows and columns of the tight box of each mask, empty slices for an empty mask."""
-        return box_slices(self.segmentation.boxes_xyxy.tolist())
-
-    @cached_property
-    def order(self) -> list[int]:
-        """Masks that have pixels, labelled before unlabelled, the best by `Segmentation.ranking` first."""
-        filled = [i for i, (rows, _) in enumerate(self.boxes) if rows.stop > rows.start]
-        ranking = self.segmentation.ranking.tolist()
-        return sorted(filled, key=lambda i: (self.label_ids[i] == UNLABELLED, -ranking[i], i))
-
-    @cached_property
-    def labelled(self) -> list[int]:
-        """The part of `order` that has a label."""
-        return [i for i in self.order if self.label_ids[i] != UNLABELLED]
-
-    @cached_property
-    def label_image(self) -> np.ndarray:
-        """(H, W) uint8 label ids."""
-        return self.segmentation.label_image()
-
-    @cached_property
-    def instance_map(self) -> np.ndarray:
-        """(H, W) uint16, 0 none, i + 1 for mask i."""
-        return self.segmentation.instances()
-
-    @cached_property
-    def label_message(self) -> Image:
-        """`label_image` as mono8."""
-        return image_from_array(self.header, self.label_image)
-
-    @cached_property
-    def instance_message(self) -> Image:
-        """`instance_map` as 16UC1."""
-        return image_from_array(self.header, self.instance_map)
-
-    def is_visible(self, index: int) -> bool:
-        """Whether mask `index`, which has pixels, is anywhere on top in the instance map."""
-        rows, columns = self.boxes[index]
-        first = columns.start + int(self.masks[index, rows.start, columns].argmax())
-        if self.instance_map[rows.start, first] == index + 1:
-            return True
-        return bool((self.instance_map[rows, columns] == index + 1).any())
-
-    @property
-    def has_depth(self) -> bool:
-        """True where depth and intrinsics came with the image."""
-        frame = self.segmentation.frame
-        return frame.depth_m is not None and frame.intrinsics is not None
-
-    def box_3d(self, index: int) -> Box3d | None:
-        """Centre and size (3,) in metres of mask `index`'s visible points; None where no point is known."""
-        return self.find_boxes_3d([index])[0]
-
-    def find_boxes_3d(self, indices: Sequence[int]) -> list[Box3d | None]:
-        """`box_3d` of several masks."""
-        if not self.has_depth:
-            return [None] * len(indices)
-        frame, known = self.segmentation.frame, self._known_boxes
-        new = [i for i in indices if i not in known]
-        masks, parts = [self.masks[i] for i in new], [self.boxes[i] for i in new]
-        known.update(zip(new, mask_boxes_3d(frame.depth_m, frame.intrinsics, masks, parts), strict=True))
-        return [known[i] for i in indices]
-
-    @cached_property
-    def boxes_3d(self) -> dict[int, Box3d]:
-        """`box_3d` of every labelled mask that has one."""
-        found = zip(self.labelled, self.find_boxes_3d(self.labelled), strict=True)
-        return {i: box for i, box in found if box is not None}
-
-
-def segment_message(context: MessageContext, index: int, *, with_mask: bool = True) -> Segment:
-    """Mask `index` of a labelled image as a message."""
+def segment_message(
+    context: MessageContext, index: int, *, with_mask: bool, with_points: bool = False
+) -> Segment:
+    """Mask `index` of a labelled image as a message; its 3D is in the frame `context.frame_id_3d`."""
     part = rows, columns = context.boxes[index]
     mask = np.ascontiguousarray(context.masks[index][part]).view(np.uint8)
     message = Segment()  # filled in place: its parts are there already, and to make them takes time
@@ -241,37 +110,79 @@ def segment_message(context: MessageContext, index: int, *, with_mask: bool = Tr
     box.width, box.height = columns.stop - columns.start, rows.stop - rows.start
     if with_mask:
         fill_image(message.mask, context.header, np.negative(mask))
-    box_3d = context.box_3d(index)
-    if box_3d is not None:
+    found = context.object_3d(index)
+    if found is not None:
         message.has_3d = True
-        for vector, values in ((message.centroid, box_3d[0]), (message.size, box_3d[1])):
+        message.distance_m = found.distance_m
+        message.centroid_covariance = found.covariance_m2.reshape(9)
+        fill_pose(message.pose, found)
+        for vector, values in ((message.centroid, found.centroid_m), (message.size, found.size_m)):
             vector.x, vector.y, vector.z = values.tolist()
+        if with_points:
+            fill_points(message.points, context.header_3d, context.points_3d(index))
     return message
 
 
+def fill_pose(pose: Pose, found: Object3d) -> None:
+    """Where the box of a thing is, and how it is turned."""
+    position, orientation = pose.position, pose.orientation
+    position.x, position.y, position.z = found.centre_m.tolist()
+    orientation.x, orientation.y, orientation.z, orientation.w = quaternion_xyzw(found.rotation).tolist()
+
+
+def fill_points(message: PointCloud2, header: Any, points_m: np.ndarray) -> None:
+    """A cloud of points (M, 3) float32, in metres in the frame of `header`."""
+    message.header = header
+    message.height, message.width = 1, len(points_m)
+    message.fields = [
+        PointField(name=name, offset=4 * place, datatype=PointField.FLOAT32, count=1)
+        for place, name in enumerate("xyz")
+    ]
+    message.point_step, message.row_step = POINT_BYTES, POINT_BYTES * len(points_m)
+    message.is_bigendian, message.is_dense = False, True
+    give_data(message, array.array("B", np.ascontiguousarray(points_m, "<f4").tobytes()))
+
+
 def segmentation_message(
-    context: MessageContext, *, model: str, with_masks: bool, with_unlabelled: bool
+    context: MessageContext,
+    *,
+    model: str,
+    with_masks: bool,
+    with_unlabelled: bool,
+    with_images: bool = True,
+    with_points: bool = False,
 ) -> SegmentationMsg:
-    """A labelled image as the one atomic message (its latency is for the publisher to fill)."""
+    """A labelled image as the one atomic message (its latency is for the publisher to fill).
+
+    Args:
+        context: The image.
+        model: Name of the preset.
+        with_masks: Whether segments carry their masks.
+        with_unlabelled: Whether masks without a label are in it.
+        with_images: Whether it has the images of labels and instances.
+        with_points: Whether segments carry their points.
+    """
     height, width = context.size_hw
     vocabulary = context.segmentation.vocabulary
     kept = [i for i in context.order if with_unlabelled or context.label_ids[i] != UNLABELLED]
-    context.find_boxes_3d(kept)
-    return SegmentationMsg(
+    context.objects_in_camera(kept)
+    message = SegmentationMsg(
         header=context.header,
         height=height,
         width=width,
         vocabulary_version=vocabulary.version,
         labels=list(vocabulary.names),
         label_ids=array.array("B", vocabulary.ids),
-        segments=[segment_message(context, i, with_mask=with_masks) for i in kept],
-        label_image=context.label_message,
-        instance_image=context.instance_message,
+        segments=[segment_message(context, i, with_mask=with_masks, with_points=with_points) for i in kept],
         has_depth=context.has_depth,
+        frame_id_3d=context.frame_id_3d,
         inference_time_s=float(sum(context.segmentation.timings.values())),
         latency_s=-1.0,
         model=model,
     )
+    if with_images:
+        message.label_image, message.instance_image = context.label_message, context.instance_message
+    return message
 
 
 def vocabulary_message(vocabulary: Any, default_threshold: float, stamp: Any) -> VocabularyMsg:

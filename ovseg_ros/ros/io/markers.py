@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, Vector3
+from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from ovseg_ros.core.runners_up import close_runner_up
-from ovseg_ros.ros.io.conversions import MessageContext
+from ovseg_ros.ros.io.context import MessageContext
+from ovseg_ros.ros.io.conversions import fill_pose
 
 TEXT_HEIGHT_M = 0.03
 GOLDEN_RATIO = 0.618034
+ANY_TURN = math.pi**2 / 3  # variance of an angle that may be any, rad²
 
 
 class MarkerMaker:
@@ -28,19 +31,19 @@ class MarkerMaker:
 
     def message(self, context: MessageContext) -> MarkerArray:
         """The markers of a labelled image, after a DELETEALL that takes the old ones away."""
-        while len(self._pairs) < len(context.boxes_3d):
+        while len(self._pairs) < len(context.objects_3d):
             self._pairs.append((_box_marker(), _name_marker()))
-        markers = [Marker(header=context.header, action=Marker.DELETEALL)]
-        for (index, (centre, size)), (box, text) in zip(context.boxes_3d.items(), self._pairs, strict=False):
+        header = context.header_3d
+        markers = [Marker(header=header, action=Marker.DELETEALL)]
+        for (index, found), (box, text) in zip(context.objects_3d.items(), self._pairs, strict=False):
             for marker in (box, text):
-                marker.header, marker.id = context.header, index
-            x, y, z = centre.tolist()
-            width, height, depth = size.tolist()
-            _set(box.pose.position, x, y, z)
-            _set(box.scale, *(max(side, 1e-3) for side in (width, height, depth)))
+                marker.header, marker.id = header, index
+            fill_pose(box.pose, found)
+            _set(box.scale, *(max(side, 1e-3) for side in found.size_m.tolist()))
             colour = box.color
             colour.r, colour.g, colour.b = label_colour(int(context.label_ids[index]))
-            _set(text.pose.position, x, y - (height / 2 + TEXT_HEIGHT_M), z)  # up is -y in an optical frame
+            above = found.rotation[:, 2] * (found.size_m[2] / 2 + TEXT_HEIGHT_M)  # along the box's own z, up
+            _set(text.pose.position, *(found.centre_m + above).tolist())
             text.text = _text_of(context, index)
             markers += [box, text]
         return MarkerArray(markers=markers)
@@ -55,7 +58,6 @@ def _text_of(context: MessageContext, index: int) -> str:
 
 def _box_marker() -> Marker:
     marker = Marker(ns="boxes", type=Marker.CUBE, action=Marker.ADD)
-    marker.pose.orientation.w = 1.0
     marker.color.a = 0.4
     return marker
 
@@ -98,14 +100,24 @@ def detections_2d(context: MessageContext, msgs: Any) -> Any:
 
 
 def detections_3d(context: MessageContext, msgs: Any) -> Any:
-    """vision_msgs/Detection3DArray of the labelled masks with 3D, along the axes of the optical frame."""
-    array = msgs.Detection3DArray(header=context.header)
-    for index, (centre, size) in context.boxes_3d.items():
+    """vision_msgs/Detection3DArray of the labelled masks with 3D, in the frame of the 3D fields.
+
+    A result's pose is the centroid with its covariance, turned as the box. How the thing itself is turned
+    nobody has measured: the variances of its three angles are those of any angle.
+    """
+    header = context.header_3d
+    array = msgs.Detection3DArray(header=header)
+    for index, found in context.objects_3d.items():
         result = _hypothesis(context, index, msgs)
-        result.pose.pose = _pose(centre)
-        detection = msgs.Detection3D(header=context.header, id=_identity(context, index), results=[result])
-        detection.bbox.center = _pose(centre)
-        detection.bbox.size = Vector3(x=float(size[0]), y=float(size[1]), z=float(size[2]))
+        detection = msgs.Detection3D(header=header, id=_identity(context, index), results=[result])
+        fill_pose(detection.bbox.center, found)
+        _set(detection.bbox.size, *found.size_m.tolist())
+        x, y, z = found.centroid_m.tolist()
+        result.pose.pose.position = Point(x=x, y=y, z=z)
+        result.pose.pose.orientation = detection.bbox.center.orientation
+        covariance = np.diag([0.0] * 3 + [ANY_TURN] * 3)
+        covariance[:3, :3] = found.covariance_m2
+        result.pose.covariance = covariance.reshape(36)
         array.detections.append(detection)
     return array
 
@@ -121,8 +133,9 @@ def label_info(vocabulary: Any, threshold: float, stamp: Any, msgs: Any) -> Any:
 
 
 def _identity(context: MessageContext, index: int) -> str:
-    """The track's number where there is one, else the instance's in this frame."""
-    return str(context.track_ids[index] or index + 1)
+    """track_7, the same in every frame; mask_3, of this frame, where the thing is not tracked."""
+    track = context.track_ids[index]
+    return f"track_{track}" if track else f"mask_{index + 1}"
 
 
 def _hypothesis(context: MessageContext, index: int, msgs: Any) -> Any:
@@ -130,9 +143,3 @@ def _hypothesis(context: MessageContext, index: int, msgs: Any) -> Any:
     result.hypothesis.class_id = context.names[index]
     result.hypothesis.score = float(context.scores[index])
     return result
-
-
-def _pose(centre: np.ndarray) -> Pose:
-    pose = Pose(position=Point(x=float(centre[0]), y=float(centre[1]), z=float(centre[2])))
-    pose.orientation.w = 1.0
-    return pose

@@ -9,25 +9,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import PoseStamped
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.core.overlay import draw_on
-from ovseg_ros.msg import Segmentation, Vocabulary
+from ovseg_ros.msg import Found, ResultCode, Segmentation, Vocabulary
+from ovseg_ros.ros.io.context import MessageContext
 from ovseg_ros.ros.io.conversions import (
     CloudMaker,
-    MessageContext,
+    fill_pose,
+    segment_message,
     segmentation_message,
     vocabulary_message,
 )
 from ovseg_ros.ros.io.images import image_from_array
 from ovseg_ros.ros.io.markers import MarkerMaker, detections_2d, detections_3d, label_info
 from ovseg_ros.ros.parameters.table import Settings
+from ovseg_ros.ros.requests.best import best_of
 
 RELIABLE_1 = QoSProfile(depth=1)  # reliable, volatile
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+IN_3D = {"segmentation", "markers", "detections_3d", "found", "pose"}  # topics that tell of `frame_id_3d`
 
 
 def vision_msgs() -> types.ModuleType | None:
@@ -87,6 +92,8 @@ class Outputs:
                 lambda c: clouds.message(c) if c.has_depth else None,
             ),
             (MarkerArray, "markers", RELIABLE_1, MarkerMaker().message),
+            (Found, "found", RELIABLE_1, self._found),
+            (PoseStamped, "pose", RELIABLE_1, self._pose),
         ]
         if self._vision is not None:
             msgs = self._vision
@@ -113,6 +120,10 @@ class Outputs:
     def wanted(self) -> Iterator[Output]:
         """The topics of one frame that someone subscribes to; each is asked about when its turn comes."""
         return (output for output in self._outputs if output.wanted)
+
+    def want_3d(self) -> bool:
+        """Whether someone subscribes to a topic with 3D."""
+        return any(output.name in IN_3D for output in self.wanted())
 
     def publish(self, context: MessageContext) -> None:
         """Computes and publishes what is wanted."""
@@ -145,6 +156,33 @@ class Outputs:
         stamp, now = context.segmentation.frame.stamp_ns, self._node.get_clock().now().nanoseconds
         if 0 < stamp <= now:
             message.latency_s = (now - stamp) * 1e-9
+        return message
+
+    def _best(self, context: MessageContext) -> tuple[str, list[int]]:
+        """The last query, and the masks that answer it, the best first."""
+        query = self._node.words.query_of(context.segmentation.vocabulary)
+        return query, best_of(context, query)
+
+    def _found(self, context: MessageContext) -> Found:
+        query, best = self._best(context)
+        context.objects_in_camera(best)
+        return Found(
+            header=context.header,
+            query=query,
+            code=ResultCode.FOUND if best else ResultCode.NOT_FOUND,
+            message="; ".join(filter(None, (f"{len(best)} found", *context.remarks, context.remark_3d))),
+            frame_id_3d=context.frame_id_3d,
+            segments=[segment_message(context, i, with_mask=False) for i in best],
+        )
+
+    def _pose(self, context: MessageContext) -> PoseStamped | None:
+        """Of the best answer alone: where that has no 3D, another thing is not sent in its place."""
+        best = self._best(context)[1][:1]
+        found = context.object_3d(best[0]) if best else None
+        if found is None:
+            return None
+        message = PoseStamped(header=context.header_3d)
+        fill_pose(message.pose, found)
         return message
 
 

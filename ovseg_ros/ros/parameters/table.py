@@ -194,6 +194,24 @@ class Settings:
         True, "Fill the field mask of every segment. False: boxes and the label images only."
     )
     publish_unlabelled: bool = _row(False, "Also send the masks that no label fits.")
+    target_frame: str = _row(
+        "",
+        "The frame for 3D, such as base_link or map, by TF's transform of the image's own time; requests may "
+        "name another. Where tf2 or the transform is missing 3D stays in the camera's frame, and the answer, "
+        "the log and diagnostics say so. Empty: the camera's frame.",
+    )
+    gravity_frame: str = _row(
+        "",
+        "A frame whose z axis points up, by which boxes stand upright. Empty: the target frame where it is a "
+        "base_footprint, base_link, odom or map (REP 105), else the surface that the camera sees.",
+    )
+    transform_wait: float = _row(
+        0.2,
+        "Seconds that the answer about an image waits for TF's transform of its time, where that is late; "
+        "inference goes on meanwhile.",
+        low=0,
+        high=10,
+    )
     max_rate: float = _row(
         0.0, "The most frames per second that are computed; 0: as many as the machine can.", low=0, high=1000
     )

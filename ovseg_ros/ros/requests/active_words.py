@@ -17,9 +17,21 @@ class ActiveWords:
         """No words. `node` as for `Queries`."""
         self._node = node
         self.vocabulary = Vocabulary.empty()
+        self._query = (-1, "")  # version of the words that a query gave, and its text
 
-    def change(self, vocabulary: Vocabulary) -> None:
-        """Puts a vocabulary into force, from the next frame on, and publishes it."""
+    def query_of(self, vocabulary: Vocabulary) -> str:
+        """The query that words came from, as it was sent; set otherwise, the words with commas between."""
+        version, text = self._query
+        return text if version == vocabulary.version else ", ".join(vocabulary.names)
+
+    def change(self, vocabulary: Vocabulary, query: str | None = None) -> None:
+        """Puts a vocabulary into force, from the next frame on, and publishes it.
+
+        Args:
+            vocabulary: The words.
+            query: The text they were read from, where there is one.
+        """
+        self._query = (-1, "") if query is None else (vocabulary.version, query)
         if vocabulary is not self.vocabulary:
             self.vocabulary = vocabulary
             names = ", ".join(vocabulary.names) or "(empty)"

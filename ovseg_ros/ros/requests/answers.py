@@ -65,5 +65,6 @@ CODE_NAMES = (
     "OUT_OF_MEMORY",
     "NO_DEPTH",
     "INACTIVE",
+    "LOST",
     "INTERNAL",
 )

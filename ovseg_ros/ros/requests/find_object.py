@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse
@@ -12,14 +13,19 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from std_msgs.msg import Header
 
 from ovseg_ros.action import FindObject
+from ovseg_ros.core.choice import Limits
 from ovseg_ros.core.maps import boxed_masks
 from ovseg_ros.core.tracking import Confirmation, Sighting
 from ovseg_ros.core.words import Vocabulary, parse_query
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.io.conversions import MessageContext, segment_message
+from ovseg_ros.ros.io.context import MessageContext
+from ovseg_ros.ros.io.conversions import segment_message
 from ovseg_ros.ros.requests.answers import Overdue, RequestError, request_error_of
+from ovseg_ros.ros.requests.best import best_of
+from ovseg_ros.ros.requests.placing import told
 from ovseg_ros.ros.requests.queries import reasons_of, words_vocabulary
 from ovseg_ros.ros.requests.queues import SERVICES
+from ovseg_ros.ros.requests.restrictions import limits_of, restricted
 
 MAX_TIMEOUT_S = 24 * 3600.0
 MAX_REMARKS = 3
@@ -39,6 +45,8 @@ class Look:
     sightings: list[Sighting] = field(default_factory=list)  # of the segments
     remarks: list[str] = field(default_factory=list)  # why masks did not get the word
     no_3d: str = ""  # why segments have none; "" where it is not asked for
+    frame_id_3d: str = ""
+    said: list[str] = field(default_factory=list)  # what belongs to the segments: why 3D is elsewhere …
 
 
 @dataclass(frozen=True)
@@ -48,15 +56,17 @@ class Answer:
     header: Header = field(default_factory=Header)
     segments: list[Any] = field(default_factory=list)  # ovseg_ros/Segment, best first
     agreements: int = 0
+    frame_id_3d: str = ""
+    said: list[str] = field(default_factory=list)  # what there is to say about them
 
 
 @dataclass
 class Search:
     """How far one goal has come. Times are of the monotonic clock, seconds."""
 
+    request: Any  # FindObject.Goal
     vocabulary: Vocabulary
-    want_3d: bool
-    max_results: int
+    limits: Limits
     deadline: float
     confirmation: Confirmation
     frames_seen: int = 0
@@ -87,12 +97,12 @@ class Search:
             if count >= self.confirmation.wanted
         ]
         self.unconfirmed = bool(counts) and not agreed
-        self.nothing = Answer(look.header, agreements=self.confirmation.best)
-        complete = [(s, count) for s, count in agreed if s.has_3d or not self.want_3d]
+        self.nothing = Answer(look.header, [], self.confirmation.best, look.frame_id_3d)
+        complete = [(s, count) for s, count in agreed if s.has_3d or not self.request.want_3d]
         if complete:
-            return Answer(look.header, [segment for segment, _ in complete], complete[0][1])
+            return _answer(look, complete)
         if agreed:
-            self.without_3d = Answer(look.header, [segment for segment, _ in agreed], agreed[0][1])
+            self.without_3d = _answer(look, agreed)
             self.no_3d = look.no_3d
         return None
 
@@ -156,16 +166,20 @@ class FindObjectServer:
             found = await self._search(goal_handle, search)
             refusal = None if found else search.failure()
             answer = found or search.without_3d or search.nothing
-            result.segments = answer.segments[: search.max_results or None]
+            result.segments = answer.segments[: search.request.max_results or None]
             result.header, result.agreements = answer.header, answer.agreements
+            result.frame_id_3d, result.count = answer.frame_id_3d, len(answer.segments)
+            said = [refusal.message if refusal else f"{len(result.segments)} found"]
+            said += answer.said
             result.frames_seen, result.best_score = search.frames_seen, search.best_score
         except Exception as error:
             refusal = request_error_of(error)
             self._node.report(refusal, error)
+            said = [refusal.message]
         finally:
             self._running -= 1
         result.code = refusal.code if refusal else ResultCode.FOUND
-        result.message = refusal.message if refusal else f"{len(result.segments)} found"
+        result.message = "; ".join(said)
         _conclude(goal_handle, result.code)
         return result
 
@@ -182,6 +196,7 @@ class FindObjectServer:
         vocabulary, rejected = words_vocabulary(names, request.threshold, self._node.refusal)
         if rejected:  # an answer about the other words would pass for one about all of them
             raise RequestError(ResultCode.INVALID_QUERY, reasons_of(rejected))
+        limits = limits_of(request.where)
         timeout_s = request.timeout.sec + request.timeout.nanosec * 1e-9
         if not 0 <= timeout_s <= MAX_TIMEOUT_S:
             raise RequestError(
@@ -196,7 +211,7 @@ class FindObjectServer:
             Confirmation(settings.find_confirm, settings.find_confirm_of) if timeout_s else Confirmation(1, 1)
         )
         deadline = time.monotonic() + timeout_s
-        return Search(vocabulary, request.want_3d, request.max_results, deadline, confirmation)
+        return Search(request, vocabulary, limits, deadline, confirmation)
 
     async def _search(self, goal_handle: Any, search: Search) -> Answer | None:
         """Looks at frame after frame; returns what was found, None where the time was over first."""
@@ -215,20 +230,33 @@ class FindObjectServer:
             await self._node.bridge.changed()
 
     async def _look(self, engine: Any, search: Search) -> Answer | None:
-        def job() -> Look:
+        request, seq = search.request, 0
+
+        def label() -> MessageContext:
+            nonlocal seq
             image = engine.newest(after=search.last_seq)
             context = engine.label(image, search.vocabulary)
             if search.confirmation.wanted > 1:
                 engine.look_again(context, context.labelled)
-            look = _look_of(image.seq, context)
-            if search.want_3d and context.has_depth:
+            seq = image.seq
+            return context
+
+        def tell(context: MessageContext) -> Look:
+            context, left_out = restricted(context, search.limits)
+            with_masks = request.with_masks and self._node.settings.publish_masks
+            message = partial(segment_message, with_mask=with_masks, with_points=request.with_points)
+            look = _look_of(seq, context, request.query, message)
+            if left_out:
+                look.remarks.append(left_out)
+                look.said.append(left_out)
+            if request.want_3d and context.has_depth:
                 look.no_3d = NO_DEPTH_THERE
-            elif search.want_3d:
+            elif request.want_3d:
                 look.no_3d = engine.missing(with_depth=True) or NO_DEPTH_THEN
             return look
 
         try:
-            return search.take(await self._node.bridge.wrap(self._node.submit(job)))
+            return search.take(await told(self._node, request.target_frame, label, tell))
         except Overdue:
             raise
         except Exception as error:  # this frame is lost; the next may answer
@@ -237,18 +265,29 @@ class FindObjectServer:
             return None
 
 
-def _look_of(seq: int, context: MessageContext) -> Look:
-    """What a labelled image shows."""
-    labelled, tracks = context.labelled, context.track_ids
-    masks = boxed_masks(context.masks[labelled]) if labelled else []
+def _look_of(
+    seq: int, context: MessageContext, query: str, message: Callable[[MessageContext, int], Any]
+) -> Look:
+    """What a labelled image shows of what was asked for; `message` makes the Segment of a mask."""
+    best, tracks = best_of(context, query), context.track_ids
+    context.objects_in_camera(best)
+    masks = boxed_masks(context.masks[best]) if best else []
     return Look(
         seq,
         context.header,
-        [segment_message(context, i) for i in labelled],
+        [message(context, i) for i in best],
         float(context.scores.max()) if len(context.scores) else 0.0,
-        [Sighting(context.names[i], tracks[i], mask) for i, mask in zip(labelled, masks, strict=True)],
+        [Sighting(context.names[i], tracks[i], mask) for i, mask in zip(best, masks, strict=True)],
         context.remarks,
+        frame_id_3d=context.frame_id_3d,
+        said=[context.remark_3d] if context.remark_3d else [],
     )
+
+
+def _answer(look: Look, agreed: list[tuple[Any, int]]) -> Answer:
+    """What one look found: the segments that agree, each with the number of images."""
+    segments = [segment for segment, _ in agreed]
+    return Answer(look.header, segments, agreed[0][1], look.frame_id_3d, look.said)
 
 
 def _feedback(search: Search) -> Any:

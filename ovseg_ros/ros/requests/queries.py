@@ -6,8 +6,7 @@ import array
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future as ThreadFuture
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,9 +17,12 @@ from std_msgs.msg import String
 from ovseg_ros.core.words import Refuse, Vocabulary, parse_query
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.io.conversions import UNLABELLED, segmentation_message, vocabulary_message
+from ovseg_ros.ros.io.context import UNLABELLED, MessageContext
+from ovseg_ros.ros.io.conversions import segmentation_message, vocabulary_message
 from ovseg_ros.ros.requests.answers import RequestError, name_of, request_error_of
+from ovseg_ros.ros.requests.placing import told
 from ovseg_ros.ros.requests.queues import SERVICES
+from ovseg_ros.ros.requests.restrictions import limits_of, restricted
 from ovseg_ros.srv import EmbedText, SegmentImage, SetVocabulary
 
 MAX_TEXTS = 255
@@ -70,11 +72,11 @@ class Queries:
         group = ReentrantCallbackGroup()
         node.create_subscription(String, "~/query", self._on_query, 10)
         node.create_service(SetVocabulary, "~/set_vocabulary", self._on_set_vocabulary, qos_profile=SERVICES)
-        for kind, name, job in (
-            (SegmentImage, "~/segment", self._segment_job),
-            (EmbedText, "~/embed_text", self._embed_job),
+        for kind, name, answer in (
+            (SegmentImage, "~/segment", self._on_segment),
+            (EmbedText, "~/embed_text", self._on_embed_text),
         ):
-            answered = partial(self._answered, job)
+            answered = partial(self._answered, answer)
             node.create_service(kind, name, answered, qos_profile=SERVICES, callback_group=group)
 
     def _on_query(self, message: String) -> None:
@@ -96,7 +98,7 @@ class Queries:
             node.get_logger().warning(
                 f"word refused: {refused.name!r}: {refused.reason}", throttle_duration_sec=5.0
             )
-        node.words.change(vocabulary)
+        node.words.change(vocabulary, message.data.strip())
 
     def _on_set_vocabulary(self, request: Any, response: Any) -> Any:
         node = self._node
@@ -116,11 +118,11 @@ class Queries:
         return response
 
     async def _answered(
-        self, job: Callable[[Any, Any], ThreadFuture[Any]], request: Any, response: Any
+        self, answer: Callable[[Any, Any], Awaitable[None]], request: Any, response: Any
     ) -> Any:
-        """Submits a job and awaits it; whatever goes wrong becomes the reply's code and message."""
+        """Awaits an answer; whatever goes wrong becomes the reply's code and message."""
         try:
-            await self._node.bridge.wrap(job(request, response))
+            await answer(request, response)
         except Exception as error:
             refusal = request_error_of(error)
             self._node.report(refusal, error)
@@ -128,8 +130,9 @@ class Queries:
             return type(response)(code=refusal.code, message=refusal.message)
         return response
 
-    def _segment_job(self, request: Any, response: Any) -> ThreadFuture[Any]:
+    async def _on_segment(self, request: Any, response: Any) -> None:
         engine, settings = self._node.ready_engine(), self._node.settings
+        limits = limits_of(request.where)
         if request.labels:
             vocabulary, rejected = words_vocabulary(request.labels, request.threshold, self._node.refusal)
         else:
@@ -143,7 +146,7 @@ class Queries:
                 labels = [dataclasses.replace(one, threshold=request.threshold) for one in vocabulary]
                 vocabulary = dataclasses.replace(vocabulary, labels=tuple(labels), version=0)
 
-        def job() -> None:
+        def label() -> MessageContext:
             image = request.image
             if image.width or image.height or len(image.data):
                 depth = request.depth if request.depth.width or len(request.depth.data) else None
@@ -152,22 +155,31 @@ class Queries:
                 embedded = engine.given(image, depth, camera_info)
             else:
                 embedded = engine.newest()
-            context = engine.label(embedded, vocabulary)
+            return engine.label(embedded, vocabulary)
+
+        def tell(context: MessageContext) -> None:
+            context, left_out = restricted(context, limits)
             response.segmentation = segmentation_message(
-                context, model=engine.model, with_masks=True, with_unlabelled=settings.publish_unlabelled
+                context,
+                model=engine.model,
+                with_masks=request.with_masks and settings.publish_masks,
+                with_unlabelled=settings.publish_unlabelled,
+                with_images=request.with_masks,
+                with_points=request.with_points,
             )
             found = int((context.label_ids != UNLABELLED).sum())
             response.code = ResultCode.FOUND if found else ResultCode.NOT_FOUND
             refused = "".join(f"; refused {r.name!r}: {r.reason}" for r in rejected)
             if set(vocabulary.names) - set(context.names):  # why one was not found
                 refused += "".join(f"; {remark}" for remark in context.remarks)
+            refused += "".join(f"; {one}" for one in (left_out, context.remark_3d) if one)
             response.message = (
                 f"{name_of(response.code)}: {found} of {len(context.masks)} masks labelled{refused}"
             )
 
-        return self._node.submit(job)
+        await told(self._node, request.target_frame, label, tell)
 
-    def _embed_job(self, request: Any, response: Any) -> ThreadFuture[Any]:
+    async def _on_embed_text(self, request: Any, response: Any) -> None:
         engine = self._node.ready_engine()
         if not 1 <= len(request.labels) <= MAX_TEXTS:
             raise RequestError(
@@ -185,7 +197,7 @@ class Queries:
                 f"{len(rows)} vectors of length {rows.shape[1]}",
             )
 
-        return self._node.submit(job)
+        await self._node.bridge.wrap(self._node.submit(job))
 
 
 def checked_text(text: str) -> str:

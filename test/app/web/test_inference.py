@@ -378,7 +378,7 @@ def test_a_png_that_cannot_be_written_says_so(tmp_path):
 
 
 def test_words_that_nobody_can_answer_are_said():
-    with pytest.raises(InvalidInputError, match="positions are not answered yet"):
+    with pytest.raises(InvalidInputError, match="positions tell which one is meant"):
         read_words("mug, the left teapot")
     assert read_words('"Left Shoe"')[0].names == ("left shoe",)
     vocabulary, remarks = read_words("mug, 茶壶", lambda word: "" if word.isascii() else "unknown")

@@ -254,7 +254,8 @@ def test_names_stay_names(name):
 
 def test_the_sentence_says_what_to_ask():
     with pytest.raises(
-        InvalidInputError, match=r"relations are not answered yet .*: ask for 'mug'; .* quotation"
+        InvalidInputError,
+        match=r"relations tell which one is meant.*: ask for 'mug' here, or .*; .* quotation",
     ):
         read_label("mug near the teapot")
     with pytest.raises(InvalidInputError, match=r"negations .*'not'.*: name the thing itself"):

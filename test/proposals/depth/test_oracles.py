@@ -6,7 +6,8 @@ import pytest
 from proposals_scenes import Box, Cylinder, as_sensed, table, view
 
 from ovseg_ros.core.camera.geometry import pixel_rays
-from ovseg_ros.proposals.depth import clusters, fragments, panels, plane, refine
+from ovseg_ros.core.space import plane
+from ovseg_ros.proposals.depth import clusters, fragments, panels, refine
 from ovseg_ros.proposals.depth.depth_clusters import DepthClusters, DepthClustersOptions
 from ovseg_ros.proposals.depth.outline import over_outline
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from proposals_scenes import Box, Cylinder, as_sensed, table, view
 
+from ovseg_ros.core.space import Plane, choose_support, find_planes
 from ovseg_ros.proposals.depth import clusters, refine
 from ovseg_ros.proposals.depth.fragments import describe, roots
-from ovseg_ros.proposals.depth.plane import Plane, choose_support, find_planes
 
 GREY = np.full((80, 80, 3), 128, np.uint8)  # colour tells nothing
 FLOOR = Box((0.0, 0.0, -0.80), (8.0, 8.0, 0.02))

@@ -24,11 +24,13 @@ class Engine:
     def newest(self, *, after):
         self.bench.now += self.seconds
         self.bench.words = self.bench.words.replace(["bowl"])[0]
-        return SimpleNamespace(seq=1, header=None)
+        return SimpleNamespace(seq=1, header=None, generation=1)
 
     def label(self, image, vocabulary):
         self.labelled.append(vocabulary.names)
-        return SimpleNamespace(segmentation=None)
+        context = SimpleNamespace(segmentation=None, header=None, has_depth=False, remark_3d="")
+        context.placed = lambda placement: context
+        return context
 
     def note(self, *_):
         pass
@@ -44,11 +46,13 @@ def test_a_frame_keeps_its_words_unless_it_took_seconds(monkeypatch, seconds, na
     stream = Stream(
         engine,
         SimpleNamespace(wanted=lambda: iter([1]), publish=lambda context: None),
+        SimpleNamespace(place=lambda header: None),
         is_on=lambda: True,
         vocabulary=lambda: bench.words,
-        settings=lambda: SimpleNamespace(max_rate=0.0, publish_unlabelled=False),
+        settings=lambda: SimpleNamespace(max_rate=0.0, publish_unlabelled=False, transform_wait=0.2),
         statistics=SimpleNamespace(frame_published=lambda age: None),
         on_error=lambda error: None,
+        on_remark=lambda remark: None,
     )
     assert stream.step() is None
     assert engine.labelled == [names]

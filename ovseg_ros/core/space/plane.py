@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.core.camera import pixel_rays
-from ovseg_ros.core.frame import CameraIntrinsics
+from ovseg_ros.core.intrinsics import CameraIntrinsics
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -1,0 +1,18 @@
+"""Where things are: upright boxes, centroids and points in metres, and what up is."""
+
+from ovseg_ros.core.space.objects import object_points, objects_3d
+from ovseg_ros.core.space.plane import Plane, choose_support, find_planes
+from ovseg_ros.core.space.rigid import Object3d, Rigid, quaternion_xyzw
+from ovseg_ros.core.space.upright import find_up
+
+__all__ = [
+    "Object3d",
+    "Plane",
+    "Rigid",
+    "choose_support",
+    "find_planes",
+    "find_up",
+    "object_points",
+    "objects_3d",
+    "quaternion_xyzw",
+]
