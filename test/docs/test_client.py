@@ -62,7 +62,7 @@ def test_the_page_names_every_method_argument_and_field():
     ]
     limits = [name for name in inspect.signature(client.NodeClient.find).parameters if name != "self"]
     assert [name for name in (*public, *fields, *limits) if f"`{name}" not in PAGE and name not in PAGE] == []
-    assert [name for name in client.Where.__dataclass_fields__ if name not in PAGE] == []
+    assert [name for name in client.Limits.__dataclass_fields__ if name not in PAGE] == []
 
 
 def test_the_page_has_every_option_of_ask():

@@ -12,6 +12,7 @@ from rclpy.action import ActionClient
 from rclpy.qos import QoSProfile
 
 from ovseg_ros.action import FindObject, FollowObject
+from ovseg_ros.core.choice import Limits
 from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.ros.client.answers import reply_of_segmentation
@@ -19,7 +20,6 @@ from ovseg_ros.ros.client.connection import Connection
 from ovseg_ros.ros.client.goals import KEPT_SIGHTINGS, Following, Goal, Search
 from ovseg_ros.ros.client.replies import Reply
 from ovseg_ros.ros.client.requests import (
-    Where,
     as_words,
     camera_info,
     depth_message,
@@ -56,7 +56,7 @@ class Asking:
         want_3d: bool = False,
         timeout_s: float = 5.0,
         target_frame: str = "",
-        where: Where | None = None,
+        where: Limits | None = None,
         with_masks: bool = False,
         with_points: bool = False,
         patience_s: float = PATIENCE_S,
@@ -105,7 +105,7 @@ class Asking:
         want_3d: bool = False,
         timeout_s: float = 5.0,
         target_frame: str = "",
-        where: Where | None = None,
+        where: Limits | None = None,
         with_masks: bool = False,
         with_points: bool = False,
         patience_s: float = PATIENCE_S,
@@ -132,7 +132,7 @@ class Asking:
         track_id: int = 0,
         threshold: float = 0.0,
         target_frame: str = "",
-        where: Where | None = None,
+        where: Limits | None = None,
         lost_after_s: float = 5.0,
         patience_s: float = PATIENCE_S,
     ) -> Following:
@@ -181,7 +181,7 @@ class Asking:
         intrinsics: CameraIntrinsics | None = None,
         threshold: float = 0.0,
         target_frame: str = "",
-        where: Where | None = None,
+        where: Limits | None = None,
         with_masks: bool = True,
         with_points: bool = False,
         timeout_s: float = PATIENCE_S,

@@ -3,67 +3,31 @@
 from __future__ import annotations
 
 import array
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point
 from sensor_msgs.msg import CameraInfo, Image
 
+from ovseg_ros.core.choice import Limits
 from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.core.words import Quoted
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import Restriction
 
-Span = tuple[float, float]
-Corner = tuple[float, float, float]
 
-
-@dataclass(frozen=True)
-class Where:
-    """What may be found at all; what is left out sets no limit.
-
-    Limits in metres leave out things without 3D, because nothing is known of them.
-
-    Attributes:
-        region: (x, y, width, height) in pixels, in which the middle of a mask's box must lie.
-        distance_m: least and most, from the camera to the centroid; 0: no limit.
-        size_m: least and most, of the longest side of the thing's box; 0: no limit.
-        box_m: two opposite corners of a box along the axes of the frame that was asked for (else the
-            camera's), in which the centroid must lie.
-    """
-
-    region: tuple[int, int, int, int] | None = None
-    distance_m: Span = (0.0, 0.0)
-    size_m: Span = (0.0, 0.0)
-    box_m: tuple[Corner, Corner] | None = None
-
-    def message(self) -> Restriction:
-        """These limits in a request."""
-        message = Restriction()
-        if self.region is not None:
-            x, y, width, height = self.region
-            if min(self.region) < 0 or not width or not height:
-                raise InvalidInputError(
-                    f"want a region (x, y, width, height) in pixels, of some size, got {self.region}"
-                )
-            region = message.region
-            region.x_offset, region.y_offset, region.width, region.height = x, y, width, height
-        message.min_distance_m, message.max_distance_m = map(float, self.distance_m)
-        message.min_size_m, message.max_size_m = map(float, self.size_m)
-        if self.box_m is not None:
-            message.box_min, message.box_max = (Point(x=x, y=y, z=z) for x, y, z in _floats(self.box_m))
-        return message
-
-
-def _floats(corners: tuple[Corner, Corner]) -> Any:
-    return np.asarray(corners, dtype=float).reshape(2, 3).tolist()
-
-
-def restriction(where: Where | None) -> Restriction:
+def restriction(where: Limits | None) -> Restriction:
     """The field `where` of a request."""
-    return Restriction() if where is None else where.message()
+    message = Restriction()
+    if where is not None:
+        region = message.region
+        region.x_offset, region.y_offset, region.width, region.height = where.region
+        message.min_distance_m, message.max_distance_m = map(float, where.distance_m)
+        message.min_size_m, message.max_size_m = map(float, where.size_m)
+        message.box_min, message.box_max = (
+            Point(x=float(x), y=float(y), z=float(z)) for x, y, z in where.box_m
+        )
+    return message
 
 
 def duration(seconds: float) -> Duration:

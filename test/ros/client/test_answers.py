@@ -17,7 +17,7 @@ from ovseg_ros.msg import ResultCode, Segment, Segmentation
 from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.core.words import Quoted
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.ros.client import Where, requests
+from ovseg_ros.ros.client import Limits, requests
 from ovseg_ros.ros.client.answers import reply_of_search, reply_of_segmentation, segment_of, sighting_of
 
 pytestmark = pytest.mark.ros
@@ -98,23 +98,21 @@ def test_json_has_all_but_masks_and_points():
 
 
 def test_limits_become_a_restriction():
-    where = Where(
+    where = Limits(
         region=(1, 2, 30, 40), distance_m=(0.5, 2), size_m=(0, 0.25), box_m=((0, -1, 0), (1, 1, 0.5))
     )
-    message = where.message()
+    message = requests.restriction(where)
     region = message.region
     assert (region.x_offset, region.y_offset, region.width, region.height) == (1, 2, 30, 40)
     assert (message.min_distance_m, message.max_distance_m) == (0.5, 2)
     assert (message.min_size_m, message.max_size_m) == (0, 0.25)
     assert (message.box_min.y, message.box_max.z) == (-1, 0.5)
-    assert Where().message() == requests.restriction(None)
+    assert requests.restriction(Limits()) == requests.restriction(None)
 
 
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Where(region=(0, 0, 0, 4)).message(), "of some size"),
-        (lambda: Where(region=(-1, 0, 3, 4)).message(), "want a region"),
         (lambda: requests.duration(-1.0), "seconds from 0"),
         (lambda: requests.duration(float("nan")), "got nan"),
         (lambda: requests.whole(-1, "max_results"), "max_results as a whole number"),

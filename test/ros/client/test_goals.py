@@ -23,7 +23,7 @@ from rclpy.node import Node
 from ros_bench import fresh_domain
 
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.ros.client import NoAnswer, NodeClient, Where
+from ovseg_ros.ros.client import Limits, NoAnswer, NodeClient
 
 pytestmark = pytest.mark.ros
 
@@ -74,7 +74,7 @@ def test_every_limit_reaches_the_node(client, node):
         want_3d=True,
         timeout_s=2.5,
         target_frame="base_link",
-        where=Where(distance_m=(0.25, 2.0)),
+        where=Limits(distance_m=(0.25, 2.0)),
         with_masks=True,
         with_points=True,
     )
