@@ -9,10 +9,13 @@ from __future__ import annotations
 import sys
 import time
 
-import py_trees
-from py_trees.common import Access, Status
-
 from ovseg_ros.ros.client import NoAnswer, NodeClient, Search
+
+try:
+    import py_trees
+    from py_trees.common import Access, Status
+except ModuleNotFoundError as error:
+    raise SystemExit(f"this example needs py_trees ({error}): pip install py_trees") from error
 
 
 class Find(py_trees.behaviour.Behaviour):

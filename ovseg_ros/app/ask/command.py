@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ovseg_ros.ros.client import NodeClient, Reply
 
 FOUND, NOT_FOUND, FAILED = 0, 1, 2
-STATUS = {"FOUND": FOUND, "NO_DEPTH": FOUND, "NOT_FOUND": NOT_FOUND, "LOST": NOT_FOUND}
 PATIENCE_S = 20.0
 FIRST_IMAGE_S = 2.0
 EVERY_S = 1.0  # what is followed is told again where nothing has changed
@@ -122,7 +121,13 @@ def _ask(client: NodeClient, options: argparse.Namespace) -> int:
         print(f"written: {', '.join(map(str, files))}", file=sys.stderr)
         if image is None:
             print("no picture and no masks: the image that was searched did not come", file=sys.stderr)
-    return STATUS.get(reply.code_name, FAILED)
+    return _status(reply)
+
+
+def _status(reply: Reply) -> int:
+    if reply.code_name == "NO_DEPTH":  # without things: a limit in metres could not be held against anything
+        return FOUND if reply.segments else FAILED
+    return {"FOUND": FOUND, "NOT_FOUND": NOT_FOUND, "LOST": NOT_FOUND}.get(reply.code_name, FAILED)
 
 
 def _tell(reply: Reply) -> None:
@@ -166,7 +171,7 @@ def _watch(client: NodeClient, options: argparse.Namespace) -> int:
         print(json.dumps({"query": options.query, **reply.as_dict()}, ensure_ascii=False))
     else:
         print(f"{chr(10) if rewrites else ''}{sentences.conclusion(reply)}")
-    return STATUS.get(reply.code_name, FAILED)
+    return _status(reply)
 
 
 def _camera(client: NodeClient) -> list[str]:

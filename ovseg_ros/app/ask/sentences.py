@@ -15,7 +15,7 @@ CODES = {
     "INVALID_QUERY": "The node cannot answer this.",
     "BUSY": "Too many requests are waiting; ask again later.",
     "OUT_OF_MEMORY": "The node's device ran out of memory.",
-    "NO_DEPTH": "Found, but where it is cannot be told.",
+    "NO_DEPTH": "Where it is cannot be told: there is no depth for it.",
     "INACTIVE": "Nothing was searched: the node is not active, or is disabled.",
     "LOST": "Lost.",
     "INTERNAL": "The node had a fault; its log has the trace.",

@@ -77,7 +77,7 @@ def test_more_than_is_told_is_counted(node, capsys):
     ("code", "status"),
     [
         ("NOT_FOUND", 1),
-        ("NO_DEPTH", 0),
+        ("NO_DEPTH", 2),
         ("NO_IMAGE", 2),
         ("STALE_IMAGE", 2),
         ("INVALID_QUERY", 2),
@@ -91,6 +91,11 @@ def test_the_exit_status_tells_what_came_of_it(node, capsys, code, status):
     node.found.segments = []
     assert main(["ask", "teapot"]) == status
     assert capsys.readouterr().out.endswith(f" ({code}: told so)\n")
+
+
+def test_what_is_there_without_a_place_is_there(node):
+    node.found.code = ResultCode.NO_DEPTH
+    assert main(["ask", "teapot"]) == 0
 
 
 def test_json_is_one_line_and_nothing_else(node, capsys):
