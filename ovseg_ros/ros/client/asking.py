@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rclpy.action import ActionClient
 from rclpy.qos import QoSProfile
 
 from ovseg_ros.action import FindObject, FollowObject
@@ -29,22 +28,19 @@ from ovseg_ros.ros.client.requests import (
     text,
     whole,
 )
-from ovseg_ros.ros.requests.queues import SERVICES
 from ovseg_ros.srv import SegmentImage
 
 PATIENCE_S = 20.0
-# Many threads may ask at once, and of more than ten calls under way ROS's defaults lose some.
-_DEEP = {f"{service}_service_qos_profile": SERVICES for service in ("goal", "result", "cancel")}
 
 
 class Asking:
     """The part of `NodeClient` that finds, follows and segments."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection, node = connection, connection.node
-        self._segment = node.create_client(SegmentImage, f"{connection.name}/segment", qos_profile=SERVICES)
-        self._find = ActionClient(node, FindObject, f"{connection.name}/find_object", **_DEEP)
-        self._follow: ActionClient | None = None
+        self._connection = connection
+        self._segment = connection.service(SegmentImage, "segment")
+        self._find = connection.action(FindObject, "find_object")
+        self._follow: Any = None
         self._goals: weakref.WeakSet[Goal] = weakref.WeakSet()
 
     def find(
@@ -154,9 +150,10 @@ class Asking:
         if bool(query) == bool(track_id):
             raise InvalidInputError(f"want a query or a track_id, got query={query!r}, track_id={track_id}")
         if self._follow is None:
-            name = f"{self._connection.name}/follow_object"
-            feedback = {"feedback_sub_qos_profile": QoSProfile(depth=KEPT_SIGHTINGS)}
-            self._follow = ActionClient(self._connection.node, FollowObject, name, **_DEEP, **feedback)
+            qos = QoSProfile(depth=KEPT_SIGHTINGS)
+            self._follow = self._connection.action(
+                FollowObject, "follow_object", feedback_sub_qos_profile=qos
+            )
         goal = FollowObject.Goal(
             query=text(query, "query"),
             track_id=whole(track_id, "track_id"),

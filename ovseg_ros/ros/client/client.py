@@ -17,7 +17,6 @@ from ovseg_ros.ros.client.images import Images
 from ovseg_ros.ros.client.query_topic import QueryTopic
 from ovseg_ros.ros.client.replies import Reply, Words
 from ovseg_ros.ros.client.requests import as_words
-from ovseg_ros.ros.requests.queues import SERVICES
 from ovseg_ros.srv import SetVocabulary
 
 _OPERATIONS = {
@@ -48,9 +47,8 @@ class NodeClient(Asking):
         connection = Connection(domain_id=domain_id, node_name=node_name)
         super().__init__(connection)
         self.images = Images(connection)
-        create = connection.node.create_client
-        self._get_state = create(GetState, f"{node_name}/get_state")
-        self._set_vocabulary = create(SetVocabulary, f"{node_name}/set_vocabulary", qos_profile=SERVICES)
+        self._get_state = connection.node.create_client(GetState, f"{node_name}/get_state")
+        self._set_vocabulary = connection.service(SetVocabulary, "set_vocabulary")
         self._topic = QueryTopic(connection)
 
     def __enter__(self) -> NodeClient:

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import rclpy
+from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import Empty
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.ros.requests.queues import ALIVE
+from ovseg_ros.ros.requests.queues import ALIVE, SERVICES
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -60,6 +61,7 @@ class Connection:
         watch = SubscriptionEventCallbacks(liveliness=self._on_liveliness)
         alive = f"{node_name}/alive"
         self.node.create_subscription(Empty, alive, lambda _: None, ALIVE, event_callbacks=watch)
+        self._actions: list[ActionClient] = []
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name="ovseg client", daemon=True)
@@ -69,11 +71,26 @@ class Connection:
         """Leaves the domain; a second time does nothing."""
         if not self._context.ok():
             return
-        self._executor.shutdown(timeout_sec=2.0)
-        self._thread.join(timeout=2.0)
+        self._executor.shutdown(timeout_sec=10.0)
+        self._thread.join(timeout=10.0)
+        for action in self._actions:  # the node does not know them as its own
+            action.destroy()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
         self.notify()
+
+    def action(self, kind: Any, name: str, **more: Any) -> ActionClient:
+        """A client of an action of the node's, with queues as deep as the node's own."""
+        deep = {f"{service}_service_qos_profile": SERVICES for service in ("goal", "result", "cancel")}
+        self._actions.append(ActionClient(self.node, kind, f"{self.name}/{name}", **deep, **more))
+        return self._actions[-1]
+
+    def service(self, kind: Any, name: str) -> Any:
+        """A client of a service of the node's, likewise: many threads may ask at once.
+
+        Of more than ten calls under way ROS's default queues lose some.
+        """
+        return self.node.create_client(kind, f"{self.name}/{name}", qos_profile=SERVICES)
 
     # Whether the node is there
 

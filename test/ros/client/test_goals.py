@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -213,6 +214,21 @@ def test_a_node_without_the_action_is_told_apart(domain):
         with pytest.raises(NoAnswer, match=r"~/segment was not offered .* the node /ovseg is there, but"):
             client.segment(timeout_s=0.2)
         assert node.goals == []
+
+
+def test_clients_come_and_go_and_leave_no_file_or_thread_behind(node, domain):
+    def held():
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    def come_and_go():
+        with NodeClient(domain_id=domain) as client:
+            assert client.find("teapot").found
+
+    come_and_go()
+    before = held()
+    for _ in range(3):
+        come_and_go()
+    assert all(now <= then for now, then in zip(held(), before, strict=True))
 
 
 def test_a_client_listens_to_nothing_it_was_not_asked_for(client):
