@@ -79,11 +79,12 @@ class NodeClient(Asking):
 
     def state(self) -> str:
         """The node's lifecycle state (unconfigured, inactive, active …); "" where it does not answer."""
-        if not self._get_state.service_is_ready():
-            return ""
         try:
+            self._connection.check_alive()
+            if not self._get_state.service_is_ready():
+                return ""
             reply = self._connection.result(self._get_state.call_async(GetState.Request()), 2.0)
-        except NodeGone:
+        except NoAnswer:
             return ""
         return reply.current_state.label if reply is not None else ""
 

@@ -121,8 +121,10 @@ class Connection:
             NoAnswer: it is not, in time; NodeGone: the node has died.
         """
         deadline = time.monotonic() + timeout_s
-        while self.is_gone() or not ready():  # a dead node's services stay in the graph for a while
-            self.check_alive()
+        while True:
+            self.check_alive()  # first: a dead node's services stay in the graph for a while
+            if ready():
+                return
             if time.monotonic() > deadline:
                 raise NoAnswer(f"{name} was not offered within {timeout_s:g} s: {self._absence()}")
             time.sleep(0.02)
