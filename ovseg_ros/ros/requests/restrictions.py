@@ -25,14 +25,14 @@ def limits_of(where: Any) -> Limits:
     )
 
 
-def restricted(context: MessageContext, limits: Limits) -> tuple[MessageContext, str]:
-    """The image where what the limits leave out has no label, and a sentence about that, "" where nothing is.
+def left_out(context: MessageContext, limits: Limits) -> list[int]:
+    """The labelled masks that do not keep to the limits.
 
     Raises:
         RequestError: NO_DEPTH: a box is set in a frame that 3D cannot be told in.
     """
     if limits.are_none:
-        return context, ""
+        return []
     placement = context.placement
     if placement.is_elsewhere and any(map(any, limits.box_m)):
         raise RequestError(
@@ -41,12 +41,19 @@ def restricted(context: MessageContext, limits: Limits) -> tuple[MessageContext,
         )
     if limits.needs_depth:
         context.objects_in_camera(context.labelled)
-    out = [i for i in context.labelled if not limits.keeps(_item(context, i), context.object_3d(i))]
-    if not out:
-        return context, ""
-    said = f"{len(out)} left out by `where`"
+    return [i for i in context.labelled if not limits.keeps(_item(context, i), context.object_3d(i))]
+
+
+def restricted(context: MessageContext, limits: Limits) -> tuple[MessageContext, str]:
+    """The image where what is left out has no label, and a sentence about that, "" where nothing is.
+
+    Raises:
+        RequestError: as `left_out`.
+    """
+    out = left_out(context, limits)
     flat = sum(context.object_3d(i) is None for i in out) if limits.needs_depth else 0
-    return context.without(out), f"{said}, {flat} of them for want of 3D" if flat else said
+    said = f"{len(out)} left out by `where`" + (f", {flat} of them for want of 3D" if flat else "")
+    return context.without(out), said if out else ""
 
 
 def _item(context: MessageContext, index: int) -> Item:

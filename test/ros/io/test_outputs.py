@@ -69,8 +69,9 @@ def test_a_cloud_is_written_over_the_last_one():
 
 
 def test_markers_are_written_over_the_last_ones():
-    far, near = (scene(depth=np.full((24, 32), metres)) for metres in (2.0, 1.0))
-    one = scene(depth=np.full((24, 32), 1.5), blue=False)
+    level = Placement(up=np.array([0.0, -1.0, 0.0]))
+    far, near = (scene(depth=np.full((24, 32), metres)).placed(level) for metres in (2.0, 1.0))
+    one = scene(depth=np.full((24, 32), 1.5), blue=False).placed(level)
     maker = MarkerMaker()
     for of, count in ((far, 5), (near, 5), (one, 3), (far, 5)):
         message = maker.message(of)
@@ -82,9 +83,8 @@ def test_markers_are_written_over_the_last_ones():
         assert (box.ns, name.ns) == ("boxes", "names")
         assert box.id == name.id
         assert box.pose.position.z == pytest.approx(2.0)
-        # the camera looks straight down on it all, so up is towards the camera
-        assert name.pose.position.z == pytest.approx(2.0 - 0.03, abs=1e-3)
-        assert (name.pose.position.x, name.pose.position.y) == (box.pose.position.x, box.pose.position.y)
+        assert name.pose.position.y == pytest.approx(box.pose.position.y - box.scale.z / 2 - 0.03, abs=1e-3)
+        assert name.pose.position.x == pytest.approx(box.pose.position.x)
         assert name.pose.orientation.w == 1.0
     assert {name.text.split()[0] for name in message.markers[2::2]} == {"red", "blue"}
 
@@ -202,8 +202,8 @@ def test_an_object_without_known_depth_has_no_3d():
     messages = {s.label: s for s in (segment_message(found, i, with_mask=False) for i in found.order)}
     assert messages["red"].has_3d
     assert not messages["blue"].has_3d
-    assert messages["red"].size.z == 0.0
-    assert messages["red"].size.y == pytest.approx(7 * 2.0 / 30)
+    size = messages["red"].size
+    assert sorted((size.x, size.y, size.z)) == pytest.approx([0.0, 7 * 2.0 / 30, 9 * 2.0 / 30], abs=1e-6)
 
 
 def test_vocabulary_message_has_the_thresholds_in_force():
