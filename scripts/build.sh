@@ -14,7 +14,7 @@ flock 9
 
 full=$( (cat msg/*.msg srv/*.srv action/*.action CMakeLists.txt package.xml scripts/build.sh; ls msg srv action
          cat .venv/.ready 2>/dev/null || true; echo "$root") | sha256sum | cut -d' ' -f1)
-files=$(find ovseg_ros launch config demo scripts/nodes \( -name __pycache__ -o -name '.*' \) -prune -o -type f -print \
+files=$(find ovseg_ros launch config examples demo scripts/nodes \( -name __pycache__ -o -name '.*' \) -prune -o -type f -print \
         | LC_ALL=C sort | sha256sum | cut -d' ' -f1)
 
 run() {

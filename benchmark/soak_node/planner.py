@@ -23,7 +23,7 @@ def main() -> int:
                 [
                     lambda words=words: client.ask_by_services(words, timeout_s=20.0),
                     lambda words=words: client.ask_by_topic(", ".join(words), timeout_s=5.0),
-                    lambda words=words: client.ask_by_action(", ".join(words), search_s=1.0, timeout_s=20.0),
+                    lambda words=words: client.find(", ".join(words), timeout_s=1.0, with_masks=True),
                 ]
             )
             try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ovseg_ros import __version__
 from ovseg_ros.app import evaluate_commands, evaluate_masks, evaluate_photos
+from ovseg_ros.app.ask import command as ask
 from ovseg_ros.app.bench import command as bench
 from ovseg_ros.app.demo.presets import add_preset_options
 from ovseg_ros.app.learn import commands as learn_commands
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
     # In the order of the help: what is used first stands first.
     _add_demo(commands)
+    ask.add_parser(commands)
     segment.add_parser(commands)
     web.add_parser(commands)
     _add_presets(commands)

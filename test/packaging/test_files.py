@@ -245,7 +245,7 @@ class TestOverlay:
 
     def test_launch_config_and_recordings_are_shared(self) -> None:
         share = self.prefix() / "share" / "ovseg_ros"
-        for folder in ("launch", "config"):
+        for folder in ("launch", "config", "examples"):
             for path in (ROOT / folder).iterdir():
                 if path.is_file():
                     assert (share / folder / path.name).is_file(), path

@@ -96,8 +96,8 @@ class Stage:
         how = ("--rate", f"{self._rate_hz:g}", "--repeat", str(self.act.repeat), "--ground-truth")
         self._start("camera", "ovseg_ros.ros.player", str(self._folder), *how)
         self._client = NodeClient(domain_id=self._domain)
-        self._client.keep(COLOUR)
-        self._client.keep(INSTANCES)
+        self._client.images.keep(COLOUR)
+        self._client.images.keep(INSTANCES)
 
     def _start(self, role: str, module: str, *arguments: str, niceness: int = 0) -> None:
         command = [sys.executable, "-m", module, *arguments]
@@ -145,7 +145,7 @@ class Stage:
                 self._say(f"waiting for preset {self.preset} to load")
                 said = now
             time.sleep(0.1)
-        self.client.newest(INSTANCES, timeout_s=20.0)
+        self.client.images.newest(INSTANCES, timeout_s=20.0)
 
     def ask_all(self, asks: Sequence[Ask]) -> list[Answer]:
         """Asks each question in a moment when what it asks for is in good view (or is nowhere).
@@ -158,7 +158,7 @@ class Stage:
         after, idle_since = 0, time.monotonic()
         while pending:
             self.check()
-            stamp, image = self.client.newest(INSTANCES, after=after)
+            stamp, image = self.client.images.newest(INSTANCES, after=after)
             ask = next((ask for ask in pending if self.truth.fits(ask.words, image, ask.scene)), None)
             if ask is None:
                 after = stamp
@@ -192,7 +192,7 @@ class Stage:
             OvsegError
         ) as error:  # NoAnswer: an interface that does not answer is an answer too, a wrong one
             return [self._failure(ask, word, "NO_ANSWER", str(error)) for word in ask.words]
-        image = self.client.frame(INSTANCES, reply.stamp_ns) if reply.stamp_ns else None
+        image = self.client.images.at(INSTANCES, reply.stamp_ns) if reply.stamp_ns else None
         if image is not None and ask.scene not in (None, self.truth.scene_of(image)) and not last_attempt:
             return None
         rows = [self._judged(ask, word, reply, image) for word in ask.words] if image is not None else [None]
@@ -217,7 +217,7 @@ class Stage:
         assert ask.interface == ACTION
         present = any(self.truth.instances(word, ask.scene) for word in ask.words)
         search_s = self.act.search_s if present else ABSENT_SEARCH_S
-        return self.client.ask_by_action(ask.text, search_s=search_s)
+        return self.client.find(ask.text, timeout_s=search_s, with_masks=True)
 
     def _judged(self, ask: Ask, word: str, reply: Reply, image: np.ndarray) -> Answer | None:
         found = [s for s in reply.segments if s.label.casefold() == word.casefold()]
@@ -252,7 +252,7 @@ class Stage:
         )
 
     def _draw(self, ask: Ask, number: int, reply: Reply, answers: Sequence[Answer]) -> None:
-        image = self.client.frame(COLOUR, reply.stamp_ns)
+        image = self.client.images.at(COLOUR, reply.stamp_ns)
         if image is None:
             return
         found = [(s.label, s.score, s.mask(image.shape[:2])) for s in reply.segments]
@@ -263,7 +263,7 @@ class Stage:
     def _look_at_masks(self, reply: Reply, image: np.ndarray) -> None:
         """Keeps and draws how well the masks of the first answer about a scene cover its things."""
         scene = self.truth.scene_of(image)
-        picture = self.client.frame(COLOUR, reply.stamp_ns)
+        picture = self.client.images.at(COLOUR, reply.stamp_ns)
         if scene is None or scene in self._best_masks or picture is None:
             return
         masks = [one.mask(image.shape) for one in reply.masks]
@@ -287,12 +287,12 @@ class Stage:
         except OvsegError as error:  # the film is for people; the answers are what counts
             self._say(f"no film: {error}")
             return []
-        self.client.keep(OVERLAY)
+        self.client.images.keep(OVERLAY)
         deadline = time.monotonic() + self._frames / self._rate_hz + 2.0
-        while len(self.client.frames(OVERLAY)) < self._frames and time.monotonic() < deadline:
+        while self.client.images.count(OVERLAY) < self._frames and time.monotonic() < deadline:
             self.check()
             time.sleep(0.1)
-        return [image for _, image in self.client.frames(OVERLAY)]
+        return [image for _, image in self.client.images.all(OVERLAY)]
 
 
 def _all(verdicts: Iterable[bool | None]) -> bool | None:

@@ -524,7 +524,7 @@ def test_an_answer_about_the_next_photograph_is_asked_for_again(tmp_path, counts
     )
     next_one = np.where(IMAGE == 1, 3, 0).astype(np.uint16)
     stage._client = SimpleNamespace(
-        ask_by_action=lambda text, search_s: reply, frame=lambda topic, stamp: next_one
+        find=lambda text, **how: reply, images=SimpleNamespace(at=lambda topic, stamp: next_one)
     )
     assert stage._ask(ask, 1, last_attempt=False) is None
     (answer,) = stage._ask(ask, 1, last_attempt=True)

@@ -82,7 +82,7 @@ def test_the_sign_of_life_is_awaited_for_less_than_two_seconds():
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda client: client.ask_by_action("red", search_s=600.0),
+        lambda client: client.find("red", timeout_s=600.0),
         lambda client: client.ask_by_topic("red", timeout_s=600.0),
     ],
     ids=["action", "topic"],
@@ -90,7 +90,7 @@ def test_the_sign_of_life_is_awaited_for_less_than_two_seconds():
 def test_a_killed_node_is_gone(client, process, ask):
     """No image ever comes: the client waits, and is told although the graph still has the node."""
     until(client.is_active)
-    until(lambda: client._seen)
+    until(lambda: client._connection.seen)
     killer = threading.Timer(1.0, process.kill)
     killer.start()
     with pytest.raises(NodeGone, match="/ovseg is gone"):
@@ -103,7 +103,7 @@ def test_a_killed_node_is_gone(client, process, ask):
 
 def test_a_node_that_is_not_there(client, domain):
     with pytest.raises(NoAnswer, match=rf"no node /ovseg in domain {domain}; is it started") as told:
-        client.ask_by_action("red", search_s=0.0, timeout_s=0.3)
+        client.find("red", timeout_s=0.0, patience_s=0.3)
     assert not isinstance(told.value, NodeGone)
     assert client.state() == ""
     assert not client.is_active()
@@ -114,7 +114,7 @@ def test_a_node_of_another_name(make_bench):
     bench.active()
     client.close()
     with NodeClient(domain_id=bench.context.get_domain_id(), node_name="/robot/ovseg") as client:
-        until(lambda: "/ovseg/segment" in dict(client._node.get_service_names_and_types()))
+        until(lambda: "/ovseg/segment" in dict(client._connection.node.get_service_names_and_types()))
         with pytest.raises(NoAnswer, match=r"no node /robot/ovseg .* there is /ovseg: say so with node_name"):
             client.ask_by_services(["red"], timeout_s=0.3)
 
@@ -125,7 +125,7 @@ def test_an_inactive_node_says_so_through_every_interface(make_bench):
         assert bench.transition("configure")
         until(lambda: client.state() == "inactive")
         assert client.ask_by_services(["red"]).code_name == "INACTIVE"
-        assert client.ask_by_action("red", search_s=0.0).code_name == "INACTIVE"
+        assert client.find("red", timeout_s=0.0).code_name == "INACTIVE"
         with pytest.raises(NoAnswer, match="the node is inactive, not active"):
             client.ask_by_topic("red", timeout_s=0.5)
 
@@ -133,7 +133,7 @@ def test_an_inactive_node_says_so_through_every_interface(make_bench):
 def test_a_node_that_comes_back_is_there_again(make_bench):
     bench, client = make_bench()
     with client:
-        until(lambda: client._seen)
+        until(lambda: client._connection.seen)
         publisher = next(p for p in bench.node.publishers if p.topic_name == "/ovseg/alive")
         bench.node.destroy_publisher(publisher)
         until(client.is_gone)
