@@ -5,11 +5,15 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from domains import domain_of_process
+
+if TYPE_CHECKING:
+    from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 
 # Before anything imports rclpy: tests must not meet another run's nodes.
 os.environ["ROS_DOMAIN_ID"] = os.environ.get("OVSEG_TEST_DOMAIN_ID") or str(domain_of_process())
@@ -81,3 +85,22 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def lite_segmenter() -> OpenVocabularySegmenter:
+    """The preset `lite`, loaded once for all tests of a process. Whoever changes it puts it back."""
+    from ovseg_ros.models.presets import load_preset
+
+    return load_preset("lite")
+
+
+@pytest.fixture
+def load_preset_once(lite_segmenter: OpenVocabularySegmenter) -> Callable[..., OpenVocabularySegmenter]:
+    """Stands for `load_preset`: gives `lite` where that or "auto" is asked for, and loads the others."""
+    from ovseg_ros.models.presets import load_preset
+
+    def load(preset: Any, *given: Any, **named: Any) -> OpenVocabularySegmenter:
+        return lite_segmenter if preset in ("lite", "auto") else load_preset(preset, *given, **named)
+
+    return load
