@@ -8,7 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export OVSEG_TEST_REQUIRE_ROS=1 # a test that needs rclpy fails without it, rather than being skipped
 # As many tests at a time as there are cores, four at most (each holds its own networks: some 3 GB); those of one
-# file run in one process, whose fixtures they share. torch gets the cores that are left for each.
+# file run in one process, whose fixtures they share, in the order of test/conftest.py. torch gets the cores that
+# are left for each.
 # The slow ones run one by one, on all cores: their networks take 10 GB.
 export PYTEST_ADDOPTS=${PYTEST_ADDOPTS:-}
 if [ "${1:-}" = --slow ]; then
@@ -17,7 +18,7 @@ else
     cores=$(nproc)
     at_once=$((cores < 4 ? cores : 4))
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores / at_once))}
-    PYTEST_ADDOPTS="-n $at_once --dist loadfile $PYTEST_ADDOPTS"
+    PYTEST_ADDOPTS="-n $at_once --dist loadfile --no-loadscope-reorder $PYTEST_ADDOPTS"
 fi
 
 rm -rf build/ovseg_ros/test_results build/ovseg_ros/Testing

@@ -6,13 +6,14 @@ from unittest import mock
 
 import numpy as np
 import pytest
-import torch
 from colour_alone import lite_like_finder, save_untrained_colour_masks
 from door_fixtures import CAMERA, GREEN, HEIGHT, RED, SMALL_RED, WIDTH, masks, picture
 from PIL import Image
 
 import ovseg_ros
 from ovseg_ros.core.frame import Proposals
+from ovseg_ros.finder import Finder
+from ovseg_ros.models.presets import load_proposer
 
 WORDS = ["red", "green", "blue"]
 BOXES = {(4, 5, 24, 25), (34, 10, 54, 30), (4, 30, 10, 36)}
@@ -134,13 +135,10 @@ def test_video_with_depth_now_and_then(caplog):
 
 
 @pytest.fixture(scope="module")
-def lite(tmp_path_factory):
+def lite(tmp_path_factory, lite_segmenter, one_thread):
     folder = tmp_path_factory.mktemp("weights")
     save_untrained_colour_masks(folder)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield ovseg_ros.load("lite", device="cpu", weights_dir=folder)
-    torch.set_num_threads(before)
+    return Finder(lite_segmenter.rebuilt(proposer=load_proposer("lite", weights_dir=folder)))
 
 
 def test_lite_needs_no_depth_and_uses_it(lite):

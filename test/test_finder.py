@@ -29,6 +29,7 @@ from door_fixtures import (
 from PIL import Image
 
 import ovseg_ros
+from ovseg_ros import finder
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
 from ovseg_ros.core.words.query import as_vocabulary
 from ovseg_ros.models import presets
@@ -36,20 +37,17 @@ from ovseg_ros.models import presets
 Refused = ovseg_ros.InvalidInputError
 
 
-def run_python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 def test_importing_is_free_of_torch_and_ros_until_a_name_is_used():
     code = (
         "import ovseg_ros, sys; assert 'torch' not in sys.modules and 'rclpy' not in sys.modules; "
         "assert {'load', 'Finder', 'Result', '__version__'} <= set(dir(ovseg_ros)); "
         "ovseg_ros.InvalidInputError; assert 'torch' not in sys.modules; "
-        "print(ovseg_ros.load.__module__, 'torch' in sys.modules, 'rclpy' in sys.modules)"
+        "sys.modules.update(torch=None, rclpy=None); "  # to import them is an error from here on
+        "ovseg_ros.load"
     )
-    assert run_python(code) == "ovseg_ros.finder True False"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stderr.strip().endswith("import of torch halted; None in sys.modules")
+    assert ovseg_ros.load.__module__ == "ovseg_ros.finder"
 
 
 def test_every_name_is_there_and_no_other():
@@ -57,6 +55,13 @@ def test_every_name_is_there_and_no_other():
         assert getattr(ovseg_ros, name).__name__ == name
     with pytest.raises(AttributeError, match="module 'ovseg_ros' has no attribute 'loud'"):
         ovseg_ros.loud  # noqa: B018
+
+
+def test_load_hands_on_what_it_is_given(monkeypatch, tmp_path):
+    given = []
+    monkeypatch.setattr(finder, "load_preset", lambda *these: given.append(these) or "a segmenter")
+    assert ovseg_ros.load("mini", "cpu", weights_dir=tmp_path, offline=False).segmenter == "a segmenter"
+    assert given == [("mini", "cpu", tmp_path, False)]
 
 
 def test_the_finder_says_what_it_is():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from functools import cache
 from pathlib import Path
 
 import cv2
@@ -16,6 +15,7 @@ from PIL import Image
 from repository import ROOT
 
 import ovseg_ros
+from ovseg_ros import finder
 
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "python.md"
 
@@ -41,14 +41,11 @@ def garage(tmp_path_factory):
     return folder
 
 
-load_once = cache(ovseg_ros.load)
-
-
 @pytest.fixture
-def in_garage(garage, monkeypatch):
-    """Where the snippets run; a preset is loaded once for all of them."""
+def in_garage(garage, monkeypatch, load_preset_once):
+    """Where the snippets run."""
     monkeypatch.chdir(garage)
-    monkeypatch.setattr(ovseg_ros, "load", load_once)
+    monkeypatch.setattr(finder, "load_preset", load_preset_once)
     return garage
 
 

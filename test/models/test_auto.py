@@ -9,9 +9,11 @@ from repository import ROOT
 from sam_fixtures import LENIENT, TINY_SAM, save_tiny_sam
 from tiny_presets import write_preset
 
+from ovseg_ros.core import encoders
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models import presets
 from ovseg_ros.models.auto import RANKING, Candidate, Choice, Gpu, choose
+from ovseg_ros.models.bundled import lite
 from ovseg_ros.models.downloads.files import files_of
 from ovseg_ros.models.preset_parts import uses_sam
 
@@ -107,8 +109,10 @@ def test_memory_is_asked_of_torch(monkeypatch):
     assert presets._gpu(torch.device("cpu")) is None
 
 
-def test_what_was_taken_and_why_is_logged_once_and_kept(tmp_path, monkeypatch, caplog):
+def test_what_was_taken_and_why_is_logged_once_and_kept(tmp_path, monkeypatch, caplog, lite_segmenter):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(lite, "load_lite", lambda *_: lite_segmenter.clip)
+    monkeypatch.setattr(encoders, "accelerate", lambda encoder, *_: encoder)
     save_untrained_colour_masks(tmp_path)
     why = "auto: the weights of the larger presets (convnext, vitl14, vitb16) are not here"
     with caplog.at_level("INFO"):
@@ -116,7 +120,6 @@ def test_what_was_taken_and_why_is_logged_once_and_kept(tmp_path, monkeypatch, c
     assert (segmenter.name, segmenter.reason, segmenter.warning) == ("lite", why, "")
     assert [m for m in caplog.messages if m.startswith("preset")] == [f"preset lite loaded on cpu; {why}"]
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
-    assert presets.load_preset("mini").reason == "asked for by name"
 
 
 def test_only_where_one_preset_is_meant_is_auto_refused():
@@ -145,6 +148,7 @@ def test_segment_anything_on_a_cpu_is_warned_of(tmp_path, caplog):
         assert "take a GPU (device cuda), or the preset lite" in segmenter.warning
         assert caplog.messages == [segmenter.warning]
     caplog.clear()
-    assert presets.load_preset(direct, proposals_from="mini").warning == ""
+    mine = presets.load_preset(direct, proposals_from="mini")
+    assert (mine.reason, mine.warning) == ("asked for by name", "")
     assert not caplog.records
     assert not uses_sam({"kind": "union", "members": [{"kind": "depth_clusters"}]})

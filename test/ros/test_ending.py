@@ -102,9 +102,10 @@ class Child:
         assert not [word for word in NOISE if word in output], output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    "load", ["time.sleep(600)", "while True: pass"], ids=["waits in C", "keeps Python's lock"]
+    ("number", "load"),
+    [(signal.SIGINT, "time.sleep(600)"), (signal.SIGTERM, "while True: pass")],
+    ids=["waits in C", "keeps Python's lock"],
 )
 def test_a_signal_ends_configure_while_the_model_loads(number, load):
     child = Child(load)

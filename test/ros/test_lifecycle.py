@@ -302,8 +302,6 @@ def make_segmenter(settings):
         time.sleep(30)
         return inner(frame)
     segmenter.proposer.propose = propose
-    print("LOADING", flush=True)
-    time.sleep(0.5)
     return segmenter
 
 run.STOP_TIMEOUT_S = 0.2
@@ -334,9 +332,7 @@ def camera(domain):
 @pytest.mark.parametrize(
     ("moment", "end", "times"),
     [
-        ("LOADING", signal.SIGINT, 1),
         ("is ready", signal.SIGTERM, 1),
-        ("IN MODEL", signal.SIGINT, 1),
         ("IN MODEL", signal.SIGINT, 6),  # from the terminal and from launch
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any
 from ovseg_ros.errors import ConfigError
 
 CASES = ("cold", "query", "video", "colour", "colour_video")
-_QUICK = {"masks": 4, "labels": 3, "size_hw": (48, 64), "rounds": 2, "frames": 3}
+_QUICK = {"masks": 4, "labels": 3, "size_hw": (48, 64), "rounds": 1, "frames": 2}
 
 
 def add_parser(commands: Any) -> None:

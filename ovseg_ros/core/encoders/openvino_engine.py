@@ -50,7 +50,10 @@ def openvino_network(encoder: Any, precision: Precision, threads: int) -> Networ
     example = torch.zeros(1, 3, side, side), torch.ones(1, 1, side, side)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of torch's tracer, that shapes become constants: they shall
-        model = openvino.convert_model(encoder, example_input=example, input=[part.shape for part in example])
+        # Once: torch's own check would trace again to compare, and `check_agreement` compares more.
+        traced = torch.jit.trace(encoder, example, strict=False, check_trace=False)
+        model = openvino.convert_model(traced, example_input=example, input=[part.shape for part in example])
+    del traced
     _forget_traces()
     settings = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],  # or else it takes bf16 wherever there is any

@@ -227,7 +227,7 @@ def _view_of(image: Any, context: MessageContext, *, by_word: bool) -> View:
 def _chosen(engine: Any, pursuit: Pursuit, context: MessageContext, best: list[int]) -> int | None:
     """The mask to follow from here on, None where this frame does not decide it.
 
-    A track is taken as it is; what a query means has to be confirmed by several frames, as in `~/find_object`.
+    A track is taken as it is; what a query means is confirmed by several frames, as `~/find_object` does.
 
     Args:
         engine: Of the camera.

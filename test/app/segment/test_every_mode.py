@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import itertools
 import json
+from functools import cache
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -20,6 +22,7 @@ from PIL import Image
 from tiny_presets import OPTIONS, SWIN, make_tiny_presets, write_preset
 
 from ovseg_ros.app.cli import main
+from ovseg_ros.app.segment import setup
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.words.vocabulary import Vocabulary
 from ovseg_ros.evaluate.recordings.demo import recording_folder
@@ -51,6 +54,21 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+load_once = cache(load_preset)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def networks_are_loaded_once():
+    """By the first command that runs a preset; the others get a chain of their own with the same networks."""
+
+    def load(*given, **named):
+        return load_once(*given, **named).rebuilt()
+
+    with mock.patch.object(setup, "load_preset", load):
+        yield
+    load_once.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -151,8 +169,7 @@ def test_no_mask_and_one_mask(presets, picture, tmp_path, kind, limit):
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "depth_clusters"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (37, 2)])
 def test_images_of_odd_sizes(presets, kind, size):
-    segmenter = load_preset(presets[kind])
-    result = segmenter.segment(
+    result = load_once(presets[kind]).segment(
         Frame(np.full((*size, 3), 77, np.uint8)), Vocabulary.empty().replace(["mug"])[0]
     )
     assert result.masks.shape[1:] == size

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 
 import cv2
 import numpy as np
@@ -131,6 +132,7 @@ def test_the_command_prepares_trains_and_writes_weights_that_load(pictures, tmp_
     out = tmp_path / "run"
     command = [str(pictures), "--out", str(out), "--batches", "1", "--steps", "1", "--share", "discs=2"]
     monkeypatch.setattr(sys, "argv", ["train", *command])
+    monkeypatch.setattr(training, "Composer", partial(Composer, options=Composition(size=128)))
     training.main()
     said = capsys.readouterr().out
     assert "discs 4" in said

@@ -35,8 +35,8 @@ WORDS = [
 
 
 @pytest.fixture(scope="module")
-def segmenter():
-    return load_preset("lite")
+def segmenter(lite_segmenter):
+    return lite_segmenter
 
 
 @pytest.fixture(scope="module")

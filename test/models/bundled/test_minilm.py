@@ -86,6 +86,20 @@ def test_tower_matches_naive_mean_pooling_with_padding(tower_and_tokenizer, mode
         np.testing.assert_allclose(row, naive_bert(weights, unpadded), atol=5e-6)
 
 
+def test_many_texts_keep_their_order_and_little_padding_is_computed(tower_and_tokenizer):
+    tower, tokenizer = tower_and_tokenizer
+    texts = ["red " * (n * 7 % 12 + 1) for n in range(2 * minilm.TEXTS_AT_ONCE + 5)] + ["[PAD] mug"]
+    seen = []
+    hook = tower.transformer.register_forward_pre_hook(
+        lambda _, args, given: seen.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    rows, padded = tower(tokenizer(texts)), tokenizer(texts).numel()
+    hook.remove()
+    assert sum(seen) < 0.8 * padded
+    alone = {text: tower(tokenizer([text]))[0] for text in set(texts)}
+    torch.testing.assert_close(rows, torch.stack([alone[text] for text in texts]), atol=1e-5, rtol=0)
+
+
 def test_tokenizer_shapes_and_limits(tower_and_tokenizer):
     _, tokenizer = tower_and_tokenizer
     assert tokenizer([]).shape == (0, 2)
