@@ -135,7 +135,7 @@ class Result(Sequence[Thing]):
         self._things = tuple(things[i] for i in self._choice.indices)
 
     @property
-    def count(self) -> int:
+    def how_many(self) -> int:
         """How many things fit: the answer to "how many mugs", and to "two mugs" where there is one."""
         return self._choice.count
 

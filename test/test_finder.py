@@ -418,7 +418,7 @@ def test_a_request_finds_what_is_meant():
     find = colour_finder()
     result = find(picture(), "the lowest red")
     assert [thing.box_xyxy for thing in result] == [(4, 30, 10, 36)]
-    assert (result.words, result.found, result.missing, result.count) == (("red",), ("red",), (), 1)
+    assert (result.words, result.found, result.missing, result.how_many) == (("red",), ("red",), (), 1)
     assert (result.decided_from, result.reason) == (
         "image",
         "lowest red: 1 found, decided from the image",
@@ -437,7 +437,7 @@ def test_a_request_with_depth_is_decided_in_space():
     assert (result.decided_from, result.words) == ("depth", ("red",))
     assert result[0].box_xyxy == (4, 5, 24, 25)
     assert (result.label_map == 1).sum() == 0  # what it is behind is not asked for
-    assert result.count == len(result)
+    assert result.how_many == len(result)
     nothing = colour_finder()(picture(), "the red in front of the green", depth=depth_m(), intrinsics=CAMERA)
     assert (len(nothing), nothing.count, nothing.missing) == (0, 0, ("red",))
     assert nothing.reason == "no red of 2 is in front of the green, decided from depth"
@@ -446,7 +446,7 @@ def test_a_request_with_depth_is_decided_in_space():
 def test_requests_count():
     find = colour_finder()
     result = find(picture(), "how many red")
-    assert (result.count, len(result)) == (2, 2)
+    assert (result.how_many, len(result)) == (2, 2)
     assert (len(find(picture(), "3 red")), find(picture(), "3 red").count) == (0, 2)
     assert len(find(picture(), "one red")) == 1
     plain = find(picture(), "red, green")

@@ -12,7 +12,7 @@ from ovseg_ros.core.camera.decode import (
 )
 from ovseg_ros.core.camera.depth import check_depth_scale, decode_depth, decode_integers, metres
 from ovseg_ros.core.camera.formats import COMPRESSED_DEPTH, PICTURE_CODECS, ImageFormat
-from ovseg_ros.core.camera.geometry import Box3d, mask_boxes_3d, pixel_rays, write_cloud
+from ovseg_ros.core.camera.geometry import pixel_rays, write_cloud
 from ovseg_ros.core.camera.missing import InputState, missing_inputs
 from ovseg_ros.core.camera.plausible import DepthDoubt, depth_remark
 
@@ -24,7 +24,6 @@ __all__ = [
     "NEVER_CALIBRATED",
     "PICTURE_CODECS",
     "WANTED_COLOUR",
-    "Box3d",
     "DepthDoubt",
     "ImageFormat",
     "InputState",
@@ -37,7 +36,6 @@ __all__ = [
     "depth_remark",
     "is_compressed",
     "is_rectified",
-    "mask_boxes_3d",
     "metres",
     "missing_inputs",
     "pixel_rays",

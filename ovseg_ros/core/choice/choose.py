@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from ovseg_ros.core.choice.items import Choice, Item
+from ovseg_ros.core.choice.items import Choice, DecidedFrom, Item
 from ovseg_ros.core.choice.views import InImage, InSpace, View
 from ovseg_ros.core.words import By, Order, Relation, Wanted, Where, is_called, is_plural
 
@@ -58,7 +58,7 @@ def choose(
         choice.indices[rank] for rank in range(ranks) for choice in choices if rank < len(choice.indices)
     ]
     sources = {choice.decided_from for choice in choices}
-    source = "image" if "image" in sources else "depth" if "depth" in sources else ""
+    source: DecidedFrom = "image" if "image" in sources else "depth" if "depth" in sources else ""
     reason = "; ".join(choice.reason for choice in choices if choice.reason)
     return Choice(tuple(dict.fromkeys(taken)), sum(choice.count for choice in choices), source, reason)
 

@@ -132,7 +132,7 @@ class View(ABC):
         if straight < STRAIGHT[axis]:
             return 0.0
         beyond = max(abs(along) - touching, 0.0) / max(self.longest[thing], self.longest[anchor], _TINY)
-        return min(part, 1.0) * (0.2 + 0.8 * straight) / (1 + 0.5 * beyond)
+        return float(min(part, 1.0) * (0.2 + 0.8 * straight) / (1 + 0.5 * beyond))
 
     def _between(self, thing: int, first: int, second: int) -> float:
         start, way = self.middles[first], self.middles[second] - self.middles[first]

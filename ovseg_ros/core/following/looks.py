@@ -66,7 +66,7 @@ class OtherThings:
 
     def likeness(self, rows: FloatArray, *, besides: set[int] | None = None) -> FloatArray:
         """(N,) cosine of each row with the most alike look of any thing but those `besides`; -1 without."""
-        best = np.full(len(rows), -1, np.float32)
+        best: FloatArray = np.full(len(rows), -1, np.float32)
         for track_id, looks in self._looks.items():
             if track_id not in (besides or ()):
                 best = np.maximum(best, looks.likeness(rows))
