@@ -114,8 +114,8 @@ class Finder:
             image: a file, a Pillow image or an array (H, W, 3) uint8 RGB; of OpenCV's arrays take
                 `image[..., ::-1]`, as nothing tells their order from this one.
             words: a list, or text such as "cup, spoon"; a word may tell which one is meant: "the mug left of
-                the teapot", "the two largest plates", "how many spoons" (`Result.how_many`), as docs/requests.md
-                says.
+                the teapot", "the two largest plates", "how many spoons" (`Result.how_many`): see
+                docs/requests.md.
             depth: registered to the image, pixel by pixel: a 16-bit PNG or TIFF, .npy, or an array (H, W).
                 Presets that need none use it where it is given.
             intrinsics: of the image, in pixels: (fx, fy, cx, cy), a (3, 3) matrix, a camera_info YAML file or
