@@ -182,10 +182,11 @@ def test_an_argument_that_cannot_be_ends_the_launch_by_name(name: str, value: st
 def test_processes_are_told_to_end_and_killed_within_five_seconds(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    module = load(name)
     from launch.utilities import perform_substitutions
 
     monkeypatch.setattr(launching, "get_package_prefix", lambda _: "/opt/ros")
-    entities, context = started(load(name), rviz="true")
+    entities, context = started(module, rviz="true")
     processes = [entity for entity in entities if hasattr(entity, "sigterm_timeout")]
     assert len(processes) == (2 if name == "ovseg.launch.py" else 1)
     for process in processes:

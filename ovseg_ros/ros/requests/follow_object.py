@@ -12,7 +12,7 @@ from ovseg_ros.action import FollowObject
 from ovseg_ros.core.following import Following, FollowOptions, State, View, Whereabouts
 from ovseg_ros.core.maps import boxed_masks
 from ovseg_ros.core.tracking import Confirmation, Sighting
-from ovseg_ros.core.words import beyond_names, names_of, parse_request
+from ovseg_ros.core.words import names_of, parse_request
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.camera import searched
 from ovseg_ros.ros.io.context import MessageContext
@@ -22,7 +22,7 @@ from ovseg_ros.ros.requests.best import answer_of
 from ovseg_ros.ros.requests.find_object import MAX_TIMEOUT_S, RESULT_KEPT_S
 from ovseg_ros.ros.requests.placing import told
 from ovseg_ros.ros.requests.pursuit import Look, Pursuit, Seen, ending_of, furthest
-from ovseg_ros.ros.requests.queries import reasons_of, words_vocabulary
+from ovseg_ros.ros.requests.queries import beyond_names, reasons_of, words_vocabulary
 from ovseg_ros.ros.requests.queues import SERVICES
 from ovseg_ros.ros.requests.restrictions import left_out_by, limits_of
 
