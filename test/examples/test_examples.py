@@ -211,7 +211,7 @@ def test_a_models_mistakes_are_told_to_it(tools, ovseg, node, name, arguments, s
 
 
 def test_the_scene_is_described_by_the_real_node(tools):
-    bench = Bench()
+    bench = Bench(max_frame_age=600.0)
     try:
         bench.active()
         bench.show(picture(blue=True))

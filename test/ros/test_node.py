@@ -311,8 +311,8 @@ def test_segment_given_image_with_depth(bench):
     assert segment.runner_up == "wall"  # the background word of this preset
     assert segment.margin == pytest.approx(segment.score - segment.runner_up_score, abs=1e-6)
     assert segment.centroid.z == pytest.approx(1.5)
-    # columns 6..15 around cx = 16 at focal length 30: nine pixel steps of 1.5 / 30 m
-    assert segment.size.x == pytest.approx(9 * 1.5 / 30, abs=1e-3)
+    # columns 6..15 around cx = 16 at focal length 30: ten pixels of 1.5 / 30 m
+    assert segment.size.x == pytest.approx(10 * 1.5 / 30, abs=2e-3)
 
 
 @pytest.mark.parametrize(

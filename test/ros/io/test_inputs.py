@@ -187,7 +187,7 @@ def test_intrinsics_are_read_as_image_geometry_does(make_bench):
         )
         given.depth.header.frame_id = given.image.header.frame_id
         for answer in (bench.find("red", want_3d=True), bench.call(bench.segment, given).segmentation):
-            assert answer.segments[0].size.x == pytest.approx(9 * 1.5 / 30, abs=1e-3)
+            assert answer.segments[0].size.x == pytest.approx(10 * 1.5 / 30, abs=2e-3)
     given.camera_info = CameraInfo(height=24, width=32)
     assert "never calibrated (K is 0)" in bench.call(bench.segment, given).message
     given.camera_info = CameraInfo()

@@ -13,6 +13,7 @@ pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colco
 from geometry_msgs.msg import PoseStamped
 from ovseg_ros.msg import Found, ResultCode
 from ovseg_ros.srv import SegmentImage
+from planner_fixtures import lines_of, xyz
 from ros_bench import Bench, camera_info_message, image_message, picture
 from std_msgs.msg import String
 from tf_fixtures import OPTICAL_XYZW, fake_tf2, transform
@@ -66,30 +67,9 @@ def listens_for_long(bench):
     bench.node.transforms._since = -float("inf")
 
 
-def xyz(vector):
-    return np.array([vector.x, vector.y, vector.z])
-
-
 def turn(pose):
     of = pose.orientation
     return np.array([of.x, of.y, of.z, of.w])
-
-
-def lines_of(message) -> list[str]:
-    """A message as `ros2 action send_goal` prints it (rosidl_runtime_py's message_to_yaml), by lines."""
-    lines = []
-    for name in message.get_fields_and_field_types():
-        value = getattr(message, name)
-        if hasattr(value, "get_fields_and_field_types"):
-            lines += [f"{name}:", *(f"  {line}" for line in lines_of(value))]
-        elif isinstance(value, str) or not hasattr(value, "__len__"):
-            lines.append(f"{name}: {value}")
-        else:
-            lines.append(f"{name}:")
-            for item in value:
-                is_message = hasattr(item, "get_fields_and_field_types")
-                lines += [f"- {line}" for line in (lines_of(item) if is_message else [str(item)])]
-    return lines
 
 
 # Short answers
@@ -117,7 +97,7 @@ def test_masks_and_points_come_where_they_are_wanted(bench):
         ("z", 8, 7, 1),
     ]
     assert (points.height, points.point_step, points.row_step) == (1, 12, 12 * points.width)
-    assert (points.is_bigendian, points.is_dense) == (False, True)
+    assert (points.is_bigendian, points.is_dense) == (False, False)  # as sensor_msgs_py has it
     values = np.frombuffer(points.data, "<f4").reshape(points.width, 3)
     assert 30 <= len(values) <= 80
     np.testing.assert_allclose(values[:, 0], 2.2, atol=1e-5)  # 2 m ahead of the camera

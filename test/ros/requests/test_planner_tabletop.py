@@ -10,9 +10,9 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
 
 from ovseg_ros.msg import ResultCode
+from planner_fixtures import lines_of, xyz
 from ros_bench import Bench
 from sensor_msgs.msg import CameraInfo
-from test_planner import lines_of, xyz
 from tf_fixtures import OPTICAL_XYZW, fake_tf2, transform
 
 from ovseg_ros.core.camera import pixel_rays
