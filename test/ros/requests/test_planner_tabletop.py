@@ -20,6 +20,7 @@ from ovseg_ros.core.space import Rigid
 from ovseg_ros.evaluate.recordings.recording import read_recording
 from ovseg_ros.ros.inference.loading import load_segmenter
 from ovseg_ros.ros.io import transforms
+from ovseg_ros.ros.parameters.table import Settings
 
 pytestmark = pytest.mark.ros
 BODY = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])  # of the camera's axes
@@ -34,9 +35,10 @@ def recorded():
 @pytest.fixture(scope="module")
 def bench(recorded):
     """The node with the table before it, and TF that says where the camera is."""
+    segmenter = load_segmenter(Settings(preset="mini", device="cpu"))  # here, as a busy machine takes its time
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transforms, "tf2_ros", lambda: fake_tf2)
-        bench = Bench(load_segmenter, preset="mini", device="cpu", max_frame_age=600.0, find_confirm=1)
+        bench = Bench(lambda _: segmenter, max_frame_age=600.0, find_confirm=1)
     bench.active()
     bench.node.transforms.listen("base_link")
     camera = transform("base_link", "camera", RIGID.translation_m, OPTICAL_XYZW)
@@ -73,7 +75,7 @@ def test_where_the_teapot_is_in_base_link_fits_a_terminal(bench, recorded):
 def test_the_same_thing_is_at_the_same_place_in_either_frame(bench):
     there = bench.find("teapot", target_frame="base_link").segments[0]
     here = bench.find("teapot").segments[0]
-    np.testing.assert_allclose(xyz(there.centroid), RIGID.of_points(xyz(here.centroid)[None])[0], atol=1e-6)
+    np.testing.assert_allclose(xyz(there.centroid), RIGID.of_points(xyz(here.centroid)[None])[0], atol=1e-4)
     assert there.distance_m == here.distance_m == pytest.approx(np.linalg.norm(xyz(here.centroid)), rel=1e-6)
 
 
