@@ -35,7 +35,7 @@ def recorded():
 @pytest.fixture(scope="module")
 def bench(recorded):
     """The node with the table before it, and TF that says where the camera is."""
-    segmenter = load_segmenter(Settings(preset="mini", device="cpu"))  # here, as a busy machine takes its time
+    segmenter = load_segmenter(Settings(preset="mini", device="cpu"))  # here: a busy machine takes its time
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transforms, "tf2_ros", lambda: fake_tf2)
         bench = Bench(lambda _: segmenter, max_frame_age=600.0, find_confirm=1)
