@@ -439,7 +439,7 @@ def test_a_request_with_depth_is_decided_in_space():
     assert (result.label_map == 1).sum() == 0  # what it is behind is not asked for
     assert result.how_many == len(result)
     nothing = colour_finder()(picture(), "the red in front of the green", depth=depth_m(), intrinsics=CAMERA)
-    assert (len(nothing), nothing.count, nothing.missing) == (0, 0, ("red",))
+    assert (len(nothing), nothing.how_many, nothing.missing) == (0, 0, ("red",))
     assert nothing.reason == "no red of 2 is in front of the green, decided from depth"
 
 
@@ -447,10 +447,10 @@ def test_requests_count():
     find = colour_finder()
     result = find(picture(), "how many red")
     assert (result.how_many, len(result)) == (2, 2)
-    assert (len(find(picture(), "3 red")), find(picture(), "3 red").count) == (0, 2)
+    assert (len(find(picture(), "3 red")), find(picture(), "3 red").how_many) == (0, 2)
     assert len(find(picture(), "one red")) == 1
     plain = find(picture(), "red, green")
-    assert (plain.count, plain.decided_from, plain.reason) == (3, "", "")
+    assert (plain.how_many, plain.decided_from, plain.reason) == (3, "", "")
 
 
 def test_requests_hold_in_every_frame_of_a_video():
