@@ -49,7 +49,7 @@ def signal_starts(starts: int, out: Path, seed: int, *, end_s: float = END_S) ->
             code = node.wait(end_s)
             took_s.append(time.monotonic() - sent_s)
             counts["while working" if was_ready else "while starting"] += 1
-            when = f"{sent.name} {sent_s - node.started_s:.2f} s after the start"
+            when, before = f"{sent.name} {sent_s - node.started_s:.2f} s after the start", len(breaches)
             if code is None:
                 breaches.append(f"{when}: still running after {end_s:g} s")
                 node.kill()
@@ -57,6 +57,8 @@ def signal_starts(starts: int, out: Path, seed: int, *, end_s: float = END_S) ->
                 breaches.append(f"{when}: exit status {code}: {node.said[-800:]}")
             if "Traceback" in node.said or "terminate called" in node.said:
                 breaches.append(f"{when}: a traceback: {node.said[-1500:]}")
+            for breach in breaches[before:]:
+                print(f"BROKEN {breach}", flush=True)
             if number % 10 == 0:
                 print(f"[signals] {number} of {starts}: {dict(counts)}, {len(breaches)} breaches", flush=True)
     finally:
