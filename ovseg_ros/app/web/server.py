@@ -99,6 +99,7 @@ def make_server(
             app,
             http=Connection,
             ws="none",
+            log_config=None,  # uvicorn's own closes the handlers of everybody else in the process
             log_level="critical",
             timeout_graceful_shutdown=1,
             lifespan="on",

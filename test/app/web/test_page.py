@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import re
 import signal
@@ -246,6 +248,18 @@ def test_presets_are_loaded_as_the_options_say(monkeypatch, tmp_path, capsys):
 def test_addresses():
     assert server.address("127.0.0.1", 7860) == "http://127.0.0.1:7860/"
     assert server.address("::1", 80) == "http://[::1]:80/"
+
+
+def test_a_server_closes_no_handler_of_the_process():
+    stream = io.StringIO()
+
+    class Handler(logging.StreamHandler):
+        def close(self):
+            stream.close()
+
+    kept = Handler(stream)  # absl-py's closes its stream likewise
+    server.make_server(lambda: None)
+    assert not kept.stream.closed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
