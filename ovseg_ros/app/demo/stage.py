@@ -38,9 +38,10 @@ LOOPS = 3
 """A thing that is not seen in good view while the recording plays this often is given up."""
 
 ABSENT_SEARCH_S = 1.5
+"""How long the action looks for what is not there."""
+
 PATIENCE_S = 60.0
 """For an answer: a request waits for the image at work, and a slow machine takes seconds for each."""
-"""How long the action looks for what is not there."""
 
 
 class DemoFailed(OvsegError):

@@ -24,7 +24,7 @@ from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, qos_profile_services_default
 from ros_bench import PATIENCE_S, Bench
 
 from ovseg_ros.ros.requests.queues import SERVICES
@@ -33,6 +33,7 @@ pytestmark = pytest.mark.ros
 
 
 RCLError = rclpy_implementation.RCLError
+ROS_DEPTH = qos_profile_services_default.depth  # 10
 REPLIES = [
     f"rr/ovseg/{name}Reply"
     for name in (
@@ -45,10 +46,10 @@ REPLIES = [
 
 
 class Planner:
-    """A client of its own, as a stranger's program is one: own context, queues for all its calls."""
+    """A client of its own, as a stranger's program is one: own context, queues of a depth of its own."""
 
-    def __init__(self, domain, number):
-        qos = QoSProfile(depth=200)  # else as ROS's own for services: reliable, volatile
+    def __init__(self, domain, number, depth):
+        qos = QoSProfile(depth=depth)  # else as ROS's own for services: reliable, volatile
         self.context = Context()
         rclpy.init(args=[], context=self.context, domain_id=domain)
         self.node = rclpy.create_node(f"planner_{number}", context=self.context)
@@ -63,6 +64,7 @@ class Planner:
         )
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
+        self.asleep = threading.Event()  # set: answers are not taken
         self.thread = threading.Thread(target=self._spin, daemon=True)
         self.thread.start()
         for client in (self.segment, self.set_vocabulary):
@@ -71,7 +73,11 @@ class Planner:
 
     def _spin(self):
         with contextlib.suppress(ExternalShutdownException, RCLError):  # the context was taken away
-            self.executor.spin()
+            while self.context.ok():
+                if self.asleep.is_set():
+                    time.sleep(0.01)
+                else:
+                    self.executor.spin_once(0.1)
 
     def goals(self, count):
         """Goals sent on the executor's thread: rclpy notes a goal after sending it."""
@@ -107,11 +113,11 @@ def _results(futures, what="calls", patience_s=PATIENCE_S):
 def make_bench():
     made = []
 
-    def make(planners=1, **parameters):
+    def make(planners=1, depth=200, **parameters):
         bench = Bench(**{"max_frame_age": 600.0, "max_pending": 8, **parameters}).active()
         crowd = []
         made.append((bench, crowd))
-        crowd += [Planner(bench.context.get_domain_id(), n) for n in range(planners)]
+        crowd += [Planner(bench.context.get_domain_id(), n, depth) for n in range(planners)]
         # A client calls its server ready before the node knows of the client, and throws replies to it away.
         bench.until(lambda: _least_readers(bench) > planners, "for the node to see its clients")
         return bench, crowd
@@ -160,6 +166,41 @@ def test_every_segment_call_is_answered_while_the_model_is_at_work(make_bench, e
     assert codes.count(ResultCode.FOUND) == 8
     assert codes.count(ResultCode.BUSY) == total - 8
     bench.until(held.done)
+
+
+def test_twelve_calls_of_a_client_with_ros_own_queues_are_answered(make_bench):
+    """Each is sent when the node has the one before it; sent in one go they may be lost before they leave."""
+    bench, (planner,) = make_bench(depth=ROS_DEPTH)
+    held = busy(bench)
+    futures = []
+    for number in range(12):
+        futures.append(planner.segment.call_async(SegmentImage.Request(labels=["red"])))
+        bench.until(
+            lambda sent=number + 1: bench.node.pending + sum(f.done() for f in futures) == sent,
+            f"for the node to have {number + 1} requests",
+        )
+    bench.proposer.gate.set()
+    codes = [reply.code for reply in _results(futures)]
+    assert (codes.count(ResultCode.FOUND), codes.count(ResultCode.BUSY)) == (8, 4)
+    bench.until(held.done)
+
+
+@pytest.mark.parametrize(("depth", "taken"), [(ROS_DEPTH, ROS_DEPTH), (200, 28)])
+def test_of_answers_that_a_client_is_late_to_take_its_own_queue_keeps_the_last(make_bench, depth, taken):
+    """What docs/interfaces.md says of clients: the node answers all, and the client's side throws away."""
+    bench, (planner,) = make_bench(depth=depth)
+    planner.asleep.set()
+    time.sleep(0.2)  # the executor's present look for work ends
+    futures = []
+    for number in range(28):
+        request = SetVocabulary.Request(operation=SetVocabulary.Request.ADD, labels=[f"thing {number}"])
+        futures.append(planner.set_vocabulary.call_async(request))
+        bench.until(lambda made=number + 1: len(bench.node.vocabulary) == made, "for the change")
+    time.sleep(0.5)  # the last answers arrive
+    planner.asleep.clear()
+    bench.until(lambda: sum(future.done() for future in futures) == taken, f"for {taken} answers")
+    time.sleep(0.3)
+    assert [future.done() for future in futures] == [False] * (28 - taken) + [True] * taken
 
 
 def test_every_goal_is_answered(make_bench):
