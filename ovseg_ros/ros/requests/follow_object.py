@@ -27,6 +27,7 @@ from ovseg_ros.ros.requests.queues import SERVICES
 from ovseg_ros.ros.requests.restrictions import left_out_by, limits_of
 
 LOST_AFTER_S = 5.0  # where a goal says nothing
+ABANDONED_AFTER_S = 3.0  # without anybody who takes feedback; discovery takes less
 
 
 class FollowObjectServer:
@@ -36,6 +37,8 @@ class FollowObjectServer:
         """`node` as for `Queries`."""
         self._node = node
         self._running = 0
+        self._heard_s = 0.0  # when somebody was there last that takes feedback; monotonic clock
+        self._feedback_topic = node.resolve_topic_name("~/follow_object/_action/feedback")
         self._server = ActionServer(
             node,
             FollowObject,
@@ -53,6 +56,7 @@ class FollowObjectServer:
         result = FollowObject.Result()
         pursuits: list[Pursuit] = []
         self._running += 1
+        self._heard_s = time.monotonic()
         try:
             pursuits = self._begin(goal_handle.request)
             await self._follow(goal_handle, pursuits)
@@ -158,7 +162,16 @@ class FollowObjectServer:
                         return
                 if goal_handle.is_cancel_requested or all(one.over for one in pursuits):
                     return
+                if self._abandoned():
+                    raise RequestError(ResultCode.INACTIVE, "nobody takes the feedback any more")
                 await node.bridge.changed()
+
+    def _abandoned(self) -> bool:
+        """Whether no action client is left: one that was killed cancels nothing, and would be worked for for ever."""
+        now = time.monotonic()
+        if self._node.count_subscribers(self._feedback_topic):
+            self._heard_s = now
+        return now - self._heard_s > ABANDONED_AFTER_S
 
     async def _look(self, engine: Any, pursuit: Pursuit) -> bool:
         """Looks at the newest frame; False where there is none that may be used."""

@@ -18,6 +18,8 @@ from rclpy.action import ActionClient
 from ros_bench import COLOURS, PATIENCE_S, Bench, picture
 from std_srvs.srv import SetBool
 
+from ovseg_ros.ros.requests import follow_object
+
 pytestmark = pytest.mark.ros
 
 SEARCHING, FOLLOWING, HIDDEN = (
@@ -303,6 +305,19 @@ def test_inference_that_hangs_ends_it(bench):
     assert (result.code, status) == (ResultCode.INTERNAL, GoalStatus.STATUS_ABORTED)
     bench.proposer.gate.set()
     bench.until(lambda: bench.node.overdue() is None)
+
+
+def test_nobody_is_worked_for_once_the_client_is_gone(bench, monkeypatch):
+    monkeypatch.setattr(follow_object, "ABANDONED_AFTER_S", 0.3)
+    Follow(bench, lost_after=600.0).show(RED, RED)
+    bench.follower.destroy()  # as after a kill: nothing was cancelled
+    try:
+        bench.until(lambda: not bench.node.cameras[""].searches, "for the goal to end")
+    finally:
+        bench.follower = ActionClient(bench.client, FollowObject, "/ovseg/follow_object")
+    follow = Follow(bench)
+    assert follow.stages(RED, RED) == [SEARCHING, FOLLOWING]
+    assert follow.cancel().code == ResultCode.FOUND
 
 
 @pytest.mark.parametrize(
