@@ -17,7 +17,8 @@ from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from ovseg_ros.ros.launching import ENDING, as_bool, as_log_level, fast_dds, wants_rviz
+from ovseg_ros.ros.launching import ENDING, as_bool, as_log_level, fast_dds, topic_of, wants_rviz
+from ovseg_ros.ros.parameters.camera_names import check_camera_names
 
 SHARE = Path(get_package_share_directory("ovseg_ros"))
 
@@ -41,6 +42,13 @@ ARGUMENTS = (
         "depth_transport:=compressedDepth, without /compressedDepth; empty: none",
     ),
     ("camera_info_topic", "/camera/color/camera_info", "intrinsics of the colour images"),
+    (
+        "cameras",
+        "",
+        "names of several cameras that share the model, with commas between, such as front, left; the topics "
+        "above are then /{camera}/color/image_raw and so on, where {camera} stands for each name, and your "
+        "own want {camera} in them too; empty: one camera, without a name",
+    ),
     ("image_transport", "", "raw or compressed; empty: as in params_file (raw)"),
     ("depth_transport", "", "raw or compressedDepth; empty: as in params_file (raw)"),
     ("vocabulary", "", "words to look for from the start, with commas between; empty: as in params_file"),
@@ -56,8 +64,9 @@ ARGUMENTS = (
     (
         "rviz",
         "false",
-        "start RViz with the camera, the overlay, the label image, the points and the markers; the node "
-        "then takes 32 MB of shared memory for the points, unless a Fast DDS profile is set",
+        "start RViz with the camera (of several the first), the overlay, the label image, the points "
+        "and the markers; the node then takes 32 MB of shared memory for the points, unless a Fast DDS "
+        "profile is set",
     ),
     ("autostart", "", "configure and activate the node by itself; empty: as in params_file (true)"),
     ("use_sim_time", "false", "take time from /clock"),
@@ -65,6 +74,7 @@ ARGUMENTS = (
 )
 PASSED_ON = (
     "preset",
+    "cameras",
     "image_transport",
     "depth_transport",
     "vocabulary",
@@ -94,12 +104,20 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         parameters["autostart"] = as_bool("autostart", given["autostart"])
     parameters["use_sim_time"] = use_sim_time
 
-    topics = {
-        "image": given["image_topic"],
-        "image/compressed": given["image_topic"] + "/compressed",
-        "depth": given["depth_topic"],  # empty: stays `depth`, which nobody publishes
-        "camera_info": given["camera_info_topic"],
-    }
+    cameras = [name.strip() for name in given["cameras"].split(",")]
+    check_camera_names(cameras)
+    defaults = {name: default for name, default, _ in ARGUMENTS}
+    topics = {}
+    for camera in cameras:
+        image, depth, info = (
+            topic_of(name, given[name], defaults[name], camera)
+            for name in ("image_topic", "depth_topic", "camera_info_topic")
+        )
+        inputs = f"{camera}/" if camera else ""
+        topics[f"{inputs}image"] = image
+        topics[f"{inputs}image/compressed"] = f"{image}/compressed"
+        topics[f"{inputs}depth"] = depth  # empty: stays `depth`, which nobody publishes
+        topics[f"{inputs}camera_info"] = info
     logger = ".".join([*filter(None, namespace.split("/")), "ovseg"])
     nodes: list[LaunchDescriptionEntity] = [
         LifecycleNode(
@@ -118,7 +136,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     ]
     if rviz:
         root = f"/{namespace}/ovseg" if namespace else "/ovseg"
-        remappings = [(f"/ovseg/{topic}", f"{root}/{topic}") for topic in SHOWN_IN_RVIZ if namespace]
+        shown = f"{root}/{cameras[0]}" if cameras[0] else root  # of several the first
+        remappings = [(f"/ovseg/{topic}", f"{shown}/{topic}") for topic in SHOWN_IN_RVIZ if shown != "/ovseg"]
         nodes.append(
             Node(
                 package="rviz2",
@@ -126,7 +145,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 name="rviz2",
                 arguments=["-d", str(SHARE / "config" / "ovseg.rviz")],
                 parameters=[{"use_sim_time": use_sim_time}],
-                remappings=[*remappings, ("/camera/color/image_raw", given["image_topic"])],
+                remappings=[*remappings, (defaults["image_topic"], next(iter(topics.values())))],
                 output="log",
                 additional_env=fast_dds(context.environment, SHARE, clouds=False),
                 **ENDING,

@@ -18,6 +18,7 @@ PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  
 FAST_DDS = ("", "rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp")  # RMW_IMPLEMENTATION; unset is ROS's default
 IMAGES, CLOUDS = "fastdds.xml", "fastdds_points.xml"
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
+CAMERA = "{camera}"
 MAX_RATE = 1000.0  # Hz, of the player
 
 # After Ctrl-C launch waits 5 s before SIGTERM and 5 s more before SIGKILL, where it is not told otherwise.
@@ -63,6 +64,26 @@ def as_log_level(name: str, text: str) -> str:
     if text.lower() not in LOG_LEVELS:
         raise ConfigError(f"{name}: want one of {', '.join(LOG_LEVELS)}, got {text!r}")
     return text.lower()
+
+
+def topic_of(name: str, topic: str, default: str, camera: str) -> str:
+    """The topic of one camera.
+
+    Args:
+        name: Of the argument.
+        topic: As given; of several cameras with {camera} in it, which stands for their names.
+        default: The argument's; of several cameras its first part gives way to their names.
+        camera: The name; empty where there is one camera.
+    """
+    if not camera or not topic:
+        return topic
+    if topic == default:
+        topic = "/".join(["", CAMERA, *topic.split("/")[2:]])
+    if CAMERA not in topic:
+        raise ConfigError(
+            f"{name}: want {CAMERA} in it, which stands for the name of each of the cameras, got {topic!r}"
+        )
+    return topic.replace(CAMERA, camera)
 
 
 def wants_rviz(name: str, text: str) -> bool:

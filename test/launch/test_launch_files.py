@@ -21,6 +21,7 @@ ARGUMENTS = [
     "image_topic",
     "depth_topic",
     "camera_info_topic",
+    "cameras",
     "image_transport",
     "depth_transport",
     "vocabulary",
@@ -148,6 +149,39 @@ def test_given_arguments_reach_the_node_with_their_types() -> None:
     assert node["remap"]["camera_info"] == "/head/info"
     at = node["command"].index("--log-level")
     assert node["command"][at + 1] == "robot1.head.ovseg:=debug"
+
+
+def test_several_cameras_have_topics_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launching, "get_package_prefix", lambda _: "/opt/ros")
+    entities, context = started(
+        load("ovseg.launch.py"),
+        cameras="front, left",
+        image_topic="/robot/{camera}/rgb",
+        depth_topic="",
+        namespace="robot",
+        rviz="true",
+    )
+    node = resolve(entities[0], context)
+    assert node["own"]["cameras"] == "front, left"
+    assert node["remap"] == {
+        "front/image": "/robot/front/rgb",
+        "front/image/compressed": "/robot/front/rgb/compressed",
+        "front/camera_info": "/front/color/camera_info",
+        "left/image": "/robot/left/rgb",
+        "left/image/compressed": "/robot/left/rgb/compressed",
+        "left/camera_info": "/left/color/camera_info",
+    }
+    remap = {src[0].text: dst[0].text for src, dst in entities[1]._Node__remappings}
+    assert remap["/ovseg/overlay"] == "/robot/ovseg/front/overlay"
+    assert remap["/camera/color/image_raw"] == "/robot/front/rgb"
+
+
+def test_topics_of_several_cameras_say_whose_they_are() -> None:
+    module = load("ovseg.launch.py")
+    with pytest.raises(ValueError, match=r"^depth_topic: want \{camera\} in it, .* got '/depth'"):
+        started(module, cameras="front, left", depth_topic="/depth")
+    with pytest.raises(ValueError, match=r"^parameter cameras: want each name once, got 'front' 2 times"):
+        started(module, cameras="front,front")
 
 
 def test_another_params_file_takes_the_place_of_ours(tmp_path: Path) -> None:

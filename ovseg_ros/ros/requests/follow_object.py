@@ -167,7 +167,7 @@ class FollowObjectServer:
                 await node.bridge.changed()
 
     def _abandoned(self) -> bool:
-        """Whether no action client is left: one that was killed cancels nothing, and would be worked for for ever."""
+        """Whether no action client is left: a killed one cancels nothing, its goal would never end."""
         now = time.monotonic()
         if self._node.count_subscribers(self._feedback_topic):
             self._heard_s = now
