@@ -129,9 +129,9 @@ class Transforms:
             # To tf2 time 0 means "the latest"; a nanosecond later it is a time like any other.
             found = buffer.lookup_transform(target, source, Time(nanoseconds=stamp or 1))
         except tf2.ExtrapolationException as error:
-            return Missing(str(error), may_come=True)
+            return Missing(str(error).strip(), may_come=True)
         except tf2.TransformException as error:
-            return Missing(str(error), may_come=time.monotonic() - self._since < START_S)
+            return Missing(str(error).strip(), may_come=time.monotonic() - self._since < START_S)
         return _rigid_of(found.transform, source, target)
 
     def place(self, header: Any, target: str = "") -> Placement:
