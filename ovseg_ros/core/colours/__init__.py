@@ -1,14 +1,17 @@
 """A colour that a word names, held against the colour of a mask."""
 
 from ovseg_ros.core.colours.fit import fit_colours
-from ovseg_ros.core.colours.measure import colour_share, seen_colour
+from ovseg_ros.core.colours.measure import colour_codes, colour_share, inner, mean_lab, seen_colour
 from ovseg_ros.core.colours.names import COLOURS, NamedColours, memberships, named_colours
 
 __all__ = [
     "COLOURS",
     "NamedColours",
+    "colour_codes",
     "colour_share",
     "fit_colours",
+    "inner",
+    "mean_lab",
     "memberships",
     "named_colours",
     "seen_colour",

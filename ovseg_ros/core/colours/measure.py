@@ -79,6 +79,12 @@ def colour_share(codes: npt.NDArray[np.int32], colours: Sequence[str]) -> float 
     return float(share.mean())
 
 
+def mean_lab(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    """(3,) the mean of some pixels in CIE Lab, L 0 to 100; `codes` as above, at least one."""
+    mean: npt.NDArray[np.float32] = _table_lab()[codes].mean(axis=0)
+    return mean
+
+
 def vivid_share(codes: npt.NDArray[np.int32]) -> float:
     """Which share of some pixels has a hue that nobody calls white, grey or black; 0 for no pixels."""
     return float(_vivid()[codes].mean()) if codes.size else 0.0

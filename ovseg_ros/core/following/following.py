@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_ros.core.following.looks import FloatArray, Looks, OtherThings
+from ovseg_ros.core.following.looks import Colours, FloatArray, Looks, OtherThings, colour_of
 from ovseg_ros.core.following.view import State, View, Whereabouts
 from ovseg_ros.core.maps import BoxedMask, mask_iou, shared_pixels
 from ovseg_ros.core.tracking import SAME_THING_IOU, ChangeLimits, Thumbnails, changes, thumbnails_of
@@ -33,6 +33,7 @@ class FollowOptions:
         lost_after_s: out of sight for longer, it is lost; above 0.
         same: cosine with one of its looks that the thing has to keep while its track goes on.
         again: cosine from which what came into view may be it, at least `same`.
+        colour: distance in CIE Lab, lightness counted half, up to which it may be it; above 0.
         apart: how much nearer than any other thing that has to be: 1 − cosine with its own looks is less than
             this part of 1 − cosine with another's; in (0, 1).
         margin: and so much more at least is the cosine itself, above 0.
@@ -46,6 +47,7 @@ class FollowOptions:
     lost_after_s: float = 5.0
     same: float = 0.85
     again: float = 0.9
+    colour: float = 20.0
     apart: float = 0.6
     margin: float = 0.03
     confirm: int = 2
@@ -55,7 +57,7 @@ class FollowOptions:
     reach_per_s: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("lost_after_s", "margin", "near_m", "speed_m_s", "reach", "reach_per_s"):
+        for name in ("lost_after_s", "colour", "margin", "near_m", "speed_m_s", "reach", "reach_per_s"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"want {name} above 0, got {getattr(self, name)}")
         if not 0 <= self.same <= self.again <= 1:
@@ -74,14 +76,19 @@ class _Seen:
     mask: BoxedMask
     embedding: FloatArray
     thumbnail: Thumbnails
+    colour: FloatArray
     centroid_m: npt.NDArray[np.float64] | None
 
     @staticmethod
     def at(view: View, index: int) -> _Seen:
         mask = view.masks[index]
-        thumbnail = thumbnails_of(view.image_rgb, [mask])
         return _Seen(
-            view.track_ids[index], mask, view.embeddings[index].copy(), thumbnail, view.centroid(index)
+            view.track_ids[index],
+            mask,
+            view.embeddings[index].copy(),
+            thumbnails_of(view.image_rgb, [mask]),
+            colour_of(view.image_rgb, mask),
+            view.centroid(index),
         )
 
     def overlaps(self, mask: BoxedMask) -> bool:
@@ -96,8 +103,9 @@ class Following:
         self.options = FollowOptions() if options is None else options
         self.age_s = 0.0
         self._time_s, self._key = view.time_s, view.embedding_key
-        self._looks, self._others = Looks(), OtherThings()
+        self._looks, self._colours, self._others = Looks(), Colours(), OtherThings()
         self._seen = _Seen.at(view, index)  # the last time
+        self._colours.add(self._seen.colour)
         self._in_sight = True
         self._candidate: tuple[_Seen, int] | None = None  # that came into view, and frames that showed it
         if view.embeddings[index].any():
@@ -123,6 +131,7 @@ class Following:
         else:
             seen = replace(seen, embedding=self._seen.embedding, thumbnail=self._seen.thumbnail)
         self._seen = seen
+        self._colours.add(seen.colour)
         self._note_others(view, index)
         return Whereabouts(State.FOLLOWING, index, 0.0, _numbers([seen.track_id]))
 
@@ -147,6 +156,10 @@ class Following:
         row = view.embeddings[index]
         return bool(row.any()) and not np.array_equal(row, self._seen.embedding)
 
+    def _has_its_colour(self, view: View, index: int) -> bool:
+        """Whether a mask has a colour that the thing had: to an encoder red teapots may be like blue ones."""
+        return self._colours.distance(colour_of(view.image_rgb, view.masks[index])) <= self.options.colour
+
     def _looks_as_then(self, view: View, index: int) -> bool:
         """Whether a mask that was not encoded looks as the thing did when that was."""
         now = thumbnails_of(view.image_rgb, [view.masks[index]])
@@ -158,7 +171,7 @@ class Following:
             if not self._was_looked_at(view, n):
                 return n if self._looks_as_then(view, n) else None
             row = view.embeddings[n][None]
-            is_same = own[n] >= self.options.same
+            is_same = own[n] >= self.options.same and self._has_its_colour(view, n)
             is_another = self._others.likeness(row)[0] > own[n] + _LESS_LIKE
             # Where a thing that looks like it went out of sight, the track may have gone over to that.
             is_doubtful = self._may_be(row, own[n], besides=set(others.values()))
@@ -171,6 +184,7 @@ class Following:
         free = [n for n, mask in enumerate(view.masks) if mask.area and n not in others]
         fit = [n for n in free if own[n] >= self.options.again and view.may_be[n]]
         fit = [n for n in fit if self._was_looked_at(view, n) or self._looks_as_then(view, n)]
+        fit = [n for n in fit if self._has_its_colour(view, n)]
         index = max(fit, key=lambda n: own[n], default=None)
         if index is None or not self._is_it(view, own, index, free, set(others.values())):
             self._candidate = None

@@ -1,4 +1,4 @@
-"""What things looked like: a few different embeddings of each, enough to tell them apart later."""
+"""What things looked like: a few different embeddings and colours of each, to tell them apart later."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from collections import OrderedDict
 import numpy as np
 import numpy.typing as npt
 
+from ovseg_ros.core.colours import colour_codes, inner, mean_lab
+from ovseg_ros.core.maps import BoxedMask
+
 FloatArray = npt.NDArray[np.float32]
 
 _MOST_LOOKS = 16
 _MOST_THINGS = 64
 _NOTHING_NEW = 0.99  # cosine from which a look says nothing that is not known
+_SAME_COLOUR = 5.0  # distance up to which a colour says nothing that is not known
+_LIGHTNESS = 0.5  # what a difference in lightness counts: light changes it more than hue and chroma
+_MOST_PIXELS = 4096  # of a larger mask each second, third … is looked at
 
 
 class Looks:
@@ -71,3 +77,28 @@ class OtherThings:
             if track_id not in (besides or ()):
                 best = np.maximum(best, looks.likeness(rows))
         return best
+
+
+class Colours:
+    """The mean colours of one thing, as different from each other as they came."""
+
+    def __init__(self) -> None:
+        """Without any."""
+        self._known: list[FloatArray] = []
+
+    def add(self, colour: FloatArray) -> None:
+        """Takes a colour of `colour_of`; of too many the oldest but the first goes."""
+        if self.distance(colour) > _SAME_COLOUR:
+            self._known = [*self._known[:1], *self._known[1:][-(_MOST_LOOKS - 2) :], colour]
+
+    def distance(self, colour: FloatArray) -> float:
+        """To the nearest that is known, in Lab with lightness counted half; infinite without any."""
+        return min((float(np.linalg.norm(colour - known)) for known in self._known), default=np.inf)
+
+
+def colour_of(image_rgb: npt.NDArray[np.uint8], mask: BoxedMask) -> FloatArray:
+    """(3,) the mean colour of a mask, not empty, without its rim: Lab with lightness counted half."""
+    x0, y0, x1, y1 = mask.box_xyxy
+    pixels = image_rgb[y0:y1, x0:x1][inner(mask.crop)]
+    lab = mean_lab(colour_codes(pixels[:: len(pixels) // _MOST_PIXELS + 1]))
+    return lab * np.array([_LIGHTNESS, 1, 1], np.float32)

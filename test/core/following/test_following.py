@@ -33,12 +33,12 @@ def like(look: np.ndarray, cosine: float, towards: int = 5) -> np.ndarray:
 
 @dataclasses.dataclass
 class Thing:
-    """A square in the image: column, track, look; grey level; metres; whether it has the word."""
+    """A square in the image: column, track, look; grey level or colour; metres; whether it has the word."""
 
     x: int
     track: int
     look: np.ndarray
-    grey: int = 200
+    grey: int | tuple[float, ...] = 200
     at_m: tuple[float, float, float] | None = None
     named: bool = True
     side: int = SIDE
@@ -197,6 +197,25 @@ def test_swapped_tracks_of_things_that_look_much_alike(camera):
     assert states(following, camera, seen, seen) == [1, 1]
 
 
+@pytest.mark.parametrize("track", [1, 7])
+def test_what_looks_like_it_but_has_another_colour_is_another(camera, track):
+    """To an encoder a red teapot may be much like a blue one, also where its track goes over to that."""
+    following = Following(camera.view(mug(grey=(200, 60, 40)), bowl()), 0)
+    assert states(following, camera, [mug(grey=(180, 60, 45)), bowl()]) == [0]
+    if track != 1:
+        assert states(following, camera, [bowl()]) == [None]
+    blue, red = mug(track=track, grey=(20, 90, 120)), mug(track=9, grey=(170, 50, 40))
+    assert states(following, camera, [blue, bowl()], [blue, bowl()], [red, bowl()]) == [None, None, 0]
+
+
+def test_colours_that_light_changes_step_by_step_are_its_own(camera):
+    following = Following(camera.view(mug(grey=(200, 60, 40)), bowl()), 0)
+    for part in np.linspace(0, 1, 12):
+        colour = tuple((1 - part) * np.array([200, 60, 40]) + part * np.array([20, 90, 120]))
+        assert following.see(camera.view(mug(grey=colour), bowl())).state is State.FOLLOWING
+    assert states(following, camera, [bowl()], [mug(track=9, grey=(200, 60, 40)), bowl()]) == [None, 0]
+
+
 def test_a_twin_in_view_is_not_the_thing(camera):
     following = Following(camera.view(mug(20), mug(60, track=2)), 0)
     seen = [[mug(60, track=2)]] * 3 + [[mug(40, track=2)]] * 3  # it even comes nearer
@@ -341,6 +360,7 @@ def test_a_view_of_a_labelled_frame():
         {"near_m": float("nan")},
         {"same": 0.95},
         {"again": 1.5},
+        {"colour": 0.0},
         {"apart": 1.0},
         {"confirm": 0},
         {"margin": 0.0},
