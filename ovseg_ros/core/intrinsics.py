@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ovseg_ros.errors import InvalidInputError
@@ -9,7 +10,7 @@ from ovseg_ros.errors import InvalidInputError
 
 @dataclass(frozen=True)
 class CameraIntrinsics:
-    """Pinhole intrinsics in pixels, for an image of `width` x `height`."""
+    """Pinhole intrinsics in pixels, finite, for an image of `width` x `height`."""
 
     fx: float
     fy: float
@@ -21,6 +22,9 @@ class CameraIntrinsics:
     def __post_init__(self) -> None:
         if not (self.fx > 0 and self.fy > 0):
             raise InvalidInputError(f"want focal lengths > 0, got fx={self.fx}, fy={self.fy}")
+        numbers = (self.fx, self.fy, self.cx, self.cy)
+        if not all(map(math.isfinite, numbers)):  # also of a huge one that was resized
+            raise InvalidInputError("want finite intrinsics, got fx={}, fy={}, cx={}, cy={}".format(*numbers))
 
     def resized(self, width: int, height: int) -> CameraIntrinsics:
         """Those of the image resized to `width` x `height`; a pixel's centre has whole coordinates."""
