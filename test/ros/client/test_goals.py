@@ -228,7 +228,8 @@ def test_clients_come_and_go_and_leave_no_file_or_thread_behind(node, domain):
     before = held()
     for _ in range(3):
         come_and_go()
-    assert all(now <= then for now, then in zip(held(), before, strict=True))
+    # DDS's own threads may end a moment later
+    until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
 
 
 def test_a_client_listens_to_nothing_it_was_not_asked_for(client):

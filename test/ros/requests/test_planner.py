@@ -269,8 +269,10 @@ def test_the_stream_waits_for_transforms_in_order_and_inference_goes_on(bench):
     bench.words("red")
     received = bench.segmentations()
     before = len(bench.proposer.frames)
+    bench.proposer.gate.clear()  # so that TF knows where it moves from before the frame is told
     sent = [bench.show_with_depth(DEPTH_M)]
     moving(bench, sent[0], after=False)
+    bench.proposer.gate.set()
     bench.until(lambda: len(bench.proposer.frames) == before + 1)
     sent.append(bench.show_with_depth(DEPTH_M))
     bench.until(lambda: len(bench.proposer.frames) == before + 2, "for the next frame in the model")
@@ -287,7 +289,9 @@ def test_the_stream_gives_up_a_transform_that_does_not_come(bench):
     listens_for_long(bench)
     bench.words("red")
     received = bench.segmentations()
+    bench.proposer.gate.clear()
     moving(bench, bench.show_with_depth(DEPTH_M), after=False)
+    bench.proposer.gate.set()
     message = bench.until(lambda: received)[0]
     assert message.frame_id_3d == "camera"
     assert message.segments[0].centroid.z == pytest.approx(2.0)

@@ -76,7 +76,9 @@ def test_the_same_thing_is_at_the_same_place_in_either_frame(bench):
     there = bench.find("teapot", target_frame="base_link").segments[0]
     here = bench.find("teapot").segments[0]
     np.testing.assert_allclose(xyz(there.centroid), RIGID.of_points(xyz(here.centroid)[None])[0], atol=1e-4)
-    assert there.distance_m == here.distance_m == pytest.approx(np.linalg.norm(xyz(here.centroid)), rel=1e-6)
+    distance_m = pytest.approx(np.linalg.norm(xyz(here.centroid)), rel=1e-6)
+    assert there.distance_m == distance_m
+    assert here.distance_m == distance_m
 
 
 def test_points_of_a_thing_are_on_it(bench, recorded):
