@@ -51,6 +51,9 @@ def add_parser(commands: Any) -> None:
         "--frame", default="", metavar="FRAME", help="say where it is in this frame: base_link"
     )
     parser.add_argument(
+        "--camera", default="", metavar="NAME", help="look through this one of several (default: all)"
+    )
+    parser.add_argument(
         "--threshold", type=float, default=0.0, metavar="P", help="probability it needs (default: the node's)"
     )
     most = parser.add_mutually_exclusive_group()
@@ -97,6 +100,7 @@ def _ask(client: NodeClient, options: argparse.Namespace) -> int:
     camera = _camera(client) if wants_picture else []
     reply = client.find(
         options.query,
+        camera=options.camera,
         threshold=options.threshold,
         max_results=options.max,
         timeout_s=options.timeout,
@@ -144,6 +148,7 @@ def _watch(client: NodeClient, options: argparse.Namespace) -> int:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     following = client.follow(
         options.query,
+        camera=options.camera,
         threshold=options.threshold,
         target_frame=options.frame,
         lost_after_s=options.timeout,
@@ -198,7 +203,7 @@ def _image(client: NodeClient, topics: list[str], reply: Reply) -> np.ndarray | 
         return None
     for topic in topics:
         try:
-            image = client.images.at(topic, reply.stamp_ns)
+            image = client.images.at(topic, reply.stamp_ns, frame=reply.frame)
         except InvalidInputError:  # depth
             continue
         except ModuleNotFoundError as error:

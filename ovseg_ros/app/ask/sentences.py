@@ -26,8 +26,9 @@ CLOSE = 0.2  # the runner-up is named where the score is ahead of it by less, as
 def conclusion(reply: Reply) -> str:
     """The code in a sentence, its name, and what the node says about it."""
     sentence = CODES.get(reply.code_name, "The node answers with a code that is not known here.")
+    seen_by = f", camera {reply.camera}" if reply.camera else ""
     remark = f": {reply.message}" if reply.message else ""
-    return f"{sentence} ({reply.code_name}{remark})"
+    return f"{sentence} ({reply.code_name}{seen_by}{remark})"
 
 
 def thing(segment: FoundSegment, camera_frame: str) -> str:

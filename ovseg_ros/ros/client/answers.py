@@ -41,6 +41,7 @@ def reply_of_segmentation(message: Any, start: float, *, code: int | None = None
         time.monotonic() - start,
         masks,
         frame=message.header.frame_id,
+        camera=message.camera,
         frame_3d=message.frame_id_3d,
         count=len(segments),
         frames_seen=int(message.height > 0),
@@ -60,6 +61,7 @@ def reply_of_search(result: Any, start: float) -> Reply:
         time.monotonic() - start,
         segments,
         frame=result.header.frame_id,
+        camera=result.camera,
         frame_3d=result.frame_id_3d,
         count=result.count,
         frames_seen=result.frames_seen,
@@ -80,6 +82,7 @@ def reply_of_following(result: Any, start: float) -> Reply:
         time.monotonic() - start,
         segments,
         frame=result.header.frame_id,
+        camera=result.camera,
         frame_3d=result.frame_id_3d,
         count=len(segments),
         frames_seen=result.frames,
@@ -99,6 +102,7 @@ def sighting_of(feedback: Any) -> Sighting:
         feedback.frames_seen,
         feedback.header.frame_id,
         feedback.frame_id_3d,
+        feedback.camera,
     )
 
 

@@ -47,6 +47,7 @@ class Asking:
         self,
         query: str,
         *,
+        camera: str = "",
         threshold: float = 0.0,
         max_results: int = 0,
         want_3d: bool = False,
@@ -61,6 +62,7 @@ class Asking:
 
         Args:
             query: "teapot", "find the red mug", "the mug left of the teapot"; at most 4096 bytes of UTF-8.
+            camera: of a node with several the one to look through; "": all, and `Reply.camera` says which.
             threshold: probability from which a mask counts as found, above 0 to 1; 0: the node's.
             max_results: the most things to return, the best first; 0: all. `Reply.count` counts all.
             want_3d: each thing has to have its place; where depth is missing the code is NO_DEPTH.
@@ -81,6 +83,7 @@ class Asking:
         """
         return self.begin_find(
             query,
+            camera=camera,
             threshold=threshold,
             max_results=max_results,
             want_3d=want_3d,
@@ -96,6 +99,7 @@ class Asking:
         self,
         query: str,
         *,
+        camera: str = "",
         threshold: float = 0.0,
         max_results: int = 0,
         want_3d: bool = False,
@@ -109,6 +113,7 @@ class Asking:
         """As `find`, but returns as soon as the node has accepted the search."""
         goal = FindObject.Goal(
             query=text(query, "query"),
+            camera=text(camera, "camera"),
             threshold=float(threshold),
             max_results=whole(max_results, "max_results"),
             timeout=duration(timeout_s),
@@ -126,6 +131,7 @@ class Asking:
         query: str = "",
         *,
         track_id: int = 0,
+        camera: str = "",
         threshold: float = 0.0,
         target_frame: str = "",
         where: Limits | None = None,
@@ -137,6 +143,7 @@ class Asking:
         Args:
             query: what to follow, as in `find`; "": `track_id`.
             track_id: of a `FoundSegment`; 0: `query`.
+            camera: as in `find`.
             threshold: as in `find`.
             target_frame: as in `find`.
             where: what may be taken at the beginning.
@@ -157,6 +164,7 @@ class Asking:
         goal = FollowObject.Goal(
             query=text(query, "query"),
             track_id=whole(track_id, "track_id"),
+            camera=text(camera, "camera"),
             threshold=float(threshold),
             target_frame=text(target_frame, "target_frame"),
             where=restriction(where),
@@ -174,6 +182,7 @@ class Asking:
         image_rgb: np.ndarray | None = None,
         words: str | Sequence[str] = (),
         *,
+        camera: str = "",
         depth: np.ndarray | None = None,
         intrinsics: CameraIntrinsics | None = None,
         threshold: float = 0.0,
@@ -188,6 +197,7 @@ class Asking:
         Args:
             image_rgb: (H, W, 3) uint8 RGB; None: the camera's newest, which brings its own depth.
             words: to look for; none: those of the node's vocabulary.
+            camera: of a node with several the one whose newest image it is; "": the first.
             depth: (H, W) of that image: floats are metres, uint16 millimetres; 0 and NaN are unknown.
             intrinsics: of that image.
             threshold: as in `find`.
@@ -203,6 +213,7 @@ class Asking:
         """
         request = SegmentImage.Request(
             image=image_message(image_rgb),
+            camera=text(camera, "camera"),
             depth=depth_message(depth),
             camera_info=camera_info(intrinsics),
             labels=as_words(words),

@@ -48,12 +48,13 @@ class Images:
         qos = QoSProfile(depth=5, reliability=policy)
         self._connection.node.create_subscription(kind, topic, callback, qos)
 
-    def at(self, topic: str, stamp: int, *, timeout_s: float = 1.0) -> np.ndarray | None:
+    def at(self, topic: str, stamp: int, *, frame: str = "", timeout_s: float = 1.0) -> np.ndarray | None:
         """The image with exactly this stamp; None where it does not come in time.
 
         Args:
             topic: one that is kept.
             stamp: nanoseconds, as `Reply.stamp_ns`.
+            frame: the camera's, as `Reply.frame`, where several cameras send at one time; "": any.
             timeout_s: how long to wait for it.
 
         Returns:
@@ -64,7 +65,9 @@ class Images:
         """
         frames = self._kept[topic]
         message = self._connection.wait(lambda: frames.get(stamp), timeout_s, of_node=False)
-        return None if message is None else _pixels(message)
+        if message is None or (frame and message.header.frame_id != frame):
+            return None
+        return _pixels(message)
 
     def newest(self, topic: str, *, after: int = 0, timeout_s: float = 10.0) -> tuple[int, np.ndarray]:
         """(stamp, image) of the newest image of a kept topic that is later than `after`.

@@ -105,6 +105,7 @@ class Reply:
         masks: all that came with the answer, with a word or without: where the node's parameter
             publish_unlabelled is set, all of the frame, though not from an action.
         frame: of the image, which is the camera's optical frame.
+        camera: whose image it was, by its name in the node's parameter `cameras`; "": the only one, or none.
         frame_3d: of the segments' places. Not the one that was asked for where TF does not lead there; then
             `message` says why.
         count: how many things fit the query, those included that `max_results` left out.
@@ -121,6 +122,7 @@ class Reply:
     latency_s: float
     masks: tuple[FoundSegment, ...] = ()
     frame: str = ""
+    camera: str = ""
     frame_3d: str = ""
     count: int = 0
     frames_seen: int = 0
@@ -162,6 +164,7 @@ class Sighting:
         frames_seen: in how many of them it was seen.
         frame: of the image, which is the camera's optical frame.
         frame_3d: of the place.
+        camera: as in `Reply`.
     """
 
     stage: str
@@ -172,6 +175,7 @@ class Sighting:
     frames_seen: int
     frame: str
     frame_3d: str
+    camera: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""

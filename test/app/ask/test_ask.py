@@ -57,14 +57,24 @@ def test_what_is_found_is_said_in_plain_english(node, capsys):
 def test_a_query_goes_to_the_node_as_it_stands_and_so_do_the_options(node, capsys):
     query = "the mug left of the teapot"
     options = ["--frame", "base_link", "--threshold", "0.4", "--timeout", "2.5", "--max", "3"]
+    options += ["--camera", "front"]
     assert main(["ask", query, *options]) == 0
     (goal,) = node.goals
-    assert (goal.query, goal.target_frame, goal.max_results) == (query, "base_link", 3)
+    assert (goal.query, goal.camera, goal.target_frame) == (query, "front", "base_link")
+    assert goal.max_results == 3
     assert goal.threshold == pytest.approx(0.4)
     assert (goal.timeout.sec, goal.timeout.nanosec) == (2, 500_000_000)
     assert (goal.with_masks, goal.with_points) == (False, False)
     main(["ask", query, "--all"])
     assert node.goals[1].max_results == 0
+
+
+def test_the_camera_that_showed_it_is_named(node, capsys):
+    node.found.camera = "left"
+    assert main(["ask", "find teapot"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "Found. (FOUND, camera left: 1 found)"
+    assert main(["ask", "find teapot", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["camera"] == "left"
 
 
 def test_more_than_is_told_is_counted(node, capsys):
