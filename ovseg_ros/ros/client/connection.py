@@ -62,6 +62,7 @@ class Connection:
         alive = f"{node_name}/alive"
         self.node.create_subscription(Empty, alive, lambda _: None, ALIVE, event_callbacks=watch)
         self._actions: list[ActionClient] = []
+        self._closing = False
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name="ovseg client", daemon=True)
@@ -69,10 +70,12 @@ class Connection:
 
     def close(self) -> None:
         """Leaves the domain; a second time does nothing."""
-        if not self._context.ok():
+        if not self._context.ok() or self._closing:
             return
-        self._executor.shutdown(timeout_sec=10.0)
+        self._closing = True
+        self._executor.create_task(lambda: None)  # wakes it
         self._thread.join(timeout=10.0)
+        self._executor.shutdown(timeout_sec=10.0)  # under a spin that goes on it takes away what that uses
         for action in self._actions:  # the node does not know them as its own
             action.destroy()
         self.node.destroy_node()
@@ -106,7 +109,7 @@ class Connection:
 
     def check_alive(self) -> None:
         """Raises NodeGone where the node has died, NoAnswer where this client was closed."""
-        if not self._context.ok():
+        if self._closing or not self._context.ok():
             raise NoAnswer("this client is closed")
         if self.is_gone():
             raise NodeGone(
@@ -225,7 +228,7 @@ class Connection:
         before and is then thrown away. What ends a subscription under an executor that waits for it has its
         place there too.
         """
-        return self._executor.create_task(request) if self._context.ok() else None
+        return None if self._closing or not self._context.ok() else self._executor.create_task(request)
 
     def on_executor(self, request: Callable[[], Any]) -> Any:
         """What `request` returns, called on the executor's thread."""
@@ -240,7 +243,8 @@ class Connection:
 
     def _spin(self) -> None:
         try:
-            self._executor.spin()
+            while not self._closing and self._context.ok():
+                self._executor.spin_once()
         except Exception:
             if self._context.ok():  # else somebody took it away, which rclpy says in many ways
                 raise

@@ -236,6 +236,25 @@ def test_clients_come_and_go_and_leave_no_file_or_thread_behind(node, domain):
     until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
 
 
+def test_closing_takes_nothing_away_from_a_thread_that_still_spins(domain, monkeypatch):
+    spins = []
+    client = NodeClient(domain_id=domain)
+    connection = client._connection
+    shutdown = connection._executor.shutdown
+
+    def watched(**more):
+        spins.append(connection._thread.is_alive())
+        return shutdown(**more)
+
+    monkeypatch.setattr(connection._executor, "shutdown", watched)
+    connection.begin(lambda: time.sleep(0.3))
+    client.close()
+    client.close()
+    assert spins == [False]
+    with pytest.raises(NoAnswer, match="this client is closed"):
+        client.find("teapot", patience_s=0.2)
+
+
 def test_a_client_listens_to_nothing_it_was_not_asked_for(client):
     subscriptions = [one.topic_name for one in client._connection.node.subscriptions]
     assert subscriptions == ["/ovseg/alive"]
