@@ -104,10 +104,14 @@ class _Ear:
         if kinds and not set(kinds) & set(_WANTED[self.name]):
             wanted = _WANTED[self.name][0]
             return f"want {wanted} there, got {', '.join(kinds)}; name the topic that carries it"
-        word = _TRANSPORTS.get(self.name)
-        if not publishers and word and self._node.count_publishers(f"{self.topic}/{word}"):
-            there = f"{self.topic}/{word}"
-            return f"but {there} is: name that, and set the node's {self.name}_transport to {word}"
+        if self.name in _TRANSPORTS and not publishers:
+            word = _TRANSPORTS[self.name]
+            base = self.topic.removesuffix(f"/{word}")
+            for there, transport in ((f"{self.topic}/{word}", word), (base, "raw")):
+                if there != self.topic and self._node.count_publishers(there):
+                    return (
+                        f"but {there} is: name that, and set the node's {self.name}_transport to {transport}"
+                    )
         return "its publishers send nothing: is the camera streaming?" if publishers else ""
 
 
@@ -172,7 +176,7 @@ def _read(ears: Mapping[str, _Ear]) -> CameraLook:
     stamps = {"image": taken, "depth": None if seen is None else stamp_ns(seen.header), "camera_info": None}
     newest = {"image": message, "depth": seen, "camera_info": camera_info}
     heard = {
-        name: Heard(ear.state(problems.get(name, ""), stamps[name]), ear.rate_hz, _about(newest[name]))
+        name: Heard(ear.state(problems.get(name, ""), stamps[name]), ear.rate_hz, _about(name, newest[name]))
         for name, ear in ears.items()
     }
     limits = (Settings.sync_tolerance, Settings.max_frame_age)
@@ -187,10 +191,13 @@ def _pair(image: _Ear, depth: _Ear | None) -> tuple[tuple[float, int, Any], Any]
     return min(pairs, key=lambda pair: abs(stamp_ns(pair[0][2].header) - stamp_ns(pair[1].header)))
 
 
-def _about(message: Any) -> str:
+def _about(name: str, message: Any) -> str:
     """A message in words."""
     if message is None:
         return ""
     size = f"{message.width}x{message.height}" if hasattr(message, "width") else f"{len(message.data)} bytes"
     kind = getattr(message, "encoding", "") or getattr(message, "format", "")
-    return ", ".join(filter(None, (f"{size} {kind}".strip(), f"frame {message.header.frame_id!r}")))
+    frame = f"frame {message.header.frame_id!r}"
+    is_packed = hasattr(message, "format")
+    how = f"the node takes it with {name}_transport {_TRANSPORTS[name]}" if is_packed else ""
+    return ", ".join(filter(None, (f"{size} {kind}".strip(), frame, how)))

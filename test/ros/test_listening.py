@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
 
+import cv2
 import rclpy
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from ros_bench import camera_info_message, fresh_domain, image_message
@@ -102,15 +102,33 @@ def test_depth_of_another_frame_in_another_unit_and_stamps_of_the_future_are_tol
     assert "depth_scale" in checks["depth's values"].cure
 
 
+def test_packed_images_are_heard_and_the_node_s_transport_is_named():
+    compressed = {**TOPICS, "image": "/cam/rgb/compressed"}
+    packed = CompressedImage(
+        format="png", data=cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    )
+
+    def send(image, depth, now):
+        packed.header.stamp = now.to_msg()
+        image.publish(packed)
+
+    with publishing(send, topics=compressed, kinds=(CompressedImage, Image)) as domain:
+        checks = judged(domain, compressed)
+    assert checks["image"].found.endswith("the node takes it with image_transport compressed")
+    assert checks["stamps"].level == "OK"
+    assert checks["depth"].level == "WARN"  # published, and nothing comes
+
+
 def test_what_does_not_come_is_told_with_what_is_there_instead():
-    compressed = {**TOPICS, "image": "/cam/rgb/compressed", "depth": "/cam/other"}
+    other = {**TOPICS, "image": "/cam/rgb/compressed", "depth": "/cam/other"}
 
     def send(image, depth, now):
         image.publish(CompressedImage())
 
-    with publishing(send, topics=compressed, kinds=(CompressedImage, Image)) as domain:
-        time.sleep(0.2)
+    with publishing(send, topics=other, kinds=(CompressedImage, Image)) as domain:
         checks = judged(domain)
+        raw = judged(domain, {"image": "/cam/other/compressed"})
     assert checks["image"].level == "ERROR"
     assert "/cam/rgb/compressed is" in checks["image"].cure
     assert checks["depth"].found == "depth on /cam/depth (0 publishers): nobody publishes it"
+    assert "but /cam/other is: name that, and set the node's image_transport to raw" in raw["image"].cure

@@ -200,4 +200,4 @@ def _summary(checks: list[Check]) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(f"  ({text})", file=sys.stderr, flush=True)

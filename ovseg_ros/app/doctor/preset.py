@@ -46,7 +46,7 @@ def check_weights(files: list[Weights], bundled: Mapping[str, str]) -> list[Chec
 
     Args:
         files: those of the preset that lie in a folder of weights.
-        bundled: those that come in packages, by name, with what is wrong with each; "" where nothing is.
+        bundled: parts whose weights come in packages, by name, with what is wrong; "" where nothing is.
     """
     checks = []
     for file in files:
@@ -60,5 +60,5 @@ def check_weights(files: list[Weights], bundled: Mapping[str, str]) -> list[Chec
             cure = cure or "install this package anew"
             checks.append(Check("preset", name, ERROR, found, cure))
         else:
-            checks.append(Check("preset", name, OK, "comes with packages: here and whole"))
+            checks.append(Check("preset", name, OK, "was built from what comes with packages"))
     return checks
