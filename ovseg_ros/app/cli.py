@@ -15,6 +15,7 @@ from ovseg_ros.app import evaluate_commands, evaluate_masks, evaluate_photos
 from ovseg_ros.app.ask import command as ask
 from ovseg_ros.app.bench import command as bench
 from ovseg_ros.app.demo.presets import add_preset_options
+from ovseg_ros.app.doctor import command as doctor
 from ovseg_ros.app.learn import commands as learn_commands
 from ovseg_ros.app.learn import tabletop_road
 from ovseg_ros.app.segment import command as segment
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_parser(commands)
     segment.add_parser(commands)
     web.add_parser(commands)
+    doctor.add_parser(commands)
     _add_presets(commands)
     download.add_parser(commands)
     convert_checkpoint.add_parser(commands)

@@ -44,6 +44,7 @@ from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.auto import AUTO, RANKING, Candidate, Choice, Gpu, choose
 from ovseg_ros.models.downloads.files import find_file
 from ovseg_ros.models.downloads.verify import sha256_of
+from ovseg_ros.models.nvidia import overlooked_gpu
 from ovseg_ros.models.preset_parts import (
     ENCODERS,
     PROPOSERS,
@@ -161,14 +162,15 @@ def load_preset(
     folder = None if weights_dir is None else Path(weights_dir).expanduser()
     context = LoadContext(path, _device(device), folder, offline)
     options = build_options(path, preset.get("options") or {})
-    part, beside, warning = preset["proposer"], context, ""
+    part, beside = preset["proposer"], context
     if proposals_from is not None:
         beside = dataclasses.replace(context, preset=preset_path(proposals_from))
         part = read_preset(beside.preset)["proposer"]
     replaced = proposals_from is not None or proposer is not None
+    needs_gb, slow = None if replaced else preset.get("gpu_memory_gb"), ""
     if proposer is None:
         proposer = build(beside, part, PROPOSERS)
-        warning = _too_slow(beside, part)
+        slow = "" if context.device.type != "cpu" else slow_on_cpu(beside.preset.stem, part, needs_gb)
     if replaced:
         options = _served_by(proposer, options, path)
     encoder = build(context, preset["encoder"], ENCODERS)
@@ -178,22 +180,35 @@ def load_preset(
         encoder.to(context.device).eval()
     encoder = accelerate(encoder, encoder_options(path, preset["encoder"]), context.device)
     _LOG.info("preset %s loaded on %s; %s", path.stem, context.device, chosen.reason)
+    unseen = overlooked_gpu() if str(device) == "auto" and context.device.type == "cpu" else ""
+    warnings = [warning for warning in (unseen, slow) if warning]
+    for warning in warnings:
+        _LOG.warning(warning)
     trust = load_trust(context, preset, encoder.embedding_dim)
-    about = {"name": path.stem, "reason": chosen.reason, "warning": warning}
+    about = {"name": path.stem, "reason": chosen.reason, "warning": "; ".join(warnings)}
     return OpenVocabularySegmenter(proposer, encoder, options, context.device, trust=trust, **about)
 
 
-def _too_slow(context: LoadContext, proposer: Mapping[str, Any]) -> str:
-    """Says, and returns, that a generator is not for this device; "" where it may be."""
-    if context.device.type != "cpu" or not uses_sam(proposer):
+def slow_on_cpu(name: str, proposer: Mapping[str, Any], gpu_memory_gb: float | None) -> str:
+    """Says that a preset is not for a CPU; "" where it is.
+
+    Args:
+        name: of the preset that the proposals are of.
+        proposer: its part, checked.
+        gpu_memory_gb: what the preset says that it needs of a GPU; None where it says nothing.
+    """
+    if uses_sam(proposer):
+        return (
+            f"the proposals of {name} are Segment Anything's and run on the CPU, which takes from 15 s "
+            "(image_size: 512) to minutes of processor time for every frame; take a GPU (device cuda), or "
+            "the preset lite"
+        )
+    if gpu_memory_gb is None:
         return ""
-    warning = (
-        f"the proposals of {context.preset.stem} are Segment Anything's and run on the CPU, which takes from "
-        "15 s (image_size: 512) to minutes of processor time for every frame; take a GPU (device cuda), or "
-        "the preset lite"
+    return (
+        f"{name} was made for a GPU ({gpu_memory_gb:g} GB of it) and runs on the CPU, far slower than a "
+        "camera sends; take a GPU (device cuda), or the preset lite"
     )
-    _LOG.warning(warning)
-    return warning
 
 
 def load_proposer(

@@ -13,6 +13,7 @@ from ovseg_ros.core.camera.decode import (
 from ovseg_ros.core.camera.depth import check_depth_scale, decode_depth, decode_integers, metres
 from ovseg_ros.core.camera.formats import COMPRESSED_DEPTH, PICTURE_CODECS, ImageFormat
 from ovseg_ros.core.camera.geometry import pixel_rays, write_cloud
+from ovseg_ros.core.camera.heard import CameraLook, Heard
 from ovseg_ros.core.camera.missing import InputState, missing_inputs
 from ovseg_ros.core.camera.plausible import DepthDoubt, depth_remark
 
@@ -24,7 +25,9 @@ __all__ = [
     "NEVER_CALIBRATED",
     "PICTURE_CODECS",
     "WANTED_COLOUR",
+    "CameraLook",
     "DepthDoubt",
+    "Heard",
     "ImageFormat",
     "InputState",
     "camera_info_intrinsics",
