@@ -545,6 +545,22 @@ def test_nothing_is_checked_on_a_cpu_unless_asked(sam):
     assert SamProposals(sam, tiny_options(), check=True).precision_report is None
 
 
+@pytest.mark.parametrize(
+    ("has_bf16", "broken", "expected"),
+    [(True, False, "bf16"), (True, True, "fp32"), (False, False, "fp32")],
+)
+def test_auto_takes_16_bits_where_the_hardware_has_them_and_masks_agree(
+    monkeypatch, caplog, has_bf16, broken, expected
+):
+    monkeypatch.setattr("ovseg_ros.core.precision.cpu_has_bf16", lambda: has_bf16)
+    sam = broken_sam() if broken else tiny_sam(std=0.2)
+    with caplog.at_level(logging.WARNING):
+        proposer = SamProposals(sam, tiny_options(precision="auto"))
+    assert proposer.precision == expected
+    assert (proposer.precision_report is None) == (not has_bf16)
+    assert ("does not agree" in caplog.text) == broken
+
+
 def test_what_overflows_on_one_image_is_done_again_in_32(frame, caplog):
     sam = broken_sam(math.inf)
     with caplog.at_level(logging.WARNING):
