@@ -16,7 +16,7 @@ from ovseg_ros.core.clock import now
 from ovseg_ros.core.device_memory import PROPOSE_LESS, encode, encode_words, retry_on_oom
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.finite import check_finite
-from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, RegionEncoder, as_proposer
+from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposer, RegionEncoder, as_proposer
 from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.core.joint import ToEncode, Way, alone, encode_regions_of
 from ovseg_ros.core.naming import label_by_softmax
@@ -298,7 +298,8 @@ class OpenVocabularySegmenter:
         """Runs every network once, so that the first frame is quick.
 
         The generator gets a striped picture, the encoder a blank region and the background words. A generator
-        with a `warm_up(frame)` of its own is asked for that instead of for masks.
+        with a `warm_up(frame)` of its own is asked for that instead of for masks; one that has no more than
+        `propose(frame)` is left in peace, as it may know no frames but its own.
 
         Raises:
             OutOfMemoryError: it does not fit.
@@ -315,12 +316,15 @@ class OpenVocabularySegmenter:
         self.encode_text([word for word in words if word])
 
     def _warm_up_proposer(self) -> None:
+        warm = getattr(self.proposer, "warm_up", None)
+        if warm is None and isinstance(self.proposer, Proposer):
+            warm = self.proposer.propose
+        if warm is None:
+            return
         frame = _picture(with_depth=self.needs_depth)
-        own = getattr(self.proposer, "warm_up", None)
-        proposer = as_proposer(self.proposer)
         try:
             retry_on_oom(
-                lambda _: proposer.propose(frame) if own is None else own(frame),
+                lambda _: warm(frame),
                 1,
                 self.device,
                 stage="proposing masks",

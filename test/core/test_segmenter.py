@@ -239,11 +239,13 @@ def test_with_a_real_tower(frame, masks):
 class Watching:
     """A generator that keeps what it is shown."""
 
+    needs_depth, classifies, grid_points = False, False, None
+
     def __init__(self, error=None, **declared):
         self.frames, self.error = [], error
         vars(self).update(declared)
 
-    def propose(self, frame):
+    def propose(self, frame, hints=NO_HINTS):
         self.frames.append(frame)
         if self.error is not None:
             raise self.error
@@ -271,6 +273,13 @@ def test_a_generator_with_a_warming_up_of_its_own_is_asked_for_that():
     proposer = Watching(warm_up=own.append)
     OpenVocabularySegmenter(proposer, ColourEncoder()).warm_up()
     assert (len(own), proposer.frames) == (1, [])
+
+
+def test_a_generator_of_frames_of_its_own_is_left_in_peace(segmenter):
+    asked = []
+    segmenter.proposer.propose = asked.append
+    segmenter.warm_up()
+    assert asked == []
 
 
 def test_what_stands_against_warming_up():

@@ -95,6 +95,17 @@ def test_scores_are_cut_to_one(frame):
     assert scores.max() == 1
 
 
+def test_warming_up_is_for_graphics_cards(sam, frame, encodings, monkeypatch):
+    """On a CPU it would take as long as the frame that it is to make quicker."""
+    proposer, asked = SamProposals(sam, tiny_options()), []
+    proposer.warm_up(frame)
+    assert encodings == []
+    monkeypatch.setattr(proposer, "device", torch.device("cuda"))
+    monkeypatch.setattr(proposer, "propose", asked.append)
+    proposer.warm_up(frame)
+    assert asked == [frame]
+
+
 def test_the_network_sees_what_the_paper_says(sam, encodings):
     """Long side to the input's, bilinear, mean and deviation per channel, zeros to the right or below."""
     for height, width in ((HEIGHT, WIDTH), (30, 50), (64, 64)):
