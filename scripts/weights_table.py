@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ovseg_ros.models.downloads.files import KnownFile, known_files, size_text
@@ -29,17 +30,9 @@ def _cells(file: KnownFile) -> list[str]:
         size_text(file.size),
         f"**{file.licence}**" if file.non_commercial else file.licence,
         source,
-        _check(file),
+        re.sub(r"(\S+…)", r"`\1`", file.checked_by),
         ", ".join(f"`{preset}`" for preset in file.presets) or "your own",
     ]
-
-
-def _check(file: KnownFile) -> str:
-    if file.sha256:
-        return f"SHA-256 `{file.sha256[:12]}…`"
-    if file.md5_prefix:
-        return f"MD5 `{file.md5_prefix}…`"
-    return "the server's SHA-256" if file.url else "loading"
 
 
 def with_table(document: str) -> str:

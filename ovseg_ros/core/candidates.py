@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -30,6 +31,11 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.proposals)
 
+    @cached_property
+    def masks_on_cpu(self) -> torch.Tensor:
+        """(N, H, W) bool; of masks on a device they are fetched once, however many ask."""
+        return self.proposals.masks.cpu()
+
     def embedded(
         self,
         frame: Frame,
@@ -54,7 +60,7 @@ class Candidates:
         seen = self.is_encodable if has_clip_embedding is None else has_clip_embedding
         return EmbeddedFrame(
             frame=frame,
-            masks=kept.masks.cpu(),
+            masks=self.masks_on_cpu,
             mask_scores=kept.scores.cpu().float(),
             embeddings=embeddings,
             timings=timings,
@@ -75,14 +81,17 @@ def choose(proposals: Proposals, options: SegmenterOptions) -> Candidates:
     Where CLIP alone names masks, those too small are dropped. Where the generator has a say, an empty mask
     stays, as in the paper: its soft values still count in the soft semantic map.
     """
-    # Counted in NumPy where that is possible: ten times faster than a sum over bool, and in one thread.
-    on_cpu = proposals.masks.device.type == "cpu"
-    areas = [
-        np.count_nonzero(mask.numpy()) if on_cpu else int(mask.count_nonzero()) for mask in proposals.masks
-    ]
-    large = torch.tensor([area >= options.min_mask_pixels for area in areas], dtype=torch.bool)
+    large = _areas(proposals.masks) >= options.min_mask_pixels
     candidates = torch.arange(len(large)) if options.uses_generator else large.nonzero()[:, 0]
     scores = proposals.scores.cpu()
     best = scores[candidates].argsort(descending=True, stable=True)[: options.max_masks]
     kept = candidates[best].sort().values
     return Candidates(proposals.take(kept.to(proposals.masks.device)), large[kept], options)
+
+
+def _areas(masks: torch.Tensor) -> torch.Tensor:
+    """(N,) int64 on the CPU: pixels of each of N masks, which stay where they are."""
+    if masks.device.type != "cpu":
+        return masks.flatten(1).count_nonzero(dim=1).cpu()  # all together: each answer would be waited for
+    # In NumPy: ten times faster than a sum over bool, and in one thread.
+    return torch.tensor([np.count_nonzero(mask.numpy()) for mask in masks], dtype=torch.int64)

@@ -7,7 +7,6 @@ is for. A frame by itself goes the same way, see `alone`.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 
+from ovseg_ros.core.clock import now
 from ovseg_ros.core.device_memory import crop, encode, encode_pooled
 from ovseg_ros.core.finite import check_finite
 from ovseg_ros.core.frame import Frame, RegionEncoder
@@ -147,23 +147,23 @@ def encode_regions_of(
     if options.uses_crops and filled:
         views = []
         for one in filled:
-            start = time.perf_counter()
+            start = now(device)
             views.append(crop(one.frame, one.masks, clip.size, options, device))
-            one.timings["crop"] = time.perf_counter() - start
-        start, counts = time.perf_counter(), [len(one.masks) for one in filled]
+            one.timings["crop"] = now(device) - start
+        start, counts = now(device), [len(one.masks) for one in filled]
         encoded = encode(clip, _joined(views), options.batch_size, device).split(counts)
-        seconds = time.perf_counter() - start
+        seconds = now(device) - start
         for one, part, of_one in zip(filled, parts, encoded, strict=True):
             part.append(of_one)
             one.timings["encode"] += seconds * len(one.masks) / sum(counts)
     for one, part in zip(filled, parts, strict=True):
-        start = time.perf_counter()
+        start = now(device)
         if options.uses_pooling:
             part.append(encode_pooled(clip, one.frame, one.masks, device))
         both = part[0] if len(part) == 1 else F.normalize(torch.stack(part).mean(dim=0), dim=-1)
         check_finite(both, "the embeddings of the masks")
         rows[id(one)] = both.to(device, torch.float32)
-        one.timings["encode"] += time.perf_counter() - start
+        one.timings["encode"] += now(device) - start
     return [rows[id(one)] for one in asked]
 
 

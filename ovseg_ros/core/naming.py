@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 import torch
 
 from ovseg_ros.core.classify import background_words, competing_probabilities, label_thresholds
+from ovseg_ros.core.clock import now
 from ovseg_ros.core.colours import fit_colours
 from ovseg_ros.core.device_memory import retry_on_oom
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
@@ -33,7 +33,7 @@ def label_by_softmax(
         options: how they are labelled.
         encode_text: (K, D) unit rows of K words.
         logit_scale: the encoder's.
-        device: where this is computed, for messages.
+        device: where this is computed.
 
     Returns:
         All tensors on the CPU; timings gain "text" and "classify" in seconds.
@@ -42,10 +42,10 @@ def label_by_softmax(
         InvalidInputError: the frame was embedded without what the classifier needs: embed it again.
         OutOfMemoryError: it does not fit.
     """
-    start = time.perf_counter()
+    start = now(device)
     text = encode_text(vocabulary.names)
     rivals, background = background_words(vocabulary.names, text, options, encode_text)
-    encoded = time.perf_counter()
+    encoded = now(device)
     probs, rival_probs = retry_on_oom(
         lambda _: [
             part.cpu()
@@ -61,5 +61,5 @@ def label_by_softmax(
     if not options.uses_generator:
         similarities = (embedded.embeddings.float().to(text.device) @ text.float().T).cpu()  # (N,K)
     runners_up = find_runners_up(probs, vocabulary.names, rival_probs, rivals)
-    timings = {**embedded.timings, "text": encoded - start, "classify": time.perf_counter() - encoded}
+    timings = {**embedded.timings, "text": encoded - start, "classify": now(device) - encoded}
     return Segmentation(embedded, vocabulary, probs, options, similarities, timings, runners_up, remarks)

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+import logging
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from ovseg_ros.core.candidates import Candidates, choose
 from ovseg_ros.core.checks import check_options, check_proposals
+from ovseg_ros.core.clock import now
 from ovseg_ros.core.device_memory import PROPOSE_LESS, encode, encode_words, retry_on_oom
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.finite import check_finite
-from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, RegionEncoder, as_proposer
+from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposer, RegionEncoder, as_proposer
+from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.core.joint import ToEncode, Way, alone, encode_regions_of
 from ovseg_ros.core.naming import label_by_softmax
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.trust import Prepared, TrustModel, label_by_trust
 from ovseg_ros.core.words import Vocabulary
-from ovseg_ros.errors import ConfigError
+from ovseg_ros.errors import ConfigError, InvalidInputError
 
 __all__ = ["EmbeddedFrame", "OpenVocabularySegmenter", "Segmentation", "SegmenterOptions"]
+
+WARM_UP_HW = (480, 640)
+"""Pixels of the picture that generators see before the first frame."""
+
+_LOG = logging.getLogger(__name__)
 
 
 class OpenVocabularySegmenter:
@@ -122,7 +130,7 @@ class OpenVocabularySegmenter:
 
         Returns:
             At most `max_masks` masks, possibly none; of at least `min_mask_pixels` where CLIP alone names
-            them. Seconds spent in "propose", "crop" and "encode".
+            them. Seconds spent in "propose", "crop" and "encode", each waited for on the device.
 
         Raises:
             ConfigError: see `check`.
@@ -135,9 +143,9 @@ class OpenVocabularySegmenter:
     def embedding(self, frame: Frame, options: SegmenterOptions | None = None) -> Way[EmbeddedFrame]:
         """`embed`, as a way to go with the frames of other cameras, see `core.joint.together`."""
         options = self.options if options is None else options
-        start = time.perf_counter()
+        start = now(self.device)
         candidates = self.propose(frame, options)
-        timings = {"propose": time.perf_counter() - start}
+        timings = {"propose": now(self.device) - start}
         seen = candidates.is_encodable & options.uses_clip
         rows = yield ToEncode(frame, candidates.proposals.masks[seen], options, timings)
         embeddings = torch.zeros((len(candidates), self.clip.embedding_dim), device=self.device)
@@ -231,9 +239,9 @@ class OpenVocabularySegmenter:
                 self.clip.logit_scale,
                 self.device,
             )
-        start = time.perf_counter()
+        start = now(self.device)
         prepared = self.prepare(vocabulary.names, options)
-        timings = {**embedded.timings, "text": time.perf_counter() - start}
+        timings = {**embedded.timings, "text": now(self.device) - start}
         return label_by_trust(
             embedded,
             vocabulary,
@@ -287,7 +295,16 @@ class OpenVocabularySegmenter:
         return f"unknown: English is the language of {self.name or 'this model'}"
 
     def warm_up(self) -> None:
-        """Runs the networks once on a blank region and the background words, so the first frame is quick."""
+        """Runs every network once, so that the first frame is quick.
+
+        The generator gets a striped picture, the encoder a blank region and the background words. A generator
+        with a `warm_up(frame)` of its own is asked for that instead of for masks; one that has no more than
+        `propose(frame)` is left in peace, as it may know no frames but its own.
+
+        Raises:
+            OutOfMemoryError: it does not fit.
+        """
+        self._warm_up_proposer()
         side = self.clip.size
         blank = torch.zeros(1, 3, side, side, device=self.device)
         all_of_it = torch.ones(1, 1, side, side, device=self.device)
@@ -297,3 +314,31 @@ class OpenVocabularySegmenter:
             return
         words = ("thing", self.options.others, *self.options.background)
         self.encode_text([word for word in words if word])
+
+    def _warm_up_proposer(self) -> None:
+        warm = getattr(self.proposer, "warm_up", None)
+        if warm is None and isinstance(self.proposer, Proposer):
+            warm = self.proposer.propose
+        if warm is None:
+            return
+        frame = _picture(with_depth=self.needs_depth)
+        try:
+            retry_on_oom(
+                lambda _: warm(frame),
+                1,
+                self.device,
+                stage="proposing masks",
+                hint=PROPOSE_LESS,
+            )
+        except InvalidInputError as error:  # one that is for other cameras: frames will tell
+            _LOG.debug("masks are not proposed before the first frame: %s", error)
+
+
+def _picture(*, with_depth: bool) -> Frame:
+    """A striped frame, as if of a wall a metre away."""
+    height, width = WARM_UP_HW
+    stripes = np.arange(height * width * 3, dtype=np.uint32).reshape(height, width, 3) // 96 % 256
+    if not with_depth:
+        return Frame(stripes.astype(np.uint8))
+    lens = CameraIntrinsics(fx=width, fy=width, cx=width / 2, cy=height / 2, width=width, height=height)
+    return Frame(stripes.astype(np.uint8), np.ones((height, width), np.float32), lens)

@@ -2,7 +2,8 @@
 
 Names as OpenAI gives them, and as open_clip does (for ViTs and ResNets they are the same, its ConvNeXts are
 timm's under `visual.trunk.`, and its models with a text tower of their own only put `text.` before it), load
-alike. `visual.mask_embedding`, as OVSeg's files have it, becomes the mask prompts.
+alike, and so do those of transformers and timm (see `checkpoints.clip_names`). `visual.mask_embedding`, as
+OVSeg's files have it, becomes the mask prompts.
 
 Which activation the weights were trained with is not in their shapes: OpenAI's and everything finetuned from
 them want QuickGELU, x·sigmoid(1.702 x), most of open_clip's own want GELU, and the wrong one costs accuracy
@@ -28,6 +29,14 @@ from ovseg_ros.core.encoders import MaskPromptedClip, PooledClip, can_pool
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoints.checkpoint import DEFAULT_CURE, check_finite, load_exactly, read_weights
+from ovseg_ros.models.checkpoints.clip_names import (
+    IN_EVERY_CLIP,
+    OVSEG_PREFIX,
+    clip_tensors,
+    open_clip_names,
+    with_text_prefix,
+)
+from ovseg_ros.models.checkpoints.clip_towers import CONSTANTS, check_grid, check_whole, load_image_tower
 from ovseg_ros.models.checkpoints.prefixes import unwrapped
 from ovseg_ros.models.downloads.files import known_by_sha256, known_file, recorded_sha256
 from ovseg_ros.models.downloads.verify import sha256_of
@@ -35,11 +44,7 @@ from ovseg_ros.models.downloads.verify import sha256_of
 Activation = Literal["auto", "gelu", "quick_gelu"]
 ACTIVATIONS = ("gelu", "quick_gelu")
 
-OVSEG_PREFIX = "clip_adapter.clip_model."
-"""Before CLIP's names in OVSeg's files."""
-
-IN_EVERY_CLIP = ("logit_scale", f"{OVSEG_PREFIX}logit_scale")
-"""One of these is in every file with a CLIP, whatever its towers are."""
+_SCALARS = ("logit_scale", "logit_bias")
 
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's own files hold beside the weights."""
@@ -49,7 +54,6 @@ VOCABULARY = 49408
 """Tokens of the one vocabulary that comes with open_clip."""
 
 _SUFFIX = "-quickgelu"
-_TEXT_PARTS = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection")
 _CONFIG_KEYS = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text"}
 _LOG = logging.getLogger(__name__)
 
@@ -58,6 +62,7 @@ def load_clip(
     model: str | Mapping[str, Any],
     weights: Path,
     *,
+    image_weights: Path | None = None,
     prompts: Path | None = None,
     activation: Activation = "auto",
 ) -> MaskPromptedClip:
@@ -69,6 +74,9 @@ def load_clip(
         model: an open_clip architecture such as "ViT-L-14" (with "-quickgelu" it states the activation too),
             or {"embed_dim": …, "vision_cfg": {…}, "text_cfg": {…}} in open_clip's terms.
         weights: the file; see `read_weights`. Half precision becomes single.
+        image_weights: file with an image tower that takes the place of the one in `weights`, such as a
+            finetuned `CLIPVisionModel` of transformers or a ViT of timm; one without projection keeps the
+            other's. Of the same activation.
         prompts: file with mask prompts, under `mask_prompts` or `visual.mask_embedding`; by default those in
             `weights`, if there are any.
         activation: "auto" takes it from where the weights come from.
@@ -86,13 +94,22 @@ def load_clip(
     config["quick_gelu"] = _decide(activation, stated, known, weights, name) == "quick_gelu"
     _check_architecture(metadata, model, weights)
     state = clip_tensors(tensors)
+    if "timm_model_name" not in config["vision_cfg"]:  # whose names are its own
+        state = open_clip_names(state, weights)
     own_prompts = state.pop("visual.mask_embedding", None)
     _check_extras(state, config, weights, name)
+    check_whole(state, weights, name)
+    if "logit_bias" in state:  # of a CLIP trained with sigmoids
+        config.setdefault("init_logit_bias", 0.0)
     network = build_network(config, name)
-    state = _with_text_prefix(state, isinstance(network, CustomTextCLIP))
-    _check_grid(network, state, weights, name)
-    ignore = ("attn_mask", "*.attn_mask", "*.position_ids")  # constants that some programs save
-    load_exactly(network, state, path=weights, what=f"CLIP {name}", ignore=ignore)
+    state = with_text_prefix(state, isinstance(network, CustomTextCLIP))
+    for key in _SCALARS:  # some programs save them as (1,)
+        if key in state and state[key].numel() == 1:
+            state[key] = state[key].reshape(getattr(network, key).shape)
+    check_grid(network, state, weights, name)
+    load_exactly(network, state, path=weights, what=f"CLIP {name}", ignore=CONSTANTS)
+    if image_weights is not None:
+        own_prompts = load_image_tower(network, Path(image_weights), name)
     rows = own_prompts if prompts is None else read_prompts(Path(prompts))
     tokenizer = SimpleTokenizer(
         context_length=network.context_length, **config["text_cfg"].get("tokenizer_kwargs") or {}
@@ -180,16 +197,6 @@ def activation_of(
     if known is not None and known.activation is not None:
         return known.activation, f"it is {known.name}, {known.note}"
     return None
-
-
-def clip_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """CLIP's own tensors by its own names: out of OVSeg's wrapping, or all of them where there is none."""
-    inner = {
-        key.removeprefix(OVSEG_PREFIX): value
-        for key, value in tensors.items()
-        if key.startswith(OVSEG_PREFIX)
-    }
-    return inner or dict(tensors)
 
 
 def read_prompts(path: Path) -> torch.Tensor:
@@ -293,30 +300,3 @@ def _check_extras(
                 f"{weights} does not hold CLIP {name}: want {key} {wanted[key]}, got {value.tolist()}; "
                 f"{DEFAULT_CURE}"
             )
-
-
-def _with_text_prefix(state: Mapping[str, torch.Tensor], wanted: bool) -> dict[str, torch.Tensor]:
-    """Names with `text.` before the text tower's parts, or without, whichever way the file has them."""
-    if any(key.startswith("text.") for key in state) == wanted:
-        return dict(state)
-    if wanted:
-        return {f"text.{key}" if key.startswith(_TEXT_PARTS) else key: value for key, value in state.items()}
-    return {key.removeprefix("text."): value for key, value in state.items()}
-
-
-def _check_grid(
-    network: CLIP | CustomTextCLIP, state: Mapping[str, torch.Tensor], weights: Path, name: str
-) -> None:
-    """Weights for another input size have another grid of patches; that deserves its own message."""
-    key = "visual.positional_embedding"
-    own, got = network.state_dict().get(key), state.get(key)
-    if own is None or got is None or own.ndim != 2 or got.ndim != 2 or own.shape[1] != got.shape[1]:
-        return
-    if own.shape[0] != got.shape[0]:
-        want_side, got_side = (round((rows - 1) ** 0.5) for rows in (own.shape[0], got.shape[0]))
-        patch = network.visual.patch_size[0]
-        raise WeightsError(
-            f"{weights} does not hold CLIP {name}: want positional embeddings of {want_side}x{want_side} "
-            f"patches ({want_side * patch} pixels), got {got_side}x{got_side} ({got_side * patch} pixels); "
-            f"name the architecture of that input size, or: {DEFAULT_CURE}"
-        )

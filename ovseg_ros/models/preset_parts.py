@@ -231,10 +231,11 @@ def _clip(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
     from ovseg_ros.core.encoders import PooledClip
     from ovseg_ros.models.clip import load_clip
 
-    prompts, side = part.get("prompts"), part.get("pooled_side")
+    prompts, image, side = part.get("prompts"), part.get("image_weights"), part.get("pooled_side")
     clip = load_clip(
         part["model"],
         context.file(part["weights"]),
+        image_weights=None if image is None else context.file(image),
         prompts=None if prompts is None else context.file(prompts),
         activation=part.get("activation", "auto"),
     )
@@ -284,8 +285,8 @@ ENCODERS: Mapping[str, ComponentSpec] = {
     "clip": ComponentSpec(
         _clip,
         needs=("model", "weights"),
-        takes=("prompts", "activation", "pooled_side"),
+        takes=("image_weights", "prompts", "activation", "pooled_side"),
         options=_ENCODER_OPTIONS,
-        files=("weights", "prompts"),
+        files=("weights", "image_weights", "prompts"),
     ),
 }

@@ -12,6 +12,7 @@ A preset is a YAML file; those in `ovseg_ros/models/presets` go by their name, u
       kind: clip                 # mini | lite | clip
       model: ViT-B-16            # open_clip's name, or your own numbers
       weights: my.safetensors
+      image_weights: my_tower.safetensors  # optional, of clip: an image tower in place of that in weights
       prompts: my_prompts.safetensors  # optional
       activation: gelu           # gelu | quick_gelu; needed where the weights do not tell
       pooled_side: 640           # of ConvNeXts and lite, for the classifier pooled; see docs/modes.md

@@ -120,6 +120,10 @@ class MaskFormerProposals:
         self.network = network.to(self.device).eval() if isinstance(network, nn.Module) else network
         self.classifies = bool(network.classifies)
 
+    def warm_up(self, frame: Frame) -> None:
+        """Proposes once, so that the next time is quicker."""
+        self.propose(frame)
+
     @torch.no_grad()
     def propose(self, frame: Frame) -> Proposals:
         """Runs the network on the frame's colour image.

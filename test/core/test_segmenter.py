@@ -17,7 +17,7 @@ from ovseg_ros.core.segmenter import (
     SegmenterOptions,
 )
 from ovseg_ros.core.words.vocabulary import Vocabulary
-from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
 
 HEIGHT, WIDTH = 40, 60
 SQUARES = {"red": (0, 0), "green": (0, 20), "blue": (20, 40)}
@@ -234,6 +234,63 @@ def test_with_a_real_tower(frame, masks):
     assert not result.embeddings.requires_grad
     torch.testing.assert_close(result.probs.sum(dim=1), torch.ones(3))
     assert segmenter.encode_text(["red"]).shape == (1, 16)
+
+
+class Watching:
+    """A generator that keeps what it is shown."""
+
+    needs_depth, classifies, grid_points = False, False, None
+
+    def __init__(self, error=None, **declared):
+        self.frames, self.error = [], error
+        vars(self).update(declared)
+
+    def propose(self, frame, hints=NO_HINTS):
+        self.frames.append(frame)
+        if self.error is not None:
+            raise self.error
+        return Proposals.empty(*frame.size_hw)
+
+
+def test_warming_up_runs_the_generator_too():
+    proposer, encoder = Watching(), ColourEncoder()
+    OpenVocabularySegmenter(proposer, encoder).warm_up()
+    (seen,) = proposer.frames
+    assert (seen.size_hw, seen.depth_m) == ((480, 640), None)
+    assert len(np.unique(seen.image_rgb)) > 100
+    assert encoder.batches == [1]
+
+
+def test_a_generator_that_needs_depth_is_warmed_with_some():
+    proposer = Watching(needs_depth=True)
+    OpenVocabularySegmenter(proposer, ColourEncoder()).warm_up()
+    assert proposer.frames[0].depth_m.shape == (480, 640)
+    assert proposer.frames[0].intrinsics.width == 640
+
+
+def test_a_generator_with_a_warming_up_of_its_own_is_asked_for_that():
+    own = []
+    proposer = Watching(warm_up=own.append)
+    OpenVocabularySegmenter(proposer, ColourEncoder()).warm_up()
+    assert (len(own), proposer.frames) == (1, [])
+
+
+def test_a_generator_of_frames_of_its_own_is_left_in_peace(segmenter):
+    asked = []
+    segmenter.proposer.propose = asked.append
+    segmenter.warm_up()
+    assert asked == []
+
+
+def test_what_stands_against_warming_up():
+    """A picture that is not for a generator says nothing of it; all else is found out before the start."""
+    refusing = Watching(InvalidInputError("want another camera"))
+    OpenVocabularySegmenter(refusing, ColourEncoder()).warm_up()
+    assert len(refusing.frames) == 1
+    with pytest.raises(ZeroDivisionError):
+        OpenVocabularySegmenter(Watching(ZeroDivisionError()), ColourEncoder()).warm_up()
+    with pytest.raises(OutOfMemoryError, match="while proposing masks"):
+        OpenVocabularySegmenter(Watching(MemoryError()), ColourEncoder()).warm_up()
 
 
 def test_one_thread_embeds_while_others_label(frame, masks):

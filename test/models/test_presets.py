@@ -183,6 +183,31 @@ def test_activations_agree_with_the_table_of_files():
             assert part["activation"] == known_file(part["weights"]).activation
 
 
+@pytest.mark.parametrize("name", presets.list_presets())
+def test_a_plain_clip_sees_surroundings_and_an_adapted_one_does_not(name):
+    """A tower that was never shown blanked crops is poor at them; one made for them has no use for more."""
+    preset = presets.read_preset(presets.preset_path(name))
+    options = presets.build_options(presets.preset_path(name), preset["options"])
+    weights = preset["encoder"].get("weights", "")
+    if preset["encoder"]["kind"] != "clip" or weights.startswith("ovseg_"):  # our own are adapted too
+        assert options.region_view == "masked"
+    else:
+        assert options.region_view == "both"
+        assert options.expand_ratio > 1, "so that there are some"
+
+
+@pytest.mark.parametrize("name", presets.list_presets())
+def test_segment_anything_runs_in_16_bits_where_that_agrees(name):
+    preset = presets.read_preset(presets.preset_path(name))
+    if preset["proposer"]["kind"] == "sam":
+        assert preset["proposer"]["options"]["precision"] == "auto"
+
+
+def test_an_image_tower_of_its_own_is_looked_for_too(tmp_path):
+    text = encoder("{kind: clip, model: ViT-B-16, weights: a.pth, image_weights: b.safetensors}")
+    assert presets.preset_weights(write(tmp_path, text)) == ("a.pth", "b.safetensors")
+
+
 @pytest.mark.parametrize("name", ["convnext", "vitb16", "vitl14", "ovseg_sam", "ovseg"])
 def test_without_weights_the_cure_is_named(tmp_path, monkeypatch, name):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -208,6 +208,14 @@ def test_masks_that_no_memory_holds_are_refused() -> None:
         proposer.propose(frame(40, 41))
 
 
+def test_warming_up_runs_the_network() -> None:
+    model, ran = network(), []
+    model.register_forward_hook(lambda *_: ran.append(1))
+    proposer = MaskFormerProposals(model)
+    proposer.warm_up(frame(40, 60))
+    assert ran == [1]
+
+
 def test_a_network_is_set_to_work() -> None:
     built = network().train()
     assert not MaskFormerProposals(built).network.training

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ovseg_ros.core.clock import wait_for
 from ovseg_ros.core.frame import Frame
 
 Stages = Mapping[str, float]
@@ -118,12 +119,6 @@ def spread(values: Sequence[float], scale: float = 1.0) -> dict[str, Any]:
     ordered = sorted(scale * value for value in values)
     low, _, high = statistics.quantiles(ordered, n=4, method="inclusive") if len(ordered) > 1 else ordered * 3
     return {"median": statistics.median(ordered), "low": low, "high": high, "count": len(ordered)}
-
-
-def wait_for(device: torch.device) -> None:
-    """Until a graphics card has done what it was asked to do."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def peak_memory(work: Callable[[], Any], device: torch.device) -> int | None:

@@ -84,15 +84,15 @@ def _needed(preset: str) -> tuple[KnownFile, ...]:
 
 
 def _table(files: Sequence[KnownFile], places: _Places) -> str:
-    """Name, size, licence, source and whereabouts of each file."""
-    rows = [("file", "size", "licence", "from", "here")]
+    """Name, size, licence, source, check and whereabouts of each file."""
+    rows = [("file", "size", "licence", "from", "checked by", "here")]
     for file in files:
         path = places.find(file.name)
         here = "no" if path is None else str(path)
         source = f"made from {file.converted_from}" if file.converted_from else file.source_page
-        rows.append((file.name, size_text(file.size), file.licence, source, here))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths)), row[4]]).rstrip() for row in rows]
+        rows.append((file.name, size_text(file.size), file.licence, source, file.checked_by, here))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths)), row[5]]).rstrip() for row in rows]
     return "\n".join(lines)
 
 
@@ -135,6 +135,11 @@ def _fetch_all(preset: str, files: Sequence[KnownFile], places: _Places, offline
                 _say(f"checking {path}")
                 verify(path, file)
             else:
+                if file.sha256 is None and not offline:
+                    _say(
+                        f"no public source states the SHA-256 of {file.name}: what the server says of it is "
+                        f"believed now, and kept in {file.name}.sha256 for every check from then on"
+                    )
                 download(file, places.target, offline=offline)
         except WeightsError as error:
             _say(f"ovseg: {error}")

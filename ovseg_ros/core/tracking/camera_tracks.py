@@ -132,7 +132,7 @@ class CameraTracks:
             frame: of the last `advance`.
             candidates: its masks.
         """
-        masks = boxed_masks(candidates.proposals.masks.cpu())
+        masks = boxed_masks(candidates.masks_on_cpu)
         association = Association(masks, thumbnails_of(frame.image_rgb, masks))
         index = [n for n, mask in enumerate(masks) if mask.area]
         scores = overlap_scores(

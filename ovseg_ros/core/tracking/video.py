@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from ovseg_ros.core.candidates import Candidates
+from ovseg_ros.core.clock import now
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame, Hints
 from ovseg_ros.core.joint import ToEncode, Way, alone
@@ -119,24 +119,25 @@ class VideoSegmenter:
         options = self.segmenter.options if options is None else options
         budget = Budget() if budget is None else budget
         self.segmenter.check(options)
-        start = time.perf_counter()
+        device = self.segmenter.device
+        start = now(device)
         camera = self._camera(frame.frame_id)
         before = {track.id for track in camera.tracks}
         reason = camera.advance(frame, options.embedding_key)
 
-        asked = time.perf_counter()
+        asked = now(device)
         boxes = camera.boxes()
         hints = Hints(boxes if len(boxes) else None, budget.points_per_side)
         candidates = self.segmenter.propose(frame, options, hints)
-        timings = {"propose": time.perf_counter() - asked}
+        timings = {"propose": now(device) - asked}
 
         association = camera.associate(frame, candidates)
         due = camera.due(association, candidates, budget.most_encoded)
         masks = candidates.proposals.masks
         due_masks = masks if len(due) == len(masks) else masks[due]
-        left = time.perf_counter()
+        left = now(device)
         rows = yield ToEncode(frame, due_masks, options, timings)
-        start += time.perf_counter() - left  # in which other frames may have come up to here
+        start += now(device) - left  # in which other frames may have come up to here
         camera.update(association, due, rows)
 
         embedded = self._embedded(frame, camera, candidates, association, timings)
@@ -151,7 +152,7 @@ class VideoSegmenter:
             unseen=int(candidates.is_encodable.sum()) - have_embedding if options.uses_clip else 0,
             reset_reason=reason,
         )
-        timings["track"] = time.perf_counter() - start - timings["propose"]
+        timings["track"] = now(device) - start - timings["propose"]
         return embedded
 
     def label(

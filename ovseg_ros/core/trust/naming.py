@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping
 
 import torch
 
 from ovseg_ros.core.classify import check_embedded_for, label_thresholds
+from ovseg_ros.core.clock import now
 from ovseg_ros.core.colours import fit_colours
 from ovseg_ros.core.device_memory import retry_on_oom
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
@@ -39,7 +39,7 @@ def label_by_trust(
         trust: judges them.
         prepared: of this vocabulary.
         logit_scale: the encoder's.
-        device: where this is computed, for messages.
+        device: where this is computed.
         timings: seconds so far; "classify" is added.
 
     Raises:
@@ -48,7 +48,7 @@ def label_by_trust(
         OutOfMemoryError: it does not fit.
     """
     check_embedded_for(embedded, options)
-    start = time.perf_counter()
+    start = now(device)
     judged = retry_on_oom(
         lambda _: trust.judge(
             embedded.embeddings, embedded.has_clip_embedding, prepared, logit_scale, embedded.mask_scores
@@ -68,7 +68,7 @@ def label_by_trust(
     named = without_fragments(
         Segmentation(embedded, vocabulary, probs, options, similarities, timings, second, remarks)
     )
-    return dataclasses.replace(named, timings={**timings, "classify": time.perf_counter() - start})
+    return dataclasses.replace(named, timings={**timings, "classify": now(device) - start})
 
 
 def without_fragments(named: Segmentation) -> Segmentation:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ovseg_ros.errors import WeightsError
+from ovseg_ros.models.checkpoints.numpy_scalars import with_numpy_scalars
 from ovseg_ros.models.checkpoints.prefixes import common_beginning, fitted, without_wrappers
 from ovseg_ros.models.checkpoints.torchscript import read_torchscript
 from ovseg_ros.models.downloads.verify import verified_file
@@ -203,7 +204,8 @@ def _read_torch(path: Path, start: bytes, cure: str) -> dict[str, torch.Tensor]:
             f"got {_guess(start) or 'another kind of file'}; {cure}"
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        with with_numpy_scalars():
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except Exception as error:  # a damaged pickle can raise anything
         raise _unreadable(path, error, cure) from error
     return _state_dict(content, path, cure)
@@ -227,7 +229,8 @@ def _is_torchscript(path: Path, cure: str) -> bool:
 
 def _unreadable(path: Path, error: Exception, cure: str) -> WeightsError:
     text = str(error)
-    if isinstance(error, pickle.UnpicklingError) and ("GLOBAL" in text or "module" in text):
+    telling = ("GLOBAL", "module", "NumPy")
+    if isinstance(error, pickle.UnpicklingError) and any(word in text for word in telling):
         return WeightsError(
             f"want only tensors in {path}, it holds code or objects other than tensors and is refused "
             f"({_reason(text)}); {cure}; if you trust it, run on a machine where that is safe: "

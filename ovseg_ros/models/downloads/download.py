@@ -4,19 +4,21 @@ The connection is huggingface_hub's, which knows tokens, mirrors, proxies and ra
 itself is not used: interrupted, it deletes what has come; where the line is cut, it forgets up to 10 MB each
 time. While a download runs, `.<file>.<hash>.part` holds what has come and `.<file>.lock` keeps a second
 process from writing to it. The hash is that of the whole file, so the part can be continued without an ETag:
-if the server sends another version by then, the check at the end finds out.
+if the server sends another version by then, the check at the end finds out. Every attempt asks the hub anew,
+since the address it redirects to is signed and expires.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import logging
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ from tqdm import tqdm
 
 from ovseg_ros import __version__
 from ovseg_ros.errors import WeightsError
+from ovseg_ros.models.downloads.answers import is_expired, reason, refuse_page, statement
 from ovseg_ros.models.downloads.files import (
     KnownFile,
     check_content,
@@ -111,24 +114,12 @@ def download(file: KnownFile, folder: Path, *, offline: bool = False, progress: 
             return _fetch(file, file.url, folder, progress)
     except (httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled, ImportError) as error:
         raise WeightsError(
-            f"cannot fetch {file.name} from {file.url}: {_reason(error)}; {cure(file, folder)}"
+            f"cannot fetch {file.name} from {file.url}: {reason(error)}; {cure(file, folder)}"
         ) from error
     except OSError as error:
         raise WeightsError(
             f"cannot write {target}: {error.strerror or error}; {cure(file, folder)}"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
-    if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set and forbids it (unset it)"
-    if isinstance(error, HfHubHTTPError):
-        code = error.response.status_code
-        token = " (where the page asks you to log in, set HF_TOKEN)" if code in (401, 403) else ""
-        return f"the server answered {code} {error.response.reason_phrase}{token}"
-    return f"no connection ({str(error) or type(error).__name__})"  # or none through a SOCKS proxy
 
 
 @contextlib.contextmanager
@@ -145,7 +136,7 @@ def _lock(target: Path) -> Iterator[None]:
 def _fetch(file: KnownFile, url: str, folder: Path, progress: bool) -> Path:
     """Fetches the rest of the file, checks it and gives it its name; the lock is held."""
     target, record = folder / file.name, sha256_record(folder / file.name)
-    sha256 = file.sha256 or _stated_sha256(url)
+    sha256, size = (file.sha256, None) if file.sha256 else _stated(file, url, folder)
     if sha256 is None:
         raise WeightsError(f"{url} does not state the SHA-256 of {file.name}; {cure(file, folder)}")
     part = target.with_name(f".{target.name}.{sha256[:12]}.part")
@@ -153,7 +144,7 @@ def _fetch(file: KnownFile, url: str, folder: Path, progress: bool) -> Path:
         if other != part:  # of another version
             other.unlink()
     with part.open("ab") as stream:
-        _receive(file, url, stream, progress)
+        _receive(replace(file, size=file.size or size), url, stream, progress)
         stream.flush()
         os.fsync(stream.fileno())
     try:
@@ -172,6 +163,7 @@ def _fetch(file: KnownFile, url: str, folder: Path, progress: bool) -> Path:
 def _receive(file: KnownFile, url: str, stream: IO[bytes], progress: bool) -> None:
     """Appends what is missing to the part; attempts go on as long as they bring something new."""
     import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
 
     failures, most = 0, stream.tell()
     with tqdm(desc=file.name, initial=most, unit="B", unit_scale=True, disable=not progress) as bar:
@@ -180,13 +172,15 @@ def _receive(file: KnownFile, url: str, stream: IO[bytes], progress: bool) -> No
                 with _open(url, stream.tell(), retry_on_exceptions=()) as response:
                     _copy(response, file, stream, bar)
                 return
-            except httpx2.TransportError as error:
+            except (httpx2.TransportError, HfHubHTTPError) as error:
+                if not (isinstance(error, httpx2.TransportError) or is_expired(error)):
+                    raise
                 failures = 1 if stream.tell() > most else failures + 1
                 most = max(most, stream.tell())
                 if failures >= _ATTEMPTS:
                     raise
                 pause = _PAUSE_S * 2 ** (failures - 1)
-                _LOG.warning("%s: %s; next attempt in %.0f s", file.name, error, pause)
+                _LOG.warning("%s: %s; next attempt in %.0f s", file.name, reason(error), pause)
                 time.sleep(pause)
 
 
@@ -225,13 +219,20 @@ def _check_address(url: str) -> None:
         raise httpx2.InvalidURL(f"want an https address, got {url}")
 
 
-def _stated_sha256(url: str) -> str | None:
-    """What the hub says the file's SHA-256 is, on its own answer or its redirect to the storage."""
-    with _open(url, max_retries=_ATTEMPTS - 1) as response:
-        for hop in (*response.history, response):
-            if match := re.fullmatch('"?([0-9a-f]{64})"?', hop.headers.get("X-Linked-ETag", "")):
-                return str(match[1])
-    return None
+def _stated(file: KnownFile, url: str, folder: Path) -> tuple[str | None, int | None]:
+    """What the hub says SHA-256 and size are, on its own answer or its redirect to the storage."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        with _open(url, max_retries=_ATTEMPTS - 1) as response:
+            answer = response
+            if statement(answer)[0] is None:
+                refuse_page(next(response.iter_bytes(), b""), file, folder)
+    except HfHubHTTPError as error:
+        if not is_expired(error):  # the redirect has said it all the same
+            raise
+        answer = error.response
+    return statement(answer)
 
 
 def _copy(response: httpx2.Response, file: KnownFile, stream: IO[bytes], bar: tqdm) -> None:
@@ -240,6 +241,11 @@ def _copy(response: httpx2.Response, file: KnownFile, stream: IO[bytes], bar: tq
 
     if response.status_code == 416:  # nothing is left to send: the check decides whether this is the file
         return
+    chunks = response.iter_bytes()
+    first = next(chunks, b"")
+    folder = Path(stream.name).parents[file.name.count("/")]
+    if response.status_code == 200:  # before what has come is given up for it
+        refuse_page(first, file, folder)
     continued = response.headers.get("Content-Range", "").startswith(f"bytes {stream.tell()}-")
     if response.status_code != 206 or not continued:
         stream.seek(0)
@@ -251,9 +257,15 @@ def _copy(response: httpx2.Response, file: KnownFile, stream: IO[bytes], bar: tq
         _check_length(file, stream.tell(), int(length), Path(stream.name))
         bar.total = stream.tell() + int(length)
     bar.n = stream.tell()
-    for chunk in response.iter_bytes():
+    for chunk in itertools.chain([first], chunks):
         stream.write(chunk)
         bar.update(len(chunk))
+        if (
+            file.size is not None and stream.tell() > file.size
+        ):  # a server that does not say how much it sends
+            _check_length(file, stream.tell(), 0, Path(stream.name))
+    if file.size is not None and stream.tell() < file.size:  # one that does not say that it was cut
+        raise httpx2.RemoteProtocolError(f"the answer ended {file.size - stream.tell()} bytes early")
 
 
 def _check_length(file: KnownFile, have: int, to_come: int, part: Path) -> None:

@@ -5,14 +5,54 @@ Imported only where a network is at hand: segment-anything imports torchvision, 
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.utils.amg import MaskData, generate_crop_boxes
 
+from ovseg_ros.proposals.sam.bits import MaskBits, as_bits
+
+_MASKS_PER_POINT = 3
+_MOST_BITS = 1 << 33  # of all masks of all points, should every one pass: 1 GiB
+
+_in_run_lengths = SamAutomaticMaskGenerator._process_batch
+_in_bits = FunctionType(  # the library's own function, in which masks wait as bits instead of run lengths
+    _in_run_lengths.__code__, {**_in_run_lengths.__globals__, "mask_to_rle_pytorch": as_bits}
+)
+
 
 class MaskGenerator(SamAutomaticMaskGenerator):
-    """Differs from the library's only where that one fails: on crops in all of which no mask is found."""
+    """Differs from the library's where that one fails, on crops in all of which no mask is found.
+
+    And it has a second way to give masks, `generate_bits`: the same ones, which never leave the device.
+    """
+
+    _keeps_bits = False
+
+    def can_generate_bits(self, size_hw: tuple[int, int]) -> bool:
+        """Whether memory holds a bit for each pixel of all masks, and none has to be mended on the CPU."""
+        points = sum(4**layer * len(grid) for layer, grid in enumerate(self.point_grids))
+        most = _MASKS_PER_POINT * points * size_hw[0] * size_hw[1]
+        return self.min_mask_region_area == 0 and most <= _MOST_BITS
+
+    @torch.no_grad()
+    def generate_bits(self, image: npt.NDArray[np.uint8]) -> tuple[list[MaskBits], npt.NDArray[np.float32]]:
+        """N masks of an image (H, W, 3) RGB, on the network's device, and (N,) predicted IoU."""
+        self._keeps_bits = True
+        try:
+            data = self._generate_masks(image)
+        finally:
+            self._keeps_bits = False
+        return data["rles"], data["iou_preds"]
+
+    def _process_batch(self, *args: Any, **kwargs: Any) -> MaskData:
+        if self._keeps_bits:
+            return _in_bits(self, *args, **kwargs)
+        return super()._process_batch(*args, **kwargs)
 
     def _process_crop(self, *args: Any, **kwargs: Any) -> MaskData:
         data = super()._process_crop(*args, **kwargs)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 
 from ovseg_ros.core.frame import Proposals
 
@@ -50,12 +51,32 @@ def unpacked(records: Sequence[dict[str, Any]], size_hw: tuple[int, int]) -> Pro
     masks = np.empty((len(records), *size_hw), bool)
     for mask, record in zip(masks, records):
         small = rle_to_mask(record["segmentation"])
-        if small.shape != size_hw:
-            grey = cv2.resize(small.astype(np.uint8) * 255, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
-            small = grey > 127
-        mask[:] = small
+        mask[:] = small if small.shape == size_hw else _enlarged(small, size_hw)
     scores = np.array([record["predicted_iou"] for record in records], np.float32).clip(0, 1)
     some = np.array([mask.any() for mask in masks], bool)
     if not some.all():
         masks, scores = masks[some], scores[some]
     return Proposals(torch.from_numpy(masks), torch.from_numpy(scores))
+
+
+def enlarged(masks: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor:
+    """Masks (N, h, w) bool at another (H, W), on their device: bilinear, cut in the middle."""
+    large = torch.empty((len(masks), *size_hw), dtype=torch.bool, device=masks.device)
+    for mask, into in zip(masks, large):  # one by one: as numbers they take four bytes a pixel
+        into[:] = (
+            torch.from_numpy(_enlarged(mask.numpy(), size_hw))
+            if mask.device.type == "cpu"
+            else enlarged_on_device(mask, size_hw)
+        )
+    return large
+
+
+def enlarged_on_device(mask: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor:
+    """One mask (h, w) bool at (H, W) in torch's own operations, which run anywhere."""
+    share = F.interpolate(mask[None, None].float(), size=size_hw, mode="bilinear", align_corners=False)
+    return share[0, 0] >= 0.5
+
+
+def _enlarged(mask: npt.NDArray[np.bool_], size_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    grey = cv2.resize(mask.astype(np.uint8) * 255, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+    return grey > 127

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
-from ovseg_ros.core.precision import PRECISIONS, Precision
+from ovseg_ros.core.precision import PRECISIONS
 from ovseg_ros.errors import ConfigError
 
 _LEAST = {  # of the whole numbers
@@ -40,7 +41,8 @@ class SamOptions:
         crop_n_points_downscale_factor: the grid of layer i has `points_per_side` over this**i points, >= 1.
         min_mask_region_area: holes and islands of fewer pixels are filled and removed; 0 leaves them. Pixels
             count at `long_side`.
-        precision: "fp32", "bf16" or "fp16" (not on a CPU), for image encoder and mask decoder.
+        precision: "fp32", "bf16" or "fp16" (not on a CPU), for image encoder and mask decoder; "auto" is bf16
+            where the hardware computes in it, fp16 on other GPUs, else fp32.
         precision_tolerance: how far a 16-bit network may be from itself in float32, see `check_precision`.
         long_side: images with a longer side are shrunk to it first, pixels >= 1; the masks come back at the
             image's own size. None leaves them as they are up to 16384 pixels. OVSeg's demo takes 1280.
@@ -65,7 +67,7 @@ class SamOptions:
     crop_overlap_ratio: float = 512 / 1500
     crop_n_points_downscale_factor: int = 1
     min_mask_region_area: int = 0
-    precision: Precision = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     precision_tolerance: float = 0.05
     long_side: int | None = 1280
     max_mask_pixels: int = 1 << 32
@@ -96,7 +98,8 @@ class SamOptions:
                 "want at least one point per side in the last crop layer, got points_per_side "
                 f"{self.points_per_side} over {self.crop_n_points_downscale_factor}**{self.crop_n_layers}"
             )
-        if self.precision not in PRECISIONS:
-            raise ConfigError(f"want precision one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        words = ("auto", *PRECISIONS)
+        if self.precision not in words:
+            raise ConfigError(f"want precision one of {', '.join(words)}, got {self.precision!r}")
         if not 0 <= self.precision_tolerance < math.inf:
             raise ConfigError(f"want precision_tolerance >= 0, got {self.precision_tolerance}")

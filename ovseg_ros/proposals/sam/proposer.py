@@ -21,6 +21,7 @@ from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals
 from ovseg_ros.core.precision import Precision, check_device
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.proposals.sam.bits import from_bits
 from ovseg_ros.proposals.sam.image_size import at_image_size
 from ovseg_ros.proposals.sam.images import resized, unpacked, working_size
 from ovseg_ros.proposals.sam.options import SamOptions
@@ -32,8 +33,10 @@ from ovseg_ros.proposals.union import without_duplicates
 __all__ = ["Multimask", "SamOptions", "SamProposals", "working_size"]
 
 if TYPE_CHECKING:
-    from segment_anything import SamAutomaticMaskGenerator, SamPredictor
+    from segment_anything import SamPredictor
     from segment_anything.modeling import Sam
+
+    from ovseg_ros.proposals.sam.generator import MaskGenerator
 
 _LOG = logging.getLogger(__name__)
 
@@ -87,19 +90,18 @@ class SamProposals:
             options: see `SamOptions`.
             device: where it runs.
             check: compare with float32 now, and stay with float32 (and a warning) where they do not agree;
-                None does so where precision is not fp32 and the device is no CPU.
+                None does so where precision is "auto", or not fp32 and the device is no CPU.
 
         Raises:
             ConfigError: the device cannot do the precision asked for.
         """
         self.options = SamOptions() if options is None else options
         self.device = torch.device(device)
-        check_device(self.options.precision, self.device)
+        self.precision: Precision = check_device(self.options.precision, self.device)
         self.sam = at_image_size(sam.to(self.device), self.options.image_size)
-        self.precision: Precision = self.options.precision
         self.precision_report: PrecisionReport | None = None
-        if check is None:
-            check = self.device.type != "cpu"
+        if check is None:  # who asks for 16 bits on a CPU by name knows what they are for
+            check = self.options.precision == "auto" or self.device.type != "cpu"
         if check and self.precision != "fp32":
             self._trust()
         self._model = SamInPrecision(self.sam, self.precision)
@@ -131,8 +133,8 @@ class SamProposals:
                 layers that would then have less than one point are left out.
 
         Returns:
-            N >= 0 masks on the CPU, none of them empty, in the library's order; scores are the predicted IoU
-            cut to [0, 1].
+            N >= 0 masks on the network's device, none of them empty, in the library's order; scores are the
+            predicted IoU cut to [0, 1].
 
         Raises:
             InvalidInputError: `points_per_side` is no whole number >= 1.
@@ -145,8 +147,12 @@ class SamProposals:
         working = self._working_size(frame)
         with self._halved_after_running_out(), as_it_is(self.device):
             generator = self._generator(working, points_per_side=points)
-            records = generator.generate(resized(frame.image_rgb, working))
-            return unpacked(self._affordable(records, frame.size_hw), frame.size_hw)
+            return self._generated(generator, resized(frame.image_rgb, working), frame.size_hw)
+
+    def warm_up(self, frame: Frame) -> None:
+        """Proposes once where that makes the next time quicker: on a CPU it does not, and takes minutes."""
+        if self.device.type != "cpu":
+            self.propose(frame)
 
     def propose_video(
         self, frame: Frame, boxes_xyxy: torch.Tensor, *, points_per_side: int | None = None
@@ -202,8 +208,25 @@ class SamProposals:
             embedded = self._embed(frame)
             generator = self._generator(embedded.working_hw, point_grids=[grid], crop_n_layers=0)
             generator.predictor = HeldPredictor(embedded.predictor)
-            records = generator.generate(np.broadcast_to(np.uint8(0), (*embedded.working_hw, 3)))
-        return unpacked(self._affordable(records, frame.size_hw), frame.size_hw)
+            nothing = np.broadcast_to(np.uint8(0), (*embedded.working_hw, 3))
+            return self._generated(generator, nothing, frame.size_hw)
+
+    def _generated(
+        self, generator: MaskGenerator, image_rgb: npt.NDArray[np.uint8], size_hw: tuple[int, int]
+    ) -> Proposals:
+        """What a generator finds in a picture, as masks of an image of `size_hw`."""
+        working_hw = image_rgb.shape[:2]
+        if not generator.can_generate_bits(working_hw):
+            records = generator.generate(image_rgb)
+            best = self._affordable(np.array([record["predicted_iou"] for record in records]), size_hw)
+            proposals = unpacked([records[i] for i in best], size_hw)
+            return Proposals(proposals.masks.to(self.device), proposals.scores.to(self.device))
+        bits, rated = generator.generate_bits(image_rgb)
+        best = self._affordable(rated, size_hw)
+        masks = from_bits([bits[i] for i in best], working_hw, size_hw, self.device)
+        scores = torch.from_numpy(rated[best].astype(np.float32).clip(0, 1)).to(self.device)
+        some = masks.flatten(1).any(dim=1)
+        return Proposals(masks, scores) if bool(some.all()) else Proposals(masks[some], scores[some])
 
     def propose_at(
         self,
@@ -277,7 +300,7 @@ class SamProposals:
     def _working_size(self, frame: Frame) -> tuple[int, int]:
         return working_size(frame.size_hw, self.sam.image_encoder.img_size, self.options.long_side)
 
-    def _generator(self, working_hw: tuple[int, int], **changes: Any) -> SamAutomaticMaskGenerator:
+    def _generator(self, working_hw: tuple[int, int], **changes: Any) -> MaskGenerator:
         """The library's generator for images of one size, with some of its settings changed."""
         from ovseg_ros.proposals.sam.generator import MaskGenerator, usable_crop_layers
 
@@ -293,24 +316,23 @@ class SamProposals:
             self.options.crop_overlap_ratio,
             self.sam.image_encoder.img_size,
         )
-        # Run lengths take a thousandth of the masks' memory until they are wanted.
+        # Of small regions and huge pictures; run lengths take a thousandth of the masks' memory until wanted.
         return MaskGenerator(self._model, output_mode="uncompressed_rle", **settings)
 
-    def _affordable(self, records: list[dict[str, Any]], size_hw: tuple[int, int]) -> list[dict[str, Any]]:
-        """The records whose masks may be unpacked: all, or the best of them in the order they came."""
+    def _affordable(self, rated: npt.NDArray[np.floating], size_hw: tuple[int, int]) -> list[int]:
+        """Which masks may be unpacked: all, or the best rated of them in the order they came."""
         most = self._most_masks(size_hw)
-        if len(records) <= most:
-            return records
+        if len(rated) <= most:
+            return list(range(len(rated)))
         if not self._warned:
             _LOG.warning(
                 "of %d masks on %d x %d pixels the best %d are kept: see max_mask_pixels",
-                len(records),
+                len(rated),
                 *size_hw[::-1],
                 most,
             )
             self._warned = True
-        best = sorted(range(len(records)), key=lambda i: -records[i]["predicted_iou"])[:most]
-        return [records[i] for i in sorted(best)]
+        return sorted(sorted(range(len(rated)), key=lambda i: -rated[i])[:most])
 
     def _most_masks(self, size_hw: tuple[int, int]) -> int:
         return max(1, self.options.max_mask_pixels // (size_hw[0] * size_hw[1]))

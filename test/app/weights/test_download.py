@@ -58,6 +58,9 @@ def test_a_preset_is_fetched_to_the_cache_and_then_only_checked(server, cache, c
     assert main(["download", "vitb16"]) == 0
     assert names(cache) == [CLIP, f"{CLIP}.sha256", SAM]
     out, err = capsys.readouterr()
+    assert f"no public source states the SHA-256 of {CLIP}" in err
+    assert f"SHA-256 of {SAM}" not in err
+    assert "the server's SHA-256" in out
     assert f"to fetch: 2 files, 0 MB and 1 of unstated size, into {cache}" in out
     assert "Apache-2.0" in out
     assert "vitb16: 2 files there and verified" in out

@@ -76,6 +76,19 @@ def ids(embedded) -> list[int]:
     return embedded.track_ids.tolist()
 
 
+def test_masks_are_fetched_from_a_device_once(world, monkeypatch):
+    fetched, own = [], torch.Tensor.cpu
+
+    def cpu(tensor, *args, **kwargs):
+        if tensor.ndim == 3:
+            fetched.append(len(tensor))
+        return own(tensor, *args, **kwargs)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    follow(world).embed(world.frame())
+    assert fetched == [3]
+
+
 def test_a_scene_at_rest_is_encoded_once(world):
     video = follow(world)
     first = video.embed(world.frame())

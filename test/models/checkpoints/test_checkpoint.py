@@ -172,7 +172,35 @@ def test_an_environment_variable_cannot_let_code_in(tmp_path, monkeypatch):
     assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.parametrize("content", [nn.Linear(2, 2), {"a": torch.ones(1), "b": np.float64(1)}])
+NUMBERS = [np.float64(1.5), np.float32(-2.5), np.float16(0.5), np.int64(-7), np.uint8(200), np.bool_(True)]
+
+
+@pytest.mark.parametrize("number", [*NUMBERS, np.array([1.5], ">f8")[0]])
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("module", ["numpy._core.multiarray", "numpy.core.multiarray"])
+def test_numpys_numbers_are_numbers(tmp_path, number, legacy, module):
+    """A training program's best score beside the weights, or a scale among them; NumPy 1 has another name."""
+    content = {"model": STATE | {"scale": number}, "best": number, "epoch": np.int64(3)}
+    torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=not legacy)
+    own = b"numpy._core.multiarray" if int(np.__version__[0]) > 1 else b"numpy.core.multiarray"
+    if legacy:  # a pickle without a table of lengths
+        written = (tmp_path / "x.pth").read_bytes()
+        assert own in written
+        (tmp_path / "x.pth").write_bytes(written.replace(own, module.encode()))
+    tensors, _ = read_weights(tmp_path / "x.pth")
+    assert tensors.pop("scale").item() == number
+    assert same(tensors)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        nn.Linear(2, 2),
+        {"a": torch.ones(1), "b": np.str_("text")},
+        {"a": torch.ones(1), "b": np.datetime64("2020-01-01")},
+        {"a": torch.ones(1), "b": np.ones(2)},
+    ],
+)
 def test_objects_other_than_tensors_are_refused(tmp_path, content):
     torch.save(content, tmp_path / "x.pth")
     refused(tmp_path / "x.pth", "it holds code or objects other than tensors and is refused")
@@ -180,7 +208,7 @@ def test_objects_other_than_tensors_are_refused(tmp_path, content):
 
 def test_the_advice_for_trusted_files_works(tmp_path):
     """The command in the message, run as it stands, gives a file that is read."""
-    torch.save({"model": STATE, "best": np.float64(1)}, tmp_path / "mine.pth")
+    torch.save({"model": STATE, "best": np.ones(2)}, tmp_path / "mine.pth")
     command = re.search(r'python -c "(.*)"$', refused(tmp_path / "mine.pth")).group(1)
     subprocess.run([sys.executable, "-c", command], check=True, cwd=tmp_path, timeout=120)
     tensors, _ = read_weights(tmp_path / "mine.safetensors")

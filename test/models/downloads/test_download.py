@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -265,6 +266,122 @@ def test_an_overloaded_server_gets_a_few_more_tries(server, tmp_path, pauses, co
     server.failures = [code] * 99
     with pytest.raises(WeightsError, match=f"the server answered {code}"):
         fetch(weights(server, name="second.safetensors"), tmp_path)
+
+
+def test_an_overloaded_server_that_stays_so_says_what_helps(server, tmp_path):
+    server.failures = [429] * 99
+    with pytest.raises(WeightsError, match=r"429 .*wait before the next try; with HF_TOKEN set"):
+        fetch(weights(server), tmp_path)
+
+
+def test_an_address_that_expires_on_the_way_is_asked_for_again(server, tmp_path):
+    """Each resumed request goes through the hub, which signs a new address; the part is continued."""
+    file = on_hub(server)
+    server.signed, server.failures = True, ["cut:0", "cut:1000", "cut:5000"]
+    assert fetch(file, tmp_path).read_bytes() == CONTENT
+    stored = [(path, headers.get("Range")) for path, headers in server.requests if "Signature" in path]
+    assert [asked for _, asked in stored] == [None, None, "bytes=1000-", "bytes=6000-"]
+    assert len({path for path, _ in stored}) == 4
+
+
+def test_an_address_that_has_expired_when_it_is_used(server, tmp_path, pauses):
+    file = on_hub(server)
+    server.failures = [403, "cut:1000", 403, 403]
+    assert fetch(file, tmp_path).read_bytes() == CONTENT
+    assert ranges(server)[-1] == "bytes=1000-"
+    assert pauses == [1, 2, 4]
+    (tmp_path / file.name).unlink()
+    server.failures = ["cut:0"] + [403] * 99
+    with pytest.raises(
+        WeightsError, match=r"403 .*it expired, or this machine's clock is wrong; .*put it at"
+    ):
+        fetch(file, tmp_path)
+    assert not (tmp_path / file.name).exists()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_log_in_page_in_place_of_the_file(server, tmp_path, known):
+    """Of a hotel's network, say. What had come stays."""
+    (tmp_path / PART).write_bytes(CONTENT[:500])
+    file = weights(server) if known else on_hub(server)
+    if not known:
+        server.storage = None
+        file = replace(file, url=f"{server.url}/file")
+    server.failures = ["page"]
+    with pytest.raises(WeightsError, match=r"got a web page: a log-in page.*put it at") as caught:
+        fetch(file, tmp_path)
+    assert file.url in str(caught.value)
+    assert leftovers(tmp_path) == [PART]
+    assert fetch(weights(server), tmp_path).read_bytes() == CONTENT
+    assert ranges(server)[-1] == "bytes=500-"
+
+
+@pytest.mark.parametrize("stated", ["by the table", "by the hub"])
+def test_a_server_that_does_not_say_that_it_was_cut(server, tmp_path, stated):
+    """Without a length the end of an answer looks like the end of the file."""
+    file = weights(server) if stated == "by the table" else on_hub(server)
+    server.lengths, server.linked_size = False, len(CONTENT)
+    server.failures = ["cut:1000", "cut:5000"]
+    assert fetch(file, tmp_path).read_bytes() == CONTENT
+    assert ranges(server)[-1] in ("bytes=6000-", "bytes=5000-")  # the hub's statement was a request too
+
+
+def test_a_server_that_sends_more_than_the_file(server, tmp_path):
+    server.lengths, server.content = False, CONTENT + b"more"
+    with pytest.raises(WeightsError, match=f"want net.safetensors with {len(CONTENT)} bytes"):
+        fetch(weights(server), tmp_path)
+    assert leftovers(tmp_path) == []
+
+
+def test_redirects_are_followed_and_have_an_end(server, tmp_path):
+    server.hops = 3
+    assert fetch(weights(server, url=f"{server.url}/net"), tmp_path).read_bytes() == CONTENT
+    assert [path for path, _ in server.requests] == ["/net", "/hop1/net", "/hop2/net", "/hop3/net", "/file"]
+    server.hops = 99
+    with pytest.raises(WeightsError, match=r"no connection \(.*redirects.*put it at"):
+        fetch(weights(server, url=f"{server.url}/net", name="second.safetensors"), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """Of this machine, signed by itself."""
+    path = tmp_path_factory.mktemp("tls") / "own.pem"
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-keyout",
+        "-",
+        "-subj",
+        "/CN=127.0.0.1",
+    ]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    made = subprocess.run(command, check=True, capture_output=True, text=True)
+    path.write_text(made.stdout)
+    return path
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_https_is_spoken_with_whom_the_machine_trusts(certificate, tmp_path, monkeypatch, trusted):
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    huggingface_hub.close_session()
+    with serve(certificate, content=CONTENT) as server:
+        if trusted:
+            assert fetch(weights(server), tmp_path).read_bytes() == CONTENT
+            return
+        with pytest.raises(WeightsError, match=r"no connection \(.*certificate.*put it at"):
+            fetch(weights(server), tmp_path)
+        assert leftovers(tmp_path) in ([], [PART])
+        assert not (tmp_path / "net.safetensors").exists()
+    huggingface_hub.close_session()
 
 
 def test_a_silent_server_is_left(server, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import hashlib
+import re
 import runpy
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -62,6 +63,11 @@ def test_every_row_is_complete():
         assert file.url is None or urlsplit(file.url).scheme == "https"
         assert set(file.presets) <= set(list_presets())
         assert file.non_commercial == ("NC" in file.licence)
+        assert bool(file.stated_by) == bool(file.sha256 or file.md5_prefix), (
+            f"{file.name}: who states its hash?"
+        )
+        if file.url and "huggingface.co/" in file.url:  # whatever the main branch will be, it is this file
+            assert re.search("/resolve/[0-9a-f]{40}/", file.url) or file.sha256, file.name
         whole = file.name.startswith("ovseg_") and "/" not in file.name  # the paper's files hold CLIP too
         assert (file.activation is not None) == (whole or "clip" in Path(file.name).name), file.name
         if file.converted_from:
@@ -101,6 +107,19 @@ def test_clip_files_agree_with_open_clip_and_take_clips_own_normalisation(name, 
     assert config["std"] == (0.26862954, 0.26130258, 0.27577711)
     assert f"huggingface.co/{config['hf_hub'].rstrip('/')}/resolve/" in file.url
     assert file.activation == ("quick_gelu" if config.get("quick_gelu") else "gelu")
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [("clip_vit_b_16_openai.pt", "ViT-B-16"), ("clip_vit_l_14_openai.pt", "ViT-L-14")],
+)
+def test_openais_own_addresses_state_the_hash(name, architecture):
+    from open_clip.pretrained import get_pretrained_cfg
+
+    file = known_file(name)
+    assert file.url == get_pretrained_cfg(architecture, "openai")["url"]
+    assert file.sha256 in file.url
+    assert file.activation == "quick_gelu"
 
 
 def test_files_are_known_by_content_too():

@@ -95,6 +95,17 @@ def test_scores_are_cut_to_one(frame):
     assert scores.max() == 1
 
 
+def test_warming_up_is_for_graphics_cards(sam, frame, encodings, monkeypatch):
+    """On a CPU it would take as long as the frame that it is to make quicker."""
+    proposer, asked = SamProposals(sam, tiny_options()), []
+    proposer.warm_up(frame)
+    assert encodings == []
+    monkeypatch.setattr(proposer, "device", torch.device("cuda"))
+    monkeypatch.setattr(proposer, "propose", asked.append)
+    proposer.warm_up(frame)
+    assert asked == [frame]
+
+
 def test_the_network_sees_what_the_paper_says(sam, encodings):
     """Long side to the input's, bilinear, mean and deviation per channel, zeros to the right or below."""
     for height, width in ((HEIGHT, WIDTH), (30, 50), (64, 64)):
@@ -543,6 +554,22 @@ def test_a_network_right_in_16_bits_uses_them(frame, caplog):
 def test_nothing_is_checked_on_a_cpu_unless_asked(sam):
     assert SamProposals(sam, tiny_options(precision="bf16")).precision_report is None
     assert SamProposals(sam, tiny_options(), check=True).precision_report is None
+
+
+@pytest.mark.parametrize(
+    ("has_bf16", "broken", "expected"),
+    [(True, False, "bf16"), (True, True, "fp32"), (False, False, "fp32")],
+)
+def test_auto_takes_16_bits_where_the_hardware_has_them_and_masks_agree(
+    monkeypatch, caplog, has_bf16, broken, expected
+):
+    monkeypatch.setattr("ovseg_ros.core.precision.cpu_has_bf16", lambda: has_bf16)
+    sam = broken_sam() if broken else tiny_sam(std=0.2)
+    with caplog.at_level(logging.WARNING):
+        proposer = SamProposals(sam, tiny_options(precision="auto"))
+    assert proposer.precision == expected
+    assert (proposer.precision_report is None) == (not has_bf16)
+    assert ("does not agree" in caplog.text) == broken
 
 
 def test_what_overflows_on_one_image_is_done_again_in_32(frame, caplog):
