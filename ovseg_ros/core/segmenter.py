@@ -101,8 +101,9 @@ class OpenVocabularySegmenter:
 
         Raises:
             ConfigError: a classifier that needs the generator's own class embeddings, which it has not, or
-                an encoder that pools over masks, which this one cannot; or the decision "trust" without a
-                model of it.
+                an encoder that pools over masks, or looks at them at all, which this one cannot; class
+                embeddings of one network beside words of another; or the decision "trust" without a model
+                of it.
         """
         check_options(options, proposer=self.proposer, clip=self.clip, trust=self.trust, name=self.name)
 
@@ -288,10 +289,11 @@ class OpenVocabularySegmenter:
 
     def warm_up(self) -> None:
         """Runs the networks once on a blank region and the background words, so the first frame is quick."""
-        side = self.clip.size
-        blank = torch.zeros(1, 3, side, side, device=self.device)
-        all_of_it = torch.ones(1, 1, side, side, device=self.device)
-        encode(self.clip, [(blank, all_of_it)], 1, self.device)
+        if not getattr(self.clip, "words_only", False):
+            side = self.clip.size
+            blank = torch.zeros(1, 3, side, side, device=self.device)
+            all_of_it = torch.ones(1, 1, side, side, device=self.device)
+            encode(self.clip, [(blank, all_of_it)], 1, self.device)
         if self.options.uses_trust:
             self.prepare(("thing",))
             return

@@ -107,12 +107,12 @@ def check_part(
             raise ConfigError(f"{path}: want {key} as a file name, got {part[key]!r}")
     if options and spec.options:
         _options(path, part, spec)
-    if name == "union":
+    if part.get("members") is not None:
         members = part["members"]
         if not isinstance(members, Sequence) or isinstance(members, str) or not members:
             raise ConfigError(f"{path}: want members as a list of proposers, got {members!r}")
         for member in members:
-            check_part(path, "union member", member, kinds, options=options)
+            check_part(path, f"{name} member", member, kinds, options=options)
 
 
 def needs_depth(proposer: Mapping[str, Any]) -> bool:
@@ -148,6 +148,8 @@ def build(context: LoadContext, part: Mapping[str, Any], kinds: Mapping[str, Com
 
 def encoder_options(path: Path, part: Mapping[str, Any]) -> AccelerateOptions | None:
     """How a checked encoder part wants its image tower run; None where it does not say."""
+    if not ENCODERS[part["kind"]].options:
+        return None
     options: AccelerateOptions = _options(path, part, ENCODERS[part["kind"]])
     return options if part.get("options") else None
 
@@ -205,6 +207,23 @@ def _union(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
 
     members = [build(context, member, PROPOSERS) for member in part["members"]]
     return UnionProposals(members, _options(context.preset, part, PROPOSERS["union"]))
+
+
+def _owlv2(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
+    from ovseg_ros.models.onestage.owlv2 import load_owlv2_boxes
+    from ovseg_ros.proposals.boxes import BoxProposals
+    from ovseg_ros.proposals.union import UnionProposals
+
+    options = _options(context.preset, part, PROPOSERS["owlv2"])
+    members = [build(context, member, PROPOSERS) for member in part.get("members") or ()]
+    network = load_owlv2_boxes(context.file(part["weights"]), part.get("model"))
+    return BoxProposals(network, options, context.device, UnionProposals(members) if members else None)
+
+
+def _owlv2_words(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
+    from ovseg_ros.models.onestage.owlv2 import load_owlv2_words
+
+    return load_owlv2_words(context.file(part["weights"]), part.get("model"))
 
 
 def _mini(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
@@ -266,6 +285,12 @@ PROPOSERS: Mapping[str, ComponentSpec] = {
         options=_MASKFORMER_OPTIONS,
         files=("weights", "non_object"),
     ),
+    "owlv2": ComponentSpec(
+        _owlv2,
+        needs=("weights",),
+        takes=("model", "members"),
+        options="ovseg_ros.proposals.boxes.BoxOptions",
+    ),
     "union": ComponentSpec(
         _union, needs=("members",), options="ovseg_ros.proposals.union.UnionOptions", files=()
     ),
@@ -288,4 +313,5 @@ ENCODERS: Mapping[str, ComponentSpec] = {
         options=_ENCODER_OPTIONS,
         files=("weights", "prompts"),
     ),
+    "owlv2": ComponentSpec(_owlv2_words, needs=("weights",), takes=("model",)),
 }

@@ -4,12 +4,12 @@ A preset is a YAML file; those in `ovseg_ros/models/presets` go by their name, u
 
     description: what it is for, one line
     proposer:
-      kind: sam                  # colour_masks | depth_clusters | sam | maskformer | ovseg_maskformer | union
+      kind: sam                  # colour_masks | depth_clusters | sam | maskformer | ovseg_maskformer | …
       model: vit_b               # of sam and ovseg_maskformer: a published size, or your own numbers
       weights: sam_vit_b_01ec64.pth
       options: {points_per_side: 16}   # see docs/proposals.md
     encoder:
-      kind: clip                 # mini | lite | clip
+      kind: clip                 # mini | lite | clip | owlv2
       model: ViT-B-16            # open_clip's name, or your own numbers
       weights: my.safetensors
       prompts: my_prompts.safetensors  # optional
