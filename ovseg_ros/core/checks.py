@@ -47,6 +47,11 @@ def check_options(
             f"{type(proposer).__name__} have none: take the classifier clip, or proposals of kind "
             "ovseg_maskformer"
         )
+    if getattr(proposer, "by_words", False) and options.classifier != "maskformer":
+        raise ConfigError(
+            f"classifier {options.classifier!r} needs masks before the words; {type(proposer).__name__} "
+            "finds them by the words: take the classifier maskformer, with both parts of one preset"
+        )
     spaces = [getattr(part, "space", "") for part in (proposer, clip)]
     if options.uses_generator and spaces[0] != spaces[1]:
         raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,6 +12,9 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.soft_masks import SoftMasks
+
+if TYPE_CHECKING:
+    from ovseg_ros.core.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class EmbeddedFrame:
         class_embeddings: (N, C) float32, the generator's own, None from generators that do not classify.
         non_object: (B, C) float32 rows that compete where class embeddings are compared with text, or None.
         scale_shift: (N, 2) float32 of generators whose scores are absolute, see `Proposals`; None of others.
+        scene: what words find masks in, see `Proposals`; None where the masks are those that there are.
         embedding_key: `SegmenterOptions.embedding_key` it was embedded under; None: not known.
         track_ids: (N,) int64 on the CPU, the same for the same thing from frame to frame, 0 for a mask that
             is not tracked; all 0 by default.
@@ -47,6 +52,7 @@ class EmbeddedFrame:
     class_embeddings: torch.Tensor | None = None
     non_object: torch.Tensor | None = None
     scale_shift: torch.Tensor | None = None
+    scene: Scene | None = None
     embedding_key: tuple[Hashable, ...] | None = None
     track_ids: torch.Tensor = None  # type: ignore[assignment]
     boxes_xyxy: torch.Tensor = None  # type: ignore[assignment]

@@ -18,6 +18,7 @@ from ovseg_ros.errors import InvalidInputError
 if TYPE_CHECKING:
     import torch
 
+    from ovseg_ros.core.scene import Scene
     from ovseg_ros.core.soft_masks import SoftMasks
 
 __all__ = ["CameraIntrinsics", "Frame", "Proposals", "Proposer", "RegionEncoder"]
@@ -77,6 +78,8 @@ class Proposals:
         scale_shift: (N, 2) float32 of generators whose scores are absolute: a word's probability is
             sigmoid(scale · (cosine + shift)) of its class embedding, each word by itself; None where words
             compete. Given with `class_embeddings` or not at all.
+        scene: what a network keeps of the frame that finds masks by words, see `core.scene.Scene`; then there
+            are none yet. None from all others.
     """
 
     masks: torch.Tensor
@@ -85,6 +88,7 @@ class Proposals:
     class_embeddings: torch.Tensor | None = None
     non_object: torch.Tensor | None = None
     scale_shift: torch.Tensor | None = None
+    scene: Scene | None = None
 
     def __post_init__(self) -> None:
         import torch
@@ -124,6 +128,7 @@ class Proposals:
             None if self.class_embeddings is None else self.class_embeddings[index],
             self.non_object,
             None if self.scale_shift is None else self.scale_shift[index],
+            self.scene,
         )
 
     def check_size(self, frame: Frame, generator: object) -> None:

@@ -18,6 +18,7 @@ from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, RegionEncoder, as_propo
 from ovseg_ros.core.joint import ToEncode, Way, alone, encode_regions_of
 from ovseg_ros.core.naming import label_by_softmax
 from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.scene import label_by_scene, settled
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.trust import Prepared, TrustModel, label_by_trust
 from ovseg_ros.core.words import Vocabulary
@@ -223,6 +224,8 @@ class OpenVocabularySegmenter:
         """
         options = self.options if options is None else options
         self.check(options)
+        if embedded.scene is not None:
+            return label_by_scene(embedded, vocabulary, options, self.clip, self.device)
         if not options.uses_trust or self.trust is None:
             return label_by_softmax(
                 embedded,
@@ -245,6 +248,19 @@ class OpenVocabularySegmenter:
             self.device,
             timings,
         )
+
+    def settled(
+        self, embedded: EmbeddedFrame, words: Sequence[str], options: SegmenterOptions | None = None
+    ) -> EmbeddedFrame:
+        """The frame with masks that stay, whatever of these words is asked of it; as it is where they do.
+
+        Where a network finds masks by words there are none before; for those who compare masks with a truth.
+
+        Raises:
+            NotFiniteError, OutOfMemoryError: see `label`.
+        """
+        chosen = self.options if options is None else options
+        return settled(embedded, words, chosen, self.clip, self.device)
 
     def prepare(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> Prepared:
         """What the rule of absence needs of a vocabulary: the words that compete, and their pasts.

@@ -111,6 +111,8 @@ def check_part(
         members = part["members"]
         if not isinstance(members, Sequence) or isinstance(members, str) or not members:
             raise ConfigError(f"{path}: want members as a list of proposers, got {members!r}")
+        if any(isinstance(member, Mapping) and member.get("kind") == "sam3" for member in members):
+            raise ConfigError(f"{path}: sam3 finds masks by words and is no member of {name}; take it alone")
         for member in members:
             check_part(path, f"{name} member", member, kinds, options=options)
 
@@ -226,6 +228,21 @@ def _owlv2_words(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder
     return load_owlv2_words(context.file(part["weights"]), part.get("model"))
 
 
+def _sam3(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
+    from ovseg_ros.models.onestage.sam3 import load_sam3_network
+    from ovseg_ros.proposals.concepts import ConceptProposals
+
+    options = _options(context.preset, part, PROPOSERS["sam3"])
+    network = load_sam3_network(context.file(part["weights"]), part.get("model"))
+    return ConceptProposals(network, options, context.device)
+
+
+def _sam3_words(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
+    from ovseg_ros.models.onestage.sam3 import load_sam3_words
+
+    return load_sam3_words(context.file(part["weights"]), part.get("model"))
+
+
 def _mini(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
     from ovseg_ros.models.bundled.mini import WEIGHTS_FOLDER, load_mini
 
@@ -291,6 +308,12 @@ PROPOSERS: Mapping[str, ComponentSpec] = {
         takes=("model", "members"),
         options="ovseg_ros.proposals.boxes.BoxOptions",
     ),
+    "sam3": ComponentSpec(
+        _sam3,
+        needs=("weights",),
+        takes=("model",),
+        options="ovseg_ros.proposals.concepts.ConceptOptions",
+    ),
     "union": ComponentSpec(
         _union, needs=("members",), options="ovseg_ros.proposals.union.UnionOptions", files=()
     ),
@@ -314,4 +337,5 @@ ENCODERS: Mapping[str, ComponentSpec] = {
         files=("weights", "prompts"),
     ),
     "owlv2": ComponentSpec(_owlv2_words, needs=("weights",), takes=("model",)),
+    "sam3": ComponentSpec(_sam3_words, needs=("weights",), takes=("model",)),
 }

@@ -276,10 +276,12 @@ def test_a_generator_that_classifies_with_more_words_than_a_byte_has(tmp_path: P
     assert rows[-1]["pixel_accuracy"] == variants["clip"]["pixel_accuracy"]
 
 
-def test_one_stage_stands_in_the_same_table(tree: Path, tmp_path: Path) -> None:
-    from tiny_presets import write_owlv2
+@pytest.mark.parametrize("kind", ["owlv2", "sam3"])
+def test_one_stage_stands_in_the_same_table(tree: Path, tmp_path: Path, kind: str) -> None:
+    import tiny_presets
 
-    words = ["folder", tree, "--preset", write_owlv2(tmp_path), "--out", tmp_path / "out"]
+    preset = getattr(tiny_presets, f"write_{kind}")(tmp_path)
+    words = ["folder", tree, "--preset", preset, "--out", tmp_path / "out"]
     assert ran("dataset", *words) == 0
     content = json.loads((tmp_path / "out" / "result.json").read_text())
     assert 0 <= content["result"]["miou"] <= 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from photo_fixtures import colour_segmenter, write_photos
-from tiny_presets import write_owlv2
+from tiny_presets import write_owlv2, write_sam3
 
 from ovseg_ros.app.cli import main
 from ovseg_ros.models import presets
@@ -75,8 +75,9 @@ def test_true_masks_need_no_proposer(boxes, tmp_path, capsys) -> None:
     assert "3 pictures, true masks" in capsys.readouterr().out
 
 
-def test_one_stage_is_measured_in_the_same_way(boxes, tmp_path, capsys) -> None:
-    preset = write_owlv2(tmp_path)
+@pytest.mark.parametrize("write", [write_owlv2, write_sam3])
+def test_one_stage_is_measured_in_the_same_way(boxes, tmp_path, capsys, write) -> None:
+    preset = write(tmp_path)
     assert ran(boxes, "--preset", preset, "--json", tmp_path / "out.json") == 0, capsys.readouterr().err
     content = json.loads((tmp_path / "out.json").read_text())
     assert content["images"] == 3

@@ -66,7 +66,7 @@ def test_bundled_presets_are_well_formed():
 
 def test_unknown_preset_lists_the_known(tmp_path):
     for wrong in ("vitb99", tmp_path / "absent.yaml", ""):
-        known = "convnext, lite, mini, ovseg, ovseg_sam, owlv2, vitb16, vitl14"
+        known = "convnext, lite, mini, ovseg, ovseg_sam, owlv2, sam3, vitb16, vitl14"
         with pytest.raises(ConfigError, match=rf"want a preset name \({known}\) or the path"):
             presets.load_preset(wrong)
 
@@ -118,7 +118,7 @@ def test_own_logit_scale_stays_without_override(tmp_path, built):
         ("a: [", "is not YAML"),
         ("encoder: &a {kind: *a}", r"line 1: \*a stands inside"),
         ("logit_scale: .inf", "want a finite number"),
-        (encoder("{kind: maxi}"), "want encoder kind one of clip, lite, mini, owlv2, got 'maxi'"),
+        (encoder("{kind: maxi}"), "want encoder kind one of clip, lite, mini, owlv2, sam3, got 'maxi'"),
         (encoder("{kind: mini, wights: x}"), "encoder mini does not know wights"),
         (encoder("mini"), "want encoder as key: value pairs, got 'mini'"),
         (encoder("{kind: clip, model: ViT-B-16}"), "encoder clip needs weights"),
@@ -183,7 +183,7 @@ def test_activations_agree_with_the_table_of_files():
             assert part["activation"] == known_file(part["weights"]).activation
 
 
-@pytest.mark.parametrize("name", ["convnext", "vitb16", "vitl14", "ovseg_sam", "ovseg", "owlv2"])
+@pytest.mark.parametrize("name", ["convnext", "vitb16", "vitl14", "ovseg_sam", "ovseg", "owlv2", "sam3"])
 def test_without_weights_the_cure_is_named(tmp_path, monkeypatch, name):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     forbid_network(monkeypatch)  # offline means offline
@@ -251,7 +251,7 @@ class Stage:
         raise AssertionError("nothing is looked at")
 
 
-ABSOLUTE = ("owlv2",)
+ABSOLUTE = ("owlv2", "sam3")
 """Presets whose generator's own scores are absolute: no rule of absence judges them."""
 
 

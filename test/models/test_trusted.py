@@ -61,7 +61,7 @@ class Classifying(FixedProposer):
         return type(made)(made.masks, made.scores, None, torch.ones(len(made), DIM), torch.ones(1, DIM))
 
 
-JUDGED = [name for name in list_presets() if name != "owlv2"]  # whose scores are the network's own, absolute
+JUDGED = [name for name in list_presets() if name not in ("owlv2", "sam3")]  # theirs are absolute
 
 
 def segmenter_of(name, shown):

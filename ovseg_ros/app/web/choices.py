@@ -26,6 +26,7 @@ GENERATORS = {
     "maskformer": "MaskFormer",
     "ovseg_maskformer": "OVSeg's MaskFormer",
     "owlv2": "OWLv2",
+    "sam3": "SAM 3",
 }
 """Proposer kinds of presets in words for people; others are shown as they are."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from ovseg_ros.models.checkpoints.checkpoint import check_finite, listed, read_w
 _COUNTED = "position_ids"  # 0, 1, 2 …: kept in files by older releases
 
 
-def settings_of(weights: Path, kind: str, cure: str) -> dict[str, Any]:
+def settings_of(weights: Path, kinds: Sequence[str], cure: str) -> dict[str, Any]:
     """The config.json beside a weights file.
 
     Args:
         weights: the weights file.
-        kind: the `model_type` that it must have.
+        kinds: the `model_type` it must have one of.
         cure: ends every error message.
 
     Raises:
@@ -31,14 +31,19 @@ def settings_of(weights: Path, kind: str, cure: str) -> dict[str, Any]:
     if not path.is_file():
         raise WeightsError(f"want {path} beside {weights.name}, it does not exist; {cure}")
     found = read_json(path, refuse=lambda text: WeightsError(f"want {path} as JSON: {text}; {cure}"))
-    if not isinstance(found, dict) or found.get("model_type") != kind:
+    if not isinstance(found, dict) or found.get("model_type") not in kinds:
         got = found.get("model_type") if isinstance(found, dict) else type(found).__name__
-        raise WeightsError(f"want {path} with model_type {kind!r}, got {got!r}; {cure}")
+        raise WeightsError(f"want {path} with model_type of {list(kinds)}, got {got!r}; {cure}")
     return found
 
 
 def build_whole(
-    config_type: Any, model_type: Any, settings: Mapping[str, Any], weights: Path, cure: str
+    config_type: Any,
+    model_type: Any,
+    settings: Mapping[str, Any],
+    weights: Path,
+    cure: str,
+    part: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] = lambda state: state,
 ) -> nn.Module:
     """A network of transformers with its weights, in float32, in evaluation mode. Never touches the network.
 
@@ -48,12 +53,13 @@ def build_whole(
         settings: of the configuration.
         weights: the weights file.
         cure: ends every error message.
+        part: takes the network's own tensors out of a file that holds others too.
 
     Raises:
         WeightsError: settings that contradict themselves, or weights that do not fill exactly this network;
             lists what does not fit.
     """
-    state, _ = read_weights(weights, cure=cure)
+    state = part(read_weights(weights, cure=cure)[0])
     check_finite(state, path=weights, cure=cure)
     try:
         config = config_type.from_dict(dict(settings))

@@ -143,6 +143,6 @@ def _load(weights: Path, model: str | Mapping[str, Any] | None) -> Any:
     if model is None:
         if not weights.is_file():
             raise WeightsError(f"want the weights file {weights}, it does not exist; {CURE}")
-        model = settings_of(weights, "owlv2", CURE)
+        model = settings_of(weights, ("owlv2",), CURE)
     settings = SIZES[model] if isinstance(model, str) else model
     return build_whole(Owlv2Config, Owlv2ForObjectDetection, settings, weights, CURE)

@@ -255,7 +255,7 @@ def test_a_folder_that_is_not_whole_is_refused(weights, tmp_path) -> None:
         load_owlv2_boxes(tmp_path / "model.safetensors")
     for text, told in (
         ("{", "as JSON"),
-        ('{"model_type": "clip"}', "'owlv2', got 'clip'"),
+        ('{"model_type": "clip"}', r"\['owlv2'\], got 'clip'"),
         ("[]", "got 'list'"),
     ):
         config.write_text(text)
