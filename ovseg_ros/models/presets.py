@@ -185,7 +185,16 @@ def load_preset(
 
 def _too_slow(context: LoadContext, proposer: Mapping[str, Any]) -> str:
     """Says, and returns, that a generator is not for this device; "" where it may be."""
-    if context.device.type != "cpu" or not uses_sam(proposer):
+    if context.device.type != "cpu":
+        return ""
+    if proposer["kind"] == "sam3":
+        warning = (
+            f"{context.preset.stem} runs SAM 3 on the CPU: 454 million parameters look at every frame at "
+            "1008 pixels, and 33 million more for each word; take a GPU (device cuda), or the preset lite"
+        )
+        _LOG.warning(warning)
+        return warning
+    if not uses_sam(proposer):
         return ""
     warning = (
         f"the proposals of {context.preset.stem} are Segment Anything's and run on the CPU, which takes from "

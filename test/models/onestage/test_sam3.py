@@ -167,6 +167,7 @@ def test_a_preset_alone_is_enough(weights) -> None:
     path = weights.parent / "mine.yaml"
     path.write_text(json.dumps(text))
     segmenter = load_preset(path)
+    assert "runs SAM 3 on the CPU" in segmenter.warning
     segmenter.warm_up()
     want = segmenter_of(weights).segment(frame(), words(*WORDS))
     torch.testing.assert_close(segmenter.segment(frame(), words(*WORDS)).probs, want.probs)
