@@ -68,6 +68,8 @@ class Candidates:
             soft=None if kept.soft is None else kept.soft.cpu(),
             class_embeddings=kept.class_embeddings,
             non_object=kept.non_object,
+            scale_shift=kept.scale_shift,
+            scene=kept.scene,
             embedding_key=self.options.embedding_key,
             filled=None if boxes_xyxy is None else (boxes_xyxy[:, 2] > 0),  # type: ignore[arg-type]
             track_ids=track_ids,  # type: ignore[arg-type]  # None is found out there, as are the other two

@@ -24,6 +24,12 @@ def check_options(
     Raises:
         ConfigError: see `OpenVocabularySegmenter.check`.
     """
+    if options.uses_clip and getattr(clip, "words_only", False):
+        raise ConfigError(
+            f"classifier {options.classifier!r} needs an encoder that looks at masks; that of "
+            f"{name or type(clip).__name__!r} reads words alone, for the generator it belongs to: take the "
+            "classifier maskformer, which is the generator's own"
+        )
     if options.uses_trust and trust is None:
         raise ConfigError(
             "decision 'trust' needs a TrustModel, and this segmenter was made "
@@ -41,6 +47,18 @@ def check_options(
             f"{type(proposer).__name__} have none: take the classifier clip, or proposals of kind "
             "ovseg_maskformer"
         )
+    if getattr(proposer, "by_words", False) and options.classifier != "maskformer":
+        raise ConfigError(
+            f"classifier {options.classifier!r} needs masks before the words; {type(proposer).__name__} "
+            "finds them by the words: take the classifier maskformer, with both parts of one preset"
+        )
+    spaces = [getattr(part, "space", "") for part in (proposer, clip)]
+    if options.uses_generator and spaces[0] != spaces[1]:
+        raise ConfigError(
+            f"classifier {options.classifier!r} needs masks and words of one network; the class embeddings "
+            f"are {spaces[0] or 'of a MaskFormer'}'s and the words {spaces[1] or 'of a CLIP'}'s: take the "
+            "classifier clip, or both parts from one preset"
+        )
 
 
 def check_proposals(proposals: Proposals, generator: str) -> None:
@@ -53,6 +71,7 @@ def check_proposals(proposals: Proposals, generator: str) -> None:
         "scores": proposals.scores,
         "soft masks": None if proposals.soft is None else proposals.soft.logits,
         "class embeddings": proposals.class_embeddings,
+        "scales and shifts": proposals.scale_shift,
         '"no object"': proposals.non_object,
     }
     for name, part in parts.items():

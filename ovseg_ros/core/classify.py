@@ -246,6 +246,8 @@ def competing_probabilities(
 def _generator_probabilities(embedded: EmbeddedFrame, words: torch.Tensor, classifier: str) -> torch.Tensor:
     """(N, R) what the generator's own class embeddings say to words (R, D).
 
+    A softmax over the words; where the generator's scores are absolute, a sigmoid of each word by itself.
+
     Raises:
         ConfigError: the masks have no class embeddings, or of another width.
     """
@@ -260,7 +262,11 @@ def _generator_probabilities(embedded: EmbeddedFrame, words: torch.Tensor, class
             f"want class embeddings as wide as the text's {words.shape[1]}, got {own.shape[1]}: generator "
             "and CLIP are not of one pair (Swin-B goes with ViT-L/14, R101c with ViT-B/16)"
         )
-    return mask_probabilities(F.normalize(own.to(words), dim=-1), words, non_object=embedded.non_object)
+    rows, odds = F.normalize(own.to(words), dim=-1), embedded.scale_shift
+    if odds is None:
+        return mask_probabilities(rows, words, non_object=embedded.non_object)
+    scale, shift = odds.to(words).unbind(dim=1)
+    return (scale[:, None] * (rows @ words.T + shift[:, None])).sigmoid()  # (N,R)
 
 
 def check_embedded_for(embedded: EmbeddedFrame, options: SegmenterOptions) -> None:

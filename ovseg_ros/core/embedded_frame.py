@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,6 +12,9 @@ from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.soft_masks import SoftMasks
+
+if TYPE_CHECKING:
+    from ovseg_ros.core.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class EmbeddedFrame:
         soft: the N masks before the threshold, None from generators that have none.
         class_embeddings: (N, C) float32, the generator's own, None from generators that do not classify.
         non_object: (B, C) float32 rows that compete where class embeddings are compared with text, or None.
+        scale_shift: (N, 2) float32 of generators whose scores are absolute, see `Proposals`; None of others.
+        scene: what words find masks in, see `Proposals`; None where the masks are those that there are.
         embedding_key: `SegmenterOptions.embedding_key` it was embedded under; None: not known.
         track_ids: (N,) int64 on the CPU, the same for the same thing from frame to frame, 0 for a mask that
             is not tracked; all 0 by default.
@@ -45,6 +51,8 @@ class EmbeddedFrame:
     soft: SoftMasks | None = None
     class_embeddings: torch.Tensor | None = None
     non_object: torch.Tensor | None = None
+    scale_shift: torch.Tensor | None = None
+    scene: Scene | None = None
     embedding_key: tuple[Hashable, ...] | None = None
     track_ids: torch.Tensor = None  # type: ignore[assignment]
     boxes_xyxy: torch.Tensor = None  # type: ignore[assignment]
@@ -64,7 +72,7 @@ class EmbeddedFrame:
 
     def take(self, index: torch.Tensor) -> EmbeddedFrame:
         """Some of the masks with all that belongs to them, by (M,) int64 index on the CPU."""
-        given = self.class_embeddings
+        given, odds = self.class_embeddings, self.scale_shift
         return replace(
             self,
             masks=self.masks[index],
@@ -74,6 +82,7 @@ class EmbeddedFrame:
             filled=self.filled[index.to(self.filled.device)],
             soft=None if self.soft is None else self.soft.take(index),
             class_embeddings=None if given is None else given[index.to(given.device)],
+            scale_shift=None if odds is None else odds[index.to(odds.device)],
             track_ids=self.track_ids[index],
             boxes_xyxy=self.boxes_xyxy[index],
         )

@@ -18,6 +18,7 @@ from ovseg_ros.errors import InvalidInputError
 if TYPE_CHECKING:
     import torch
 
+    from ovseg_ros.core.scene import Scene
     from ovseg_ros.core.soft_masks import SoftMasks
 
 __all__ = ["CameraIntrinsics", "Frame", "Proposals", "Proposer", "RegionEncoder"]
@@ -74,6 +75,11 @@ class Proposals:
             text tower it was trained with; None from generators that do not classify.
         non_object: (B, C) float32 rows that compete with the words where class embeddings are compared with
             text: MaskFormer's learned "no object". Given with `class_embeddings` or not at all.
+        scale_shift: (N, 2) float32 of generators whose scores are absolute: a word's probability is
+            sigmoid(scale · (cosine + shift)) of its class embedding, each word by itself; None where words
+            compete. Given with `class_embeddings` or not at all.
+        scene: what a network keeps of the frame that finds masks by words, see `core.scene.Scene`; then there
+            are none yet. None from all others.
     """
 
     masks: torch.Tensor
@@ -81,6 +87,8 @@ class Proposals:
     soft: SoftMasks | None = None
     class_embeddings: torch.Tensor | None = None
     non_object: torch.Tensor | None = None
+    scale_shift: torch.Tensor | None = None
+    scene: Scene | None = None
 
     def __post_init__(self) -> None:
         import torch
@@ -101,6 +109,12 @@ class Proposals:
                 f"want non_object (B,C) beside class_embeddings (N,C), got {tuple(rivals.shape)} beside "
                 f"{None if own is None else tuple(own.shape)}"
             )
+        odds = self.scale_shift
+        if odds is not None and (own is None or odds.shape != (len(self), 2)):
+            raise InvalidInputError(
+                f"want scale_shift ({len(self)},2) beside class_embeddings, got {tuple(odds.shape)} beside "
+                f"{None if own is None else tuple(own.shape)}"
+            )
 
     def __len__(self) -> int:
         return self.masks.shape[0]
@@ -113,6 +127,8 @@ class Proposals:
             None if self.soft is None else self.soft.take(index),
             None if self.class_embeddings is None else self.class_embeddings[index],
             self.non_object,
+            None if self.scale_shift is None else self.scale_shift[index],
+            self.scene,
         )
 
     def check_size(self, frame: Frame, generator: object) -> None:

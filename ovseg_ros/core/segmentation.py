@@ -29,7 +29,7 @@ class Segmentation:
         embedded: the frame, its N masks, which may overlap, and their embeddings.
         vocabulary: the words, with the version that produced this.
         probs: (N, K) float32 in [0, 1]; rows sum to 1 less what went to background words, and to less still
-            in an ensemble.
+            in an ensemble. Where the generator's scores are absolute each word stands by itself.
         options: how it was labelled.
         similarities: (N, K) float32 cosines of masks and labels, None where they were not kept.
         timings: seconds per stage, those of embedding and those of labelling.

@@ -21,6 +21,7 @@ from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.core.joint import ToEncode, Way, alone, encode_regions_of
 from ovseg_ros.core.naming import label_by_softmax
 from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.scene import label_by_scene, settled
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.trust import Prepared, TrustModel, label_by_trust
 from ovseg_ros.core.words import Vocabulary
@@ -109,8 +110,9 @@ class OpenVocabularySegmenter:
 
         Raises:
             ConfigError: a classifier that needs the generator's own class embeddings, which it has not, or
-                an encoder that pools over masks, which this one cannot; or the decision "trust" without a
-                model of it.
+                an encoder that pools over masks, or looks at them at all, which this one cannot; class
+                embeddings of one network beside words of another; or the decision "trust" without a model
+                of it.
         """
         check_options(options, proposer=self.proposer, clip=self.clip, trust=self.trust, name=self.name)
 
@@ -230,6 +232,8 @@ class OpenVocabularySegmenter:
         """
         options = self.options if options is None else options
         self.check(options)
+        if embedded.scene is not None:
+            return label_by_scene(embedded, vocabulary, options, self.clip, self.device)
         if not options.uses_trust or self.trust is None:
             return label_by_softmax(
                 embedded,
@@ -252,6 +256,19 @@ class OpenVocabularySegmenter:
             self.device,
             timings,
         )
+
+    def settled(
+        self, embedded: EmbeddedFrame, words: Sequence[str], options: SegmenterOptions | None = None
+    ) -> EmbeddedFrame:
+        """The frame with masks that stay, whatever of these words is asked of it; as it is where they do.
+
+        Where a network finds masks by words there are none before; for those who compare masks with a truth.
+
+        Raises:
+            NotFiniteError, OutOfMemoryError: see `label`.
+        """
+        chosen = self.options if options is None else options
+        return settled(embedded, words, chosen, self.clip, self.device)
 
     def prepare(self, labels: Sequence[str], options: SegmenterOptions | None = None) -> Prepared:
         """What the rule of absence needs of a vocabulary: the words that compete, and their pasts.
@@ -305,10 +322,11 @@ class OpenVocabularySegmenter:
             OutOfMemoryError: it does not fit.
         """
         self._warm_up_proposer()
-        side = self.clip.size
-        blank = torch.zeros(1, 3, side, side, device=self.device)
-        all_of_it = torch.ones(1, 1, side, side, device=self.device)
-        encode(self.clip, [(blank, all_of_it)], 1, self.device)
+        if not getattr(self.clip, "words_only", False):
+            side = self.clip.size
+            blank = torch.zeros(1, 3, side, side, device=self.device)
+            all_of_it = torch.ones(1, 1, side, side, device=self.device)
+            encode(self.clip, [(blank, all_of_it)], 1, self.device)
         if self.options.uses_trust:
             self.prepare(("thing",))
             return

@@ -16,6 +16,7 @@ ALWAYS_HERE = "lite"
 
 RANKING = ("convnext", "vitl14", "vitb16")
 """Presets that `auto` may take, best first: all bundled ones whose weights can be fetched and used by anyone.
+Those of one stage are taken by name alone: their scores are absolute, and no rule of absence judges them.
 
 The order is reasoned from the literature and was not measured here: plain CLIPs are poor at masks cut out of
 their surroundings (OVSeg, figure 1), while a convolutional one whose features are pooled over masks is not

@@ -107,12 +107,14 @@ def check_part(
             raise ConfigError(f"{path}: want {key} as a file name, got {part[key]!r}")
     if options and spec.options:
         _options(path, part, spec)
-    if name == "union":
+    if part.get("members") is not None:
         members = part["members"]
         if not isinstance(members, Sequence) or isinstance(members, str) or not members:
             raise ConfigError(f"{path}: want members as a list of proposers, got {members!r}")
+        if any(isinstance(member, Mapping) and member.get("kind") == "sam3" for member in members):
+            raise ConfigError(f"{path}: sam3 finds masks by words and is no member of {name}; take it alone")
         for member in members:
-            check_part(path, "union member", member, kinds, options=options)
+            check_part(path, f"{name} member", member, kinds, options=options)
 
 
 def needs_depth(proposer: Mapping[str, Any]) -> bool:
@@ -148,6 +150,8 @@ def build(context: LoadContext, part: Mapping[str, Any], kinds: Mapping[str, Com
 
 def encoder_options(path: Path, part: Mapping[str, Any]) -> AccelerateOptions | None:
     """How a checked encoder part wants its image tower run; None where it does not say."""
+    if not ENCODERS[part["kind"]].options:
+        return None
     options: AccelerateOptions = _options(path, part, ENCODERS[part["kind"]])
     return options if part.get("options") else None
 
@@ -205,6 +209,38 @@ def _union(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
 
     members = [build(context, member, PROPOSERS) for member in part["members"]]
     return UnionProposals(members, _options(context.preset, part, PROPOSERS["union"]))
+
+
+def _owlv2(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
+    from ovseg_ros.models.onestage.owlv2 import load_owlv2_boxes
+    from ovseg_ros.proposals.boxes import BoxProposals
+    from ovseg_ros.proposals.union import UnionProposals
+
+    options = _options(context.preset, part, PROPOSERS["owlv2"])
+    members = [build(context, member, PROPOSERS) for member in part.get("members") or ()]
+    network = load_owlv2_boxes(context.file(part["weights"]), part.get("model"))
+    return BoxProposals(network, options, context.device, UnionProposals(members) if members else None)
+
+
+def _owlv2_words(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
+    from ovseg_ros.models.onestage.owlv2 import load_owlv2_words
+
+    return load_owlv2_words(context.file(part["weights"]), part.get("model"))
+
+
+def _sam3(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
+    from ovseg_ros.models.onestage.sam3 import load_sam3_network
+    from ovseg_ros.proposals.concepts import ConceptProposals
+
+    options = _options(context.preset, part, PROPOSERS["sam3"])
+    network = load_sam3_network(context.file(part["weights"]), part.get("model"))
+    return ConceptProposals(network, options, context.device)
+
+
+def _sam3_words(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
+    from ovseg_ros.models.onestage.sam3 import load_sam3_words
+
+    return load_sam3_words(context.file(part["weights"]), part.get("model"))
 
 
 def _mini(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
@@ -267,6 +303,18 @@ PROPOSERS: Mapping[str, ComponentSpec] = {
         options=_MASKFORMER_OPTIONS,
         files=("weights", "non_object"),
     ),
+    "owlv2": ComponentSpec(
+        _owlv2,
+        needs=("weights",),
+        takes=("model", "members"),
+        options="ovseg_ros.proposals.boxes.BoxOptions",
+    ),
+    "sam3": ComponentSpec(
+        _sam3,
+        needs=("weights",),
+        takes=("model",),
+        options="ovseg_ros.proposals.concepts.ConceptOptions",
+    ),
     "union": ComponentSpec(
         _union, needs=("members",), options="ovseg_ros.proposals.union.UnionOptions", files=()
     ),
@@ -289,4 +337,6 @@ ENCODERS: Mapping[str, ComponentSpec] = {
         options=_ENCODER_OPTIONS,
         files=("weights", "image_weights", "prompts"),
     ),
+    "owlv2": ComponentSpec(_owlv2_words, needs=("weights",), takes=("model",)),
+    "sam3": ComponentSpec(_sam3_words, needs=("weights",), takes=("model",)),
 }

@@ -4,12 +4,12 @@ A preset is a YAML file; those in `ovseg_ros/models/presets` go by their name, u
 
     description: what it is for, one line
     proposer:
-      kind: sam                  # colour_masks | depth_clusters | sam | maskformer | ovseg_maskformer | union
+      kind: sam                  # colour_masks | depth_clusters | sam | maskformer | ovseg_maskformer | …
       model: vit_b               # of sam and ovseg_maskformer: a published size, or your own numbers
       weights: sam_vit_b_01ec64.pth
       options: {points_per_side: 16}   # see docs/proposals.md
     encoder:
-      kind: clip                 # mini | lite | clip
+      kind: clip                 # mini | lite | clip | owlv2
       model: ViT-B-16            # open_clip's name, or your own numbers
       weights: my.safetensors
       image_weights: my_tower.safetensors  # optional, of clip: an image tower in place of that in weights
@@ -203,6 +203,11 @@ def slow_on_cpu(name: str, proposer: Mapping[str, Any], gpu_memory_gb: float | N
             f"the proposals of {name} are Segment Anything's and run on the CPU, which takes from 15 s "
             "(image_size: 512) to minutes of processor time for every frame; take a GPU (device cuda), or "
             "the preset lite"
+        )
+    if proposer["kind"] == "sam3":
+        return (
+            f"{name} runs SAM 3 on the CPU: 454 million parameters look at every frame at 1008 pixels, and "
+            "33 million more for each word; take a GPU (device cuda), or the preset lite"
         )
     if gpu_memory_gb is None:
         return ""

@@ -276,6 +276,19 @@ def test_a_generator_that_classifies_with_more_words_than_a_byte_has(tmp_path: P
     assert rows[-1]["pixel_accuracy"] == variants["clip"]["pixel_accuracy"]
 
 
+@pytest.mark.parametrize("kind", ["owlv2", "sam3"])
+def test_one_stage_stands_in_the_same_table(tree: Path, tmp_path: Path, kind: str) -> None:
+    import tiny_presets
+
+    preset = getattr(tiny_presets, f"write_{kind}")(tmp_path)
+    words = ["folder", tree, "--preset", preset, "--out", tmp_path / "out"]
+    assert ran("dataset", *words) == 0
+    content = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert 0 <= content["result"]["miou"] <= 1
+    assert content["made_with"]["options"]["classifier"] == "maskformer"
+    assert set(content["made_with"]["parameters"]) == {"encoder", "proposals"}
+
+
 @pytest.mark.parametrize("page", ["benchmarks.md", "datasets.md"])
 def test_the_commands_of_the_documentation_are_commands(page: str) -> None:
     text = (ROOT / "docs" / page).read_text()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from photo_fixtures import colour_segmenter, write_photos
+from tiny_presets import write_owlv2, write_sam3
 
 from ovseg_ros.app.cli import main
 from ovseg_ros.models import presets
@@ -72,6 +73,18 @@ def test_true_masks_need_no_proposer(boxes, tmp_path, capsys) -> None:
     assert "nowhere.pth" in capsys.readouterr().err
     assert ran(boxes, "--preset", preset, "--masks", "true") == 0
     assert "3 pictures, true masks" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("write", [write_owlv2, write_sam3])
+def test_one_stage_is_measured_in_the_same_way(boxes, tmp_path, capsys, write) -> None:
+    preset = write(tmp_path)
+    assert ran(boxes, "--preset", preset, "--json", tmp_path / "out.json") == 0, capsys.readouterr().err
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert content["images"] == 3
+    assert len(content["trials"]["masks"]) > 3
+    assert {one["found"] for one in content["trials"]["answers"]} == {True}, "with a threshold of 0"
+    assert ran(boxes, "--preset", preset, "--masks", "true") == 2
+    assert "names only masks that its own generator made" in capsys.readouterr().err
 
 
 def test_pictures_are_found_elsewhere(boxes, tmp_path, stand_in) -> None:

@@ -48,7 +48,7 @@ def test_every_preset_that_anyone_may_use_is_ranked():
         for name in presets.list_presets()
         if files_of(name) and all(file.url and not file.non_commercial for file in files_of(name))
     }
-    assert set(RANKING) == free
+    assert set(RANKING) == free - {"owlv2", "sam3"}  # of one stage: their scores mean something else
 
 
 def test_what_they_need_of_a_gpu_is_documented():

@@ -61,6 +61,9 @@ class Classifying(FixedProposer):
         return type(made)(made.masks, made.scores, None, torch.ones(len(made), DIM), torch.ones(1, DIM))
 
 
+JUDGED = [name for name in list_presets() if name not in ("owlv2", "sam3")]  # theirs are absolute
+
+
 def segmenter_of(name, shown):
     path = preset_path(name)
     preset = read_preset(path)
@@ -76,7 +79,7 @@ def segmenter_of(name, shown):
     return OpenVocabularySegmenter(Classifying(masks), clip, options, trust=trust)
 
 
-@pytest.mark.parametrize("name", list_presets())
+@pytest.mark.parametrize("name", JUDGED)
 @pytest.mark.parametrize("count", [1, 2, 20, 200])
 def test_no_preset_labels_every_mask(name, count):
     shown = (*STRANGE, "gizmo", "zebra crossing", "teapot")
@@ -92,7 +95,7 @@ def test_no_preset_labels_every_mask(name, count):
     assert result.runner_up_score[0] > result.scores[0]
 
 
-@pytest.mark.parametrize("name", list_presets())
+@pytest.mark.parametrize("name", JUDGED)
 def test_softmax_stays_selectable(name):
     segmenter = segmenter_of(name, (*STRANGE, "teapot"))
     frame = Frame(np.zeros((SIDE, SIDE, 3), np.uint8))

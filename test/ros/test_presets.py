@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from adapted_fixtures import new_adapted as new_pooled
+from ovseg_ros.action import FindObject
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.srv import SegmentImage
 from ros_bench import Bench, image_message
@@ -45,7 +46,9 @@ def ask(bench: Bench, *labels: str) -> SegmentImage.Response:
     return bench.call(bench.segment, request)
 
 
-@pytest.mark.parametrize("kind", ["sam", "maskformer", "ovseg_swin", "ovseg_resnet", "union"])
+@pytest.mark.parametrize(
+    "kind", ["sam", "maskformer", "ovseg_swin", "ovseg_resnet", "union", "owlv2", "sam3"]
+)
 def test_the_node_runs_every_kind(bench_of, presets, kind):
     bench = bench_of(preset=str(presets[kind])).active()
     reply = ask(bench, "teapot", "mug")
@@ -54,6 +57,29 @@ def test_the_node_runs_every_kind(bench_of, presets, kind):
     for segment in reply.segmentation.segments:
         assert segment.label in ("teapot", "mug")
         assert 0.0 <= segment.score <= 1.0
+
+
+@pytest.mark.parametrize("kind", ["owlv2", "sam3"])
+def test_one_stage_finds_what_two_images_agree_on(bench_of, presets, kind):
+    bench = bench_of(preset=str(presets[kind]), find_confirm=2, find_confirm_of=3, max_frame_age=60.0)
+    bench.active()
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    feedback: list[FindObject.Feedback] = []
+    goal = bench.begin_find("mug", lambda message: feedback.append(message.feedback), timeout=30.0)
+    bench.show(pixels)
+    bench.until(lambda: feedback and feedback[-1].frames_seen == 1)
+    assert feedback[-1].stage == FindObject.Feedback.CONFIRMING
+    bench.show(pixels)
+    result, _ = bench.result_of(goal)
+    assert (result.code, result.frames_seen, result.agreements) == (ResultCode.FOUND, 2, 2), result.message
+    # masks that are found by words are not tracked before: they agree by where they are
+    assert bool(result.segments[0].track_id) == (kind == "owlv2")
+    assert bench.set(threshold=1.0).successful
+    bench.show(pixels)
+    assert bench.find("mug", timeout=1.0).code == ResultCode.NOT_FOUND
+    refused = bench.set(classifier="clip")
+    assert not refused.successful
+    assert "take the classifier maskformer" in refused.reason
 
 
 def test_modes_change_live(bench_of, presets):

@@ -25,6 +25,8 @@ GENERATORS = {
     "sam": "Segment Anything",
     "maskformer": "MaskFormer",
     "ovseg_maskformer": "OVSeg's MaskFormer",
+    "owlv2": "OWLv2",
+    "sam3": "SAM 3",
 }
 """Proposer kinds of presets in words for people; others are shown as they are."""
 

@@ -213,7 +213,7 @@ def _score_picture(
 ) -> None:
     truth = truth_of(picture, options.min_pixels)
     frame = Frame(picture.read())
-    embedded, iou, within_crowd = _embedded(segmenter, frame, truth, options)
+    embedded, iou, within_crowd = _embedded(segmenter, frame, truth, options, words)
     first = max(counted.objects, default=-1) + 1
     objects = {first + g: one.names[0] for g, one in enumerate(truth.objects) if one.counts}
     ignored = within_crowd if truth.complete else np.ones(len(embedded), np.bool_)
@@ -239,11 +239,18 @@ def _score_picture(
 
 
 def _embedded(
-    segmenter: OpenVocabularySegmenter, frame: Frame, truth: PhotoTruth, options: PhotoOptions
+    segmenter: OpenVocabularySegmenter,
+    frame: Frame,
+    truth: PhotoTruth,
+    options: PhotoOptions,
+    words: Sequence[str],
 ) -> tuple[EmbeddedFrame, npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """The frame with N masks, (N, G) their IoU with the objects, and (N,) which are in crowds."""
+    """The frame with N masks, (N, G) their IoU with the objects, and (N,) which are in crowds.
+
+    Where masks are found by words, they are those that all categories find.
+    """
     if options.masks == "own":
-        embedded = segmenter.embed(frame)
+        embedded = segmenter.settled(segmenter.embed(frame), words)
         return embedded, truth.iou(embedded.masks), truth.within_crowd(embedded.masks)
     counting = [g for g, one in enumerate(truth.objects) if one.counts]
     embedded = embed_given(segmenter, frame, truth.masks[counting])

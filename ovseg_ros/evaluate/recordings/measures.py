@@ -16,7 +16,7 @@ from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.maps import mask_iou
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.evaluate.naming import TrueObject
 from ovseg_ros.evaluate.naming.trials import MATCH_IOU
 from ovseg_ros.evaluate.naming.trials import vocabulary_of as words
@@ -88,7 +88,15 @@ def measure(
         absent_words: words of things that are not there; those the recording names are left out.
         in_space: the truth in space, where there is one.
         progress: told (frames done, frames in all) after each frame.
+
+    Raises:
+        ConfigError: the segmenter finds masks by words.
     """
+    if getattr(segmenter.proposer, "by_words", False):
+        raise ConfigError(
+            f"the masks of {segmenter.name} are found by the words and cannot be held against the truth "
+            "beforehand: measure it by ovseg evaluate photos or dataset"
+        )
     recorded = list(frames)
     names = {instance: name for one in recorded for instance, name in one.names.items()}
     counts = Counts(objects=len(names), words=tuple(dict.fromkeys(names.values())))

@@ -22,6 +22,7 @@ from ovseg_ros.core.classify import class_probabilities as core_probabilities
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.maps import label_map
 from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.scene import SettledScene
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.evaluate.datasets.class_names import ClassList
@@ -35,10 +36,12 @@ class TextRows:
     """The words of a data set in a segmenter's space.
 
     Attributes:
+        names: K, the first of each class; what a network is asked that finds masks by words.
         classes: (K, D) unit rows.
         background: (B, D) unit rows that compete but are never reported, B >= 0.
     """
 
+    names: tuple[str, ...]
     classes: torch.Tensor
     background: torch.Tensor
 
@@ -81,7 +84,8 @@ def text_rows(
         [F.normalize(part.mean(dim=0), dim=0) if len(part) > 1 else part[0] for part in parts]
     )
     asked = (name for several in classes.synonyms for name in several)
-    return TextRows(means, background_rows(asked, means, options, encode))
+    first = tuple(several[0] for several in classes.synonyms)
+    return TextRows(first, means, background_rows(asked, means, options, encode))
 
 
 def class_probabilities(
@@ -103,6 +107,10 @@ def named_map(
     segmenter: OpenVocabularySegmenter, embedded: EmbeddedFrame, rows: TextRows, options: SegmenterOptions
 ) -> npt.NDArray[np.int32]:
     """`predicted_map` of the `class_probabilities`; see these for what is raised."""
+    if embedded.scene is not None:
+        embedded = segmenter.settled(embedded, rows.names, options)
+        assert isinstance(embedded.scene, SettledScene), "as it was made"
+        return predicted_map(embedded, embedded.scene.found.probs, options)
     return predicted_map(embedded, class_probabilities(segmenter, embedded, rows, options), options)
 
 

@@ -51,8 +51,14 @@ def concatenated(parts: Sequence[Proposals]) -> Proposals:
     scores = torch.cat([part.scores.cpu().float() for part in parts])  # (N,)
     embeddings = _joined_embeddings(parts)
     rivals = parts[0].non_object if embeddings is not None else None
+    odds = [part.scale_shift for part in parts if part.scale_shift is not None and embeddings is not None]
     return Proposals(
-        joined, scores, _joined_soft(parts), embeddings, None if rivals is None else rivals.cpu()
+        joined,
+        scores,
+        _joined_soft(parts),
+        embeddings,
+        None if rivals is None else rivals.cpu(),
+        torch.cat([some.cpu() for some in odds]) if odds else None,
     )
 
 
@@ -65,9 +71,11 @@ def _joined_soft(parts: Sequence[Proposals]) -> SoftMasks | None:
 
 
 def _joined_embeddings(parts: Sequence[Proposals]) -> torch.Tensor | None:
-    """(N, C), or None where they are not of one space: other columns or other rivals."""
+    """(N, C), or None where they are not of one space: other columns, other rivals or another scale."""
     rows = [part.class_embeddings for part in parts if part.class_embeddings is not None]
     if len(rows) < len(parts) or len({row.shape[1] for row in rows}) != 1:
+        return None
+    if len({part.scale_shift is None for part in parts}) != 1:
         return None
     rivals = [part.non_object for part in parts]
     if any(_differ(rivals[0], other) for other in rivals[1:]):
