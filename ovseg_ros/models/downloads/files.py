@@ -30,6 +30,7 @@ class KnownFile:
         url: where a program can fetch it; None where only a person can, or where it is made from another.
         sha256: 64 lower-case hex digits, or None where no public source states it.
         md5_prefix: first hex digits of its MD5, where its authors state no more than that.
+        stated_by: who states the SHA-256 or MD5; "" where nobody does.
         size: bytes, or None.
         licence: SPDX name.
         non_commercial: the licence allows no commercial use.
@@ -44,6 +45,7 @@ class KnownFile:
     url: str | None = None
     sha256: str | None = None
     md5_prefix: str | None = None
+    stated_by: str = ""
     size: int | None = None
     licence: str = ""
     non_commercial: bool = False

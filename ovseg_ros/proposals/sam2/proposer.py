@@ -250,14 +250,24 @@ class Sam2Proposals:
             scores = rated * stability(logits, CUT, self.options.stability_score_offset)
             return filled(enlarged(logits, frame.size_hw, CUT), scores)
 
-    def warm_up(self) -> None:
-        """Runs the network once on a blank image: one box, and as many points as a grid asks at once."""
+    def warm_up(self, frame: Frame | None = None) -> None:
+        """Runs what a frame runs once: the other generator and one box, or as many points as go at once.
+
+        Args:
+            frame: to run it on; None for a black one of the network's own size.
+
+        Raises:
+            InvalidInputError: the other generator cannot use the frame.
+        """
         side = self.network.side
-        blank = Frame(np.zeros((side, side, 3), np.uint8))
-        self.propose_at(blank, boxes_xyxy=[[0, 0, side, side]], multimask="single")
-        if self.options.points_per_side:
+        frame = Frame(np.zeros((side, side, 3), np.uint8)) if frame is None else frame
+        height, width = frame.size_hw
+        if self.boxes_from is None:
             points = min(self.options.points_per_side**2, self.options.prompts_per_batch)
-            self.propose_at(blank, points_xy=[[side / 2, side / 2]] * points)
+            self.propose_at(frame, points_xy=[[width / 2, height / 2]] * points)
+            return
+        self._found(frame, NO_HINTS)
+        self.propose_at(frame, boxes_xyxy=[[0, 0, width, height]], multimask="single")
 
     def _refined(self, frame: Frame, found: Proposals, boxes_xyxy: torch.Tensor) -> Candidates:
         """Of each mask that was found: what the network makes of its box, or the mask itself."""

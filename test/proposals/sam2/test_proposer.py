@@ -383,11 +383,14 @@ def test_masks_stay_on_the_device_and_have_no_gradient():
     assert moved == []
 
 
-def test_warm_up_runs_the_network(caplog):
-    proposals = tiny_proposals(points_per_side=2)
-    asked, decode = [], proposals.network.decode
-    proposals.network.decode = lambda features, prompts, size, multimask: (
-        asked.append(len(prompts)) or decode(features, prompts, size, multimask=multimask)
-    )
-    proposals.warm_up()
-    assert asked == [1, 4]
+def test_warm_up_runs_what_a_frame_runs():
+    source = Boxes((1, 1, 2, 2))
+    for proposals, wanted in ((tiny_proposals(points_per_side=2), 4), (tiny_proposals("sam2", source), 1)):
+        asked, decode = [], proposals.network.decode
+        proposals.network.decode = lambda features, prompts, size, multimask, asked=asked, decode=decode: (
+            asked.append(len(prompts)) or decode(features, prompts, size, multimask=multimask)
+        )
+        proposals.warm_up()
+        proposals.warm_up(Frame(picture()))
+        assert asked == [wanted] * 2
+    assert source.asked == 2
