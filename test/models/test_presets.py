@@ -66,7 +66,7 @@ def test_bundled_presets_are_well_formed():
 
 def test_unknown_preset_lists_the_known(tmp_path):
     for wrong in ("vitb99", tmp_path / "absent.yaml", ""):
-        known = "convnext, edgetam, lite, mini, ovseg, ovseg_sam, sam2_large, sam2_tiny, vitb16, vitl14"
+        known = ", ".join(presets.list_presets())
         with pytest.raises(ConfigError, match=rf"want a preset name \({known}\) or the path"):
             presets.load_preset(wrong)
 
