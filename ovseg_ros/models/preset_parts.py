@@ -111,14 +111,25 @@ def check_part(
         members = part["members"]
         if not isinstance(members, Sequence) or isinstance(members, str) or not members:
             raise ConfigError(f"{path}: want members as a list of proposers, got {members!r}")
-        if any(isinstance(member, Mapping) and member.get("kind") == "sam3" for member in members):
-            raise ConfigError(f"{path}: sam3 finds masks by words and is no member of {name}; take it alone")
         for member in members:
             check_part(path, f"{name} member", member, kinds, options=options)
+    if name == "sam2" and part.get("boxes_from") is not None:
+        check_part(path, "boxes_from", part["boxes_from"], kinds, options=options)
+    if any(within["kind"] == "sam3" for within in parts_within(part)):
+        raise ConfigError(f"{path}: sam3 finds masks by words and is no member of {name}; take it alone")
+
+
+def parts_within(part: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The proposer parts inside a checked one: a union's members, the one that boxes come from."""
+    boxes_from = part.get("boxes_from")
+    return (*part.get("members", ()), *(() if boxes_from is None else (boxes_from,)))
 
 
 def needs_depth(proposer: Mapping[str, Any]) -> bool:
     """Whether a checked proposer part can do nothing with colour alone; see `Proposer.needs_depth`."""
+    if proposer["kind"] == "sam2":
+        has_grid = (proposer.get("options") or {}).get("points_per_side", 1) > 0
+        return not has_grid and any(map(needs_depth, parts_within(proposer)))
     if proposer["kind"] != "union":
         return bool(proposer["kind"] == "depth_clusters")
     needs = [needs_depth(member) for member in proposer["members"]]
@@ -126,15 +137,16 @@ def needs_depth(proposer: Mapping[str, Any]) -> bool:
 
 
 def uses_sam(proposer: Mapping[str, Any]) -> bool:
-    """Whether a checked proposer part is Segment Anything, or has it among its members."""
-    return proposer["kind"] == "sam" or any(uses_sam(member) for member in proposer.get("members", ()))
+    """Whether a checked proposer part asks a Segment Anything a grid of points, or has one that does."""
+    is_grid = proposer["kind"] == "sam" or (proposer["kind"] == "sam2" and not proposer.get("boxes_from"))
+    return is_grid or any(map(uses_sam, parts_within(proposer)))
 
 
 def weights_named(part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -> tuple[str, ...]:
     """The names of the weights files a checked part needs, without those of bundled models."""
     names = [part[key] for key in kinds[part["kind"]].files if part.get(key) is not None]
-    for member in part.get("members", ()):
-        names += weights_named(member, kinds)
+    for inner in parts_within(part):
+        names += weights_named(inner, kinds)
     return tuple(names)
 
 
@@ -182,6 +194,17 @@ def _sam(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
 
     options = _options(context.preset, part, PROPOSERS["sam"])
     return SamProposals(load_sam(part["model"], context.file(part["weights"])), options, context.device)
+
+
+def _sam2(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
+    from ovseg_ros.models.sam2 import load_sam2
+    from ovseg_ros.proposals.sam2.proposer import Sam2Proposals
+
+    options = _options(context.preset, part, PROPOSERS["sam2"])
+    network = load_sam2(context.file(part["weights"]), part.get("model"), options.image_size)
+    boxes_from = part.get("boxes_from")
+    other = None if boxes_from is None else build(context, boxes_from, PROPOSERS)
+    return Sam2Proposals(network, options, context.device, boxes_from=other)
 
 
 def _maskformer(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
@@ -295,6 +318,12 @@ PROPOSERS: Mapping[str, ComponentSpec] = {
     ),
     "sam": ComponentSpec(
         _sam, needs=("model", "weights"), options="ovseg_ros.proposals.sam.options.SamOptions"
+    ),
+    "sam2": ComponentSpec(
+        _sam2,
+        needs=("weights",),
+        takes=("model", "boxes_from"),
+        options="ovseg_ros.proposals.sam2.options.Sam2Options",
     ),
     "maskformer": ComponentSpec(_maskformer, needs=("weights",), options=_MASKFORMER_OPTIONS),
     "ovseg_maskformer": ComponentSpec(

@@ -4,8 +4,9 @@ A preset is a YAML file; those in `ovseg_ros/models/presets` go by their name, u
 
     description: what it is for, one line
     proposer:
-      kind: sam                  # colour_masks | depth_clusters | sam | maskformer | ovseg_maskformer | …
-      model: vit_b               # of sam and ovseg_maskformer: a published size, or your own numbers
+      kind: sam                  # colour_masks | depth_clusters | sam | sam2 | maskformer |
+                                 # ovseg_maskformer | union | owlv2 | sam3
+      model: vit_b               # of sam, sam2 and ovseg_maskformer: a published size, or your own numbers
       weights: sam_vit_b_01ec64.pth
       options: {points_per_side: 16}   # see docs/proposals.md
     encoder:

@@ -23,6 +23,7 @@ GENERATORS = {
     "colour_masks": "Colour masks",
     "depth_clusters": "Depth clusters (needs depth)",
     "sam": "Segment Anything",
+    "sam2": "SAM 2",
     "maskformer": "MaskFormer",
     "ovseg_maskformer": "OVSeg's MaskFormer",
     "owlv2": "OWLv2",
@@ -139,7 +140,9 @@ def _title(part: Mapping[str, Any]) -> str:
         return " + ".join(members)
     title = GENERATORS.get(str(part["kind"]), str(part["kind"]).replace("_", " ").capitalize())
     model = part.get("model")
-    return f"{title} ({model})" if isinstance(model, str) else title
+    title = f"{title} ({model})" if isinstance(model, str) else title
+    boxes_from = part.get("boxes_from")
+    return title if boxes_from is None else f"{title} on {_title(boxes_from)}"
 
 
 def _missing(preset: str, files: Iterable[str], weights_dir: Path | None) -> tuple[str, ...]:

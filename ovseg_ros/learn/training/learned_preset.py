@@ -170,6 +170,8 @@ def _found(part: Mapping[str, Any], context: LoadContext, kinds: Mapping[str, An
             out[key] = str(beside.resolve())
     if "members" in out:
         out["members"] = [_found(member, context, kinds) for member in out["members"]]
+    if out.get("boxes_from") is not None:
+        out["boxes_from"] = _found(out["boxes_from"], context, kinds)
     return out
 
 

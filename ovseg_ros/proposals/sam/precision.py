@@ -134,28 +134,53 @@ def check_precision(
     Raises:
         ConfigError: the device cannot do `precision` at all, or the tolerance is negative.
     """
+    image = check_image(CHECK_SIDE) if image_rgb is None else image_rgb
+    exact = _best_logits(SamInPrecision(sam, "fp32"), image)
+    short = _best_logits(SamInPrecision(sam, precision, repair=False), image)
+    return compared(exact, short, sam.mask_threshold, precision, tolerance, finite=is_finite(short))
+
+
+def compared(
+    exact: tuple[torch.Tensor, torch.Tensor],
+    short: tuple[torch.Tensor, torch.Tensor],
+    cut: float,
+    precision: Precision,
+    tolerance: float,
+    *,
+    finite: bool,
+) -> PrecisionReport:
+    """How far one network's answers to P prompts are from another's.
+
+    Args:
+        exact: (P, 3, h, w) mask logits and (P, 3) predicted IoU in float32.
+        short: the same in another precision.
+        cut: logit above which a pixel is in the mask.
+        precision: of `short`.
+        tolerance: see `check_precision`.
+        finite: see `PrecisionReport`.
+
+    Raises:
+        ConfigError: the tolerance is negative.
+    """
     if not tolerance >= 0:
         raise ConfigError(f"want tolerance >= 0, got {tolerance}")
-    image = check_image(CHECK_SIDE) if image_rgb is None else image_rgb
-    exact, exact_scores = _best_logits(SamInPrecision(sam, "fp32"), image)
-    short, short_scores = _best_logits(SamInPrecision(sam, precision, repair=False), image)
-    best = exact_scores.argmax(dim=1)
+    best = exact[1].argmax(dim=1)
     rows = torch.arange(len(best), device=best.device)
-    exact, short = exact[rows, best], short[rows, best]  # (P,h,w)
-    finite = is_finite((short, short_scores))
-    a, b = exact > sam.mask_threshold, short > sam.mask_threshold
+    exact_logits, short_logits = exact[0][rows, best], short[0][rows, best]  # (P,h,w)
+    a, b = exact_logits > cut, short_logits > cut
     union = (a | b).flatten(1).sum(dim=1)  # (P,)
     overlap = (a & b).flatten(1).sum(dim=1)
     iou = torch.where(union > 0, overlap / union.clamp(min=1), torch.ones_like(union, dtype=torch.float32))
-    scale = exact.square().mean().sqrt().clamp(min=1e-12)
+    scale = exact_logits.square().mean().sqrt().clamp(min=1e-12)
+    logit_error = (exact_logits - short_logits).square().mean().sqrt() / scale
     return PrecisionReport(
         precision=precision,
         tolerance=tolerance,
         finite=finite,
         mask_iou=float(iou.mean()),
         changed_share=float((a != b).float().mean()),
-        score_error=float((exact_scores - short_scores)[rows, best].abs().nan_to_num(1.0, 1.0).mean()),
-        logit_error=float(((exact - short).square().mean().sqrt() / scale).nan_to_num(1e3, 1e3)),
+        score_error=float((exact[1] - short[1])[rows, best].abs().nan_to_num(1.0, 1.0).mean()),
+        logit_error=float(logit_error.nan_to_num(1e3, 1e3)),
     )
 
 

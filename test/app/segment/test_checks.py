@@ -71,7 +71,7 @@ WRONG = {  # arguments -> what is said; the words are "teapot" where none are gi
     (
         "a.png",
         *MINI,
-    ): "--depth and --intrinsics; or take a preset that needs no depth: convnext, lite",
+    ): "--depth and --intrinsics; or take a preset that needs no depth: convnext, ",
     ("nowhere.png",): "nowhere.png is not there",
     ("empty",): "no picture in the folder empty",
     ("deep",): "--recursive looks there too",

@@ -1,0 +1,364 @@
+"""Masks from SAM 2.1 (Ravi et al., 2024) or EdgeTAM (Zhou et al., 2025): of boxes, or of everything in view.
+
+Source: transformers' `Sam2Model` and `EdgeTamModel`, which do the work here, and the rules of its
+`Sam2ImageProcessor` for masks of a grid.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+from torch import nn
+
+from ovseg_ros.core.device_memory import ran_out
+from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, as_proposer
+from ovseg_ros.core.precision import Precision, check_device
+from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.proposals.sam.precision import PrecisionReport
+from ovseg_ros.proposals.sam.prompts import ArrayLike, Prompts, read_prompts
+from ovseg_ros.proposals.sam.video import boxes_on_image, interleaved_grid
+from ovseg_ros.proposals.sam2.candidates import Candidates, filled, made, proposed
+from ovseg_ros.proposals.sam2.masks import (
+    enlarged,
+    full_stability,
+    mask_iou,
+    nearest_box_iou,
+    outer_boxes,
+    shrunk,
+    stability,
+)
+from ovseg_ros.proposals.sam2.network import CUT, Features, Sam2Network, check_precision, grid_prompts
+from ovseg_ros.proposals.sam2.options import Sam2Options
+
+__all__ = ["Sam2Options", "Sam2Proposals"]
+
+_LOG = logging.getLogger(__name__)
+_COVERED_IOU = 0.8  # of boxes: a track's box this like another generator's is not asked for again
+
+Multimask = Literal["best", "all", "single"]
+
+
+class Sam2Proposals:
+    """Proposes masks; a score is the predicted IoU times how stable the mask is when the cut moves.
+
+    With `boxes_from`, that generator looks first, and the network makes a mask of each of its masks' boxes;
+    the image is encoded once. Without, or where that one finds nothing or cannot use the frame, a grid of
+    points is asked. Masks stay on the device. Where a device runs out of memory, torch's own
+    `OutOfMemoryError` comes through; the call after it decodes half as many prompts at once, and if that goes
+    well, the one after that all of them.
+    """
+
+    classifies: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        model: nn.Module,
+        options: Sam2Options | None = None,
+        device: str | torch.device = "cpu",
+        *,
+        boxes_from: Any = None,
+        check: bool = True,
+    ) -> None:
+        """Puts the network on its device and, in 16 bits, sees whether it can be trusted there.
+
+        Args:
+            model: built and loaded, see `models.sam2.load_sam2`; moved to `device`.
+            options: see `Sam2Options`; `image_size` is the loader's to follow.
+            device: where it runs.
+            boxes_from: another generator, whose masks' boxes are asked for; None asks a grid.
+            check: in 16 bits, compare with float32 now, and stay with float32 (and a warning) where they do
+                not agree.
+
+        Raises:
+            ConfigError: the device cannot do the precision asked for, or there is neither grid nor
+                `boxes_from`.
+        """
+        self.options = Sam2Options() if options is None else options
+        self.device = torch.device(device)
+        if boxes_from is None and not self.options.points_per_side:
+            raise ConfigError("want points_per_side >= 1 or boxes_from another generator, got neither")
+        self.boxes_from = None if boxes_from is None else as_proposer(boxes_from)
+        self._boxes_are_rated = bool(getattr(boxes_from, "scores_are_iou", True))
+        model = model.to(self.device).eval()
+        precision: Precision = check_device(self.options.precision, self.device)
+        self.precision_report: PrecisionReport | None = None
+        if check and precision != "fp32":
+            tolerance = self.options.precision_tolerance
+            self.precision_report = report = check_precision(model, precision, tolerance=tolerance)
+            verdict = "" if report.agrees else " stays with fp32"
+            level = logging.INFO if report.agrees else logging.WARNING
+            _LOG.log(level, "%s on %s%s: %s", type(model).__name__, self.device, verdict, report)
+            precision = precision if report.agrees else "fp32"
+        self.network = Sam2Network(model, precision)
+        self._embedded: tuple[weakref.ref[Frame], Features] | None = None
+        self._phase, self._share, self._warned = 0, 1, False
+
+    @property
+    def precision(self) -> Precision:
+        """What the network runs in."""
+        return self.network.precision
+
+    @property
+    def needs_depth(self) -> bool:
+        """Whether the other generator does, and there is no grid to stand in for it."""
+        return (
+            self.boxes_from is not None and self.boxes_from.needs_depth and not self.options.points_per_side
+        )
+
+    @property
+    def grid_points(self) -> int | None:
+        """Points per side of the grid beside the tracks' boxes; None with `boxes_from`, which has none."""
+        return None if self.boxes_from is not None else self.options.video_points_per_side or None
+
+    @torch.no_grad()
+    def propose(self, frame: Frame, hints: Hints = NO_HINTS) -> Proposals:
+        """Masks of what the other generator found, of what is followed, and where that is nothing, of a grid.
+
+        A mask that came from a box stands in for the other generator's own if the network rates it higher
+        than `pred_iou_thresh`, it is more stable than `stability_score_thresh`, and the two have an IoU of
+        `least_agreement`; else the other generator's stays as it was, so that nothing it found is lost. Boxes
+        of tracks that no box of the other generator covers are asked for too, under the same thresholds.
+        Without `boxes_from` a sparse grid is laid beside tracks: four frames one after another ask four grids
+        that together have twice as many points per side.
+
+        Args:
+            frame: what it must hold is the other generator's to say, if the grid cannot stand in.
+            hints: boxes of tracks, cut to the image; and at most so many points per side of the grid.
+
+        Returns:
+            N >= 0 masks on the device, none of them empty, each thing once: of boxes first.
+
+        Raises:
+            InvalidInputError: hints of another shape or range, or the other generator cannot use the frame.
+            torch.OutOfMemoryError: as it comes.
+        """
+        most = self._most_masks(frame.size_hw)
+        followed = self._followed(frame, hints)[:most]
+        found = self._found(frame, hints)
+        with self._halved_after_running_out():
+            parts: list[Candidates] = []
+            if len(found):
+                boxes = outer_boxes(found.masks)
+                followed = followed[nearest_box_iou(followed, boxes) < _COVERED_IOU]
+                parts.append(self._refined(frame, found, boxes))
+            if len(followed):
+                parts.append(self._boxed(frame, followed))
+            grid = self._grid(hints, has_tracks=hints.boxes_xyxy is not None, has_boxes=bool(parts))
+            if grid is not None:
+                parts.append(self._gridded(frame, grid_prompts(grid, frame.size_hw)))
+            proposals, count = proposed(parts, frame.size_hw, CUT, self.options.duplicate_iou, most)
+        if count > most and not self._warned:
+            _LOG.warning(
+                "of %d masks on %d x %d pixels the best %d are kept: see max_mask_pixels",
+                count,
+                *frame.size_hw[::-1],
+                most,
+            )
+            self._warned = True
+        return proposals
+
+    def _grid(self, hints: Hints, *, has_tracks: bool, has_boxes: bool) -> np.ndarray | None:
+        """(P, 2) x, y in (0, 1), or None where the grid is not asked."""
+        asked = hints.points_per_side
+        if asked is not None and (type(asked) is not int or asked < 0):
+            raise InvalidInputError(f"want points_per_side as a whole number >= 0, got {asked!r}")
+        on_video = self.boxes_from is None and has_tracks
+        if self.boxes_from is not None and has_boxes:
+            return None
+        points = self.options.video_points_per_side if on_video else self.options.points_per_side
+        if asked is not None:
+            points = min(points, asked) if on_video or self.boxes_from is not None else asked
+        if not points:
+            return None
+        if on_video:
+            self._phase += 1
+            return interleaved_grid(points, self._phase - 1)
+        steps = (np.arange(points) + 0.5) / points
+        return np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+
+    def _followed(self, frame: Frame, hints: Hints) -> torch.Tensor:
+        if hints.boxes_xyxy is None:
+            return torch.zeros(0, 4, dtype=torch.float64)
+        return boxes_on_image(hints.boxes_xyxy, frame.size_hw)
+
+    def _found(self, frame: Frame, hints: Hints) -> Proposals:
+        """What the other generator finds, without empty masks; nothing where the grid has to stand in."""
+        nothing = Proposals.empty(*frame.size_hw)
+        if self.boxes_from is None:
+            return nothing
+        has_depth = frame.depth_m is not None and frame.intrinsics is not None
+        if self.boxes_from.needs_depth and not has_depth and self.options.points_per_side:
+            return nothing
+        found = self.boxes_from.propose(frame, hints)
+        found.check_size(frame, self.boxes_from)
+        masks, scores = found.masks.to(self.device), found.scores.to(self.device, torch.float32)
+        if not self._boxes_are_rated:
+            scores = scores * self.options.unrated_trust
+        best = scores.argsort(descending=True, stable=True)[: self._most_masks(frame.size_hw)]
+        some = best.sort().values
+        some = some[masks[some].flatten(1).any(dim=1)]
+        return Proposals(masks[some], scores[some])
+
+    def propose_at(
+        self,
+        frame: Frame,
+        *,
+        boxes_xyxy: ArrayLike | None = None,
+        points_xy: ArrayLike | None = None,
+        point_labels: ArrayLike | None = None,
+        multimask: Multimask = "best",
+    ) -> Proposals:
+        """Masks of what boxes or points show; as `SamProposals.propose_at`, but on the device, none empty.
+
+        The image is encoded once per `Frame` object, however often this is called on it.
+
+        Args:
+            frame: its image must not be written to between calls.
+            boxes_xyxy: (N, 4) left, top, right, bottom in pixels of the image, on the image.
+            points_xy: (N, 2), one point per prompt, or (N, P, 2), in pixels.
+            point_labels: 1 on the thing, 0 off it, -1 padding; None means 1.
+            multimask: "best" of the network's three answers by predicted IoU; "all" three, one after another;
+                "single", its one answer for prompts that leave no doubt.
+
+        Returns:
+            The masks in the prompts' order; those of which no pixel reached the cut are left out.
+
+        Raises:
+            InvalidInputError: see `read_prompts`; or another `multimask`.
+            torch.OutOfMemoryError: as it comes.
+        """
+        if multimask not in get_args(Multimask):
+            raise InvalidInputError(
+                f"want multimask one of {', '.join(get_args(Multimask))}, got {multimask!r}"
+            )
+        prompts = read_prompts(frame.size_hw, boxes_xyxy, points_xy, point_labels)
+        if not len(prompts):
+            return Proposals.empty(*frame.size_hw)
+        with torch.no_grad(), self._halved_after_running_out():
+            logits, rated = self._answers(frame, prompts, multimask=multimask != "single")
+            if multimask == "best":
+                best = rated.argmax(dim=1, keepdim=True)
+                rated = rated.gather(1, best)
+                logits = logits[torch.arange(len(logits), device=self.device)[:, None], best]
+            logits, rated = logits.flatten(0, 1), rated.flatten().clamp(0, 1)
+            scores = rated * stability(logits, CUT, self.options.stability_score_offset)
+            return filled(enlarged(logits, frame.size_hw, CUT), scores)
+
+    def warm_up(self, frame: Frame | None = None) -> None:
+        """Runs what a frame runs once: the other generator and one box, or as many points as go at once.
+
+        Args:
+            frame: to run it on; None for a black one of the network's own size.
+
+        Raises:
+            InvalidInputError: the other generator cannot use the frame.
+        """
+        side = self.network.side
+        frame = Frame(np.zeros((side, side, 3), np.uint8)) if frame is None else frame
+        height, width = frame.size_hw
+        if self.boxes_from is None:
+            points = min(self.options.points_per_side**2, self.options.prompts_per_batch)
+            self.propose_at(frame, points_xy=[[width / 2, height / 2]] * points)
+            return
+        self._found(frame, NO_HINTS)
+        self.propose_at(frame, boxes_xyxy=[[0, 0, width, height]], multimask="single")
+
+    def _refined(self, frame: Frame, found: Proposals, boxes_xyxy: torch.Tensor) -> Candidates:
+        """Of each mask that was found: what the network makes of its box, or the mask itself."""
+        logits, rated, is_good = self._of_boxes(frame, boxes_xyxy)
+        cells, own = logits > CUT, shrunk(found.masks, (logits.shape[1], logits.shape[2]))
+        agreement = mask_iou(cells, own).diagonal()
+        is_good &= agreement >= self.options.least_agreement
+        return Candidates(
+            torch.where(is_good[:, None, None], cells, own),
+            torch.where(is_good, rated, found.scores),
+            logits,
+            found.masks,
+            ~is_good,
+        )
+
+    def _boxed(self, frame: Frame, boxes_xyxy: torch.Tensor) -> Candidates:
+        """One mask per box, without those that the network rates low or that change when the cut moves."""
+        logits, rated, is_good = self._of_boxes(frame, boxes_xyxy)
+        return made(logits[is_good], rated[is_good], CUT)
+
+    def _of_boxes(
+        self, frame: Frame, boxes_xyxy: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(N, h, w) logits, (N,) scores and (N,) bool whether both thresholds are passed."""
+        prompts = read_prompts(frame.size_hw, boxes_xyxy, None, None)
+        logits, rated = (part[:, 0] for part in self._answers(frame, prompts, multimask=False))
+        options = self.options
+        stable = stability(logits, CUT, options.stability_score_offset)
+        is_good = (rated > options.pred_iou_thresh) | (options.pred_iou_thresh == 0)
+        is_good &= (stable > options.stability_score_thresh) | (options.stability_score_thresh == 0)
+        return logits, rated.clamp(0, 1) * stable, is_good
+
+    def _gridded(self, frame: Frame, prompts: Prompts) -> Candidates:
+        """The grid's masks as `Sam2ImageProcessor.filter_masks` filters them, each box once."""
+        from torchvision.ops import nms
+
+        options, parts = self.options, []
+        features = self._embed(frame)
+        for part in self._batches(prompts):
+            logits, rated = self.network.decode(features, part, frame.size_hw, multimask=True)
+            logits, rated = logits.flatten(0, 1), rated.flatten()
+            if options.pred_iou_thresh > 0:
+                keep = rated > options.pred_iou_thresh
+                logits, rated = logits[keep], rated[keep]
+            stable, boxes = full_stability(logits, frame.size_hw, CUT, options.stability_score_offset)
+            if options.stability_score_thresh > 0:
+                keep = stable > options.stability_score_thresh
+                logits, rated, stable, boxes = logits[keep], rated[keep], stable[keep], boxes[keep]
+            parts.append((logits, rated, stable, boxes))
+        logits, rated, stable, boxes = (torch.cat(column) for column in zip(*parts, strict=True))
+        keep = nms(boxes, rated, options.box_nms_thresh)
+        return made(logits[keep], rated[keep].clamp(0, 1) * stable[keep], CUT)
+
+    def _answers(
+        self, frame: Frame, prompts: Prompts, *, multimask: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, M, h, w) logits and (N, M) predicted IoU of N >= 1 prompts."""
+        features = self._embed(frame)
+        parts = [
+            self.network.decode(features, part, frame.size_hw, multimask=multimask)
+            for part in self._batches(prompts)
+        ]
+        logits, rated = (torch.cat(column) for column in zip(*parts, strict=True))
+        return logits, rated
+
+    def _batches(self, prompts: Prompts) -> Iterator[Prompts]:
+        batch = max(1, self.options.prompts_per_batch // self._share)
+        for start in range(0, len(prompts), batch):
+            yield prompts.part(start, batch)
+
+    def _most_masks(self, size_hw: tuple[int, int]) -> int:
+        return max(1, self.options.max_mask_pixels // (size_hw[0] * size_hw[1]))
+
+    def _embed(self, frame: Frame) -> Features:
+        if self._embedded is not None and self._embedded[0]() is frame:
+            return self._embedded[1]
+        self._embedded = None  # the old features' memory first
+        features = self.network.embed(frame.image_rgb)
+        self._embedded = weakref.ref(frame, self._forget), features
+        return features
+
+    def _forget(self, gone: weakref.ref[Frame]) -> None:
+        if self._embedded is not None and self._embedded[0] is gone:
+            self._embedded = None
+
+    @contextmanager
+    def _halved_after_running_out(self) -> Iterator[None]:
+        """Around one call from outside: sees to how many prompts the next one decodes at once."""
+        try:
+            yield
+        except Exception as error:
+            self._share = 2 if ran_out(error) else 1
+            raise
+        self._share = 1
