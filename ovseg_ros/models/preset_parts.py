@@ -231,19 +231,20 @@ def _clip(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
     from ovseg_ros.core.encoders import PooledClip
     from ovseg_ros.models.clip import load_clip
 
-    prompts, side = part.get("prompts"), part.get("pooled_side")
+    prompts, side, tokenizer = part.get("prompts"), part.get("pooled_side"), part.get("tokenizer")
     clip = load_clip(
         part["model"],
         context.file(part["weights"]),
         prompts=None if prompts is None else context.file(prompts),
         activation=part.get("activation", "auto"),
+        tokenizer=None if tokenizer is None else context.file(tokenizer),
     )
     if isinstance(clip, PooledClip):
         clip.pooled_side = clip.pooled_side if side is None else side
     elif side is not None:
         raise ConfigError(
-            f"{context.preset}: pooled_side is for a CLIP with a ConvNeXt, such as convnext_base_w, got "
-            f"{part['model']!r}; leave it out"
+            f"{context.preset}: pooled_side is for a CLIP with a ConvNeXt or FastVit, such as "
+            f"convnext_base_w, got {part['model']!r}; leave it out"
         )
     return clip
 
@@ -284,8 +285,8 @@ ENCODERS: Mapping[str, ComponentSpec] = {
     "clip": ComponentSpec(
         _clip,
         needs=("model", "weights"),
-        takes=("prompts", "activation", "pooled_side"),
+        takes=("prompts", "activation", "pooled_side", "tokenizer"),
         options=_ENCODER_OPTIONS,
-        files=("weights", "prompts"),
+        files=("weights", "prompts", "tokenizer"),
     ),
 }

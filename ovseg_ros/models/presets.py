@@ -14,7 +14,8 @@ A preset is a YAML file; those in `ovseg_ros/models/presets` go by their name, u
       weights: my.safetensors
       prompts: my_prompts.safetensors  # optional
       activation: gelu           # gelu | quick_gelu; needed where the weights do not tell
-      pooled_side: 640           # of ConvNeXts and lite, for the classifier pooled; see docs/modes.md
+      tokenizer: my_tokenizer.json     # of SigLIP 2: tokenizer.json from beside its weights
+      pooled_side: 640           # of ConvNeXts, FastVits and lite, for the classifier pooled: docs/modes.md
       options: {precision: auto} # how its image tower is run, see docs/encoders.md
     logit_scale: 40.0            # optional; multiplies cosines instead of the model's own
     calibration: {odds: 0.8}     # optional, see core.trust.Calibration and docs/modes.md
@@ -178,7 +179,9 @@ def load_preset(
         encoder.to(context.device).eval()
     encoder = accelerate(encoder, encoder_options(path, preset["encoder"]), context.device)
     _LOG.info("preset %s loaded on %s; %s", path.stem, context.device, chosen.reason)
-    trust = load_trust(context, preset, encoder.embedding_dim)
+    trust = load_trust(
+        context, preset, encoder.embedding_dim, logit_bias=getattr(encoder, "logit_bias", None)
+    )
     about = {"name": path.stem, "reason": chosen.reason, "warning": warning}
     return OpenVocabularySegmenter(proposer, encoder, options, context.device, trust=trust, **about)
 
