@@ -96,8 +96,8 @@ def test_presets_are_listed_with_what_they_lack(capsys, tmp_path, monkeypatch):
 def test_unknown_preset(capsys):
     assert main(["presets", "vitb17"]) == 2
     assert (
-        "want a preset name (convnext, lite, mini, ovseg, ovseg_sam, vitb16, vitl14)"
-        in capsys.readouterr().err
+        "want a preset name (convnext, lite, mini, mobileclip2, ovseg, ovseg_sam, pecore, siglip2, "
+        "vitb16, vitl14)" in capsys.readouterr().err
     )
 
 

@@ -66,7 +66,7 @@ def test_bundled_presets_are_well_formed():
 
 def test_unknown_preset_lists_the_known(tmp_path):
     for wrong in ("vitb99", tmp_path / "absent.yaml", ""):
-        known = "convnext, lite, mini, ovseg, ovseg_sam, vitb16, vitl14"
+        known = "convnext, lite, mini, mobileclip2, ovseg, ovseg_sam, pecore, siglip2, vitb16, vitl14"
         with pytest.raises(ConfigError, match=rf"want a preset name \({known}\) or the path"):
             presets.load_preset(wrong)
 
@@ -183,7 +183,9 @@ def test_activations_agree_with_the_table_of_files():
             assert part["activation"] == known_file(part["weights"]).activation
 
 
-@pytest.mark.parametrize("name", ["convnext", "vitb16", "vitl14", "ovseg_sam", "ovseg"])
+@pytest.mark.parametrize(
+    "name", ["convnext", "siglip2", "pecore", "mobileclip2", "vitb16", "vitl14", "ovseg_sam", "ovseg"]
+)
 def test_without_weights_the_cure_is_named(tmp_path, monkeypatch, name):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     forbid_network(monkeypatch)  # offline means offline

@@ -31,7 +31,7 @@ class KnownFile:
         sha256: 64 lower-case hex digits, or None where no public source states it.
         md5_prefix: first hex digits of its MD5, where its authors state no more than that.
         size: bytes, or None.
-        licence: SPDX name.
+        licence: SPDX name; Apple-AMLR, Apple's for research models, has none.
         non_commercial: the licence allows no commercial use.
         source_page: page for people.
         presets: names of the bundled presets that read it.
@@ -114,7 +114,8 @@ def _row(path: Path, row: Mapping[str, Any], by_name: Mapping[str, Mapping[str, 
     if not values.get("licence") or not values.get("source_page"):
         raise ConfigError(f"{where}: want a licence and a source_page")
     values["presets"] = tuple(values.get("presets") or ())
-    return KnownFile(**values, non_commercial="-NC" in values["licence"])
+    limited = "-NC" in values["licence"] or values["licence"] == "Apple-AMLR"
+    return KnownFile(**values, non_commercial=limited)
 
 
 def cache_dir() -> Path:
