@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ovseg_ros.core.encoders.text_tower import encode_sentences
@@ -72,8 +73,13 @@ def cost_of(model: str, batch: int, runs: int) -> dict[str, float]:
 
 
 def _flop(work: Callable[[], Any]) -> int:
-    with FlopCounterMode(display=False) as counter:
-        work()
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # attention in one operation would count as nothing
+    try:
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            work()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
     return int(counter.get_total_flops())
 
 

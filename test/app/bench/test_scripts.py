@@ -59,6 +59,10 @@ def test_costs_are_counted_on_the_network_itself():
         (sum(p.numel() for p in network.parameters()) - image) / 1e6
     )
     assert costs._flop(lambda: torch.ones(3, 4) @ torch.ones(4, 5)) == 2 * 3 * 4 * 5
+    tokens, attention = torch.ones(1, 5, 8), torch.nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    with torch.no_grad():  # projections in and out, scores, and what they weigh
+        counted = costs._flop(lambda: attention(tokens, tokens, tokens, need_weights=False))
+    assert counted == 2 * (4 * 5 * 8 * 8 + 2 * 5 * 5 * 8)
     conv = network.visual.conv1
     patches = (cost["side"] // conv.kernel_size[0]) ** 2
     assert cost["gflop_crop"] * 1e9 > 2 * patches * conv.weight.numel()
