@@ -37,9 +37,10 @@ def check_options(
         )
     if options.uses_pooling and not hasattr(clip, "encode_pooled"):
         raise ConfigError(
-            f"classifier {options.classifier!r} needs a convolutional network, whose features can be "
-            f"pooled over masks; that of {name or type(clip).__name__!r} is none: take the "
-            "classifier clip, or lite, or a preset with a ConvNeXt"
+            f"classifier {options.classifier!r} needs a convolutional network, or one that ends with "
+            "attention pooling, whose features can be pooled over masks; that of "
+            f"{name or type(clip).__name__!r} is none: take the classifier clip, or lite, or a preset with a "
+            "ConvNeXt, SigLIP or Perception Encoder"
         )
     if options.uses_generator and not as_proposer(proposer).classifies:
         raise ConfigError(

@@ -48,11 +48,11 @@ class SegmenterOptions:
         others: competes where a single label would have no rival at all and so always win; "" for none; not
             under "trust".
         templates: sentences each word is put into.
-        classifier: who names a mask: "clip" on its region; "pooled", a convolutional network's features of
-            the whole image, averaged over the mask; "combined", the mean of these two embeddings;
-            "maskformer", the generator's own class embedding, MaskFormer's or another's; "ensemble", "clip"
-            and "maskformer": p_maskformer^(1−λ) · p_clip^λ. The last two need a generator that classifies,
-            "pooled" and "combined" an encoder that can pool.
+        classifier: who names a mask: "clip" on its region; "pooled", the network's features of the whole
+            image, pooled over the mask; "combined", the mean of these two embeddings;
+            "maskformer", the generator's own class embedding, MaskFormer's or another's; "ensemble", "clip" and "maskformer":
+            p_maskformer^(1−λ) · p_clip^λ. The last two need a generator that classifies, "pooled" and
+            "combined" an encoder that can pool.
         clip_weight: λ of the ensemble, in [0, 1].
         region_view: what CLIP sees: "masked", the background filled; "context", the same box with its
             background; "both", the two embeddings averaged.

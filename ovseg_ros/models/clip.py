@@ -22,10 +22,14 @@ from typing import Any, Literal
 import open_clip
 import torch
 from open_clip.model import CLIP, CustomTextCLIP
-from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-from open_clip.tokenizer import SimpleTokenizer
 
-from ovseg_ros.core.encoders import MaskPromptedClip, PooledClip, can_pool
+from ovseg_ros.core.encoders import (
+    AttentionPooledClip,
+    MaskPromptedClip,
+    PooledClip,
+    attends_to_pool,
+    can_pool,
+)
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.checkpoints.checkpoint import DEFAULT_CURE, check_finite, load_exactly, read_weights
@@ -38,6 +42,12 @@ from ovseg_ros.models.checkpoints.clip_names import (
 )
 from ovseg_ros.models.checkpoints.clip_towers import CONSTANTS, check_grid, check_whole, load_image_tower
 from ovseg_ros.models.checkpoints.prefixes import unwrapped
+from ovseg_ros.models.clip_inputs import (
+    OWN_VOCABULARY,
+    Normalisation,
+    build_tokenizer,
+    normalisation_of,
+)
 from ovseg_ros.models.downloads.files import known_by_sha256, known_file, recorded_sha256
 from ovseg_ros.models.downloads.verify import sha256_of
 
@@ -54,7 +64,16 @@ VOCABULARY = 49408
 """Tokens of the one vocabulary that comes with open_clip."""
 
 _SUFFIX = "-quickgelu"
-_CONFIG_KEYS = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text"}
+_CONFIG_KEYS = {
+    "embed_dim",
+    "vision_cfg",
+    "text_cfg",
+    "quick_gelu",
+    "custom_text",
+    "init_logit_bias",
+    "preprocess_cfg",
+}
+_NOT_BUILT = ("custom_text", "preprocess_cfg")
 _LOG = logging.getLogger(__name__)
 
 
@@ -65,14 +84,18 @@ def load_clip(
     image_weights: Path | None = None,
     prompts: Path | None = None,
     activation: Activation = "auto",
+    tokenizer: Path | None = None,
 ) -> MaskPromptedClip:
     """Builds CLIP and fills it, on the CPU, in float32, in evaluation mode, locked.
 
-    One with a ConvNeXt as image tower comes as a `PooledClip`, which can also embed all masks in one pass.
+    One with a ConvNeXt or FastVit as image tower comes as a `PooledClip`, one of timm's that ends with
+    attention pooling (SigLIP, Perception Encoder) as an `AttentionPooledClip`: both can also embed all masks
+    in one pass.
 
     Args:
         model: an open_clip architecture such as "ViT-L-14" (with "-quickgelu" it states the activation too),
-            or {"embed_dim": …, "vision_cfg": {…}, "text_cfg": {…}} in open_clip's terms.
+            or {"embed_dim": …, "vision_cfg": {…}, "text_cfg": {…}} in open_clip's terms, with
+            "preprocess_cfg": {"mean": […], "std": […]} where that is not CLIP's.
         weights: the file; see `read_weights`. Half precision becomes single.
         image_weights: file with an image tower that takes the place of the one in `weights`, such as a
             finetuned `CLIPVisionModel` of transformers or a ViT of timm; one without projection keeps the
@@ -80,14 +103,17 @@ def load_clip(
         prompts: file with mask prompts, under `mask_prompts` or `visual.mask_embedding`; by default those in
             `weights`, if there are any.
         activation: "auto" takes it from where the weights come from.
+        tokenizer: `tokenizer.json` of an architecture with a vocabulary of its own, such as SigLIP 2's.
 
     Raises:
-        ConfigError: an architecture that is not known or cannot be used, with the reason.
+        ConfigError: an architecture that is not known or cannot be used, with the reason; or a tokenizer that
+            is missing or not wanted.
         WeightsError: see `read_weights` and `load_exactly`; or an activation that is not known, or
             contradicts what is known of the weights.
     """
     weights = Path(weights)
     config, name, stated = architecture(model)
+    tokens = build_tokenizer(config, name, tokenizer)
     tensors, metadata = read_weights(weights)
     tensors = unwrapped(tensors, IN_EVERY_CLIP)
     known = activation_of(weights, tensors, metadata)
@@ -111,10 +137,14 @@ def load_clip(
     if image_weights is not None:
         own_prompts = load_image_tower(network, Path(image_weights), name)
     rows = own_prompts if prompts is None else read_prompts(Path(prompts))
-    tokenizer = SimpleTokenizer(
-        context_length=network.context_length, **config["text_cfg"].get("tokenizer_kwargs") or {}
+    return with_prompts(
+        network,
+        tokens,
+        rows,
+        path=prompts or weights,
+        what=f"CLIP {name}",
+        normalisation=normalisation_of(config, name),
     )
-    return with_prompts(network, tokenizer, rows, path=prompts or weights, what=f"CLIP {name}")
 
 
 def with_prompts(
@@ -125,6 +155,7 @@ def with_prompts(
     path: Path,
     what: str,
     cure: str = DEFAULT_CURE,
+    normalisation: Normalisation = (CLIP_MEAN, CLIP_STD),
 ) -> MaskPromptedClip:
     """The filled network as an encoder, in evaluation mode, locked; path, what and cure are for messages.
 
@@ -136,8 +167,12 @@ def with_prompts(
     if prompts is not None:
         check_finite({"mask prompts": prompts}, path=path, cure=cure)
         prompts = prompts.float() if prompts.numel() else None
+    kind = PooledClip if can_pool(network) else MaskPromptedClip
+    if attends_to_pool(network.visual):
+        kind = AttentionPooledClip
+    mean, std = normalisation
     try:
-        clip = (PooledClip if can_pool(network) else MaskPromptedClip)(network, tokenizer, prompts)
+        clip = kind(network, tokenizer, prompts, mean=mean, std=std)
     except ConfigError as error:
         raise WeightsError(f"{path} does not fit {what}: {error}; {cure}") from error
     return clip.eval().requires_grad_(False)
@@ -256,18 +291,17 @@ def _check_config(config: Mapping[str, Any], name: str) -> None:
     if not isinstance(config["vision_cfg"], Mapping) or not isinstance(config["text_cfg"], Mapping):
         raise ConfigError("want vision_cfg and text_cfg as mappings, see open_clip's model_configs")
     text = config["text_cfg"]
-    if text.get("hf_model_name") or text.get("hf_tokenizer_name"):
-        raise ConfigError(f"CLIP {name} is not supported: its text tower or tokenizer comes from a hub")
-    if text.get("vocab_size", VOCABULARY) != VOCABULARY:
+    if text.get("hf_model_name"):
+        raise ConfigError(f"CLIP {name} is not supported: its text tower comes from a hub")
+    if text.get("hf_tokenizer_name") and OWN_VOCABULARY not in text["hf_tokenizer_name"]:
+        raise ConfigError(f"CLIP {name} is not supported: its tokenizer comes from a hub")
+    if not text.get("hf_tokenizer_name") and text.get("vocab_size", VOCABULARY) != VOCABULARY:
         raise ConfigError(
             f"want vocab_size {VOCABULARY} (open_clip's own tokenizer), got {text['vocab_size']}"
         )
     if config["vision_cfg"].get("timm_model_pretrained"):
         raise ConfigError(f"CLIP {name} is not supported: its image tower comes from a hub")
-    tags = [get_pretrained_cfg(name, tag) for tag in list_pretrained_tags_by_model(name)]
-    usual = (CLIP_MEAN, CLIP_STD)
-    if tags and not any((tuple(tag["mean"]), tuple(tag["std"])) == usual for tag in tags):
-        raise ConfigError(f"CLIP {name} is not supported: no weights of it take CLIP's mean and std")
+    normalisation_of(config, name)
 
 
 def build_network(config: Mapping[str, Any], name: str) -> CLIP | CustomTextCLIP:
@@ -276,7 +310,7 @@ def build_network(config: Mapping[str, Any], name: str) -> CLIP | CustomTextCLIP
     Raises:
         ConfigError: sizes that do not fit each other.
     """
-    arguments = {key: value for key, value in config.items() if key != "custom_text"}
+    arguments = {key: value for key, value in config.items() if key not in _NOT_BUILT}
     kind = CustomTextCLIP if config.get("custom_text") else CLIP
     try:
         return kind(**arguments)

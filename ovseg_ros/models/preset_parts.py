@@ -291,19 +291,21 @@ def _clip(context: LoadContext, part: Mapping[str, Any]) -> RegionEncoder:
     from ovseg_ros.models.clip import load_clip
 
     prompts, image, side = part.get("prompts"), part.get("image_weights"), part.get("pooled_side")
+    tokenizer = part.get("tokenizer")
     clip = load_clip(
         part["model"],
         context.file(part["weights"]),
         image_weights=None if image is None else context.file(image),
         prompts=None if prompts is None else context.file(prompts),
         activation=part.get("activation", "auto"),
+        tokenizer=None if tokenizer is None else context.file(tokenizer),
     )
     if isinstance(clip, PooledClip):
         clip.pooled_side = clip.pooled_side if side is None else side
     elif side is not None:
         raise ConfigError(
-            f"{context.preset}: pooled_side is for a CLIP with a ConvNeXt, such as convnext_base_w, got "
-            f"{part['model']!r}; leave it out"
+            f"{context.preset}: pooled_side is for a CLIP with a ConvNeXt or FastVit, such as "
+            f"convnext_base_w, got {part['model']!r}; leave it out"
         )
     return clip
 
@@ -362,9 +364,9 @@ ENCODERS: Mapping[str, ComponentSpec] = {
     "clip": ComponentSpec(
         _clip,
         needs=("model", "weights"),
-        takes=("image_weights", "prompts", "activation", "pooled_side"),
+        takes=("image_weights", "prompts", "activation", "pooled_side", "tokenizer"),
         options=_ENCODER_OPTIONS,
-        files=("weights", "image_weights", "prompts"),
+        files=("weights", "image_weights", "prompts", "tokenizer"),
     ),
     "owlv2": ComponentSpec(_owlv2_words, needs=("weights",), takes=("model",)),
     "sam3": ComponentSpec(_sam3_words, needs=("weights",), takes=("model",)),

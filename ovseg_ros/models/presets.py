@@ -10,13 +10,14 @@ A preset is a YAML file; those in `ovseg_ros/models/presets` go by their name, u
       weights: sam_vit_b_01ec64.pth
       options: {points_per_side: 16}   # see docs/proposals.md
     encoder:
-      kind: clip                 # mini | lite | clip | owlv2
+      kind: clip                 # mini | lite | clip | owlv2 | sam3
       model: ViT-B-16            # open_clip's name, or your own numbers
       weights: my.safetensors
       image_weights: my_tower.safetensors  # optional, of clip: an image tower in place of that in weights
       prompts: my_prompts.safetensors  # optional
       activation: gelu           # gelu | quick_gelu; needed where the weights do not tell
-      pooled_side: 640           # of ConvNeXts and lite, for the classifier pooled; see docs/modes.md
+      tokenizer: my_tokenizer.json     # of SigLIP 2: tokenizer.json from beside its weights
+      pooled_side: 640           # of ConvNeXts, FastVits and lite, for the classifier pooled: docs/modes.md
       options: {precision: auto} # how its image tower is run, see docs/encoders.md
     logit_scale: 40.0            # optional; multiplies cosines instead of the model's own
     calibration: {odds: 0.8}     # optional, see core.trust.Calibration and docs/modes.md
@@ -186,7 +187,9 @@ def load_preset(
     warnings = [warning for warning in (unseen, slow) if warning]
     for warning in warnings:
         _LOG.warning(warning)
-    trust = load_trust(context, preset, encoder.embedding_dim)
+    trust = load_trust(
+        context, preset, encoder.embedding_dim, logit_bias=getattr(encoder, "logit_bias", None)
+    )
     about = {"name": path.stem, "reason": chosen.reason, "warning": "; ".join(warnings)}
     return OpenVocabularySegmenter(proposer, encoder, options, context.device, trust=trust, **about)
 

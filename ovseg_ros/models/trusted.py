@@ -29,13 +29,16 @@ _CURE = "make it with: python -m ovseg_ros.app.learn.trust, or leave `reference`
 _LOG = logging.getLogger(__name__)
 
 
-def load_trust(context: LoadContext, preset: Mapping[str, Any], embedding_dim: int) -> TrustModel:
+def load_trust(
+    context: LoadContext, preset: Mapping[str, Any], embedding_dim: int, *, logit_bias: float | None = None
+) -> TrustModel:
     """The rule of absence with a preset's own numbers.
 
     Args:
         context: where the preset is and its files may be.
         preset: checked; its `calibration` and `reference`.
         embedding_dim: D of the encoder.
+        logit_bias: of an encoder trained with a sigmoid; see `TrustModel`.
 
     Raises:
         ConfigError: a number of the calibration that cannot be.
@@ -47,7 +50,7 @@ def load_trust(context: LoadContext, preset: Mapping[str, Any], embedding_dim: i
         bundled = WEIGHTS_FOLDER / preset["reference"]
         file = bundled if bundled.is_file() else context.file(preset["reference"])
         reference = read_reference(file, embedding_dim)
-    return TrustModel(rival_list(), best_meanings(), reference, calibration)
+    return TrustModel(rival_list(), best_meanings(), reference, calibration, logit_bias)
 
 
 def build_calibration(path: Path, values: Mapping[str, Any]) -> Calibration:

@@ -94,7 +94,9 @@ def test_this_machines_files_and_device_decide(tmp_path, monkeypatch, gpu):
 def test_a_cpu_gets_lite_and_a_wrong_device_is_refused(tmp_path):
     put_weights(tmp_path, *RANKING)
     choice = presets.resolve_preset("auto", "cpu", tmp_path)
-    assert choice == Choice("lite", "auto: convnext, vitl14, vitb16 would be too slow on a CPU")
+    assert choice == Choice(
+        "lite", "auto: convnext, vitl14, siglip2, pecore, vitb16 would be too slow on a CPU"
+    )
     with pytest.raises(ConfigError, match="device 'gpu' cannot be used"):
         presets.resolve_preset("auto", "gpu", tmp_path)
 
@@ -114,7 +116,7 @@ def test_what_was_taken_and_why_is_logged_once_and_kept(tmp_path, monkeypatch, c
     monkeypatch.setattr(lite, "load_lite", lambda *_: lite_segmenter.clip)
     monkeypatch.setattr(encoders, "accelerate", lambda encoder, *_: encoder)
     save_untrained_colour_masks(tmp_path)
-    why = "auto: the weights of the larger presets (convnext, vitl14, vitb16) are not here"
+    why = "auto: the weights of the larger presets (convnext, vitl14, siglip2, pecore, vitb16) are not here"
     with caplog.at_level("INFO"):
         segmenter = presets.load_preset("auto", weights_dir=tmp_path)
     assert (segmenter.name, segmenter.reason, segmenter.warning) == ("lite", why, "")

@@ -279,7 +279,7 @@ def test_metadata_names_the_architecture(save):
         ("roberta-ViT-B-32", "from a hub"),
         ("ViT-H-14-CLIPA", "not supported"),
         ("coca_ViT-B-32", r"not known \['multimodal_cfg'\]"),
-        ("MobileCLIP-S1", "no weights of it take CLIP's mean and std"),
+        ("ViT-B-16-SigLIP2", "say tokenizer: siglip2_tokenizer.json"),
         ({"embed_dim": 8}, "missing"),
         (MODEL | {"colour": 1}, r"not known \['colour'\]"),
         (MODEL | {"vision_cfg": 3}, "as mappings"),

@@ -107,15 +107,22 @@ def _to_fetch(files: Sequence[KnownFile], places: _Places) -> str:
     return f"to fetch: {_count(len(missing))}, {total}{more}, into {places.target}\n"
 
 
+_LICENCE_TEXTS = {
+    "Apple-AMLR": "https://github.com/apple/ml-mobileclip/blob/main/LICENSE_MODELS",
+    "CC-BY-NC-4.0": "https://creativecommons.org/licenses/by-nc/4.0/",
+}
+
+
 def _warn_non_commercial(preset: str, files: Sequence[KnownFile]) -> None:
     bound = [file for file in files if file.non_commercial]
     if not bound:
         return
-    licences = ", ".join(sorted({file.licence for file in bound}))
+    names = sorted({file.licence for file in bound})
+    licences, texts = ", ".join(names), "".join(f"!! {_LICENCE_TEXTS[name]}\n" for name in names)
     _say(
         f"{_RULE}\n!! NON-COMMERCIAL: {licences} is the licence of {_count(len(bound))} of {preset}.\n"
         "!! You may not use that for commercial purposes, and must name its authors:\n"
-        "!! https://creativecommons.org/licenses/by-nc/4.0/\n"
+        f"{texts}"
         f"!! It is no part of this package, whose own licence (Apache-2.0) does not reach it.\n{_RULE}"
     )
 

@@ -169,7 +169,9 @@ class AcceleratedEncoder:
         encoder = self.encoder
         visual = getattr(getattr(encoder, "clip_model", None), "visual", None)
         if self.precision != "fp32" and visual is not None and is_vit(visual):
-            return _vit(visual, getattr(encoder, "mask_prompts", None), DTYPES[self.precision])
+            rescaled = getattr(encoder, "rescaled", lambda same: same)
+            run = _vit(visual, getattr(encoder, "mask_prompts", None), DTYPES[self.precision])
+            return lambda pixels, masks: run(rescaled(pixels), masks)
         return under_autocast(encoder.encode_regions, self.precision, self._device)
 
     def _in_openvino(self) -> Network:

@@ -12,7 +12,9 @@ from torch import nn
 
 from ovseg_ros.core.encoders.text_cache import TextCache
 from ovseg_ros.core.encoders.text_tower import encode_sentences
+from ovseg_ros.core.encoders.timm_tower import is_timm_vit, prompt_shape, timm_vit_features
 from ovseg_ros.core.encoders.vit_tower import is_vit, vit_features
+from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.words import VILD_TEMPLATES
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
@@ -37,9 +39,14 @@ class MaskPromptedClip(nn.Module):
         size: S, the input side in pixels.
         embedding_dim: D.
         logit_scale: multiplies cosines before the softmax.
+        logit_bias: of a model trained with a sigmoid: logit_scale · cosine + logit_bias are its log odds that
+            a text goes with an image. None of all others.
+        mean: what the model subtracts from RGB in [0, 1].
+        std: and divides by.
     """
 
     mask_prompts: nn.Parameter | None
+    _rescale: torch.Tensor
 
     def __init__(
         self,
@@ -49,17 +56,21 @@ class MaskPromptedClip(nn.Module):
         *,
         size: int | None = None,
         logit_scale: float | None = None,
+        mean: tuple[float, ...] = CLIP_MEAN,
+        std: tuple[float, ...] = CLIP_STD,
     ) -> None:
         """Wraps a model; nothing is copied.
 
         Args:
             clip_model: an open_clip `CLIP` or `CustomTextCLIP`; with prompts its image tower must be
-                open_clip's VisionTransformer.
+                open_clip's VisionTransformer, or one of timm's (`is_timm_vit`).
             tokenizer: list of K texts -> (K, L) token ids, as open_clip.get_tokenizer gives (longer texts
                 are cut there, at 77 tokens for OpenAI's).
             mask_prompts: (depth, patches, width); see `new_mask_prompts`.
             size: input side, by default the image tower's own.
             logit_scale: by default exp of the model's own.
+            mean: three, the model's own normalisation; see there.
+            std: three.
 
         Raises:
             ConfigError: a tower that cannot take prompts, prompts of another shape, a size not known.
@@ -70,7 +81,10 @@ class MaskPromptedClip(nn.Module):
         self.text_cache = TextCache()
         self.size = _input_side(clip_model) if size is None else size
         self.logit_scale = _own_logit_scale(clip_model) if logit_scale is None else float(logit_scale)
+        self.logit_bias = _own_logit_bias(clip_model)
         self.embedding_dim = _embedding_dim(clip_model)
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.register_buffer("_rescale", _rescaling(self.mean, self.std), persistent=False)
         if mask_prompts is None:
             self.mask_prompts = None
         else:
@@ -109,14 +123,22 @@ class MaskPromptedClip(nn.Module):
         weight = _first_parameter(self.clip_model.visual)
         if pixels.shape[0] == 0:
             return torch.zeros((0, self.embedding_dim), device=weight.device)
-        pixels, visual = pixels.to(weight.device, weight.dtype), self.clip_model.visual
+        pixels, visual = self.rescaled(pixels.to(weight.device, weight.dtype)), self.clip_model.visual
         if self.mask_prompts is not None and region_masks is not None:
-            features = vit_features(visual, pixels, region_masks.to(weight.device), self.mask_prompts)
+            prompted = vit_features if is_vit(visual) else timm_vit_features
+            features = prompted(visual, pixels, region_masks.to(weight.device), self.mask_prompts)
         elif is_vit(visual) and not torch.is_grad_enabled():
             features = vit_features(visual, pixels)
         else:
             features = self.clip_model.encode_image(pixels)
         return F.normalize(features.float(), dim=-1)
+
+    def rescaled(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(N, 3, S, S) with CLIP's normalisation -> with the model's own, which most have in common."""
+        if (self.mean, self.std) == (CLIP_MEAN, CLIP_STD):
+            return pixels
+        factors = self._rescale.to(pixels.dtype)
+        return pixels * factors[0] + factors[1]
 
     def encode_text(self, labels: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
         """Embeds labels; each (label, templates) pair is encoded once and then comes from a cache.
@@ -165,10 +187,12 @@ def new_mask_prompts(
 def _prompt_shape(clip_model: nn.Module) -> tuple[int, int, int]:
     """(transformer blocks, patches, width) of a tower that can take prompts."""
     visual: Any = getattr(clip_model, "visual", None)
+    if is_timm_vit(visual):
+        return prompt_shape(visual)
     if not is_vit(visual):
         raise ConfigError(
-            f"mask prompts need open_clip's VisionTransformer as image tower, got {type(visual).__name__}; "
-            "use a ViT, or no prompts"
+            "mask prompts need a VisionTransformer of open_clip's or timm's as image tower, got "
+            f"{type(getattr(visual, 'trunk', visual)).__name__}; use a ViT, or no prompts"
         )
     patches, width = visual.positional_embedding.shape
     return len(visual.transformer.resblocks), patches - 1, width
@@ -198,6 +222,19 @@ def _input_side(clip_model: nn.Module) -> int:
 def _own_logit_scale(clip_model: Any) -> float:
     scale = getattr(clip_model, "logit_scale", None)
     return 100.0 if scale is None else math.exp(float(scale.detach()))
+
+
+def _own_logit_bias(clip_model: Any) -> float | None:
+    bias = getattr(clip_model, "logit_bias", None)
+    return None if bias is None else float(bias.detach())
+
+
+def _rescaling(mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
+    """(2,3,1,1): factor and summand that make of CLIP's normalisation another."""
+    own_mean, own_std, clip_mean, clip_std = (
+        torch.tensor(values, dtype=torch.float64) for values in (mean, std, CLIP_MEAN, CLIP_STD)
+    )
+    return torch.stack([clip_std / own_std, (clip_mean - own_mean) / own_std])[:, :, None, None].float()
 
 
 def _embedding_dim(clip_model: Any) -> int:

@@ -31,36 +31,27 @@ POOLING_BUDGET = 1 << 26
 """Bytes of masks as float32 that are compared with the grid of cells at once."""
 
 
+_TRUNKS = ("ConvNeXt", "FastVit")
+"""timm's classes of networks that average over cells; FastVit is MobileCLIP's."""
+
+
 def can_pool(clip_model: Any) -> bool:
-    """Whether an open_clip model's image tower is a ConvNeXt, which `PooledClip` takes."""
-    return type(getattr(getattr(clip_model, "visual", None), "trunk", None)).__name__ == "ConvNeXt"
+    """Whether an open_clip model's image tower is a ConvNeXt or a FastVit, which `PooledClip` takes."""
+    return type(getattr(getattr(clip_model, "visual", None), "trunk", None)).__name__ in _TRUNKS
 
 
-class MaskPooling(ABC):
-    """`encode_pooled` for an encoder whose network convolves, averages over cells, and then has a head.
+class OnePass(ABC):
+    """`encode_pooled` for an encoder whose network looks at the image once, whatever the masks are.
 
     Attributes:
-        stride: pixels of the network's input per feature cell.
         embedding_dim: D.
         pooled_mean: the network's own normalisation of RGB in [0, 1], subtracted.
         pooled_std: and divided by.
     """
 
-    stride: int
     embedding_dim: int
     pooled_mean: tuple[float, ...] = CLIP_MEAN
     pooled_std: tuple[float, ...] = CLIP_STD
-
-    @property
-    def pooled_side(self) -> int:
-        """Pixels to which an image's shorter side is scaled before the one pass, up or down, at least 1."""
-        return self._pooled_side
-
-    @pooled_side.setter
-    def pooled_side(self, side: int) -> None:
-        if isinstance(side, bool) or not isinstance(side, int) or side < 1:
-            raise ConfigError(f"want pooled_side as a whole number of pixels >= 1, got {side!r}")
-        self._pooled_side = side
 
     @torch.no_grad()
     def encode_pooled(
@@ -96,37 +87,80 @@ class MaskPooling(ABC):
         device = self._pooled_weight().device
         if len(masks) == 0:
             return torch.zeros((0, self.embedding_dim), device=device)
-        features = self.dense_features(image_rgb)  # (C,h,w)
-        cells_hw = (features.shape[1], features.shape[2])
-        shares = cell_shares(masks, cells_hw, device=device, memory_budget=memory_budget)
-        pooled = shares.flatten(1) @ features.flatten(1).float().T  # (N,C)
-        rows = self._pooled_head(pooled.to(features.dtype)).float()
-        return F.normalize(rows, dim=-1) * (shares.sum(dim=(1, 2)) > 0)[:, None]
+        rows, filled = self._pooled_rows(self._dense_pixels(image_rgb), masks, memory_budget)
+        return F.normalize(rows.float(), dim=-1) * filled[:, None]
 
-    def dense_features(self, image_rgb: npt.NDArray[np.uint8]) -> torch.Tensor:
-        """The network's features before its average; (C, h, w), one vector per cell.
-
-        The image is scaled (bicubic, antialiased) to `dense_size`, so that cells cover it exactly.
-
-        Args:
-            image_rgb: (H, W, 3) uint8.
-        """
+    def _dense_pixels(self, image_rgb: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """(H,W,3) uint8 -> (1,3,h,w), scaled (bicubic, antialiased) and normalised, as the weights' type."""
         weight = self._pooled_weight()
         image = torch.from_numpy(np.require(image_rgb, requirements=("C", "W"))).to(weight.device)
         pixels = image.permute(2, 0, 1)[None].float()  # (1,3,H,W)
-        size_hw = dense_size(image_rgb.shape[:2], self.pooled_side, self.stride)
+        size_hw = self.dense_hw(image_rgb.shape[:2])
         if size_hw != image_rgb.shape[:2]:
             pixels = F.interpolate(pixels, size=size_hw, mode="bicubic", antialias=True)
         mean, std = (
             255.0 * torch.tensor(c, device=pixels.device)[:, None, None]
             for c in (self.pooled_mean, self.pooled_std)
         )
-        pixels = ((pixels - mean) / std).to(weight.dtype, memory_format=torch.channels_last)
-        return self._pooled_features(pixels)[0]
+        return ((pixels - mean) / std).to(weight.dtype, memory_format=torch.channels_last)
+
+    @abstractmethod
+    def dense_hw(self, size_hw: tuple[int, ...]) -> tuple[int, int]:
+        """(h, w) in pixels at which an image of (H, W) is looked at."""
+
+    @abstractmethod
+    def _pooled_rows(
+        self, pixels: torch.Tensor, masks: torch.Tensor, memory_budget: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows (N, D) of any length for (N, H, W) masks on (1, 3, h, w) pixels; and (N,) bool, not empty."""
 
     @abstractmethod
     def _pooled_weight(self) -> torch.Tensor:
         """A weight of the network: says where and in which precision it runs."""
+
+
+class MaskPooling(OnePass):
+    """`encode_pooled` for an encoder whose network convolves, averages over cells, and then has a head.
+
+    Attributes:
+        stride: pixels of the network's input per feature cell.
+    """
+
+    stride: int
+
+    @property
+    def pooled_side(self) -> int:
+        """Pixels to which an image's shorter side is scaled before the one pass, up or down, at least 1."""
+        return self._pooled_side
+
+    @pooled_side.setter
+    def pooled_side(self, side: int) -> None:
+        if isinstance(side, bool) or not isinstance(side, int) or side < 1:
+            raise ConfigError(f"want pooled_side as a whole number of pixels >= 1, got {side!r}")
+        self._pooled_side = side
+
+    def dense_features(self, image_rgb: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """The network's features before its average; (C, h, w), one vector per cell.
+
+        The image is scaled to `dense_hw`, so that cells cover it exactly.
+
+        Args:
+            image_rgb: (H, W, 3) uint8.
+        """
+        return self._pooled_features(self._dense_pixels(image_rgb))[0]
+
+    def dense_hw(self, size_hw: tuple[int, ...]) -> tuple[int, int]:
+        """See `dense_size`."""
+        return dense_size(size_hw, self.pooled_side, self.stride)
+
+    def _pooled_rows(
+        self, pixels: torch.Tensor, masks: torch.Tensor, memory_budget: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self._pooled_features(pixels)[0]  # (C,h,w)
+        cells_hw = (features.shape[1], features.shape[2])
+        shares = cell_shares(masks, cells_hw, device=features.device, memory_budget=memory_budget)
+        pooled = shares.flatten(1) @ features.flatten(1).float().T  # (N,C)
+        return self._pooled_head(pooled.to(features.dtype)), shares.sum(dim=(1, 2)) > 0
 
     @abstractmethod
     def _pooled_features(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -138,7 +172,11 @@ class MaskPooling(ABC):
 
 
 class PooledClip(MaskPooling, MaskPromptedClip):
-    """An open_clip model with a ConvNeXt as image tower: embeds masks as crops, or all in one pass."""
+    """An open_clip model that convolves and averages: embeds masks as crops, or all in one pass.
+
+    A FastVit convolves but for its last stage, where cells attend to each other: of an image with more cells
+    than it was trained on, what is said there is less its own. So it looks at its own side unless told.
+    """
 
     def __init__(
         self,
@@ -146,17 +184,18 @@ class PooledClip(MaskPooling, MaskPromptedClip):
         tokenizer: Tokenizer,
         mask_prompts: torch.Tensor | None = None,
         *,
-        pooled_side: int = POOLED_SIDE,
+        pooled_side: int | None = None,
         **others: Any,
     ) -> None:
         """Wraps a model; nothing is copied.
 
         Args:
-            clip_model: an open_clip `CLIP` or `CustomTextCLIP` with a ConvNeXt of timm's as image tower.
+            clip_model: an open_clip `CLIP` or `CustomTextCLIP` with a ConvNeXt or FastVit of timm's as image
+                tower.
             tokenizer: see `MaskPromptedClip`.
-            mask_prompts: always refused, a ConvNeXt has no tokens; here so that the message is the same.
-            pooled_side: see there.
-            others: `size` and `logit_scale`, see `MaskPromptedClip`.
+            mask_prompts: always refused, these have no tokens; here so that the message is the same.
+            pooled_side: see there; `POOLED_SIDE` of a ConvNeXt, its own side of a FastVit when None.
+            others: see `MaskPromptedClip`.
 
         Raises:
             ConfigError: another image tower, prompts, or a side that cannot be.
@@ -165,12 +204,15 @@ class PooledClip(MaskPooling, MaskPromptedClip):
             tower = getattr(clip_model, "visual", None)
             name = type(getattr(tower, "trunk", tower)).__name__
             raise ConfigError(
-                f"pooling over masks needs a ConvNeXt of open_clip as image tower, got {name}: take the "
-                "classifier clip, or an encoder such as convnext_base_w"
+                f"pooling over masks needs a ConvNeXt or FastVit of open_clip as image tower, got {name}: "
+                "take the classifier clip, or an encoder such as convnext_base_w"
             )
         super().__init__(clip_model, tokenizer, mask_prompts, **others)
-        self.stride = int(self.clip_model.visual.trunk.feature_info[-1]["reduction"])
-        self.pooled_side = pooled_side
+        trunk = self.clip_model.visual.trunk
+        self.stride = int(trunk.feature_info[-1]["reduction"])
+        own = self.size if type(trunk).__name__ == "FastVit" else POOLED_SIDE
+        self.pooled_side = own if pooled_side is None else pooled_side
+        self.pooled_mean, self.pooled_std = self.mean, self.std
 
     def _pooled_weight(self) -> torch.Tensor:
         weight: torch.Tensor = next(self.clip_model.visual.parameters())

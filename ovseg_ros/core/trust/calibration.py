@@ -34,6 +34,8 @@ class Calibration:
         mask: weight of the mask's own score.
         hub: part of a word's mean score in the past that is taken off before words compete, in [0, 1].
         usual_masks: N at which the numbers were fitted.
+        prior: of an encoder with a `logit_bias`, added to the log odds of all words before they compete: ln
+            of how much likelier a word is here than a text was in training; see docs/modes.md.
     """
 
     bias: float = 0.0
@@ -42,9 +44,10 @@ class Calibration:
     mask: float = 0.0
     hub: float = 0.0
     usual_masks: float = 30.0
+    prior: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("bias", "odds", "past", "mask", "hub", "usual_masks"):
+        for name in ("bias", "odds", "past", "mask", "hub", "usual_masks", "prior"):
             if not math.isfinite(getattr(self, name)):
                 raise ConfigError(f"want a number for {name} of the calibration, got {getattr(self, name)}")
         if min(self.odds, self.past, self.mask) < 0:

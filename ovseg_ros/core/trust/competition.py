@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from ovseg_ros.core.words import Meanings
 
@@ -49,14 +50,18 @@ def competition(labels: Sequence[str], rivals: Sequence[str], meanings: Meanings
     return Competition(tuple(labels), kept, competes)
 
 
-def log_odds(fit: torch.Tensor, competes: torch.Tensor) -> torch.Tensor:
+def log_odds(fit: torch.Tensor, competes: torch.Tensor, nothing: float | None = None) -> torch.Tensor:
     """g(i, w) = fit(i, w) − log Σ_c exp fit(i, c), over all c that compete with w.
 
     The log odds of w in a softmax over itself and its competitors. Above 0 it outweighs all of them together.
+    With `nothing`, that no word fits is one competitor more, of that fit on every mask: where a model says
+    with a sigmoid how probable each word is, exp(fit − nothing) are its odds, and g is the log odds that w
+    fits and no competitor, given that at most one of them does.
 
     Args:
         fit: (N, W) float, how well each of W words fits each mask, times the logit scale.
         competes: (K, W) bool, who competes with word w < K; with any other everyone else does.
+        nothing: the fit of no word; None where that does not compete.
 
     Returns:
         (N, W) float32; +inf where nothing competes.
@@ -67,6 +72,9 @@ def log_odds(fit: torch.Tensor, competes: torch.Tensor) -> torch.Tensor:
     """
     if fit.shape[1] == 0:
         return fit
+    if nothing is not None:
+        fit = torch.cat([fit, torch.full_like(fit[:, :1], nothing)], dim=1)  # (N,W+1)
+        return log_odds(fit, F.pad(competes, (0, 1), value=True))[:, :-1]
     count, device = len(competes), fit.device
     if device.type == "mps":  # knows no float64
         fit, competes = fit.cpu(), competes.cpu()

@@ -82,12 +82,15 @@ class TrustModel:
         meanings: which of them step aside, because they can mean the same.
         reference: (M, D) unit rows of masks seen before; None without.
         calibration: what makes scores probabilities.
+        logit_bias: of an encoder trained with a sigmoid, whose own log odds of a word are logit_scale ·
+            cosine + logit_bias; with it, that no word fits competes too. None of all others.
     """
 
     rivals: tuple[str, ...]
     meanings: Meanings
     reference: torch.Tensor | None = None
     calibration: Calibration = field(default_factory=Calibration)
+    logit_bias: float | None = None
     _prepared: OrderedDict[tuple[object, ...], Prepared] = field(
         default_factory=OrderedDict, init=False, repr=False, compare=False
     )  # a copy with other parts starts without
@@ -145,11 +148,12 @@ class TrustModel:
         """
         cosines = embeddings.to(prepared.text).float() @ prepared.text.T  # (N,W)
         competes = prepared.words.competes.to(cosines.device)
+        nothing = None if self.logit_bias is None else -(self.logit_bias + self.calibration.prior)
         if prepared.past is None:
             fit = (logit_scale * cosines)[:, prepared.first]
-            return Evidence(fit, log_odds(fit, competes), torch.zeros_like(fit))
+            return Evidence(fit, log_odds(fit, competes, nothing), torch.zeros_like(fit))
         fit = (logit_scale * (cosines - self.calibration.hub * prepared.past.mean))[:, prepared.first]
-        return Evidence(fit, log_odds(fit, competes), prepared.past.standardised(cosines))
+        return Evidence(fit, log_odds(fit, competes, nothing), prepared.past.standardised(cosines))
 
     def judge(
         self,

@@ -154,6 +154,9 @@ def fit(parts: Sequence[Asked]) -> tuple[Calibration, Answers]:
     best: tuple[float, Calibration, Answers] | None = None
     for hub, asked in answers(parts, HUBS if with_past else (0.0,)).items():
         fitted = logistic(asked, hub, with_past=with_past)
+        fitted = dataclasses.replace(
+            fitted, prior=parts[0].trust.calibration.prior
+        )  # under which it was asked
         loss = log_loss(asked.probability(fitted), asked.right, asked.weight)
         if best is None or loss < best[0]:
             best = loss, fitted, asked

@@ -32,7 +32,7 @@ class KnownFile:
         md5_prefix: first hex digits of its MD5, where its authors state no more than that.
         stated_by: who states the SHA-256 or MD5; "" where nobody does.
         size: bytes, or None.
-        licence: SPDX name.
+        licence: SPDX name; Apple-AMLR, Apple's for research models, has none.
         non_commercial: the licence allows no commercial use.
         source_page: page for people.
         presets: names of the bundled presets that read it.
@@ -125,7 +125,8 @@ def _row(path: Path, row: Mapping[str, Any], by_name: Mapping[str, Mapping[str, 
     if not values.get("licence") or not values.get("source_page"):
         raise ConfigError(f"{where}: want a licence and a source_page")
     values["presets"] = tuple(values.get("presets") or ())
-    return KnownFile(**values, non_commercial="-NC" in values["licence"])
+    limited = "-NC" in values["licence"] or values["licence"] == "Apple-AMLR"
+    return KnownFile(**values, non_commercial=limited)
 
 
 def cache_dir() -> Path:

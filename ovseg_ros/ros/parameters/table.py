@@ -124,10 +124,10 @@ class Settings:
     )
     classifier: str = _row(
         PRESET_WORD,
-        "Who names masks: clip on the regions; pooled, one pass of a convolutional network for all masks; "
+        "Who names masks: clip on the regions; pooled, one pass of the network for all masks; "
         "combined, the mean of these two embeddings; the maskformer's own class embeddings; or the ensemble "
         "of clip and maskformer. The last two need a preset whose proposals are of kind ovseg_maskformer, "
-        "pooled and combined a ConvNeXt, or lite.",
+        "pooled and combined a ConvNeXt, MobileCLIP 2, SigLIP, Perception Encoder, or lite.",
         choices=(PRESET_WORD, *CLASSIFIERS),
     )
     decision: str = _row(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -75,7 +77,10 @@ def oracle(embeddings, seen, labels, background, trust, mask_scores):
             return who
 
         def probability(w, i=i, fit=fit, cosine=cosine):
-            g = fit[w] - math.log(sum(math.exp(fit[c]) for c in against(w)))
+            others = sum(math.exp(fit[c]) for c in against(w))
+            if trust.logit_bias is not None:  # that no word fits
+                others += math.exp(-(trust.logit_bias + calibration.prior))
+            g = fit[w] - math.log(others)
             z = (cosine[w] - mean[w]) / deviation[w] if trust.reference is not None else 0.0
             logit = calibration.bias + calibration.odds * g + calibration.past * z
             sure = min(max(float(mask_scores[i]), 0.02), 0.98)
@@ -99,13 +104,17 @@ def oracle(embeddings, seen, labels, background, trust, mask_scores):
     return np.array(probs), second
 
 
+@pytest.mark.parametrize("logit_bias", [None, -9.0])
 @pytest.mark.parametrize("with_reference", [True, False])
 @pytest.mark.parametrize(
     "labels", [("teapot",), ("mug", "red mug", "book"), ("teapot", "vase", "fork", "cups")]
 )
-def test_the_rule_is_its_formulas(trust, labels, with_reference):
+def test_the_rule_is_its_formulas(trust, labels, with_reference, logit_bias):
     if not with_reference:
         trust = TrustModel(RIVALS, SpellingMeanings(), None, CALIBRATION)
+    trust = dataclasses.replace(
+        trust, logit_bias=logit_bias, calibration=dataclasses.replace(CALIBRATION, prior=1.5)
+    )
     embeddings = masks_near("teapot", "vase", "mug", "red mug", "wall", "fork", noise=0.8)
     seen = torch.tensor([True, True, True, True, False, True])
     prepared = trust.prepare(labels, rows, background=("wall", "cup"))
@@ -117,6 +126,31 @@ def test_the_rule_is_its_formulas(trust, labels, with_reference):
     assert found.names == tuple(name for name, _ in second)
     np.testing.assert_allclose(found.scores.numpy(), [p for _, p in second], rtol=1e-4, atol=1e-7)
     assert judged.probs.sum(dim=1).max() <= 1 + 1e-6
+
+
+def test_a_sigmoids_odds_and_rivals_make_the_chance_that_a_word_alone_fits():
+    """By counting: each word fits or not by itself; of the cases with one at most, how many has w?"""
+    bias, logits = -4.0, [1.5, 0.7, -2.0, -0.3]  # what the sigmoids say of four words on one mask
+    fit = torch.tensor([[logit - bias for logit in logits]])
+    g = log_odds(fit, torch.tensor([[False, True, True, True]]), nothing=-bias)[0].tolist()
+    chances = [1 / (1 + math.exp(-logit)) for logit in logits]
+    cases: dict[int, float] = {}
+    for fits in itertools.product((False, True), repeat=4):
+        if sum(fits) <= 1:
+            chance = math.prod(p if one else 1 - p for p, one in zip(chances, fits, strict=True))
+            cases[fits.index(True) if any(fits) else -1] = chance
+    for word in range(4):
+        assert 1 / (1 + math.exp(-g[word])) == pytest.approx(cases[word] / sum(cases.values()), rel=1e-5)
+
+
+def test_what_a_sigmoid_finds_improbable_is_not_found_by_being_the_best_of_all():
+    """A softmax calls a wall a cup where nothing else is nearer; that no word fits is an answer here."""
+    fits = torch.tensor([[6.0, 1.0, 1.0]])
+    alone = torch.tensor([[False, True, True]])
+    assert log_odds(fits, alone)[0, 0] > 4
+    assert log_odds(fits, alone, nothing=9.0)[0, 0] == pytest.approx(6.0 - 9.0, abs=0.01)
+    assert log_odds(fits, torch.zeros(1, 3, dtype=torch.bool), nothing=9.0)[0, 0] == -3.0, "no rival at all"
+    assert log_odds(torch.zeros(2, 0), torch.zeros(0, 0, dtype=torch.bool), nothing=1.0).shape == (2, 0)
 
 
 @pytest.mark.parametrize("with_reference", [True, False])

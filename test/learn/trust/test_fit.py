@@ -162,3 +162,15 @@ def test_what_is_seen_is_what_the_masks_fit(segmenter):
     assert seen.present == ("teapot", "mug")
     (bare,) = look(segmenter, [TrueFrame(frame, truth[:0], (), WORDS)])
     assert bare.right == (frozenset(), frozenset())
+
+
+def test_a_fit_is_for_the_prior_it_was_asked_under(segmenter, trust):
+    """g depends on it where a sigmoid's bias is known, and the other numbers on g."""
+    sigmoid = dataclasses.replace(
+        trust, logit_bias=-12.0, calibration=dataclasses.replace(trust.calibration, prior=1.5)
+    )
+    calibration, asked = fit([Asked(segmenter, sigmoid, seen_frames())])
+    assert calibration.prior == 1.5
+    without, others = fit([Asked(segmenter, trust, seen_frames())])
+    assert without.prior == 0.0
+    assert not torch.allclose(asked.odds, others.odds)
