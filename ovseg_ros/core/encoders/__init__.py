@@ -1,8 +1,8 @@
 """CLIP on regions and words: mask prompts, pooling, precision."""
 
 from ovseg_ros.core.encoders.accelerate import AccelerateOptions, accelerate
+from ovseg_ros.core.encoders.agreement import TIE, AgreementReport
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
-from ovseg_ros.core.encoders.openvino_engine import has_openvino
 from ovseg_ros.core.encoders.pooled_clip import (
     POOLING_BUDGET,
     MaskPooling,
@@ -16,7 +16,9 @@ from ovseg_ros.core.encoders.text_cache import SENTENCES_AT_ONCE, TextCache
 __all__ = [
     "POOLING_BUDGET",
     "SENTENCES_AT_ONCE",
+    "TIE",
     "AccelerateOptions",
+    "AgreementReport",
     "MaskPooling",
     "MaskPromptedClip",
     "PooledClip",
@@ -24,7 +26,6 @@ __all__ = [
     "accelerate",
     "can_pool",
     "cell_shares",
-    "has_openvino",
     "mask_bytes",
     "new_mask_prompts",
 ]
