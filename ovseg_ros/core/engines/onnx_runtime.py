@@ -60,8 +60,18 @@ def onnx_network(job: Job, store: Store | None, *, tensorrt: bool = False) -> Ne
 
     def run(*inputs: torch.Tensor) -> Any:
         arrays = [part.detach().float().cpu().contiguous().numpy() for part in inputs]
-        found = session.run(None, dict(zip(names, arrays, strict=True)))
-        parts = tuple(torch.from_numpy(part).to(job.device) for part in found)
+        count = len(arrays[0])
+        step = count if _any_rows(job) else 1
+        found = [
+            session.run(
+                None, {name: array[at : at + step] for name, array in zip(names, arrays, strict=True)}
+            )
+            for at in range(0, count, step)
+        ]
+        parts = tuple(
+            torch.cat([torch.from_numpy(part) for part in batch]).to(job.device)
+            for batch in zip(*found, strict=True)
+        )
         return parts if len(parts) > 1 else parts[0]
 
     return run
@@ -82,7 +92,7 @@ def _providers(job: Job, store: Store | None, tensorrt: bool) -> list[tuple[str,
     }
     if store is not None:
         planned |= {"trt_engine_cache_enable": True, "trt_engine_cache_path": store.folder}
-    if job.rows:
+    if _any_rows(job):
         for key, rows in (("min", _SMALLEST), ("opt", _USUAL), ("max", _LARGEST)):
             planned[f"trt_profile_{key}_shapes"] = ",".join(
                 f"{_input(n)}:{rows}x" + "x".join(map(str, part.shape[1:]))
@@ -93,12 +103,13 @@ def _providers(job: Job, store: Store | None, tensorrt: bool) -> list[tuple[str,
 
 def _graph(job: Job, store: Store | None) -> bytes:
     """The network in ONNX, exported anew where the store has none."""
-    name = "" if store is None else fingerprint(job, "onnx") + ".onnx"
+    name = "" if store is None else fingerprint(job, "onnx", _any_rows(job)) + ".onnx"
     if store is not None and (kept := store.read(name)) is not None:
         return kept
     # Two rows: what is one in the example is one for good.
-    example = tuple(part.expand(2 if job.rows else 1, *part.shape[1:]).contiguous() for part in job.example)
-    shapes = tuple({0: torch.export.Dim("rows", min=1)} for _ in example) if job.rows else None
+    count = 2 if _any_rows(job) else 1
+    example = tuple(part.expand(count, *part.shape[1:]).contiguous() for part in job.example)
+    shapes = tuple({0: torch.export.Dim("rows", min=1)} for _ in example) if _any_rows(job) else None
     with warnings.catch_warnings(), torch.no_grad(), _quiet():
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
@@ -113,6 +124,11 @@ def _graph(job: Job, store: Store | None) -> bytes:
     if store is not None:
         store.write(name, content)
     return content
+
+
+def _any_rows(job: Job) -> bool:
+    """Whether the graph takes any number of rows: on a card. A CPU is as fast with one after another."""
+    return job.rows and job.device.type == "cuda"
 
 
 def _input(number: int) -> str:

@@ -69,8 +69,12 @@ def run_elsewhere(runtime: Runtime, job: Job, store: Store | None, what: str) ->
     """
     try:
         if runtime == "openvino":
-            return openvino_runtime.openvino_network(job, store)
-        return onnx_runtime.onnx_network(job, store, tensorrt=runtime == "tensorrt")
+            network = openvino_runtime.openvino_network(job, store)
+        else:
+            network = onnx_runtime.onnx_network(job, store, tensorrt=runtime == "tensorrt")
+        for count in (1, 3) if job.rows else (1,):  # some say only now what they cannot do
+            network(*(part.expand(count, *part.shape[1:]) for part in job.example))
+        return network
     except Exception as error:  # whatever torch's tracer or exporter, or the runtime, does not know
         reason = str(error).strip().split("\n")[0]
         _LOG.warning("%s cannot run by %s, going on with torch: %s", what, runtime, reason)

@@ -148,6 +148,22 @@ def test_a_network_it_cannot_read_stays_in_torch(clip, installed, monkeypatch, c
     assert fast.encode_regions(*check_regions(2, TINY_SIDE)).shape == (2, TINY_DIM)
 
 
+def test_a_network_that_fails_when_it_is_run_stays_in_torch(clip, installed, monkeypatch, caplog):
+    def one_row_alone(job, store):
+        def run(pixels, masks):
+            if len(pixels) > 1:
+                raise RuntimeError("Got: 3 Expected: 1")
+            return clip(pixels, masks)
+
+        return run
+
+    monkeypatch.setattr(runtime.openvino_runtime, "openvino_network", one_row_alone)
+    with caplog.at_level(logging.WARNING):
+        fast = accelerate(clip, IN_OPENVINO, CPU)
+    assert fast.runtime == "torch"
+    assert "going on with torch: Got: 3" in caplog.text
+
+
 def test_rows_that_do_not_agree_give_way_to_torch(clip, installed, monkeypatch, caplog):
     monkeypatch.setattr(MODULE, "run_elsewhere", lambda *_: lambda *given: -clip.encode_regions(*given))
     with caplog.at_level(logging.WARNING):

@@ -59,6 +59,20 @@ def test_rows_are_those_of_torch_and_the_graph_is_kept(monkeypatch):
                 torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
+def test_on_a_card_a_graph_takes_any_number_of_rows():
+    for package in onnx_runtime.NEEDS:
+        pytest.importorskip(package)
+    import onnxruntime
+
+    asked = job(CARD)
+    graph = onnx_runtime._graph(asked, None)
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    for count in (1, 5):
+        given = torch.rand(count, 3, 8, 8), torch.rand(count, 1, 8, 8)
+        found, _ = session.run(None, {f"input_{n}": part.numpy() for n, part in enumerate(given)})
+        torch.testing.assert_close(torch.from_numpy(found), asked.module(*given)[0], atol=1e-5, rtol=1e-5)
+
+
 @pytest.fixture
 def sessions(monkeypatch):
     """ONNX Runtime as its documentation describes it, without a network in it."""
