@@ -185,7 +185,8 @@ def _colour_masks(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     options = _options(context.preset, part, PROPOSERS["colour_masks"])
     backbone, network = load_colour_masks(context.own(part, FILE) or WEIGHTS_FOLDER / FILE)
     store, pictures = engine_parts(options.runtime)
-    return ColourMasks(backbone, network, options, context.device, store, pictures)
+    # Two: each costs a frame by torch in 32 bits at every start.
+    return ColourMasks(backbone, network, options, context.device, store, pictures[:2])
 
 
 def _sam(context: LoadContext, part: Mapping[str, Any]) -> Proposer:

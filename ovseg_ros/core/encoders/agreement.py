@@ -127,7 +127,7 @@ def check_regions(count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def picture_regions(
-    pictures: Sequence[npt.NDArray[np.uint8]], size: int, each: int = 2
+    pictures: Sequence[npt.NDArray[np.uint8]], size: int, each: int = 1
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Regions of photographs: the ellipses of `check_regions` on squares cut out of each.
 
