@@ -37,7 +37,7 @@ HEAVIEST = (
     "ros/client/test_client.py",
     "learn/colour/test_train.py",
     "models/checkpoints/test_convert.py",
-    "core/encoders/test_openvino_engine.py",
+    "core/encoders/test_runtime.py",
     "learn/pairs/test_collect.py",
 )
 

@@ -20,7 +20,7 @@ from ovseg_ros.app.learn import commands as learn_commands
 from ovseg_ros.app.learn import tabletop_road
 from ovseg_ros.app.segment import command as segment
 from ovseg_ros.app.web import command as web
-from ovseg_ros.app.weights import convert_checkpoint, download
+from ovseg_ros.app.weights import convert_checkpoint, download, export
 from ovseg_ros.errors import OvsegError, missing_module
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_presets(commands)
     download.add_parser(commands)
     convert_checkpoint.add_parser(commands)
+    export.add_parser(commands)
     _add_evaluate(commands)
     learn_commands.add_parser(commands)
     bench.add_parser(commands)

@@ -50,9 +50,9 @@ class SegmenterOptions:
         templates: sentences each word is put into.
         classifier: who names a mask: "clip" on its region; "pooled", the network's features of the whole
             image, pooled over the mask; "combined", the mean of these two embeddings;
-            "maskformer", the generator's own class embedding, MaskFormer's or another's; "ensemble", "clip" and "maskformer":
-            p_maskformer^(1−λ) · p_clip^λ. The last two need a generator that classifies, "pooled" and
-            "combined" an encoder that can pool.
+            "maskformer", the generator's own class embedding, MaskFormer's or another's; "ensemble", "clip"
+            and "maskformer": p_maskformer^(1−λ) · p_clip^λ. The last two need a generator that classifies,
+            "pooled" and "combined" an encoder that can pool.
         clip_weight: λ of the ensemble, in [0, 1].
         region_view: what CLIP sees: "masked", the background filled; "context", the same box with its
             background; "both", the two embeddings averaged.

@@ -67,6 +67,7 @@ class ComponentSpec:
         takes: keys that may be there.
         options: module and name of the dataclass of its `options`, "" where it has none.
         files: keys that name weights files.
+        runtime: whether its options say by what its network is run.
     """
 
     build: Callable[[LoadContext, Mapping[str, Any]], Any]
@@ -74,6 +75,7 @@ class ComponentSpec:
     takes: tuple[str, ...] = ()
     options: str = ""
     files: tuple[str, ...] = ("weights",)
+    runtime: bool = False
 
 
 def check_part(
@@ -150,6 +152,18 @@ def weights_named(part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -
     return tuple(names)
 
 
+def with_runtime(
+    part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec], runtime: str
+) -> Mapping[str, Any]:
+    """A checked part with that `runtime` among its options, and its members' too, where there is one."""
+    changed = dict(part)
+    if kinds[part["kind"]].runtime:
+        changed["options"] = {**(part.get("options") or {}), "runtime": runtime}
+    if "members" in part:
+        changed["members"] = [with_runtime(member, kinds, runtime) for member in part["members"]]
+    return changed
+
+
 def build(context: LoadContext, part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -> Any:
     """Builds a checked part, its weights loaded and verified.
 
@@ -181,11 +195,14 @@ def _depth_clusters(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
 
 def _colour_masks(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     from ovseg_ros.models.bundled.colour_masks import FILE, WEIGHTS_FOLDER, load_colour_masks
+    from ovseg_ros.models.engines import engine_parts
     from ovseg_ros.proposals.colour import ColourMasks
 
     options = _options(context.preset, part, PROPOSERS["colour_masks"])
     backbone, network = load_colour_masks(context.own(part, FILE) or WEIGHTS_FOLDER / FILE)
-    return ColourMasks(backbone, network, options, context.device)
+    store, pictures = engine_parts(options.runtime)
+    # Two: each costs a frame by torch in 32 bits at every start.
+    return ColourMasks(backbone, network, options, context.device, store, pictures[:2])
 
 
 def _sam(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
@@ -316,7 +333,10 @@ PROPOSERS: Mapping[str, ComponentSpec] = {
         _depth_clusters, options="ovseg_ros.proposals.depth.depth_clusters.DepthClustersOptions"
     ),
     "colour_masks": ComponentSpec(
-        _colour_masks, takes=("weights",), options="ovseg_ros.proposals.colour.ColourMasksOptions"
+        _colour_masks,
+        takes=("weights",),
+        options="ovseg_ros.proposals.colour.ColourMasksOptions",
+        runtime=True,
     ),
     "sam": ComponentSpec(
         _sam, needs=("model", "weights"), options="ovseg_ros.proposals.sam.options.SamOptions"
@@ -353,13 +373,18 @@ PROPOSERS: Mapping[str, ComponentSpec] = {
 _ENCODER_OPTIONS = "ovseg_ros.core.encoders.accelerate.AccelerateOptions"
 ENCODERS: Mapping[str, ComponentSpec] = {
     "mini": ComponentSpec(
-        _mini, takes=("weights", "prompts"), options=_ENCODER_OPTIONS, files=("weights", "prompts")
+        _mini,
+        takes=("weights", "prompts"),
+        options=_ENCODER_OPTIONS,
+        files=("weights", "prompts"),
+        runtime=True,
     ),
     "lite": ComponentSpec(
         _lite,
         takes=("weights", "names", "pooled_side"),
         options=_ENCODER_OPTIONS,
         files=("weights", "names"),
+        runtime=True,
     ),
     "clip": ComponentSpec(
         _clip,
@@ -367,6 +392,7 @@ ENCODERS: Mapping[str, ComponentSpec] = {
         takes=("image_weights", "prompts", "activation", "pooled_side", "tokenizer"),
         options=_ENCODER_OPTIONS,
         files=("weights", "image_weights", "prompts", "tokenizer"),
+        runtime=True,
     ),
     "owlv2": ComponentSpec(_owlv2_words, needs=("weights",), takes=("model",)),
     "sam3": ComponentSpec(_sam3_words, needs=("weights",), takes=("model",)),

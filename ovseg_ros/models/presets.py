@@ -57,6 +57,7 @@ from ovseg_ros.models.preset_parts import (
     encoder_options,
     uses_sam,
     weights_named,
+    with_runtime,
 )
 from ovseg_ros.models.template_sets import template_set
 from ovseg_ros.models.torchvision_check import check_torchvision
@@ -135,6 +136,7 @@ def load_preset(
     offline: bool = True,
     proposals_from: str | Path | None = None,
     proposer: Proposer | None = None,
+    runtime: str | None = None,
 ) -> OpenVocabularySegmenter:
     """Builds the segmenter a preset describes, weights loaded and verified.
 
@@ -146,6 +148,7 @@ def load_preset(
         proposals_from: another preset, whose proposal generator stands in for this one's. Where it does not
             classify and this preset counts on that, CLIP alone decides, and a warning says so.
         proposer: a generator that stands in for it; then none is built and no weights of one are asked for.
+        runtime: what runs the networks that can run by another than torch, whatever the preset says.
 
     Raises:
         ConfigError: unknown preset, key, kind or device, a value out of range, or a torchvision that was not
@@ -159,6 +162,7 @@ def load_preset(
 
     from ovseg_ros.core.encoders import accelerate
     from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+    from ovseg_ros.models.engines import engine_parts
     from ovseg_ros.models.trusted import load_trust
 
     check_torchvision()
@@ -169,6 +173,9 @@ def load_preset(
     if proposals_from is not None:
         beside = dataclasses.replace(context, preset=preset_path(proposals_from))
         part = read_preset(beside.preset)["proposer"]
+    named = preset["encoder"]
+    if runtime is not None:
+        part, named = with_runtime(part, PROPOSERS, runtime), with_runtime(named, ENCODERS, runtime)
     replaced = proposals_from is not None or proposer is not None
     needs_gb, slow = None if replaced else preset.get("gpu_memory_gb"), ""
     if proposer is None:
@@ -176,12 +183,14 @@ def load_preset(
         slow = "" if context.device.type != "cpu" else slow_on_cpu(beside.preset.stem, part, needs_gb)
     if replaced:
         options = _served_by(proposer, options, path)
-    encoder = build(context, preset["encoder"], ENCODERS)
+    encoder = build(context, named, ENCODERS)
     if preset.get("logit_scale") is not None:
         encoder.logit_scale = float(preset["logit_scale"])
     if isinstance(encoder, torch.nn.Module):
         encoder.to(context.device).eval()
-    encoder = accelerate(encoder, encoder_options(path, preset["encoder"]), context.device)
+    how = encoder_options(path, named)
+    store, pictures = engine_parts("torch" if how is None else how.runtime)
+    encoder = accelerate(encoder, how, context.device, store, pictures)
     _LOG.info("preset %s loaded on %s; %s", path.stem, context.device, chosen.reason)
     unseen = overlooked_gpu() if str(device) == "auto" and context.device.type == "cpu" else ""
     warnings = [warning for warning in (unseen, slow) if warning]

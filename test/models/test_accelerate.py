@@ -48,7 +48,11 @@ def test_slips_are_found_before_anything_is_loaded(tmp_path, options):
 
 @pytest.mark.parametrize(
     ("option", "instead"),
-    [({"cuda_graphs": True}, "say compile: true"), ({"batch_buckets": [1]}, "leave it out")],
+    [
+        ({"cuda_graphs": True}, "say compile: true"),
+        ({"batch_buckets": [1]}, "leave it out"),
+        ({"engine": "openvino"}, "say runtime"),
+    ],
 )
 def test_options_there_were_once_name_their_replacement(tmp_path, option, instead):
     with pytest.raises(ConfigError, match=f"mine.yaml: there is no option .* any more; {instead}"):

@@ -8,7 +8,8 @@ from typing import Any
 
 from ovseg_ros.app.bench.cases import agreement, compared, in_32_bits, least_cosine, variant, vocabulary_of
 from ovseg_ros.app.bench.panorama import WORDS, Panorama
-from ovseg_ros.core.encoders import AccelerateOptions, accelerate, has_openvino
+from ovseg_ros.core.encoders import AccelerateOptions, accelerate
+from ovseg_ros.core.engines import has_openvino
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracking import TrackOptions, VideoSegmenter
 from ovseg_ros.models.presets import load_preset
@@ -82,7 +83,7 @@ def _segmenters(options: argparse.Namespace, panorama: Panorama) -> dict[str, Op
 
     found = {TORCH: segmenter(exact)}
     if device.type == "cpu" and has_openvino():
-        found[OPENVINO] = segmenter(accelerate(exact, AccelerateOptions(engine="openvino"), device))
+        found[OPENVINO] = segmenter(accelerate(exact, AccelerateOptions(runtime="openvino"), device))
     if hasattr(exact, "encode_pooled"):
         found[POOLED] = segmenter(exact, classifier="pooled")
     for one in found.values():

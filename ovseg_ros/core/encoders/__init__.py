@@ -1,9 +1,9 @@
 """CLIP on regions and words: mask prompts, pooling, precision."""
 
 from ovseg_ros.core.encoders.accelerate import AccelerateOptions, accelerate
+from ovseg_ros.core.encoders.agreement import TIE, AgreementReport
 from ovseg_ros.core.encoders.attention_pooled import AttentionPooledClip
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
-from ovseg_ros.core.encoders.openvino_engine import has_openvino
 from ovseg_ros.core.encoders.pooled_clip import (
     POOLING_BUDGET,
     MaskPooling,
@@ -18,7 +18,9 @@ from ovseg_ros.core.encoders.timm_tower import attends_to_pool
 __all__ = [
     "POOLING_BUDGET",
     "SENTENCES_AT_ONCE",
+    "TIE",
     "AccelerateOptions",
+    "AgreementReport",
     "AttentionPooledClip",
     "MaskPooling",
     "MaskPromptedClip",
@@ -28,7 +30,6 @@ __all__ = [
     "attends_to_pool",
     "can_pool",
     "cell_shares",
-    "has_openvino",
     "mask_bytes",
     "new_mask_prompts",
 ]

@@ -1,19 +1,27 @@
-"""An encoder's image tower in 16 bits, compiled, or in another engine; its words stay as they are."""
+"""An encoder's image tower in 16 bits, compiled, or by another runtime; its words stay as they are."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.core.encoders.agreement import AgreementReport, check_agreement, check_regions
-from ovseg_ros.core.encoders.openvino_engine import has_openvino, openvino_network
+from ovseg_ros.core.encoders.agreement import (
+    AgreementReport,
+    check_agreement,
+    check_regions,
+    picture_regions,
+)
 from ovseg_ros.core.encoders.vit_tower import is_vit, vit_features
+from ovseg_ros.core.engines import Job, Store, check_runtime, choose_runtime, run_elsewhere
 from ovseg_ros.core.precision import (
     DTYPES,
     PRECISIONS,
@@ -22,11 +30,11 @@ from ovseg_ros.core.precision import (
     repaired,
     under_autocast,
 )
-from ovseg_ros.errors import ConfigError, install_cure
+from ovseg_ros.errors import ConfigError
 
 _LOG = logging.getLogger(__name__)
 
-ENGINES = ("auto", "torch", "openvino")
+_WHAT = "the image tower"
 
 
 @dataclass(frozen=True)
@@ -36,22 +44,24 @@ class AccelerateOptions:
     Attributes:
         precision: "fp32"; "bf16" or "fp16" (not on a CPU), where labels then still agree; "auto" is bf16
             where the hardware computes in it, fp16 on other GPUs, else fp32.
-        engine: "torch"; "openvino", on a CPU; "auto" is OpenVINO on a CPU where it is installed, else torch.
+        runtime: "torch"; "openvino", on a CPU; "onnxruntime"; "tensorrt", on an NVIDIA card; "auto" is
+            OpenVINO on a CPU where it is installed, else torch. One that cannot be had gives way to torch.
         compile: by `torch.compile`, in torch; needs a C++ compiler on a CPU, Triton on a GPU, and minutes at
             the start.
-        check_regions: on how many made-up regions 16 bits, or another engine, are compared with torch in 32
-            bits at the start; 0 trusts them.
+        check_regions: on how many made-up regions 16 bits, or another runtime, are compared with torch in 32
+            bits at the start, beside some of photographs where the caller has any; 0 trusts them.
         min_agreement: share of labels that must agree, in [0, 1]; else it stays with torch in fp32.
     """
 
     removed: ClassVar[Mapping[str, str]] = {
         "cuda_graphs": "say compile: true",
         "batch_buckets": "leave it out: compile takes batches of any size",
+        "engine": "say runtime, with the same words",
     }
     """Options there were once, and what to do instead."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
-    engine: Literal["auto", "torch", "openvino"] = "torch"
+    runtime: Literal["auto", "torch", "onnxruntime", "openvino", "tensorrt"] = "torch"
     compile: bool = False
     check_regions: int = 8
     min_agreement: float = 0.995
@@ -60,48 +70,41 @@ class AccelerateOptions:
         words = ("auto", *PRECISIONS)
         if self.precision not in words:
             raise ConfigError(f"want precision one of {', '.join(words)}, got {self.precision!r}")
-        if self.engine not in ENGINES:
-            raise ConfigError(f"want engine one of {', '.join(ENGINES)}, got {self.engine!r}")
-        if self.engine != "torch" and self.compile:
-            raise ConfigError(f"want engine torch with compile, got {self.engine!r}: leave one of them out")
+        check_runtime(self.runtime)
+        if self.runtime != "torch" and self.compile:
+            raise ConfigError(f"want runtime torch with compile, got {self.runtime!r}: leave one of them out")
         if self.check_regions < 0:
             raise ConfigError(f"want check_regions >= 0, got {self.check_regions}")
         if not 0 <= self.min_agreement <= 1:
             raise ConfigError(f"want min_agreement in [0, 1], got {self.min_agreement}")
 
 
-def accelerate(encoder: Any, options: AccelerateOptions | None, device: torch.device) -> Any:
+def accelerate(
+    encoder: Any,
+    options: AccelerateOptions | None,
+    device: torch.device,
+    store: Store | None = None,
+    pictures: Sequence[npt.NDArray[np.uint8]] = (),
+) -> Any:
     """The encoder, or one around it that runs its image tower as the options say.
 
     Args:
         encoder: on `device`, in evaluation mode.
         options: None, or ones that ask for nothing, give the encoder back.
         device: where it runs.
+        store: keeps what another runtime makes of the network; None makes it anew at each start.
+        pictures: photographs (H, W, 3) uint8 RGB on whose regions agreement is checked too.
 
     Raises:
         ConfigError: the device cannot do what is asked.
     """
     if options is None:
         return encoder
-    in_torch = check_engine(options.engine, device) == "torch"
-    if in_torch and check_device(options.precision, device) == "fp32" and not options.compile:
+    runtime = choose_runtime(options.runtime, device, _WHAT)
+    if runtime == "torch" and check_device(options.precision, device) == "fp32" and not options.compile:
         return encoder
-    return AcceleratedEncoder(encoder, options, device)
-
-
-def check_engine(engine: str, device: torch.device) -> Literal["torch", "openvino"]:
-    """What an engine means on a device; see `AccelerateOptions`.
-
-    Raises:
-        ConfigError: OpenVINO elsewhere than on a CPU, or where it is not installed.
-    """
-    if engine == "auto":
-        return "openvino" if device.type == "cpu" and has_openvino() else "torch"
-    if engine == "openvino" and device.type != "cpu":
-        raise ConfigError(f"want engine torch on {device}, got openvino, which is for CPUs; say engine: auto")
-    if engine == "openvino" and not has_openvino():
-        raise ConfigError(f"engine openvino is not installed; {install_cure('fast')}, or say engine: auto")
-    return "openvino" if engine == "openvino" else "torch"
+    options = dataclasses.replace(options, runtime=runtime)
+    return AcceleratedEncoder(encoder, options, device, store, pictures)
 
 
 class AcceleratedEncoder:
@@ -113,12 +116,19 @@ class AcceleratedEncoder:
     Attributes:
         encoder: the encoder inside; not changed.
         precision: what it runs in: the one asked for, or "fp32" where that did not agree.
-        engine: what runs it: "openvino", or "torch" where it was not asked for, failed or did not agree.
+        runtime: what runs it: the one asked for, or "torch" where that failed or did not agree.
         report: how the labels agreed; None where that was not checked.
         compiled: whether it runs compiled.
     """
 
-    def __init__(self, encoder: Any, options: AccelerateOptions, device: torch.device) -> None:
+    def __init__(
+        self,
+        encoder: Any,
+        options: AccelerateOptions,
+        device: torch.device,
+        store: Store | None = None,
+        pictures: Sequence[npt.NDArray[np.uint8]] = (),
+    ) -> None:
         """Wraps an encoder; see `accelerate`."""
         self.encoder = encoder
         self.precision = check_device(options.precision, device)
@@ -126,10 +136,10 @@ class AcceleratedEncoder:
         self.compiled = False
         self._device = device
         self._exact: Network = under_autocast(encoder.encode_regions, "fp32", device)
-        self.engine = check_engine(options.engine, device)
-        self._run = self._in_openvino() if self.engine == "openvino" else self._short()
-        if (self.precision, self.engine) != ("fp32", "torch") and options.check_regions:
-            self._trust(self._exact, options)
+        self.runtime = choose_runtime(options.runtime, device, _WHAT)
+        self._run = self._short() if self.runtime == "torch" else self._elsewhere(store)
+        if (self.precision, self.runtime) != ("fp32", "torch") and options.check_regions:
+            self._trust(self._exact, options, pictures)
         if options.compile:
             self._compile()
         if self.precision != "fp32":
@@ -174,34 +184,40 @@ class AcceleratedEncoder:
             return lambda pixels, masks: run(rescaled(pixels), masks)
         return under_autocast(encoder.encode_regions, self.precision, self._device)
 
-    def _in_openvino(self) -> Network:
-        """The forward pass in OpenVINO, or in torch where OpenVINO cannot read the network."""
-        try:
-            told = openvino_network(self.encoder, self.precision, torch.get_num_threads())
-        except Exception as error:  # whatever torch's tracer or OpenVINO does not know
-            reason = str(error).strip().split("\n")[0]
-            _LOG.warning("OpenVINO cannot be used here, going on with torch: %s", reason)
-            self.engine = "torch"
+    def _elsewhere(self, store: Store | None) -> Network:
+        """The forward pass in another runtime, or in torch where that cannot run the network."""
+        side = self.encoder.size
+        device = self._device
+        example = (torch.zeros(1, 3, side, side, device=device), torch.ones(1, 1, side, side, device=device))
+        job = Job(self.encoder, example, self.precision, device, torch.get_num_threads())
+        told = run_elsewhere(self.runtime, job, store, _WHAT)
+        if told is None:
+            self.runtime = "torch"
             return self._short()
         exact = self._exact
         return lambda pixels, masks: exact(pixels, masks) if masks is None else told(pixels, masks)
 
-    def _trust(self, exact: Network, options: AccelerateOptions) -> None:
+    def _trust(
+        self, exact: Network, options: AccelerateOptions, pictures: Sequence[npt.NDArray[np.uint8]]
+    ) -> None:
         """Compares the labels, and goes back to torch in float32 where they do not agree."""
         report = check_agreement(
             self.encoder,
             exact,
             self._run,
-            precision=self.precision if self.engine == "torch" else f"{self.precision} in {self.engine}",
-            regions=options.check_regions,
+            precision=self.precision if self.runtime == "torch" else f"{self.precision} in {self.runtime}",
+            regions=[
+                check_regions(options.check_regions, self.encoder.size),
+                *picture_regions(pictures, self.encoder.size),
+            ],
             least=options.min_agreement,
         )
         self.report = report
         if report.agrees:
-            _LOG.info("the image tower in %s on %s: %s", self.engine, self._device, report)
+            _LOG.info("the image tower by %s on %s: %s", self.runtime, self._device, report)
             return
         _LOG.warning("the image tower on %s stays with torch in fp32: %s", self._device, report)
-        self.precision, self.engine, self._run = "fp32", "torch", exact
+        self.precision, self.runtime, self._run = "fp32", "torch", exact
 
     def _compile(self) -> None:
         """Compiles, for one region and for any number of them; a machine that cannot goes on without."""

@@ -1,9 +1,13 @@
-"""Whether an image tower in 16 bits still gives the labels it gives in 32."""
+"""Whether an image tower in 16 bits, or by another runtime, gives the labels of torch in 32."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from ovseg_ros.core.frame import RegionEncoder
@@ -58,27 +62,32 @@ class AgreementReport:
 
 
 def check_agreement(
-    encoder: RegionEncoder, exact: Network, short: Network, *, precision: str, regions: int, least: float
+    encoder: RegionEncoder,
+    exact: Network,
+    short: Network,
+    *,
+    precision: str,
+    regions: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    least: float,
 ) -> AgreementReport:
-    """Labels made-up regions twice, with words drawn from a list into many small vocabularies.
+    """Labels regions twice, with words drawn from a list into many small vocabularies.
 
     Args:
         encoder: for its words, input side, scale and device.
         exact: (N,3,S,S), (N,1,S,S) -> (N,D) unit rows in float32.
         short: the same in 16 bits.
         precision: its name, for the report.
-        regions: how many, at least 1.
+        regions: batches of pixels (N,3,S,S) and masks (N,1,S,S), at least one region in all.
         least: see `AgreementReport`.
 
     Returns:
         What came out; disagreement is reported, not raised.
     """
     text = encoder.encode_text(CHECK_WORDS, BARE_TEMPLATE).float()  # (K,D)
-    pixels, masks = check_regions(regions, encoder.size)
-    pixels, masks = pixels.to(text.device), masks.to(text.device)
+    batches = [(pixels.to(text.device), masks.to(text.device)) for pixels, masks in regions]
     with torch.no_grad():
-        rows = exact(pixels, masks).float()  # (R,D)
-        others = short(pixels, masks).float()
+        rows = torch.cat([exact(*batch).float() for batch in batches])  # (R,D)
+        others = torch.cat([short(*batch).float() for batch in batches])
     finite = is_finite(others)
     others = others.nan_to_num(0.0, 0.0, 0.0)
     generator = torch.Generator().manual_seed(0)
@@ -115,3 +124,31 @@ def check_regions(count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     mean, std = torch.tensor(CLIP_MEAN)[:, None, None], torch.tensor(CLIP_STD)[:, None, None]
     masks = inside[:, None].float()
     return (rgb - mean) / std * masks, masks
+
+
+def picture_regions(
+    pictures: Sequence[npt.NDArray[np.uint8]], size: int, each: int = 1
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Regions of photographs: the ellipses of `check_regions` on squares cut out of each.
+
+    Args:
+        pictures: (H, W, 3) uint8 RGB.
+        size: S, of the encoder's input.
+        each: squares per picture, from its left to its right.
+
+    Returns:
+        Nothing for no pictures, else one batch: (N,3,S,S) normalised pixels and (N,1,S,S) masks.
+    """
+    if not pictures:
+        return []
+    _, masks = check_regions(each * len(pictures), size)
+    squares = []
+    for picture in pictures:
+        side = min(picture.shape[:2])
+        for left in np.linspace(0, picture.shape[1] - side, each).astype(int):
+            square = cv2.resize(
+                picture[:side, left : left + side], (size, size), interpolation=cv2.INTER_AREA
+            )
+            squares.append(torch.from_numpy(square).permute(2, 0, 1).float() / 255)
+    mean, std = torch.tensor(CLIP_MEAN)[:, None, None], torch.tensor(CLIP_STD)[:, None, None]
+    return [((torch.stack(squares) - mean) / std * masks, masks)]

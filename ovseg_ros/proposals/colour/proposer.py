@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,11 +14,17 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ovseg_ros.core.encoders import AgreementReport
+from ovseg_ros.core.engines import Job, Store, check_runtime, choose_runtime, run_elsewhere
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals
-from ovseg_ros.core.precision import DTYPES, PRECISIONS, check_device, is_finite
+from ovseg_ros.core.precision import DTYPES, PRECISIONS, Network, check_device, is_finite
 from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.proposals.colour.agreement import check_cells, check_image
 from ovseg_ros.proposals.colour.network import Cells, ColourMaskNetwork, backbone_maps
 
+_LOG = logging.getLogger(__name__)
+_WHAT = "the colour mask network"
+_SIZES = 4  # shapes of images for which another runtime keeps its program
 _STRIDE = 32  # both sides of the input are multiples of it
 _LONGEST_OVER_SHORTEST = 4
 _CRUMB = 0.2  # of a mask's largest piece: smaller ones are mistakes more often than parts behind something
@@ -35,6 +44,11 @@ class ColourMasksOptions:
         candidates: so many cells' masks are looked at before duplicates are taken out, >= max_masks.
         precision: "fp32", "bf16", "fp16" (not on a CPU), or "auto": 16 bits where the hardware computes in
             them.
+        runtime: "torch"; "openvino", on a CPU; "onnxruntime"; "tensorrt", on an NVIDIA card; "auto" is
+            OpenVINO on a CPU where it is installed, else torch. One that cannot be had, or does not find the
+            same masks, gives way to torch.
+        min_agreement: share of pixels that another runtime must give to the same mask as torch in float32
+            does, in [0, 1].
         max_mask_pixels: refuse images for which the masks together would hold more pixels (bytes) than this.
     """
 
@@ -44,6 +58,8 @@ class ColourMasksOptions:
     duplicate_iou: float = 0.7
     candidates: int = 600
     precision: str = "auto"
+    runtime: str = "torch"
+    min_agreement: float = 0.995
     max_mask_pixels: int = 1 << 32
 
     def __post_init__(self) -> None:
@@ -57,6 +73,9 @@ class ColourMasksOptions:
             raise ConfigError(f"want duplicate_iou in (0, 1], got {self.duplicate_iou}")
         if self.precision not in ("auto", *PRECISIONS):
             raise ConfigError(f"want precision one of auto, {', '.join(PRECISIONS)}, got {self.precision!r}")
+        check_runtime(self.runtime)
+        if not 0 <= self.min_agreement <= 1:
+            raise ConfigError(f"want min_agreement in [0, 1], got {self.min_agreement}")
         if self.max_mask_pixels < 1:
             raise ConfigError(f"want max_mask_pixels >= 1, got {self.max_mask_pixels}")
 
@@ -69,6 +88,13 @@ class ColourMasks:
         network: the trained part.
         options: see `ColourMasksOptions`.
         device: where both run; they are moved there.
+        store: keeps what another runtime makes of the network; None makes it anew at each start.
+        pictures: photographs (H, W, 3) uint8 RGB on which another runtime is held against torch, beside a
+            made-up image.
+
+    Attributes:
+        runtime: what runs the network: the option's, or "torch" where that cannot run it or found others.
+        report: how another runtime agreed at the last new shape of image; None before the first.
     """
 
     needs_depth: ClassVar[bool] = False
@@ -81,6 +107,8 @@ class ColourMasks:
         network: ColourMaskNetwork,
         options: ColourMasksOptions | None = None,
         device: str | torch.device = "cpu",
+        store: Store | None = None,
+        pictures: Sequence[npt.NDArray[np.uint8]] = (),
     ) -> None:
         """See the class.
 
@@ -93,6 +121,11 @@ class ColourMasks:
         layout = torch.channels_last
         self.backbone = backbone.to(self.device, memory_format=layout).eval().requires_grad_(False)
         self.network = network.to(self.device, memory_format=layout).eval().requires_grad_(False)
+        self.runtime = choose_runtime(self.options.runtime, self.device, _WHAT)
+        self.report: AgreementReport | None = None
+        self._store, self._pictures = store, pictures
+        self._programs: dict[torch.Size, Network] = {}
+        self._alone = threading.Lock()
 
     @torch.no_grad()
     def propose(self, frame: Frame, hints: Hints = NO_HINTS) -> Proposals:
@@ -127,16 +160,73 @@ class ColourMasks:
         return proposals if filled.all() else proposals.take(filled)
 
     def cells(self, image_rgb: npt.NDArray[np.uint8]) -> Cells:
-        """What the network says about an image (H, W, 3) uint8; again in float32 where 16 bits overflow."""
+        """What the network says about an image (H, W, 3) uint8; again in float32 where 16 bits overflow.
+
+        Another runtime is given the network at the first image of each shape.
+        """
         pixels = network_input(image_rgb, self.options.short_side).to(self.device)
-        cells = self._run(pixels, DTYPES[self.precision])
+        program = None if self.runtime == "torch" else self._program(pixels.shape)
+        cells = self._run(pixels, DTYPES[self.precision]) if program is None else _cells(program, pixels)
         if not is_finite((cells.scores, cells.boxes, cells.kernels, cells.pixels)):
             cells = self._run(pixels, torch.float32)
         return cells
 
+    def _program(self, shape: torch.Size) -> Network | None:
+        """The network for images of that shape in another runtime; None where torch is to run it."""
+        with self._alone:
+            if self.runtime == "torch":  # another thread has found so
+                return None
+            if shape in self._programs:
+                return self._programs[shape]
+            whole = _Whole(self.backbone, self.network)
+            example = (torch.zeros(shape, device=self.device),)
+            threads = torch.get_num_threads()
+            job = Job(whole, example, self.precision, self.device, threads, rows=False)
+            program = run_elsewhere(self.runtime, job, self._store, _WHAT)
+            if program is None or not self._trusted(program, shape):
+                self.runtime = "torch"
+                return None
+            while len(self._programs) >= _SIZES:
+                del self._programs[next(iter(self._programs))]
+            self._programs[shape] = program
+            return program
+
+    def _trusted(self, program: Network, shape: torch.Size) -> bool:
+        """Whether it gives pixels to the masks to which torch in float32 gives them."""
+        size_hw = (shape[-2], shape[-1])
+        pictures = [check_image(size_hw), *(cv2.resize(one, size_hw[::-1]) for one in self._pictures)]
+        self.report = report = check_cells(
+            lambda pixels: self._run(pixels, torch.float32),
+            lambda pixels: _cells(program, pixels),
+            [_normalised(picture).to(self.device) for picture in pictures],
+            what=f"{self.precision} in {self.runtime}",
+            least=self.options.min_agreement,
+        )
+        if report.agrees:
+            _LOG.info("%s by %s: %s", _WHAT, self.runtime, report)
+        else:
+            _LOG.warning("%s stays with torch: %s", _WHAT, report)
+        return report.agrees
+
     def _run(self, pixels: torch.Tensor, dtype: torch.dtype) -> Cells:
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
             return self.network(backbone_maps(self.backbone, pixels), pixels)[0]  # type: ignore[no-any-return]
+
+
+class _Whole(nn.Module):
+    """Backbone and network: (1, 3, H, W) pixels -> what `Cells` holds, each with one row."""
+
+    def __init__(self, backbone: nn.Module, network: ColourMaskNetwork) -> None:
+        super().__init__()
+        self.backbone, self.network = backbone, network
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        (cells,) = self.network(backbone_maps(self.backbone, pixels), pixels)
+        return cells.scores[None], cells.boxes[None], cells.kernels[None], cells.pixels[None]
+
+
+def _cells(program: Network, pixels: torch.Tensor) -> Cells:
+    return Cells(*(part[0] for part in program(pixels)))
 
 
 def network_input(image_rgb: npt.NDArray[np.uint8], short_side: int) -> torch.Tensor:
@@ -147,6 +237,10 @@ def network_input(image_rgb: npt.NDArray[np.uint8], short_side: int) -> torch.Te
     if size_wh != (width, height):
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         image_rgb = cv2.resize(image_rgb, size_wh, interpolation=how)
+    return _normalised(image_rgb)
+
+
+def _normalised(image_rgb: npt.NDArray[np.uint8]) -> torch.Tensor:
     pixels = torch.from_numpy(np.ascontiguousarray(image_rgb)).permute(2, 0, 1)[None].float()
     return (pixels / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
 

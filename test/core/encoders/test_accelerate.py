@@ -121,7 +121,12 @@ class Directions:
 
 def agreement(exact, short):
     report = check_agreement(
-        Directions(), lambda *_: exact, lambda *_: short, precision="fp16", regions=len(exact), least=0.995
+        Directions(),
+        lambda *_: exact,
+        lambda *_: short,
+        precision="fp16",
+        regions=[check_regions(len(exact), Directions.size)],
+        least=0.995,
     )
     return report
 
@@ -233,8 +238,8 @@ def test_without_a_compiler_it_goes_on(clip, monkeypatch, caplog):
     "change",
     [
         {"precision": "int8"},
-        {"engine": "tensorrt"},
-        {"engine": "openvino", "compile": True},
+        {"runtime": "onnx"},
+        {"runtime": "openvino", "compile": True},
         {"check_regions": -1},
         {"min_agreement": 1.1},
         {"min_agreement": float("nan")},

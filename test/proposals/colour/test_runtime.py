@@ -1,0 +1,92 @@
+"""The colour mask network by another runtime: the same masks, or torch."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from ovseg_ros.core.engines import has_openvino
+from ovseg_ros.errors import ConfigError
+from ovseg_ros.models.bundled.colour_masks import load_colour_masks
+from ovseg_ros.proposals.colour import ColourMasks, ColourMasksOptions, proposer
+from ovseg_ros.proposals.colour.agreement import check_cells, check_image
+from ovseg_ros.proposals.colour.proposer import network_input
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SMALL = {"short_side": 64, "precision": "fp32"}
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return load_colour_masks()
+
+
+@pytest.mark.skipif(not has_openvino(), reason="openvino is not installed")
+def test_cells_are_those_of_torch(parts):
+    exact = ColourMasks(*parts, ColourMasksOptions(**SMALL))
+    fast = ColourMasks(
+        *parts, ColourMasksOptions(**SMALL, runtime="openvino"), pictures=[check_image((70, 90))]
+    )
+    image = check_image((128, 192))
+    wanted, found = exact.cells(image), fast.cells(image)
+    assert fast.runtime == "openvino"
+    assert fast.report.same > 0.999
+    for name in ("scores", "boxes", "kernels", "pixels"):
+        torch.testing.assert_close(getattr(found, name), getattr(wanted, name), atol=1e-3, rtol=1e-3)
+
+
+def test_other_masks_give_way_to_torch(parts, monkeypatch, caplog):
+    masks = ColourMasks(*parts, ColourMasksOptions(**SMALL))
+    masks.runtime = "openvino"
+
+    def other(runtime, job, store, what):
+        return lambda pixels: job.module(pixels.flip(2))
+
+    monkeypatch.setattr(proposer, "run_elsewhere", other)
+    image = check_image((64, 64))
+    with caplog.at_level(logging.WARNING):
+        cells = masks.cells(image)
+    assert masks.runtime == "torch"
+    assert "the colour mask network stays with torch: fp32 in openvino does not agree" in caplog.text
+    with torch.no_grad():
+        again = ColourMasks(*parts, ColourMasksOptions(**SMALL)).cells(image)
+    torch.testing.assert_close(cells.scores, again.scores)
+
+
+def test_a_program_is_made_once_for_each_shape(parts, monkeypatch):
+    masks = ColourMasks(*parts, ColourMasksOptions(**SMALL))
+    masks.runtime, shapes = "openvino", []
+
+    def same(runtime, job, store, what):
+        shapes.append(tuple(job.example[0].shape[2:]))
+        return job.module
+
+    monkeypatch.setattr(proposer, "run_elsewhere", same)
+    for width in (64, 96, 64):
+        masks.cells(np.zeros((64, width, 3), np.uint8))
+    assert shapes == [(64, 64), (64, 96)]
+
+
+def test_what_is_not_finite_does_not_agree(parts):
+    masks = ColourMasks(*parts, ColourMasksOptions(**SMALL))
+    pixels = network_input(check_image((64, 64)), 64)
+
+    def broken(given):
+        cells = masks._run(given, torch.float32)
+        cells.pixels[0, 0, 0] = float("nan")
+        return cells
+
+    with torch.no_grad():
+        report = check_cells(
+            lambda given: masks._run(given, torch.float32), broken, [pixels], what="it", least=0.9
+        )
+    assert not report.finite
+    assert not report.agrees
+
+
+def test_options_that_cannot_be():
+    with pytest.raises(ConfigError, match="want runtime one of auto, torch"):
+        ColourMasksOptions(runtime="onnx")
+    with pytest.raises(ConfigError, match="min_agreement"):
+        ColourMasksOptions(min_agreement=1.1)
