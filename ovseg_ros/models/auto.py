@@ -14,14 +14,14 @@ AUTO = "auto"
 ALWAYS_HERE = "lite"
 """Its weights come with packages, and a CPU is enough for it."""
 
-RANKING = ("convnext", "vitl14", "siglip2", "pecore", "vitb16")
-"""Presets that `auto` may take, best first: all bundled ones whose weights can be fetched and used by anyone.
-Those of one stage are taken by name alone: their scores are absolute, and no rule of absence judges them.
+RANKING = ("convnext", "vitl14", "vitb16")
+"""Presets that `auto` may take, best first: bundled ones whose weights can be fetched and used by anyone.
+Newer ones are taken by name alone until somebody has measured them with their weights; so are those of one
+stage, whose scores are absolute and which no rule of absence judges.
 
 The order is reasoned from the literature and was not measured here: plain CLIPs are poor at masks cut out of
 their surroundings (OVSeg, figure 1), while a convolutional one whose features are pooled over masks is not
-(FC-CLIP); the others follow by what their authors report on ImageNet without training on it: 79.2, 79.1 and
-78.4 %, the smallest and oldest last.
+(FC-CLIP).
 """
 
 
