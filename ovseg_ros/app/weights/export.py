@@ -50,8 +50,6 @@ def run(options: argparse.Namespace) -> int:
         OvsegError: see `load_preset`; or a size that is none.
     """
     sizes = [_size(text) for text in options.size]
-    import numpy as np
-
     from ovseg_ros.models.engines import EngineFolder
     from ovseg_ros.models.presets import load_preset
     from ovseg_ros.proposals.colour import ColourMasks
@@ -64,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     for proposer in (segmenter.proposer, *getattr(segmenter.proposer, "members", ())):
         if isinstance(proposer, ColourMasks):
             for width, height in sizes:
-                proposer.cells(np.zeros((height, width, 3), np.uint8))
+                proposer.prepare((height, width))
                 taken.append((f"colour masks, {width}x{height}", proposer.runtime, proposer.report))
     for what, runtime, report in taken:
         print(f"{what}: {runtime}" + ("" if report is None else f"; {report}"))

@@ -25,6 +25,7 @@ from ovseg_ros.proposals.colour.network import Cells, ColourMaskNetwork, backbon
 _LOG = logging.getLogger(__name__)
 _WHAT = "the colour mask network"
 _SIZES = 4  # shapes of images for which another runtime keeps its program
+_A_CAMERA = 8  # images of one shape from which on runtime "auto" makes one: of pictures each is another's
 _STRIDE = 32  # both sides of the input are multiples of it
 _LONGEST_OVER_SHORTEST = 4
 _CRUMB = 0.2  # of a mask's largest piece: smaller ones are mistakes more often than parts behind something
@@ -45,8 +46,8 @@ class ColourMasksOptions:
         precision: "fp32", "bf16", "fp16" (not on a CPU), or "auto": 16 bits where the hardware computes in
             them.
         runtime: "torch"; "openvino", on a CPU; "onnxruntime"; "tensorrt", on an NVIDIA card; "auto" is
-            OpenVINO on a CPU where it is installed, else torch. One that cannot be had, or does not find the
-            same masks, gives way to torch.
+            OpenVINO on a CPU where it is installed, from the eighth image of a shape on, else torch. One that
+            cannot be had, or does not find the same masks, gives way to torch.
         min_agreement: share of pixels that another runtime must give to the same mask as torch in float32
             does, in [0, 1].
         max_mask_pixels: refuse images for which the masks together would hold more pixels (bytes) than this.
@@ -125,6 +126,7 @@ class ColourMasks:
         self.report: AgreementReport | None = None
         self._store, self._pictures = store, pictures
         self._programs: dict[torch.Size, Network] = {}
+        self._seen: dict[torch.Size, int] = {}
         self._alone = threading.Lock()
 
     @torch.no_grad()
@@ -162,7 +164,8 @@ class ColourMasks:
     def cells(self, image_rgb: npt.NDArray[np.uint8]) -> Cells:
         """What the network says about an image (H, W, 3) uint8; again in float32 where 16 bits overflow.
 
-        Another runtime is given the network at the first image of each shape.
+        Another runtime is given the network at the first image of each shape, under "auto" where a camera
+        sends them; see `prepare`.
         """
         pixels = network_input(image_rgb, self.options.short_side).to(self.device)
         program = None if self.runtime == "torch" else self._program(pixels.shape)
@@ -171,6 +174,14 @@ class ColourMasks:
             cells = self._run(pixels, torch.float32)
         return cells
 
+    @torch.no_grad()
+    def prepare(self, size_hw: tuple[int, int]) -> None:
+        """Has another runtime make its program for images of that size now; torch needs none."""
+        shape = network_input(np.zeros((*size_hw, 3), np.uint8), self.options.short_side).shape
+        if self.runtime != "torch":
+            self._seen[shape] = _A_CAMERA
+            self._program(shape)
+
     def _program(self, shape: torch.Size) -> Network | None:
         """The network for images of that shape in another runtime; None where torch is to run it."""
         with self._alone:
@@ -178,6 +189,11 @@ class ColourMasks:
                 return None
             if shape in self._programs:
                 return self._programs[shape]
+            if len(self._seen) > 64 * _SIZES:  # a folder of pictures, each of a shape of its own
+                self._seen.clear()
+            self._seen[shape] = self._seen.get(shape, 0) + 1
+            if self.options.runtime == "auto" and self._seen[shape] < _A_CAMERA:
+                return None
             whole = _Whole(self.backbone, self.network)
             example = (torch.zeros(shape, device=self.device),)
             threads = torch.get_num_threads()

@@ -68,6 +68,28 @@ def test_a_program_is_made_once_for_each_shape(parts, monkeypatch):
     assert shapes == [(64, 64), (64, 96)]
 
 
+@pytest.mark.parametrize("prepared", [False, True])
+def test_of_its_own_accord_it_takes_a_camera_for_that(parts, monkeypatch, prepared):
+    """A program costs seconds: not for a folder of pictures of many shapes."""
+    monkeypatch.setattr(proposer, "choose_runtime", lambda *_: "openvino")
+    made = []
+
+    def same(runtime, job, store, what):
+        made.append(tuple(job.example[0].shape[2:]))
+        return job.module
+
+    monkeypatch.setattr(proposer, "run_elsewhere", same)
+    masks = ColourMasks(*parts, ColourMasksOptions(**SMALL, runtime="auto"))
+    if prepared:
+        masks.prepare((64, 64))
+    for n in range(proposer._A_CAMERA):
+        masks.cells(np.zeros((64, 64 + 32 * (n + 1), 3), np.uint8))
+        assert made == [(64, 64)] * prepared
+        masks.cells(np.zeros((64, 64, 3), np.uint8))
+    assert made == [(64, 64)]
+    assert masks.runtime == "openvino"
+
+
 def test_what_is_not_finite_does_not_agree(parts):
     masks = ColourMasks(*parts, ColourMasksOptions(**SMALL))
     pixels = network_input(check_image((64, 64)), 64)
