@@ -28,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ovseg_ros.core.encoders.text_tower import encode_sentences
 from ovseg_ros.evaluate.recordings.demo import write_json
 from ovseg_ros.evaluate.scores.provenance import made_with
+from ovseg_ros.models.auto import RANKING
 from ovseg_ros.models.clip import architecture, build_network
 from ovseg_ros.models.presets import list_presets, preset_path, read_preset
 
@@ -39,7 +40,7 @@ WORDS_LONG = 8
 def clip_presets() -> dict[str, str]:
     """Preset -> architecture, of those whose encoder is one of open_clip's; each architecture once."""
     found: dict[str, str] = {}
-    for name in list_presets():
+    for name in sorted(list_presets(), key=lambda name: name not in RANKING):  # the best known has the name
         encoder = read_preset(preset_path(name), part_options=False)["encoder"]
         if encoder["kind"] == "clip" and encoder["model"] not in found.values():
             found[name] = encoder["model"]

@@ -46,8 +46,8 @@ TABLETOP_ASKS = (
 )
 """Over interfaces and scenes: own words, one that no training caption held ("skillet"), absent things.
 
-One frame answers ~/segment and ~/query, whichever comes first: what is asked there is seen whole in all of its
-scene, so that chance decides nothing. (The teapot is half behind the basket in some.)
+One frame answers ~/segment and ~/query, whichever comes first: what is asked there is seen whole in all of
+its scene, so that chance decides nothing. (The teapot is half behind the basket in some.)
 """
 
 GARAGE_ASKS = (

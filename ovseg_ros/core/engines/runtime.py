@@ -94,7 +94,7 @@ def _lacking(runtime: str, device: torch.device) -> str:
             return f"the device is {device}, for which it is not set up here; say runtime: torch"
         missing = [name for name in onnx_runtime.NEEDS if not _is_here(name)]
         if missing:
-            return f"{', '.join(missing)} is not installed; {install_cure('onnx')}"
+            return f"{', '.join(missing)} is not installed; {install_cure('engines')}"
     return ""
 
 
