@@ -119,7 +119,7 @@ def test_auto_is_openvino_on_a_cpu_that_has_it(clip, monkeypatch):
     [
         ("openvino", CPU, r"not installed; .*pip install '.\[fast\]'"),
         ("openvino", CUDA, "OpenVINO is for CPUs, and the device is cuda; say runtime: auto"),
-        ("onnxruntime", CPU, r"onnxruntime, onnx, onnxscript is not installed; .*pip install '.\[onnx\]'"),
+        ("onnxruntime", CPU, r"onnxruntime, onnx, onnxscript is not installed; .*pip install '.\[engines\]'"),
         ("tensorrt", CPU, "for NVIDIA's graphics cards, and the device is cpu"),
     ],
 )
