@@ -15,7 +15,10 @@ set_hypothesis_home_dir(_home.name)  # its tables of Unicode would lie in the so
 
 
 @pytest.fixture(autouse=True)
-def limited_memory() -> Iterator[None]:
+def limited_memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.node.get_closest_marker("slow"):  # starts processes with networks, which would inherit it
+        yield
+        return
     with within_memory():
         yield
 
