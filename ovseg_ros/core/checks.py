@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ovseg_ros.core.finite import check_finite
+from ovseg_ros.core.device import check_finite
 from ovseg_ros.core.frame import Proposals, RegionEncoder, as_proposer
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.trust import TrustModel

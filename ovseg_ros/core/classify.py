@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 import torch.nn.functional as F
 
+from ovseg_ros.core.device import check_finite
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
-from ovseg_ros.core.finite import check_finite
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError

@@ -15,12 +15,11 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.core.clock import now
-from ovseg_ros.core.device_memory import crop, encode, encode_pooled
-from ovseg_ros.core.finite import check_finite
+from ovseg_ros.core.device import check_finite, now
 from ovseg_ros.core.frame import Frame, RegionEncoder
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.regions import View
+from ovseg_ros.core.within_memory import crop, encode, encode_pooled
 
 _T = TypeVar("_T")
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from ovseg_ros.core.classify import background_words, competing_probabilities, label_thresholds
-from ovseg_ros.core.clock import now
 from ovseg_ros.core.colours import fit_colours
-from ovseg_ros.core.device_memory import retry_on_oom
+from ovseg_ros.core.device import now, retry_on_oom
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.runners_up import find_runners_up

@@ -12,9 +12,8 @@ import torch
 
 from ovseg_ros.core.classify import label_thresholds
 from ovseg_ros.core.colours import fit_colours
-from ovseg_ros.core.device_memory import PROPOSE_LESS, retry_on_oom
+from ovseg_ros.core.device import PROPOSE_LESS, check_finite, retry_on_oom
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
-from ovseg_ros.core.finite import check_finite
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.core.runners_up import find_runners_up

@@ -12,10 +12,8 @@ import torch
 
 from ovseg_ros.core.candidates import Candidates, choose
 from ovseg_ros.core.checks import check_options, check_proposals
-from ovseg_ros.core.clock import now
-from ovseg_ros.core.device_memory import PROPOSE_LESS, encode, encode_words, retry_on_oom
+from ovseg_ros.core.device import PROPOSE_LESS, check_finite, now, retry_on_oom
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
-from ovseg_ros.core.finite import check_finite
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposer, RegionEncoder, as_proposer
 from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.core.joint import ToEncode, Way, alone, encode_regions_of
@@ -24,6 +22,7 @@ from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.scene import label_by_scene, settled
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.trust import Prepared, TrustModel, label_by_trust
+from ovseg_ros.core.within_memory import encode, encode_words
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import ConfigError, InvalidInputError
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ovseg_ros.core.device import DTYPES, PRECISIONS, check_device, is_finite
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, as_proposer
-from ovseg_ros.core.precision import DTYPES, PRECISIONS, check_device, is_finite
 from ovseg_ros.core.regions import mask_boxes
 from ovseg_ros.errors import ConfigError
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ovseg_ros.core.device import DTYPES, PRECISIONS, check_device
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals
 from ovseg_ros.core.maps import boxed_masks, mask_iou
-from ovseg_ros.core.precision import DTYPES, PRECISIONS, check_device
 from ovseg_ros.core.scene import Found
 from ovseg_ros.errors import ConfigError
 

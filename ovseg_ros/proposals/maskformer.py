@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from ovseg_ros.core.device import DTYPES, is_finite
 from ovseg_ros.core.frame import Frame, Proposals
-from ovseg_ros.core.precision import DTYPES, is_finite
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
 

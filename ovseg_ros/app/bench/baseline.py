@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 
 from ovseg_ros.app.bench.clock import Stages
-from ovseg_ros.core.clock import wait_for
+from ovseg_ros.core.device import wait_for
 from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ovseg_ros.core.clock import wait_for
+from ovseg_ros.core.device import wait_for
 from ovseg_ros.core.frame import Frame
 
 Stages = Mapping[str, float]

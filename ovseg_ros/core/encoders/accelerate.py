@@ -14,6 +14,14 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from ovseg_ros.core.device import (
+    DTYPES,
+    PRECISIONS,
+    Network,
+    check_device,
+    repaired,
+    under_autocast,
+)
 from ovseg_ros.core.encoders.agreement import (
     AgreementReport,
     check_agreement,
@@ -22,14 +30,6 @@ from ovseg_ros.core.encoders.agreement import (
 )
 from ovseg_ros.core.encoders.vit_tower import is_vit, vit_features
 from ovseg_ros.core.engines import Job, Store, check_runtime, choose_runtime, run_elsewhere
-from ovseg_ros.core.precision import (
-    DTYPES,
-    PRECISIONS,
-    Network,
-    check_device,
-    repaired,
-    under_autocast,
-)
 from ovseg_ros.errors import ConfigError
 
 _LOG = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ovseg_ros.core.device import Network, is_finite
 from ovseg_ros.core.frame import RegionEncoder
-from ovseg_ros.core.precision import Network, is_finite
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.words import BARE_TEMPLATE
 

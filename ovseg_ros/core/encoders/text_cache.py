@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.core.finite import check_finite
+from ovseg_ros.core.device import check_finite
 from ovseg_ros.errors import InvalidInputError
 
 SENTENCES_AT_ONCE = 256

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ovseg_ros import __version__
-from ovseg_ros.core.precision import Precision
+from ovseg_ros.core.device import Precision
 
 
 class Store(Protocol):

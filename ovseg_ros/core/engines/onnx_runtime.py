@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from ovseg_ros.core.device import Network
 from ovseg_ros.core.engines.job import Job, Store, fingerprint
-from ovseg_ros.core.precision import Network
 
 NEEDS = ("onnxruntime", "onnx", "onnxscript")
 """Packages: the runtime, and what torch's exporter takes."""

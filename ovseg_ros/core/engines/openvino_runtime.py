@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
+from ovseg_ros.core.device import Network
 from ovseg_ros.core.engines.job import Job, Store, fingerprint
-from ovseg_ros.core.precision import Network
 
 PACKAGE = "openvino"
 _LOG = logging.getLogger(__name__)

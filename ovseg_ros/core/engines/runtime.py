@@ -9,9 +9,9 @@ from typing import Literal, get_args
 
 import torch
 
+from ovseg_ros.core.device import Network
 from ovseg_ros.core.engines import onnx_runtime, openvino_runtime
 from ovseg_ros.core.engines.job import Job, Store
-from ovseg_ros.core.precision import Network
 from ovseg_ros.errors import ConfigError, install_cure
 
 Runtime = Literal["torch", "onnxruntime", "openvino", "tensorrt"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from ovseg_ros.core.candidates import Candidates
-from ovseg_ros.core.clock import now
+from ovseg_ros.core.device import now
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame, Hints
 from ovseg_ros.core.joint import ToEncode, Way, alone

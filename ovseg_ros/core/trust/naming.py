@@ -8,11 +8,9 @@ from collections.abc import Mapping
 import torch
 
 from ovseg_ros.core.classify import check_embedded_for, label_thresholds
-from ovseg_ros.core.clock import now
 from ovseg_ros.core.colours import fit_colours
-from ovseg_ros.core.device_memory import retry_on_oom
+from ovseg_ros.core.device import check_finite, now, retry_on_oom
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
-from ovseg_ros.core.finite import check_finite
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.trust.judge import Prepared, TrustModel, runners_up

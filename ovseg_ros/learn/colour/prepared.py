@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ovseg_ros.core.precision import DTYPES, check_device
+from ovseg_ros.core.device import DTYPES, check_device
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.learn.colour.pictures import Sample
 from ovseg_ros.learn.colour.targets import Targets, targets_of

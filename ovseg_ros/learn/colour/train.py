@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import torch
 
-from ovseg_ros.core.precision import DTYPES, check_device
+from ovseg_ros.core.device import DTYPES, check_device
 from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError
 from ovseg_ros.learn.colour.compose import Composer
 from ovseg_ros.learn.colour.pictures import read_pictures

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ovseg_ros.core.device import is_finite
 from ovseg_ros.core.encoders import TIE, AgreementReport
-from ovseg_ros.core.precision import is_finite
 from ovseg_ros.proposals.colour.network import Cells
 
 BEST = 100

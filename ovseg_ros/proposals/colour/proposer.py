@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ovseg_ros.core.device import DTYPES, PRECISIONS, Network, check_device, is_finite
 from ovseg_ros.core.encoders import AgreementReport
 from ovseg_ros.core.engines import Job, Store, check_runtime, choose_runtime, run_elsewhere
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals
-from ovseg_ros.core.precision import DTYPES, PRECISIONS, Network, check_device, is_finite
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.proposals.colour.agreement import check_cells, check_image
 from ovseg_ros.proposals.colour.network import Cells, ColourMaskNetwork, backbone_maps

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from ovseg_ros.core.precision import PRECISIONS
+from ovseg_ros.core.device import PRECISIONS
 from ovseg_ros.errors import ConfigError
 
 _LEAST = {  # of the whole numbers

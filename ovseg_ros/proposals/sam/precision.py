@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovseg_ros.core.precision import Precision, check_device, is_finite, repaired, under_autocast
+from ovseg_ros.core.device import Precision, check_device, is_finite, repaired, under_autocast
 from ovseg_ros.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovseg_ros.core.device_memory import ran_out
+from ovseg_ros.core.device import Precision, check_device, ran_out
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals
-from ovseg_ros.core.precision import Precision, check_device
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.proposals.sam.bits import from_bits

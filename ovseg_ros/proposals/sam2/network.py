@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ovseg_ros.core.precision import Precision, check_device, is_finite, repaired, under_autocast
+from ovseg_ros.core.device import Precision, check_device, is_finite, repaired, under_autocast
 from ovseg_ros.proposals.sam.precision import CHECK_POINTS, CHECK_SIDE, PrecisionReport, check_image, compared
 from ovseg_ros.proposals.sam.prompts import Prompts
 

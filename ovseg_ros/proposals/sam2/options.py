@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ovseg_ros.core.precision import PRECISIONS
+from ovseg_ros.core.device import PRECISIONS
 from ovseg_ros.errors import ConfigError
 
 SIDE_STEP = 32

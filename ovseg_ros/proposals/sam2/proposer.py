@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ovseg_ros.core.device_memory import ran_out
+from ovseg_ros.core.device import Precision, check_device, ran_out
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, as_proposer
-from ovseg_ros.core.precision import Precision, check_device
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.proposals.sam.precision import PrecisionReport
 from ovseg_ros.proposals.sam.prompts import ArrayLike, Prompts, read_prompts

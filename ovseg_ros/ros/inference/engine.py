@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from ovseg_ros.core.device import check_finite
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
-from ovseg_ros.core.finite import check_finite
 from ovseg_ros.core.frame import Frame, Proposals, as_proposer
 from ovseg_ros.core.joint import Way, alone
 from ovseg_ros.core.segmentation import Segmentation

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from core_fixtures import TINY_DIM, TINY_PATCHES, TINY_SIDE, TINY_WIDTH, tiny_clip, tiny_tokenizer
 
-from ovseg_ros.core import precision
+from ovseg_ros.core.device import precision
+from ovseg_ros.core.device.precision import check_device, repaired, under_autocast
 from ovseg_ros.core.encoders.accelerate import AcceleratedEncoder, AccelerateOptions, accelerate
 from ovseg_ros.core.encoders.agreement import CHECK_WORDS, check_agreement, check_regions
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip
-from ovseg_ros.core.precision import check_device, repaired, under_autocast
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

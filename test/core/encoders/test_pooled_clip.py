@@ -249,7 +249,7 @@ def test_a_vit_is_refused():
 
 def test_the_chain_names_masks_by_them(clip, monkeypatch):
     """p = softmax over words of s · e·t, with e the pooled rows; regions are not cut at all."""
-    monkeypatch.setattr("ovseg_ros.core.device_memory.region_views", None)
+    monkeypatch.setattr("ovseg_ros.core.within_memory.region_views", None)
     image, masks = picture(64, 96), some_masks(64, 96)
     segmenter = OpenVocabularySegmenter(FixedProposer(masks), clip, OPTIONS)
     embedded = segmenter.embed(Frame(image))

@@ -230,7 +230,7 @@ def asked_of(encoder, classifier, image, masks):
 
 
 def test_the_chain_pools_and_cuts_no_region(monkeypatch):
-    monkeypatch.setattr("ovseg_ros.core.device_memory.region_views", None)
+    monkeypatch.setattr("ovseg_ros.core.within_memory.region_views", None)
     image, masks, encoder = photograph(16, 28), some_masks(16, 28), new_adapted()
     result = asked_of(encoder, "pooled", image, masks)
     rows = encoder.encode_pooled(image, masks[:4])

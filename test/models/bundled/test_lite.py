@@ -130,7 +130,7 @@ def test_tells_things_in_the_garage_apart(segmenter, garage):
 
 
 def test_pooled_names_what_is_in_the_garage_and_cuts_no_crop(segmenter, garage, monkeypatch):
-    monkeypatch.setattr("ovseg_ros.core.device_memory.region_views", None)
+    monkeypatch.setattr("ovseg_ros.core.within_memory.region_views", None)
     named = names_of_true_masks(segmenter, garage[0], "pooled")
     assert [named[name] for name in ("motorcycle", "door", "shelf")] == ["motorcycle", "door", "shelf"]
 

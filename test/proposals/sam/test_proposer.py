@@ -563,7 +563,7 @@ def test_nothing_is_checked_on_a_cpu_unless_asked(sam):
 def test_auto_takes_16_bits_where_the_hardware_has_them_and_masks_agree(
     monkeypatch, caplog, has_bf16, broken, expected
 ):
-    monkeypatch.setattr("ovseg_ros.core.precision.cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr("ovseg_ros.core.device.precision.cpu_has_bf16", lambda: has_bf16)
     sam = broken_sam() if broken else tiny_sam(std=0.2)
     with caplog.at_level(logging.WARNING):
         proposer = SamProposals(sam, tiny_options(precision="auto"))
