@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -23,6 +24,11 @@ IDLE_S = 15.0
 JSON_S = 20.0
 """Whole bodies of JSON are here within this time."""
 UPLOAD_S = 600.0
+LINGER_S = 1.0
+LINGER_BYTES = 4 * 1024 * 1024
+"""What is still under way of a refused request is read and thrown away within these: closing a connection
+with bytes unread resets it, and its sender would see that instead of the answer (as nginx's lingering_close).
+"""
 
 MAX_VALUES = 32
 MAX_TEXT = 20_000
@@ -134,6 +140,30 @@ def hidden(text: bytes, folder: Path) -> bytes:
     return text
 
 
+class Incoming:
+    """The messages of a request as the server hands them on, and whether more of its body is to come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._over = receive, False
+
+    async def __call__(self) -> Message:
+        """The next message, as ASGI has it."""
+        message = await self._receive()
+        self._over = not message.get("more_body", False)
+        return message
+
+    async def discard(self) -> None:
+        """Reads the rest of the body and throws it away, within limits of size and time."""
+
+        async def read() -> None:
+            left = LINGER_BYTES
+            while not self._over and left > 0:
+                left -= len((await self()).get("body", b""))
+
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(read(), LINGER_S)
+
+
 class Body:
     """A request's body, read within limits of size and time. Only a POST has one."""
 
@@ -218,7 +248,7 @@ class Answered:
         self._started = True
         await self._send(message)
 
-    async def _release(self) -> None:
+    async def _release(self, more: bool = False) -> None:
         assert self._head is not None
         assert self._held is not None
         body = hidden(b"".join(self._held), self._folder)
@@ -226,24 +256,20 @@ class Answered:
         headers.append((b"content-length", str(len(body)).encode()))
         self._started, self._held = True, None
         await self._send({**self._head, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
-    async def refuse(self, status: int, sentence: str) -> None:
-        """Answers with a sentence, and ends the connection: more of the request may be under way."""
+    async def refuse(self, status: int, sentence: str, incoming: Incoming) -> None:
+        """Answers with a sentence at once, and ends the connection when the rest of the request is here."""
         if self._started:
             return
-        self._held = None
-        body = sentence.encode()
-        headers = {
-            "content-type": "text/plain; charset=utf-8",
-            "content-length": str(len(body)),
-            "connection": "close",
-        }
         await self.send(
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
+                "headers": [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")],
             }
         )
-        await self.send({"type": "http.response.body", "body": body})
+        self._held = [sentence.encode()]
+        await self._release(more=True)
+        await incoming.discard()
+        await self._send({"type": "http.response.body", "body": b""})

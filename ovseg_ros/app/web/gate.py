@@ -18,6 +18,7 @@ from ovseg_ros.app.web.bodies import (
     IDLE_S,
     Answered,
     Body,
+    Incoming,
     Receive,
     RefusedError,
     Send,
@@ -129,11 +130,11 @@ class Gate:
         if scope["type"] != "http":  # the page uses no web sockets
             await send({"type": "websocket.close", "code": 1008})
             return
-        answer = Answered(scope, send, self._files)
+        answer, incoming = Answered(scope, send, self._files), Incoming(receive)
         try:
             headers = self._check_sender(scope)
             scope = _trimmed(scope)
-            body = Body(scope["method"], headers, receive, self._idle_s)
+            body = Body(scope["method"], headers, incoming, self._idle_s)
             if scope["method"] == "POST" and scope["path"] != "/gradio_api/upload":
                 checked = self._checked(scope["path"], await body.whole_json())
                 body.replace(checked)
@@ -142,9 +143,9 @@ class Gate:
                 scope["headers"] = length + [pair for pair in scope["headers"] if pair[0] not in sent]
             await self._app(scope, body.receive, answer.send)
         except RefusedError as refused:
-            await answer.refuse(refused.status, str(refused))
+            await answer.refuse(refused.status, str(refused), incoming)
         except InvalidInputError as error:
-            await answer.refuse(400, str(error))
+            await answer.refuse(400, str(error), incoming)
 
     def _check_sender(self, scope: MutableMapping[str, Any]) -> dict[bytes, bytes]:
         """The headers of a request that may be answered."""

@@ -126,6 +126,22 @@ def test_a_visitors_headers_do_not_say_where_the_page_sends_others(client):
         assert "evil.example" not in client.get(address, headers=lies).text
 
 
+def test_an_answer_that_refuses_is_not_lost_to_a_body_still_under_way(url):
+    """Closing with bytes unread resets the connection, and the sender sees that instead of the answer."""
+    parts, half = urlsplit(url), b"x" * 500_000
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as opened:
+        opened.sendall(
+            b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n"
+            b"Content-Length: 1000000\r\n\r\n" + half
+        )
+        time.sleep(0.3)  # the answer is sent by now, and nothing of it read
+        opened.sendall(half)
+        time.sleep(0.3)
+        received = b"".join(iter(lambda: opened.recv(4096), b""))
+    assert received.startswith(b"HTTP/1.1 403 ")
+    assert received.endswith(b"not from other pages")
+
+
 def test_no_web_socket_is_opened(url):
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=20) as opened:
