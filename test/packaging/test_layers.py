@@ -22,12 +22,24 @@ BELOW = {
     "proposals": {"errors", "core"},
     # a preset is a file of text, and names its proposal generator
     "models": {"errors", "core", "files", "proposals"},
+    "memory": {"errors", "core"},
     "learn": {"errors", "core", "files", "proposals", "models"},
     "evaluate": {"errors", "core", "files", "proposals", "models"},
     "result": {"errors", "core", "files"},
     "finder": {"errors", "core", "files", "proposals", "models", "result"},
-    "app": {"errors", "core", "files", "proposals", "models", "learn", "evaluate", "finder", "result"},
-    "ros": {"errors", "core", "proposals", "models"},
+    "app": {
+        "errors",
+        "core",
+        "files",
+        "proposals",
+        "models",
+        "learn",
+        "evaluate",
+        "finder",
+        "result",
+        "memory",
+    },
+    "ros": {"errors", "core", "proposals", "models", "memory"},
 }
 # The steps aside: the player publishes what evaluate.recordings reads; the demo and `ovseg ask` are planners;
 # `ovseg doctor` listens to a camera.
