@@ -36,7 +36,7 @@ class Entry:
         key: made once and never again, by whichever robot saw it first.
         robot: whose camera saw it first, "" where there is one robot alone.
         frame_id: the fixed frame of all that is in metres here.
-        position: (3,) the middle of its visible surface, metres.
+        position: (3,) the middle of its upright box, metres.
         covariance: (3, 3) of that, m².
         size: (3,) full sides of its upright box, metres.
         orientation: (4,) quaternion x y z w of that box.
@@ -51,6 +51,8 @@ class Entry:
         times_missed: those of them in which it was expected and not seen.
         gone_since: from when its place was seen to be free, None while it is not known to be gone.
         crop: a JPEG of its clearest sighting, None where pictures are not kept.
+        surface: (P, 3) points of its visible surface less `position`, metres; P may be 0. By them a look at
+            its place tells whether it is still there.
     """
 
     key: str
@@ -71,6 +73,7 @@ class Entry:
     times_missed: int = 0
     gone_since: float | None = None
     crop: bytes | None = field(default=None, repr=False)
+    surface: Vectors = field(default_factory=lambda: np.zeros((0, 3), np.float32), repr=False)
 
     def __post_init__(self) -> None:
         shapes = {"position": (3,), "covariance": (3, 3), "size": (3,), "orientation": (4,)}
@@ -86,6 +89,10 @@ class Entry:
                     f"expected {name} as finite numbers in {dims} dimensions, got shape {vectors.shape}"
                 )
             object.__setattr__(self, name, vectors)
+        surface = np.asarray(self.surface, np.float32)
+        if surface.ndim != 2 or surface.shape[1] != 3 or not np.isfinite(surface).all():
+            raise InvalidInputError(f"expected surface as (P, 3) finite metres, got shape {surface.shape}")
+        object.__setattr__(self, "surface", surface)
         if self.views.shape[1] != len(self.embedding):
             raise InvalidInputError(
                 f"expected views as long as the embedding, {len(self.embedding)}, got {self.views.shape[1]}"
@@ -94,6 +101,11 @@ class Entry:
             raise InvalidInputError(
                 f"expected first_seen before last_seen, got {self.first_seen} and {self.last_seen}"
             )
+
+    @property
+    def name(self) -> str:
+        """What it was called most often, among equals most surely; "" where it never had a word."""
+        return max(self.words, key=lambda word: (self.words[word].times, self.words[word].score), default="")
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from ovseg_ros.core.space.objects import object_points, objects_3d
 from ovseg_ros.core.space.plane import Plane, choose_support, find_planes
+from ovseg_ros.core.space.points import axial_noise_m
 from ovseg_ros.core.space.rigid import Object3d, Rigid, quaternion_xyzw
 from ovseg_ros.core.space.upright import find_up
 
@@ -9,6 +10,7 @@ __all__ = [
     "Object3d",
     "Plane",
     "Rigid",
+    "axial_noise_m",
     "choose_support",
     "find_planes",
     "find_up",

@@ -1,6 +1,7 @@
 """The same things over time: which mask is which track, and what need not be encoded again."""
 
 from ovseg_ros.core.tracking.appearance import ChangeLimits, Thumbnails, changes, thumbnails_of
+from ovseg_ros.core.tracking.association import assign
 from ovseg_ros.core.tracking.budget import Budget
 from ovseg_ros.core.tracking.confirmation import SAME_THING_IOU, Confirmation, Sighting
 from ovseg_ros.core.tracking.deadline import Deadline, FrameCost
@@ -19,6 +20,7 @@ __all__ = [
     "TrackOptions",
     "VideoReport",
     "VideoSegmenter",
+    "assign",
     "changes",
     "thumbnails_of",
 ]
