@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from ovseg_ros.core.tracking import assign
-from ovseg_ros.memory.entry import Entry, Vectors
+from ovseg_ros.memory.entry import Entry, Floats, Vectors
 from ovseg_ros.memory.sighting import Sighting
 
 _SLACK_M = 0.04  # that the same thing seen from another side may seem to be elsewhere …
@@ -23,7 +23,7 @@ _WEIGHTS = (0.4, 0.4, 0.2)  # of nearness, likeness and words
 def reach_m(entry: Entry, sighting: Sighting) -> float:
     """How far from an entry's position a sighting may be for the thing not to have moved, metres."""
     variance = float(np.linalg.eigvalsh(entry.covariance + sighting.covariance)[-1])
-    return _SIGMAS * variance**0.5 + _SLACK_M + _SLACK_OF_SIZE * float(np.median(entry.size))
+    return _SIGMAS * float(variance**0.5) + _SLACK_M + _SLACK_OF_SIZE * float(np.median(entry.size))
 
 
 def distance_m(entry: Entry, sighting: Sighting) -> float:
@@ -59,7 +59,7 @@ def match_near(entries: Sequence[Entry], sightings: Sequence[Sighting]) -> list[
     return assign(scores, _LEAST_SCORE)
 
 
-def match_elsewhere(entries: Sequence[Entry], embedding: Vectors, size: Vectors, name: str) -> Entry | None:
+def match_elsewhere(entries: Sequence[Entry], embedding: Vectors, size: Floats, name: str) -> Entry | None:
     """The entry that is the same thing in another place, as far as looks, size and name can tell.
 
     Args:
@@ -80,7 +80,7 @@ def match_elsewhere(entries: Sequence[Entry], embedding: Vectors, size: Vectors,
     return None if best is None else best[2]
 
 
-def _like_size(first: Vectors, second: Vectors, *, loose: bool = False) -> bool:
+def _like_size(first: Floats, second: Floats, *, loose: bool = False) -> bool:
     """Whether two boxes may be one thing's; `loose`: of the second only a part was seen."""
     a, b = float(np.linalg.norm(first)), float(np.linalg.norm(second))
     return b <= _SIZE_RATIO * a and (loose or a <= _SIZE_RATIO * b)

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.memory.entry import Entry, Vectors, Where
+from ovseg_ros.memory.entry import Entry, Floats, Vectors, Where
 
 _CELL_M = 8.0  # entries are taken in by squares of this side
 _AROUND_M = 8.0  # all squares that are so near the camera are held
@@ -91,7 +91,7 @@ class Nearby:
         self._changed -= due
         self._dropped = set()
 
-    def come_to(self, frame_id: str, position: Vectors) -> list[Entry]:
+    def come_to(self, frame_id: str, position: Floats) -> list[Entry]:
         """The camera is here: takes in what is around, and lets go of what is far where it is much.
 
         Returns:
