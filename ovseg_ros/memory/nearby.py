@@ -27,6 +27,9 @@ class Shelf(Protocol):
     def load(self, where: Where) -> list[Entry]:
         """All entries that are meant."""
 
+    def forget(self, where: Where | None = None) -> int:
+        """Forgets all entries that are meant, None: everything; how many they were."""
+
     def nearest(self, embedding: Vectors, k: int, where: Where) -> list[tuple[Entry, float]]:
         """Of those the k most alike, the most alike first, with their cosines."""
 
@@ -138,6 +141,15 @@ class Nearby:
         able = [entry for entry in known.values() if meant(entry, where)]
         able.sort(key=lambda entry: -float((entry.views @ embedding).max()))
         return able[:k]
+
+    def forget(self, keys: Sequence[str] | None) -> int:
+        """Forgets entries for good, by their keys or all; how many they were."""
+        self.save()
+        count = self._shelf.forget(None if keys is None else Where(keys=tuple(keys)))
+        for key in list(self._held) if keys is None else keys:
+            self._held.pop(key, None)
+        self._changed &= self._held.keys()
+        return count
 
     def _take_in(self, cell: tuple[str, int, int]) -> list[Entry]:
         frame_id, i, j = cell

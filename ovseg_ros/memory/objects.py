@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ovseg_ros.memory.entry import Entry, Where
+from ovseg_ros.memory.entry import Entry, Vectors, Where
 from ovseg_ros.memory.looked import LookedAt
 from ovseg_ros.memory.matching import distance_m, likeness, match_elsewhere, match_near, reach_m
 from ovseg_ros.memory.merging import doubted, joined, new_entry, seen_again
@@ -123,6 +123,25 @@ class ObjectMemory:
         """All entries that are meant, as they are now; those seen last first."""
         with self._lock:
             return sorted(self._near.find(where), key=lambda entry: -entry.last_seen)
+
+    def most_alike(self, embedding: Vectors, k: int, where: Where) -> list[Entry]:
+        """Of the entries that are meant the k most alike to (D,) unit, the most alike first."""
+        with self._lock:
+            return self._near.most_alike(embedding, k, where)
+
+    def knows(self, track: tuple[str, int]) -> bool:
+        """Whether a track is of an entry."""
+        with self._lock:
+            known = self._tracks.get(track)
+            return known is not None and known.key in self._near
+
+    def forget(self, keys: Sequence[str] | None) -> int:
+        """Forgets entries by their keys, None: everything; how many they were. Done when it returns."""
+        with self._lock:
+            self._tracks.clear()
+            self._arrived.clear()
+            self._free.clear()
+            return self._near.forget(keys)
 
     def flush(self) -> None:
         """Hands on all that changed."""

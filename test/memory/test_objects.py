@@ -206,3 +206,16 @@ def test_changes_are_handed_on_once_a_second_and_new_things_at_once():
     handed.clear()
     room.look(*A, images=50, again=False)
     assert 8 <= len(handed) <= 12
+
+
+def test_what_is_forgotten_is_gone_for_good_and_learnt_anew():
+    room = Room([mug(*A), bowl(0.2, 0.2)])
+    room.look(*A)
+    (known,) = room.entries(words=("mug",))
+    assert room.memory.forget([known.key]) == 1
+    assert [entry.name for entry in room.entries()] == ["bowl"]
+    room.look(*A)
+    assert len(room.entries()) == 2
+    assert room.memory.forget(None) == 2
+    assert room.entries() == []
+    assert room.store.entries == {}
