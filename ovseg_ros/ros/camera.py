@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from ovseg_ros.core.joint import Way
@@ -13,6 +14,7 @@ from ovseg_ros.ros.inference.engine import Engine
 from ovseg_ros.ros.inference.statistics import Statistics
 from ovseg_ros.ros.inference.stream import Stream
 from ovseg_ros.ros.inference.worker import Worker
+from ovseg_ros.ros.io.context import MessageContext
 from ovseg_ros.ros.io.frame_source import FrameSource
 from ovseg_ros.ros.io.inputs import Inputs
 from ovseg_ros.ros.io.outputs import Outputs
@@ -88,6 +90,7 @@ class Camera:
             statistics=statistics,
             on_error=self._refused,
             on_remark=self._remark_3d,
+            remember=self._remember,
         )
 
     @property
@@ -129,6 +132,11 @@ class Camera:
         """Tells that a frame was lost, unless it is for nobody any more."""
         if not self._worker.stopping:
             self._node.failed(error, self)
+
+    def _remember(self) -> Callable[[MessageContext], None] | None:
+        """What takes its labelled frames into memory, None where nothing is remembered."""
+        remembering = self._node.remembering
+        return remembering and partial(remembering.note, self.name, settings=self._node.settings)
 
     def _remark_3d(self, remark: str) -> None:
         """3D is not told as it was wanted."""

@@ -29,6 +29,7 @@ from ovseg_ros.ros.inference.worker import Worker
 from ovseg_ros.ros.io.transforms import Transforms
 from ovseg_ros.ros.io.word_topics import WordTopics
 from ovseg_ros.ros.lifecycle import logged_transition, survive_refused_transitions
+from ovseg_ros.ros.memory import MemoryServices, Remembering, make_remembering
 from ovseg_ros.ros.parameters.declared import NodeParameters
 from ovseg_ros.ros.parameters.options import options_from
 from ovseg_ros.ros.parameters.table import Settings
@@ -77,6 +78,7 @@ class OvsegNode(LifecycleNode):
         self._threads: list[threading.Thread] = []  # all that inference ever ran on
         self._watchdog: Watchdog | None = None
         self.word_topics: WordTopics | None = None
+        self.remembering: Remembering | None = None  # while it is configured, where parameters want it
         self.statistics = Statistics()  # of the node, and of its camera where it has one
         self.bridge = Bridge(self)
         self.transforms = Transforms(self, lambda: self.settings)
@@ -87,6 +89,7 @@ class OvsegNode(LifecycleNode):
             is_configured=lambda: self.engine is not None,
         )
         self._queries = Queries(self)
+        self.memory_services = MemoryServices(self)
         self._find_object = FindObjectServer(self)
         self._follow_object = FollowObjectServer(self)
         self.create_service(SetBool, "~/enable", self._on_enable, qos_profile=SERVICES)
@@ -197,6 +200,12 @@ class OvsegNode(LifecycleNode):
             self.get_logger().error(f"cannot load preset {settings.preset!r}:{reason}")
             self.close()
             return FAILURE
+        try:
+            self.remembering = make_remembering(settings, self.transforms, segmenter.name)
+        except OvsegError as error:
+            self.get_logger().error(f"cannot remember: {error}")
+            self.close()
+            return FAILURE
         self._watchdog = Watchdog(worker, lambda: self.settings.max_inference_time, self.get_logger())
         self.statistics, self.segmenter, names = Statistics(), segmenter, settings.camera_names
         self.cameras = make_cameras(self, segmenter, worker, names, self.statistics)
@@ -220,7 +229,7 @@ class OvsegNode(LifecycleNode):
         result = super().on_activate(state)
         for camera in self.cameras.values():
             camera.subscribe()
-        self.transforms.listen(self.settings.target_frame, self.settings.gravity_frame)
+        self._listen(self.settings)
         self.active = True
         self.words.publish()
         return result
@@ -257,6 +266,9 @@ class OvsegNode(LifecycleNode):
         if self._worker is not None:
             self._worker.stop(timeout_s)
             self._holds_memory = True
+        if self.remembering is not None:
+            self.remembering.close()
+            self.remembering = None
         for camera in self.cameras.values():
             camera.outputs.destroy()
         if self.word_topics is not None:
@@ -265,6 +277,11 @@ class OvsegNode(LifecycleNode):
         self.cameras = {}  # another one: a callback may be at the old
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         return not self._threads
+
+    def _listen(self, settings: Settings) -> None:
+        """Hears TF, where a frame is named that it has to tell of."""
+        remembers = settings.memory_frame if self.remembering is not None else ""
+        self.transforms.listen(settings.target_frame, settings.gravity_frame, remembers)
 
     def _told_to_end(self) -> bool:
         return self._is_ending() or not self.context.ok()
@@ -312,7 +329,7 @@ class OvsegNode(LifecycleNode):
         for camera in self.cameras.values():
             camera.apply(new)
         if self.active:
-            self.transforms.listen(new.target_frame, new.gravity_frame)
+            self._listen(new)
         if new.vocabulary != old.vocabulary:
             self.words.set(new)
         elif new.threshold != old.threshold:
@@ -322,6 +339,8 @@ class OvsegNode(LifecycleNode):
     def _forget(self) -> None:
         for camera in self.cameras.values():
             camera.engine.source.reset()
+        if self.remembering is not None:
+            self.remembering.forget_tracks()
 
     def failed(self, error: BaseException, camera: Camera | None = None) -> None:
         """Logs and counts an error that is a fault of ours, in a frame of a camera or in a request."""

@@ -36,8 +36,13 @@ class Stream:
         statistics: Statistics,
         on_error: Callable[[RequestError], None],
         on_remark: Callable[[str], None],
+        remember: Callable[[], Callable[[MessageContext], None] | None] = lambda: None,
     ) -> None:
-        """`vocabulary()` gives a snapshot: one per frame, a second where that took seconds to embed."""
+        """An idle stream.
+
+        `vocabulary()` gives a snapshot: one per frame, a second where that took seconds to embed.
+        `remember()` gives what takes each labelled frame besides, None where nothing does.
+        """
         self._engine = engine
         self._outputs = outputs
         self._transforms = transforms
@@ -49,12 +54,16 @@ class Stream:
         self._statistics = statistics
         self._on_error = on_error
         self._on_remark = on_remark
+        self._remember = remember
         self._last_seq = 0
         self._last_start = -float("inf")
 
     def is_wanted(self) -> bool:
-        """Whether there is something to do with the next frame: the node is on, and somebody subscribes."""
-        return self._is_on() and any(True for _ in self._outputs.wanted())
+        """Whether there is something to do with the next frame: the node is on, and it is for somebody."""
+        return self._is_on() and (
+            any(True for _ in self._outputs.wanted())
+            or (self._remember() is not None and len(self._vocabulary()) > 0)
+        )
 
     def due_in(self) -> float | None:
         """Seconds until there is something to do, 0: now; None: not before something new arrives.
@@ -107,6 +116,9 @@ class Stream:
         context = context.placed(self._transforms.place(image.header))
         self._held.append((time.monotonic() + settings.transform_wait, context))
         self._send()
+        remember = self._remember()
+        if remember is not None:
+            remember(context)
         self._engine.note(image, context.segmentation, time.monotonic() - embedded_at)
 
     def _send(self) -> None:

@@ -278,6 +278,52 @@ class Settings:
     find_confirm_of: int = _row(
         3, "The last images searched among which find_confirm must agree; at least as many.", low=1, high=100
     )
+    remember: bool = _row(
+        False,
+        "Remember where labelled things were seen: needs depth, tracking and the extra memory "
+        "(docs/memory.md).",
+        at_configure=True,
+    )
+    memory_url: str = _row(
+        "",
+        "Where memory is kept: a SQLite file, or postgresql://… for robots that share one; empty: "
+        "ovseg/memory.db in $XDG_DATA_HOME, else in ~/.local/share.",
+        at_configure=True,
+    )
+    memory_frame: str = _row(
+        "map",
+        "The fixed frame in which things are remembered, by TF; empty: the camera's own, where the camera "
+        "stands still.",
+        at_configure=True,
+    )
+    odom_frame: str = _row(
+        "odom",
+        "The frame in which the robot moves without jumps: where TF moves it against memory_frame at once, "
+        "positions told before are doubted. Empty: nothing is.",
+    )
+    memory_crops: bool = _row(
+        True, "Keep a picture of each remembered thing. False: none is stored.", at_configure=True
+    )
+    memory_days: float = _row(
+        0.0,
+        "Things not seen for so many days are forgotten; 0: never.",
+        low=0,
+        high=36500,
+        at_configure=True,
+    )
+    memory_max_objects: int = _row(
+        100_000,
+        "The most things that are remembered; of more those that are gone, then those not seen for longest, "
+        "are forgotten.",
+        low=1,
+        high=10_000_000,
+        at_configure=True,
+    )
+    robot: str = _row(
+        "",
+        "The name under which this robot writes into a memory that several share.",
+        at_configure=True,
+    )
     detections: bool = _row(
         True,
         "Offer label_info, detections and detections_3d, where vision_msgs is installed.",

@@ -66,5 +66,6 @@ CODE_NAMES = (
     "NO_DEPTH",
     "INACTIVE",
     "LOST",
+    "REMEMBERED",
     "INTERNAL",
 )

@@ -193,6 +193,9 @@ class FindObjectServer:
             said = [refusal.message if refusal else f"{len(result.segments)} found"]
             said += answer.said
             result.frames_seen, result.best_score = _seen(searches)
+            if refusal is not None and goal_handle.request.search_memory:
+                refusal = await self._recall(searches[0].vocabulary, result, refusal)
+                said = [refusal.message, *said]
         except Exception as error:
             refusal = request_error_of(error)
             self._node.report(refusal, error)
@@ -204,6 +207,18 @@ class FindObjectServer:
         _conclude(goal_handle, result.code)
         return result
 
+    async def _recall(self, vocabulary: Vocabulary, result: Any, refusal: RequestError) -> RequestError:
+        """What memory has of what is in no image; `refusal` itself where that is nothing."""
+        result.remembered = await self._node.memory_services.remembered(vocabulary)
+        if not result.remembered:
+            return refusal
+        best = result.remembered[0]
+        ago = f"{best.age_s:.0f} s ago (confidence {best.confidence:.2f})"
+        return RequestError(
+            ResultCode.REMEMBERED,
+            f"{best.label} was last seen {ago}",
+        )
+
     def _begin(self, request: Any) -> list[Search]:
         """Checks a goal; a search for each camera that is asked.
 
@@ -214,6 +229,8 @@ class FindObjectServer:
         asked = parse_request(request.query)
         if not asked:
             raise RequestError(ResultCode.INVALID_QUERY, "the query is empty")
+        if request.search_memory:
+            self._node.memory_services.remembering()
         vocabulary, rejected = words_vocabulary(names_of(asked), request.threshold, self._node.refusal)
         if rejected:  # an answer about the other words would pass for one about all of them
             raise RequestError(ResultCode.INVALID_QUERY, reasons_of(rejected))
@@ -340,7 +357,7 @@ def _conclude(goal_handle: Any, code: int) -> None:
     """Ends a goal: what was searched succeeded, found or not; what could not be searched is aborted."""
     if goal_handle.is_cancel_requested:
         goal_handle.canceled()
-    elif code in (ResultCode.FOUND, ResultCode.NOT_FOUND):
+    elif code in (ResultCode.FOUND, ResultCode.NOT_FOUND, ResultCode.REMEMBERED):
         goal_handle.succeed()
     else:
         goal_handle.abort()

@@ -1,0 +1,188 @@
+"""Labelled images become sightings: held until TF says where the camera was, then noted."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+
+from ovseg_ros.core.space import Rigid
+from ovseg_ros.memory import ObjectMemory, Retention, Store, Writer, open_store
+from ovseg_ros.memory.frames import sightings_of, space_of, tracked_masks, view_of
+from ovseg_ros.ros.io.context import MessageContext
+from ovseg_ros.ros.io.frame_source import stamp_ns
+from ovseg_ros.ros.io.transforms import Missing, Transforms
+from ovseg_ros.ros.parameters.table import Settings
+
+EVERY_S = 0.15  # images between two that are noted say nothing new
+MOST_HELD = 8
+JUMP_M = 0.05  # of the odometry's frame against the fixed one, where the robot is
+FLUSH_S = 2.0
+DAY_S = 86400.0
+
+_LOG = logging.getLogger(__name__)
+
+
+def make_remembering(settings: Settings, transforms: Transforms, model: str) -> Remembering | None:
+    """The memory that parameters ask for, None where they ask for none.
+
+    Raises:
+        ConfigError: it cannot be opened: the sentence names the cure.
+    """
+    if not settings.remember:
+        return None
+    retention = Retention(
+        max_age_s=settings.memory_days * DAY_S or None, max_count=settings.memory_max_objects
+    )
+    store = open_store(
+        settings.memory_url or default_path(),
+        robot=settings.robot,
+        retention=retention,
+        crops=settings.memory_crops,
+    )
+    return Remembering(store, transforms, model, settings)
+
+
+def default_path() -> Path:
+    """The file in which memory is kept where no parameter names one."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "ovseg" / "memory.db"
+
+
+class Remembering:
+    """What the node's cameras saw, in one fixed frame.
+
+    Attributes:
+        store: what is kept.
+        remark: why the last image was not noted, "" where it was.
+    """
+
+    def __init__(self, store: Store, transforms: Transforms, model: str, settings: Settings) -> None:
+        """Nothing is noted yet.
+
+        Args:
+            store: see there; closed by `close`.
+            transforms: TF.
+            model: the preset, whose embeddings these are.
+            settings: at configure.
+        """
+        self.store, self.remark = store, ""
+        self._writer = Writer(store)
+        self._transforms, self._model = transforms, model
+        self._frame, self._crops, self._robot = settings.memory_frame, settings.memory_crops, settings.robot
+        self._held: deque[tuple[float, str, MessageContext]] = deque()
+        self._noted: dict[str, int] = {}  # stamp of the last image of each camera, nanoseconds
+        self._odom: Rigid | None = None
+        self._memory: ObjectMemory | None = None
+        self._space = ""
+        self._lock = threading.Lock()
+
+    @property
+    def space(self) -> str:
+        """Whose embeddings are remembered, "" before the first image."""
+        return self._space
+
+    @property
+    def memory(self) -> ObjectMemory:
+        """What is remembered, also of other times and robots."""
+        with self._lock:
+            if self._memory is None:
+                self._memory = ObjectMemory(self.store, self._writer, self._space, robot=self._robot)
+            return self._memory
+
+    def note(self, camera: str, context: MessageContext, *, settings: Settings) -> None:
+        """Takes a labelled image; on the inference thread.
+
+        What TF does not know yet is held for `transform_wait`, and left out then.
+        """
+        stamp = stamp_ns(context.header)
+        if context.has_depth and settings.tracking and len(context.masks):
+            last = self._noted.get(camera)
+            if last is None or not 0 <= stamp - last < EVERY_S * 1e9:
+                self._noted[camera] = stamp
+                self._held.append((time.monotonic() + settings.transform_wait, camera, context))
+        while self._held:
+            until, camera, context = self._held[0]
+            placed = self._camera_at(context)
+            waits = time.monotonic() < until and len(self._held) <= MOST_HELD
+            if isinstance(placed, Missing) and placed.may_come and waits:
+                return
+            self._held.popleft()
+            if isinstance(placed, Missing):
+                self._say(f"nothing is remembered: {placed.reason}")
+                continue
+            self._say("")
+            self._look_for_jump(context, placed, settings.odom_frame)
+            self._note(camera, context, placed)
+
+    def forget_tracks(self) -> None:
+        """Tracks begin anew."""
+        self._held.clear()
+        self._noted.clear()
+        self.memory.forget_tracks()
+
+    def forget(self, keys: tuple[str, ...] | None) -> int:
+        """Forgets entries by their keys, or everything; how many they were."""
+        return self.memory.forget(keys)
+
+    def close(self) -> None:
+        """Stores what is not stored, as far as that takes no more than two seconds."""
+        self.memory.flush()
+        if not self._writer.flush(FLUSH_S):
+            _LOG.warning("memory could not be stored; what was seen last is lost")
+        self._writer.close()
+        self.store.close()
+
+    def frame_of(self, context: MessageContext) -> str:
+        """The fixed frame."""
+        return self._frame or context.header.frame_id
+
+    def _camera_at(self, context: MessageContext) -> Rigid | Missing:
+        camera = context.header.frame_id
+        return self._transforms.lookup(self._frame or camera, camera, stamp_ns(context.header))
+
+    def _note(self, camera: str, context: MessageContext, placed: Rigid) -> None:
+        segmentation = context.segmentation
+        view = view_of(segmentation, self.frame_of(context), placed)
+        if view is None:
+            return
+        space = space_of(self._model, segmentation)
+        if space != self._space:
+            with self._lock:
+                if self._memory is not None:
+                    self._memory.flush()
+                self._space, self._memory = space, None
+        memory = self.memory
+        indices = tracked_masks(segmentation, lambda track: memory.knows((camera, track)))
+        objects = context.objects_in_camera(indices)
+        memory.note(
+            view, sightings_of(segmentation, indices, objects, view, camera=camera, crops=self._crops)
+        )
+
+    def _look_for_jump(self, context: MessageContext, placed: Rigid, odom_frame: str) -> None:
+        """Doubts what was told before where the fixed frame jumped against odometry."""
+        if not odom_frame or not self._frame or odom_frame == self._frame:
+            return
+        stamp = stamp_ns(context.header)
+        found = self._transforms.lookup(self._frame, odom_frame, stamp)
+        if isinstance(found, Missing):
+            return
+        before, self._odom = self._odom, found
+        if before is None:
+            return
+        in_odom = found.rotation.T @ (placed.translation_m - found.translation_m)
+        moved = placed.translation_m - (before.rotation @ in_odom + before.translation_m)
+        shift = float(np.linalg.norm(moved))
+        if shift > JUMP_M:
+            self.memory.doubt(stamp * 1e-9, shift)
+            _LOG.info("%s jumped by %.2f m: remembered positions are in doubt", self._frame, shift)
+
+    def _say(self, remark: str) -> None:
+        if remark and remark != self.remark:
+            _LOG.warning("%s", remark)
+        self.remark = remark
