@@ -51,6 +51,7 @@ class Entry:
         times_missed: those of them in which it was expected and not seen.
         gone_since: from when its place was seen to be free, None while it is not known to be gone.
         crop: a JPEG of its clearest sighting, None where pictures are not kept.
+        revision: the store's, when this was read or written there; 0: never.
     """
 
     key: str
@@ -71,6 +72,7 @@ class Entry:
     times_missed: int = 0
     gone_since: float | None = None
     crop: bytes | None = field(default=None, repr=False)
+    revision: int = 0
 
     def __post_init__(self) -> None:
         shapes = {"position": (3,), "covariance": (3, 3), "size": (3,), "orientation": (4,)}
