@@ -29,6 +29,10 @@ class OutOfMemoryError(OvsegError):
     """The device ran out of memory even after one retry with a smaller batch."""
 
 
+class StoreError(OvsegError):
+    """A database that cannot be reached, read or written now: nothing was saved; the same may work later."""
+
+
 class NotFiniteError(OvsegError):
     """A network gave NaN or infinity for a frame or a word: that frame or word is lost, nothing was found."""
 

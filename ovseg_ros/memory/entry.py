@@ -53,6 +53,7 @@ class Entry:
         crop: a JPEG of its clearest sighting, None where pictures are not kept.
         surface: (P, 3) points of its visible surface less `position`, metres; P may be 0. By them a look at
             its place tells whether it is still there.
+        revision: the store's, when this was read or written there; 0: never.
     """
 
     key: str
@@ -74,6 +75,7 @@ class Entry:
     gone_since: float | None = None
     crop: bytes | None = field(default=None, repr=False)
     surface: Vectors = field(default_factory=lambda: np.zeros((0, 3), np.float32), repr=False)
+    revision: int = 0
 
     def __post_init__(self) -> None:
         shapes = {"position": (3,), "covariance": (3, 3), "size": (3,), "orientation": (4,)}

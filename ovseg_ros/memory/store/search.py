@@ -1,0 +1,89 @@
+"""The nearest entries: candidates of an index that follows the database, then their true cosines."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.memory.entry import Where
+from ovseg_ros.memory.store import reading
+from ovseg_ros.memory.store.conditions import among, conditions
+from ovseg_ros.memory.store.index import Index
+from ovseg_ros.memory.store.rows import unpack
+from ovseg_ros.memory.store.tables import ENTRIES, FORGOTTEN, VECTORS
+
+MORE = 100
+"""Vectors that are looked at beyond four times as many as are asked for."""
+
+
+class Search:
+    """Indexes of the spaces that were asked about. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._indexes: dict[tuple[str, int], Index] = {}
+
+    def nearest(
+        self, connection: Connection, embedding: npt.NDArray[np.float32], k: int, where: Where
+    ) -> list[tuple[int, float]]:
+        """Ids and cosines, the largest first; see `Store.nearest`."""
+        index = self._up_to_date(connection, where.space, len(embedding))
+        allowed = None
+        if where != Where(space=where.space):
+            meant = reading.ids(conditions(where, connection.dialect.name))
+            allowed = np.array(connection.scalars(meant).all(), np.int64)
+        found = index.nearest(embedding, 4 * k + MORE, allowed)
+        cosines = _cosines(connection, embedding, found)
+        return sorted(cosines.items(), key=lambda one: (-one[1], one[0]))[:k]
+
+    def _up_to_date(self, connection: Connection, space: str, dims: int) -> Index:
+        now = reading.counter(connection)
+        index = self._indexes.get((space, dims))
+        if index is None or not now.horizon <= index.revision <= now.revision:
+            others = sa.select(VECTORS.c.dims).join(ENTRIES).where(ENTRIES.c.space == space).limit(1)
+            there = connection.scalar(others)
+            if there not in (None, dims):
+                raise InvalidInputError(
+                    f"expected {there} numbers, as other vectors of {space!r}, got {dims}"
+                )
+            index = self._indexes[space, dims] = Index(dims)
+            index.revision = 0
+        if index.revision != now.revision:
+            _follow(connection, index, space)
+            index.revision = now.revision
+        return index
+
+
+def _follow(connection: Connection, index: Index, space: str) -> None:
+    """Brings an index from its revision to what the transaction sees."""
+    gone = sa.select(FORGOTTEN.c.id).where(FORGOTTEN.c.revision > index.revision)
+    changed = sa.select(ENTRIES.c.id).where(ENTRIES.c.revision > index.revision)
+    if len(index):
+        stale = connection.scalars(sa.union_all(gone, changed)).all()
+        if stale:
+            index.remove(stale)
+    rows = connection.execution_options(yield_per=500).execute(
+        sa.select(ENTRIES.c.id, VECTORS.c.embedding, VECTORS.c.views)
+        .join(VECTORS)
+        .where(ENTRIES.c.revision > index.revision, ENTRIES.c.space == space, VECTORS.c.dims == index.dims)
+    )
+    for some in rows.partitions():
+        parts = [views if views.startswith(embedding) else embedding + views for _, embedding, views in some]
+        owners = np.repeat([row.id for row in some], [len(part) // (2 * index.dims) for part in parts])
+        index.add(owners, unpack(b"".join(parts), index.dims))
+
+
+def _cosines(
+    connection: Connection, embedding: npt.NDArray[np.float32], numbers: list[int]
+) -> dict[int, float]:
+    wanted = sa.select(VECTORS.c.id, VECTORS.c.embedding, VECTORS.c.views).where(
+        among(VECTORS.c.id, numbers, connection.dialect.name)
+    )
+    found = {}
+    for number, own, views in connection.execute(wanted):
+        vectors = unpack(own + views, len(embedding))
+        lengths = np.maximum(np.linalg.norm(vectors, axis=1), np.finfo(np.float32).tiny)
+        found[number] = float((vectors @ embedding / lengths).max())
+    return found
