@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 
 import cv2
@@ -25,9 +25,13 @@ _CROP_MARGIN = 0.1
 _JPEG_QUALITY = 85
 
 
-def space_of(model: str, segmentation: Segmentation) -> str:
-    """Whose embeddings a frame has: those of other models, or of other crops, are not compared."""
-    key = segmentation.embedded.embedding_key
+def space_of(model: str, key: tuple[Hashable, ...] | None) -> str:
+    """Whose embeddings these are: those of other models, or of other crops, are not compared.
+
+    Args:
+        model: name of the preset.
+        key: `SegmenterOptions.embedding_key` or `EmbeddedFrame.embedding_key`.
+    """
     return f"{model} {'' if key is None else ' '.join(map(str, key))}".strip()
 
 

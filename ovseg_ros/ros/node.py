@@ -201,7 +201,7 @@ class OvsegNode(LifecycleNode):
             self.close()
             return FAILURE
         try:
-            self.remembering = make_remembering(settings, self.transforms, segmenter.name)
+            self.remembering = make_remembering(settings, self.transforms, segmenter)
         except OvsegError as error:
             self.get_logger().error(f"cannot remember: {error}")
             self.close()

@@ -103,7 +103,9 @@ def test_spaces_differ_by_model_and_by_how_regions_are_embedded(segmenter):
     other = dataclasses.replace(segmenter.options, fill="black")
     frame, _ = scene()
     two = segmenter.label(segmenter.embed(frame, other), words("red"), other)
-    assert len({space_of("mini", one), space_of("lite", one), space_of("mini", two)}) == 3
+    keys = one.embedded.embedding_key, two.embedded.embedding_key
+    assert len({space_of("mini", keys[0]), space_of("lite", keys[0]), space_of("mini", keys[1])}) == 3
+    assert keys[0] == segmenter.options.embedding_key
 
 
 # ------------------------------------------------------------------------------------------------ answers

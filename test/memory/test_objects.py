@@ -200,7 +200,7 @@ def test_changes_are_handed_on_once_a_second_and_new_things_at_once():
     room = Room([mug(*A)])
     handed = []
     put = room.store.put
-    room.store.put = lambda entries, forgotten=(): (handed.append(len(entries)), put(entries, forgotten))
+    room.store.put = lambda entries: (handed.append(len(entries)), put(entries))
     room.look(*A, images=3)
     assert room.store.entries
     handed.clear()
@@ -219,3 +219,20 @@ def test_what_is_forgotten_is_gone_for_good_and_learnt_anew():
     assert room.memory.forget(None) == 2
     assert room.entries() == []
     assert room.store.entries == {}
+
+
+def test_what_another_robot_does_is_known_here(monkeypatch):
+    monkeypatch.setattr("ovseg_ros.memory.nearby._NEWS_EVERY_S", 0.0)
+    room = Room([mug(*A), bowl(0.2, 0.2)])
+    room.look(*A)
+    room.memory.flush()
+    (known,) = room.entries(words=("mug",))
+    other = Room([mug(*A)], store=room.store, time=room.time + 10)
+    other.look(*A)
+    assert len(room.store.entries) == 2  # the other one knew the mug
+    other.memory.flush()
+    room.look(*B, images=1)
+    assert room.memory._near[known.key].last_seen == other.time
+    other.memory.forget([known.key])
+    room.look(*B, images=1)
+    assert known.key not in room.memory._near

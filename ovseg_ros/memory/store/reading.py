@@ -45,7 +45,8 @@ def load(connection: Connection, meant: Conditions, *, crops: bool = False) -> l
         called = called.where(WORDS.c.id.in_(ids(meant)))
     for number, word, score, times in connection.execute(called.order_by(WORDS.c.id, WORDS.c.word)):
         words[number][word] = Name(score, times)
-    wanted = sa.select(ENTRIES, VECTORS.c.dims, VECTORS.c.embedding, VECTORS.c.views).join(VECTORS)
+    vectors = (VECTORS.c.dims, VECTORS.c.embedding, VECTORS.c.views, VECTORS.c.surface)
+    wanted = sa.select(ENTRIES, *vectors).join(VECTORS)
     if crops:
         wanted = wanted.add_columns(CROPS.c.jpeg).outerjoin(CROPS, CROPS.c.id == ENTRIES.c.id)
     rows = connection.execute(wanted.where(*meant).order_by(ENTRIES.c.id))

@@ -39,7 +39,7 @@ def entry_row(entry: Entry, robot: str) -> dict[str, Any]:
         "times_looked": int(entry.times_looked),
         "times_missed": int(entry.times_missed),
         "gone_since": None if entry.gone_since is None else float(entry.gone_since),
-        "bytes": REST_BYTES + 2 * (entry.embedding.size + entry.views.size),
+        "bytes": REST_BYTES + 2 * (entry.embedding.size + entry.views.size + entry.surface.size),
     }
     if not entry.key:
         raise InvalidInputError("expected a key, got an entry without one")
@@ -54,6 +54,7 @@ def vectors_row(entry: Entry) -> dict[str, Any]:
         "dims": len(entry.embedding),
         "embedding": pack(entry.embedding),
         "views": pack(entry.views),
+        "surface": pack(entry.surface),
     }
 
 
@@ -78,6 +79,7 @@ def entry_of(row: Any, words: Mapping[str, Name], crop: bytes | None) -> Entry:
         space=row.space,
         embedding=unpack(row.embedding, row.dims)[0],
         views=unpack(row.views, row.dims),
+        surface=unpack(row.surface, 3),
         words=words,
         first_seen=row.first_seen,
         last_seen=row.last_seen,

@@ -69,6 +69,7 @@ VECTORS = Table(
     Column("dims", Integer, nullable=False),
     Column("embedding", LargeBinary, nullable=False),  # float16, little endian
     Column("views", LargeBinary, nullable=False),
+    Column("surface", LargeBinary, nullable=False),
 )
 
 CROPS = Table("ovseg_crops", METADATA, _entry_id(), Column("jpeg", LargeBinary, nullable=False))

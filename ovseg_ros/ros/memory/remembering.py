@@ -8,15 +8,19 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.space import Rigid
-from ovseg_ros.memory import ObjectMemory, Retention, Store, Writer, open_store
+from ovseg_ros.memory import Retention, Writer, open_store
 from ovseg_ros.memory.frames import sightings_of, space_of, tracked_masks, view_of
+from ovseg_ros.memory.objects import ObjectMemory
 from ovseg_ros.ros.io.context import MessageContext
 from ovseg_ros.ros.io.frame_source import stamp_ns
 from ovseg_ros.ros.io.transforms import Missing, Transforms
+from ovseg_ros.ros.parameters.options import options_from
 from ovseg_ros.ros.parameters.table import Settings
 
 EVERY_S = 0.15  # images between two that are noted say nothing new
@@ -28,7 +32,9 @@ DAY_S = 86400.0
 _LOG = logging.getLogger(__name__)
 
 
-def make_remembering(settings: Settings, transforms: Transforms, model: str) -> Remembering | None:
+def make_remembering(
+    settings: Settings, transforms: Transforms, segmenter: OpenVocabularySegmenter
+) -> Remembering | None:
     """The memory that parameters ask for, None where they ask for none.
 
     Raises:
@@ -45,7 +51,7 @@ def make_remembering(settings: Settings, transforms: Transforms, model: str) -> 
         retention=retention,
         crops=settings.memory_crops,
     )
-    return Remembering(store, transforms, model, settings)
+    return Remembering(store, transforms, segmenter, settings)
 
 
 def default_path() -> Path:
@@ -62,29 +68,35 @@ class Remembering:
         remark: why the last image was not noted, "" where it was.
     """
 
-    def __init__(self, store: Store, transforms: Transforms, model: str, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Any,
+        transforms: Transforms,
+        segmenter: OpenVocabularySegmenter,
+        settings: Settings,
+    ) -> None:
         """Nothing is noted yet.
 
         Args:
             store: see there; closed by `close`.
             transforms: TF.
-            model: the preset, whose embeddings these are.
+            segmenter: the model, whose embeddings these are.
             settings: at configure.
         """
         self.store, self.remark = store, ""
         self._writer = Writer(store)
-        self._transforms, self._model = transforms, model
+        self._transforms, self._model = transforms, segmenter.name
         self._frame, self._crops, self._robot = settings.memory_frame, settings.memory_crops, settings.robot
         self._held: deque[tuple[float, str, MessageContext]] = deque()
         self._noted: dict[str, int] = {}  # stamp of the last image of each camera, nanoseconds
         self._odom: Rigid | None = None
         self._memory: ObjectMemory | None = None
-        self._space = ""
+        self._space = space_of(segmenter.name, options_from(segmenter.options, settings).embedding_key)
         self._lock = threading.Lock()
 
     @property
     def space(self) -> str:
-        """Whose embeddings are remembered, "" before the first image."""
+        """Whose embeddings are remembered now."""
         return self._space
 
     @property
@@ -101,7 +113,7 @@ class Remembering:
         What TF does not know yet is held for `transform_wait`, and left out then.
         """
         stamp = stamp_ns(context.header)
-        if context.has_depth and settings.tracking and len(context.masks):
+        if context.has_depth and settings.tracking and len(context.segmentation.vocabulary):
             last = self._noted.get(camera)
             if last is None or not 0 <= stamp - last < EVERY_S * 1e9:
                 self._noted[camera] = stamp
@@ -133,9 +145,7 @@ class Remembering:
     def close(self) -> None:
         """Stores what is not stored, as far as that takes no more than two seconds."""
         self.memory.flush()
-        if not self._writer.flush(FLUSH_S):
-            _LOG.warning("memory could not be stored; what was seen last is lost")
-        self._writer.close()
+        self._writer.close(FLUSH_S)
         self.store.close()
 
     def frame_of(self, context: MessageContext) -> str:
@@ -151,7 +161,7 @@ class Remembering:
         view = view_of(segmentation, self.frame_of(context), placed)
         if view is None:
             return
-        space = space_of(self._model, segmentation)
+        space = space_of(self._model, segmentation.embedded.embedding_key)
         if space != self._space:
             with self._lock:
                 if self._memory is not None:

@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("dims", sa.Integer, nullable=False),
         sa.Column("embedding", sa.LargeBinary, nullable=False),
         sa.Column("views", sa.LargeBinary, nullable=False),
+        sa.Column("surface", sa.LargeBinary, nullable=False),
     )
     op.create_table("ovseg_crops", _entry_id(), sa.Column("jpeg", sa.LargeBinary, nullable=False))
     op.create_table(

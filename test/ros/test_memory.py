@@ -1,0 +1,208 @@
+"""The node's memory over real DDS: what is not in view any more is REMEMBERED, listed, and forgotten."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed")
+pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
+pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed (the extra memory)")
+
+from action_msgs.msg import GoalStatus
+from geometry_msgs.msg import Point
+from ovseg_ros.msg import ResultCode
+from ovseg_ros.srv import Forget, Recall
+from ros_bench import Bench, camera_info_message, image_message, picture
+from tf_fixtures import OPTICAL_XYZW, fake_tf2, transform
+
+from ovseg_ros.ros.io import transforms
+
+pytestmark = pytest.mark.ros
+
+DEPTH = np.full((24, 32), 1.0, np.float32)
+DEPTH[4:12, 6:16] = 0.9
+
+
+@pytest.fixture
+def memory_file(tmp_path):
+    return tmp_path / "memory.db"
+
+
+@pytest.fixture
+def bench(memory_file):
+    """A node that remembers what a camera sees that stands still, and looks for red."""
+    made = Bench(
+        remember=True, memory_url=str(memory_file), memory_frame="", vocabulary=["red"], max_frame_age=0.0
+    ).active()
+    yield made
+    made.close()
+
+
+def show(bench, images=5, *, red=True):
+    """Shows pictures 0.2 s apart, with or without the red thing, each once the last is embedded."""
+    start = getattr(bench, "shown", 0)
+    bench.shown = start + images
+    for i in range(start, start + images):
+        show_one(bench, bench.now(0.2 * i), DEPTH if red else np.ones_like(DEPTH), picture(red=red))
+
+
+def show_one(bench, stamp, depth, pixels):
+    source, seq = bench.node.engine.source, bench.node.engine.last_seq
+    bench.infos.publish(camera_info_message())
+    bench.until(lambda: source._camera_info is not None, "for camera_info")
+    known = len(source._depths)
+    bench.depths.publish(image_message(depth, "32FC1", stamp))
+    bench.until(lambda: len(source._depths) != known or known == source._depths.maxlen, "for depth")
+    bench.show(pixels, stamp=stamp)
+    bench.until(lambda: bench.node.engine.last_seq > seq, "for the image")
+
+
+def recall(bench, **request):
+    client = bench.client.create_client(Recall, "/ovseg/recall")
+    return bench.call(client, Recall.Request(**request))
+
+
+def forget(bench, **request):
+    client = bench.client.create_client(Forget, "/ovseg/forget")
+    return bench.call(client, Forget.Request(**request))
+
+
+def remembered(bench, **request):
+    return bench.until(lambda: recall(bench, **request).objects, "for something to be remembered")
+
+
+def test_what_was_seen_is_remembered_where_it_was(bench):
+    show(bench)
+    (red,) = remembered(bench, query="red", with_crops=True)
+    assert (red.label, list(red.names), red.frame_id) == ("red", ["red"], "camera")
+    assert 0.85 < red.pose.position.z < 1.05  # 0.9 m ahead of the camera, which stands still
+    assert abs(red.pose.position.x - (10.5 - 16) / 30 * 0.9) < 0.05
+    assert red.confidence > 0.5
+    assert red.times_seen >= 3
+    assert bytes(red.crop.data[:2]) == b"\xff\xd8"  # a JPEG
+    assert not recall(bench, query="red").objects[0].crop.data
+    assert recall(bench, query="blue").code == ResultCode.NOT_FOUND
+
+
+def test_find_says_remembered_only_for_what_is_in_no_image(bench):
+    show(bench)
+    remembered(bench, query="red")
+    result, status = bench.result_of(bench.begin_find("red", search_memory=True))
+    assert (result.code, len(result.remembered)) == (ResultCode.FOUND, 0)
+    show(bench, 1, red=False)
+    result, status = bench.result_of(bench.begin_find("red", search_memory=True))
+    assert (result.code, status) == (ResultCode.REMEMBERED, GoalStatus.STATUS_SUCCEEDED)
+    assert "red was last seen" in result.message
+    assert len(result.segments) == 0
+    assert result.remembered[0].label == "red"
+    result, _ = bench.result_of(bench.begin_find("blue", search_memory=True))
+    assert result.code == ResultCode.NOT_FOUND
+    result, _ = bench.result_of(bench.begin_find("red"))
+    assert result.code == ResultCode.NOT_FOUND
+
+
+def test_what_is_gone_is_not_an_answer_and_can_be_asked_for(bench):
+    show(bench)
+    remembered(bench)
+    show(bench, red=False)
+    (gone,) = bench.until(
+        lambda: [one for one in recall(bench, with_gone=True).objects if one.is_gone], "for it to be gone"
+    )
+    assert gone.confidence == 0
+    assert recall(bench, query="red").code == ResultCode.NOT_FOUND
+    result, _ = bench.result_of(bench.begin_find("red", search_memory=True))
+    assert result.code == ResultCode.NOT_FOUND
+
+
+def test_everything_is_forgotten_by_one_call(bench):
+    show(bench)
+    (red,) = remembered(bench)
+    assert forget(bench).code == ResultCode.INVALID_QUERY
+    assert forget(bench, keys=["nothing"]).code == ResultCode.NOT_FOUND
+    reply = forget(bench, keys=[red.key])
+    assert (reply.code, reply.count) == (ResultCode.REMEMBERED, 1)
+    assert recall(bench, with_gone=True).objects == []
+    show(bench)
+    remembered(bench)
+    assert forget(bench, everything=True).count == 1
+
+
+def test_a_new_start_remembers(bench, memory_file):
+    show(bench)
+    remembered(bench)
+    for step in ("deactivate", "cleanup", "configure", "activate"):
+        assert bench.transition(step)
+    assert len(recall(bench, query="red").objects) == 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ({"query": "the mug left of the teapot"}, "plain names"),
+        ({"low": (1.0, 0.0, 0.0), "high": (0.0, 1.0, 1.0)}, "low up to high"),
+    ],
+)
+def test_requests_that_cannot_be_answered_say_why(bench, request_, said):
+    given = {
+        key: Point(x=value[0], y=value[1], z=value[2]) if isinstance(value, tuple) else value
+        for key, value in request_.items()
+    }
+    reply = recall(bench, **given)
+    assert reply.code == ResultCode.INVALID_QUERY
+    assert said in reply.message
+
+
+def test_without_the_parameter_the_answer_names_it():
+    made = Bench().active()
+    try:
+        reply = recall(made, query="red")
+        assert reply.code == ResultCode.INVALID_QUERY
+        assert "remember" in reply.message
+        result, _ = made.result_of(made.begin_find("red", search_memory=True))
+        assert result.code == ResultCode.INVALID_QUERY
+    finally:
+        made.close()
+
+
+def test_a_memory_that_cannot_be_opened_fails_configure_and_says_why(tmp_path):
+    made = Bench(autostart=False, remember=True, memory_url=str(tmp_path / "no" / "such" / "folder\0"))
+    try:
+        assert not made.transition("configure")
+        assert made.node.remembering is None
+    finally:
+        made.close()
+
+
+def test_without_tf_nothing_is_remembered_and_that_is_said(memory_file):
+    made = Bench(remember=True, memory_url=str(memory_file), vocabulary=["red"], max_frame_age=0.0).active()
+    try:
+        show(made)
+        made.until(lambda: "nothing is remembered" in made.node.remembering.remark, "for the remark")
+        assert recall(made).objects == []
+    finally:
+        made.close()
+
+
+def test_positions_are_in_the_fixed_frame_and_doubted_after_a_jump(memory_file, monkeypatch):
+    monkeypatch.setattr(transforms, "tf2_ros", lambda: fake_tf2)
+    made = Bench(remember=True, memory_url=str(memory_file), vocabulary=["red"], max_frame_age=0.0).active()
+    try:
+        buffer = made.node.transforms._buffer
+        buffer.set_transform_static(transform("odom", "camera", (2.0, 0.0, 1.0), OPTICAL_XYZW), "test")
+        buffer.set_transform_static(transform("map", "odom", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)), "test")
+        show(made)
+        (red,) = remembered(made)
+        assert red.frame_id == "map"
+        assert abs(red.pose.position.x - 2.95) < 0.1  # 0.9 m and more before a camera at 2 m
+        before = red.position_covariance[0]
+        buffer.set_transform_static(transform("map", "odom", (0.3, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)), "test")
+        show(made, 1, red=False)
+        made.until(lambda: remembered(made)[0].position_covariance[0] > before + 0.08, "for the doubt")
+        show(made)
+        (red,) = made.until(
+            lambda: [one for one in remembered(made) if abs(one.pose.position.x - 3.25) < 0.1], "for the move"
+        )
+        assert red.times_seen >= 8
+    finally:
+        made.close()
