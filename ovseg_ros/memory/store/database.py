@@ -85,7 +85,7 @@ class Database:
     def outside_transactions(self) -> Iterator[Connection]:
         """For VACUUM and its like."""
         with self._named_errors(), self.engine.connect() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection if self.is_file else connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def close(self) -> None:
         """Ends all connections."""
@@ -197,8 +197,9 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     """IMMEDIATE: a writer waits for its turn here, and never reads what another is about to change."""
-    write = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    write = connection.get_execution_options().get("write")
+    if write is not None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 def _check_file(path: Path) -> None:
