@@ -16,6 +16,7 @@ from ovseg_ros.srv import Forget, Recall
 from ros_bench import Bench, camera_info_message, image_message, picture
 from tf_fixtures import OPTICAL_XYZW, fake_tf2, transform
 
+from ovseg_ros.ros.inference.diagnostics import verdict
 from ovseg_ros.ros.io import transforms
 
 pytestmark = pytest.mark.ros
@@ -179,6 +180,7 @@ def test_without_tf_nothing_is_remembered_and_that_is_said(memory_file):
     try:
         show(made)
         made.until(lambda: "nothing is remembered" in made.node.remembering.remark, "for the remark")
+        assert verdict(made.node) == ("WARN", made.node.remembering.remark)
         assert recall(made).objects == []
     finally:
         made.close()

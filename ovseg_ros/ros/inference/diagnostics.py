@@ -43,6 +43,8 @@ def verdict(node: Any) -> tuple[str, str]:
         return "OK", _is_off(node) or "not active"
     verdicts = [(camera, *camera_verdict(node, camera)) for camera in node.cameras.values()]
     worst = max((level for _, level, _ in verdicts), key=list(LEVELS).index)
+    if worst == "OK" and node.remembering is not None and node.remembering.trouble:
+        return "WARN", node.remembering.trouble
     return worst, "; ".join(camera.said(message) for camera, level, message in verdicts if level == worst)
 
 
@@ -110,6 +112,8 @@ def facts(node: Any) -> dict[str, Any]:
         values["model"], values["device"] = node.engine.model, segmenter.device
         values["model_reason"] = segmenter.reason
         values["pending_requests"] = node.pending
+    if node.remembering is not None:
+        values["memory"], values["memory_waiting"] = node.remembering.store.name, node.remembering.waiting
     only = node.cameras.get("")
     if only is not None:
         return values | camera_facts(only)

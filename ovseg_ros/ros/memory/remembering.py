@@ -95,6 +95,19 @@ class Remembering:
         self._lock = threading.Lock()
 
     @property
+    def trouble(self) -> str:
+        """What stands against remembering now, "" where nothing does."""
+        error = self._writer.state.error
+        return (
+            f"what is seen is not stored for now, and kept until it can be: {error}" if error else self.remark
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Things whose newest state is not stored yet."""
+        return self._writer.state.pending
+
+    @property
     def space(self) -> str:
         """Whose embeddings are remembered now."""
         return self._space
