@@ -127,7 +127,7 @@ class VideoSegmenter:
 
         asked = now(device)
         boxes = camera.boxes()
-        hints = Hints(boxes if len(boxes) else None, budget.points_per_side)
+        hints = Hints(boxes if len(boxes) else None, budget.points_per_side, camera.memory)
         candidates = self.segmenter.propose(frame, options, hints)
         timings = {"propose": now(device) - asked}
 
