@@ -16,7 +16,7 @@ from ovseg_ros.app.ask import command as ask
 from ovseg_ros.app.bench import command as bench
 from ovseg_ros.app.demo.presets import add_preset_options
 from ovseg_ros.app.doctor import command as doctor
-from ovseg_ros.app.evaluate_presets import add_presets, by_name, refuse_without_weights
+from ovseg_ros.app.evaluate_presets import add_presets, by_name, refuse_failing
 from ovseg_ros.app.learn import commands as learn_commands
 from ovseg_ros.app.learn import tabletop_road
 from ovseg_ros.app.segment import command as segment
@@ -213,7 +213,7 @@ def _evaluate_demo(options: argparse.Namespace) -> int:
         return segmenter
 
     if options.preset and len(options.preset) > 1:
-        refuse_without_weights(options.preset, options.device, None)
+        refuse_failing(options.preset, options.device, None)
     suites = _suites(options.recording, options.preset or ())
     result = evaluate_suites(suites, load, _show_progress)
     if options.json:

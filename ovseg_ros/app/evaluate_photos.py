@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_ros.app.evaluate_commands import add_settings, say, show_progress, tell_failed
-from ovseg_ros.app.evaluate_presets import add_presets, by_name, refuse_without_weights
+from ovseg_ros.app.evaluate_presets import add_presets, by_name, refuse_failing
 
 
 def add_parser(subjects: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,7 +48,7 @@ def add_parser(subjects: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _photos(options: argparse.Namespace) -> int:
     from ovseg_ros.app.segment.setup import changed_options
-    from ovseg_ros.evaluate.photos import PhotoOptions, score_photos
+    from ovseg_ros.evaluate.photos import PhotoOptions, refuse_depth, score_photos
     from ovseg_ros.evaluate.photos.reports import comparison, report, write_charts
     from ovseg_ros.evaluate.recordings.demo import write_json
     from ovseg_ros.files.instances import read_instances
@@ -60,7 +60,7 @@ def _photos(options: argparse.Namespace) -> int:
         dataset = dataset.take(options.limit)
     presets = by_name(options.preset or ["lite"])
     if len(presets) > 1 and options.masks == "own":
-        refuse_without_weights(list(presets.values()), options.device, options.weights_dir)
+        refuse_failing(list(presets.values()), options.device, options.weights_dir, refuse_depth)
     measured_of, content, failed = {}, {}, []
     for called, preset in presets.items():
         one = argparse.Namespace(**{**vars(options), "preset": preset})

@@ -82,7 +82,7 @@ class CameraTracks:
             embedding_key: see `SegmenterOptions`; embeddings of another one are forgotten.
 
         Returns:
-            Why all tracks were forgotten, "" where they were not.
+            Why all tracks were forgotten, and the generator's memory with them, "" where they were not.
         """
         grey = small_grey(frame)
         reason = self._interrupted(frame)

@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from core_fixtures import ColourEncoder
 from sam2_fixtures import CONFIGS, SIDE, library_says, tiny_options, tiny_sam2
 from sam_fixtures import picture
 
 from ovseg_ros.core.frame import Frame, Hints, Proposals
+from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+from ovseg_ros.core.tracking import TrackOptions, VideoSegmenter
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.sam2 import build_sam2
 from ovseg_ros.proposals.sam2.proposer import Sam2Proposals
@@ -214,6 +218,36 @@ def test_cameras_are_remembered_apart_and_an_empty_memory_begins_anew():
     camera.memory.clear()
     assert len(camera.see(frames[3])) == 0
     assert camera.see(frames[4], LEFT).object_ids.tolist() == [1]
+
+
+class Blind(ColourEncoder):
+    """To it everything looks alike."""
+
+    def encode_regions(self, pixels: torch.Tensor, region_masks: torch.Tensor | None = None) -> torch.Tensor:
+        return torch.ones_like(super().encode_regions(pixels, region_masks))
+
+
+def test_track_ids_follow_the_memory():
+    """Through the whole chain: what the network follows keeps its track, though its mask is elsewhere."""
+    camera = Camera()
+    segmenter = OpenVocabularySegmenter(camera.proposals, Blind(), SegmenterOptions(min_mask_pixels=1))
+    by_numbers_alone = TrackOptions(scene_cut=-1.0, other_embedding=0.0, min_match=1.0, reach=1e-6)
+    video = VideoSegmenter(segmenter, by_numbers_alone)
+    told, propose = [], camera.proposals.propose
+    camera.proposals.propose = lambda *given: told.append(propose(*given)) or told[-1]
+    tracks, seen = {}, []
+    for n, image in enumerate(pictures(6)):
+        camera.source.now = () if n else (LEFT, RIGHT)
+        embedded = video.embed(Frame(image, stamp_ns=(n + 1) * 10**8))
+        pairs = dict(zip(told[-1].object_ids.tolist(), embedded.track_ids.tolist(), strict=True))
+        assert all(tracks.setdefault(number, track) == track for number, track in pairs.items() if number)
+        seen += [number for number in pairs if number]
+    assert len(tracks) >= 2
+    assert seen.count(1) == 6, "and the first was in view all the time"
+    video.reset()
+    camera.source.now = (LEFT,)
+    assert video.embed(Frame(pictures(1)[0], stamp_ns=10**9)).track_ids.tolist() == [max(tracks.values()) + 1]
+    assert told[-1].object_ids.tolist() == [1], "of another memory"
 
 
 def test_an_error_forgets_the_camera():
