@@ -18,7 +18,6 @@ from ovseg_ros.proposals.sam2.masks import stability
 from ovseg_ros.proposals.sam2.network import CUT, Features, Sam2Network
 from ovseg_ros.proposals.sam2.options import Sam2Options
 
-_LEFT_OUT = torch.empty(0)  # transformers asks for the pixels, and does not look at them beside features
 _OF_A_MASK = ("maskmem_features", "maskmem_pos_enc")
 
 
@@ -106,7 +105,7 @@ class ObjectMemory:
 
     def _step(self, one: _Object, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
         """(h, w) logits of a thing in the frame, and () how sure it is there."""
-        logits, presence = self._network.step(one.session, self._frame, features, _LEFT_OUT)
+        logits, presence = self._network.step(one.session, self._frame, features)
         self._trim(one.session)
         return logits, presence
 

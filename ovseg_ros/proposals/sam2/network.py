@@ -122,16 +122,13 @@ class Sam2Network:
 
         return Sam2VideoProcessor(self._processor, Sam2VideoVideoProcessor(), target_size=self.side)
 
-    def step(
-        self, session: Any, frame: int, features: Features, pixels: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(self, session: Any, frame: int, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
         """One thing in one frame, remembered in its session.
 
         Args:
             session: of `new_session`; it has seen all frames from its first to the one before.
             frame: its number.
             features: of its image.
-            pixels: anything.
 
         Returns:
             (h, w) float32 logits, and () float32 in (0, 1) whether it is in view.
@@ -140,13 +137,12 @@ class Sam2Network:
         session.cache.cache_vision_features(
             frame, {"vision_feats": list(seen), "vision_pos_embeds": list(places)}
         )
-        logits, presence = self._remember(session, frame, pixels)
+        logits, presence = self._remember(session, frame)
         return logits[0, 0], presence.flatten()[0].sigmoid()
 
-    def _video_step(
-        self, session: Any, frame: int, pixels: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        out = self._mixed_video(session, frame_idx=frame, frame=pixels)
+    def _video_step(self, session: Any, frame: int) -> tuple[torch.Tensor, torch.Tensor]:
+        no_pixels = torch.empty(0)  # they are asked for of a stream, and not looked at beside features
+        out = self._mixed_video(session, frame_idx=frame, frame=no_pixels)
         return out.pred_masks, out.object_score_logits  # (1,1,h,w), (1,1)
 
     def _tensor(self, values: npt.NDArray[np.float64]) -> torch.Tensor:
