@@ -108,13 +108,14 @@ def _object(
     pixel_m = float(sample.points[2].mean()) / min(intrinsics.fx, intrinsics.fy)
     kept = _without_tails(points, max(_LEAST_GAP_M, _STEEP * max(sample.steps) * pixel_m))
     if not kept.all():
-        points, inner = points[:, kept], inner[kept]
+        points, inner = points.compress(kept, axis=1), inner[kept]
     low, high = points.min(axis=1), points.max(axis=1)
     _reach_edges(points[0], float(low[0]), float(high[0]), pixel_m)
 
-    middle = points[:, inner] if inner.any() else points
-    centroid = middle.mean(axis=1, dtype=np.float64) @ upright
-    around = middle - middle.mean(axis=1, keepdims=True)
+    middle = points.compress(inner, axis=1) if inner.any() else points
+    mean = middle.mean(axis=1, dtype=np.float64)
+    centroid = mean @ upright
+    around = middle - mean.astype(np.float32)[:, None]
     spread = upright.T @ (around @ around.T / around.shape[1]).astype(np.float64) @ upright
     covariance = _covariance(centroid, intrinsics, len(inner) * math.prod(sample.steps), spread)
 
@@ -125,7 +126,7 @@ def _object(
         bottom = min(support, float(high[2]))
         above = points[2] > support + max(_ON_IT_M, 2 * axial_noise_m(z_m))
         if 2 * np.count_nonzero(above) > len(above):  # else it is as flat as a sheet of paper
-            base = points[:, above]
+            base = points.compress(above, axis=1)
     base = np.concatenate([base, hidden_points(base, axes, depth_m, intrinsics)], axis=1)[:2]
     return _boxed(centroid, covariance, upright, base, bottom, float(high[2]))
 
@@ -181,9 +182,9 @@ def _without_tails(points: Points, least_gap_m: float) -> Bools:
     few, last = int(_TAIL * len(kept)), len(kept) - 1
     if not few:
         return kept
-    for along in points:
-        ordered = np.sort(along)
-        least, low, high, most = ordered[[0, few, last - few, last]].tolist()
+    in_order = np.sort(points, axis=1)
+    marks = in_order[:, [0, few, last - few, last]].tolist()
+    for along, ordered, (least, low, high, most) in zip(points, in_order, marks, strict=True):
         gap = max(_GAP * (high - low), least_gap_m)
         if low - least > gap and (below := np.diff(ordered[: few + 1]) > gap).any():
             kept &= along > ordered[np.flatnonzero(below)[-1]]

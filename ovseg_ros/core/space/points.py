@@ -102,24 +102,25 @@ def _at(
 ) -> Sample | None:
     rows, columns = (_spread(p, s) for p, s in zip(part, steps, strict=True))
     grid = rows[:, None], columns
-    v, u = (mask[grid] & known(depth_m[grid])).nonzero()
+    depth = depth_m[grid]
+    chosen = mask[grid] & known(depth)
+    v, u = chosen.nonzero()
     if not len(v):
         return None
-    v, u = rows[v], columns[u]
-    z = depth_m[v, u]
+    v, u, z = rows[v], columns[u], depth[chosen]
     jump_m = _GRAZING / min(intrinsics.fx, intrinsics.fy) * z + _NOISES * axial_noise_m(z)
     beside = _neighbours(v, u, depth_m.shape)  # (4, M)
-    inside = mask.reshape(-1)[beside].all(axis=0)
-    jumps = ~(np.abs(depth_m.reshape(-1)[beside] - z) < jump_m)  # as does an unknown one
-    kept = _or_all(~((jumps[0] & jumps[1]) | (jumps[2] & jumps[3])))
-    inner = _or_all((inside & kept)[kept])
+    inside = np.logical_and.reduce(mask.reshape(-1).take(beside), axis=0)
+    near = np.abs(depth_m.reshape(-1).take(beside) - z) < jump_m  # an unknown one is not
+    kept = _or_all((near[0] | near[1]) & (near[2] | near[3]))
+    if not kept.all():
+        v, u, z, inside = v[kept], u[kept], z[kept], inside[kept]
     rays_x, rays_y = pixel_rays(intrinsics, depth_m.shape)
-    z = z[kept]
     points = np.empty((3, len(z)), np.float32)
-    np.multiply(rays_x[u[kept]], z, out=points[0])
-    np.multiply(rays_y[v[kept]], z, out=points[1])
+    np.multiply(rays_x.take(u), z, out=points[0])
+    np.multiply(rays_y.take(v), z, out=points[1])
     points[2] = z
-    return Sample(points, inner, steps)
+    return Sample(points, _or_all(inside), steps)
 
 
 def _spread(along: slice, step: int) -> npt.NDArray[np.intp]:
@@ -133,9 +134,13 @@ def _neighbours(
 ) -> npt.NDArray[np.intp]:
     """(4, M) flat indices of the pixels left, right, above and below; the pixel itself beyond the edge."""
     height, width = shape
-    steps = np.stack([-1 * (u > 0), 1 * (u < width - 1), -width * (v > 0), width * (v < height - 1)])
-    steps += v * width + u
-    return steps
+    at = v * width + u
+    beside = np.empty((4, len(at)), np.intp)
+    np.subtract(at, u > 0, out=beside[0])
+    np.add(at, u < width - 1, out=beside[1])
+    np.subtract(at, width * (v > 0), out=beside[2])
+    np.add(at, width * (v < height - 1), out=beside[3])
+    return beside
 
 
 def _or_all(chosen: Bools) -> Bools:
