@@ -41,7 +41,7 @@ import cv2
 import numpy as np
 import rclpy
 import torch
-from geometry_msgs.msg import Pose
+from geometry_msgs.msg import Pose, Vector3
 from ovseg_ros.msg import Segmentation
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
@@ -192,7 +192,7 @@ def stand_in_for_vision_msgs() -> Any:
     """Types with the fields that are filled, where vision_msgs is not installed: made, and not sent."""
 
     def detection(**fields: Any) -> Any:
-        return SimpleNamespace(bbox=SimpleNamespace(center=Pose()), **fields)
+        return SimpleNamespace(bbox=SimpleNamespace(center=Pose(), size=Vector3()), **fields)
 
     def array_of(**fields: Any) -> Any:
         return SimpleNamespace(detections=[], **fields)

@@ -16,6 +16,7 @@ from ovseg_ros.app.ask import command as ask
 from ovseg_ros.app.bench import command as bench
 from ovseg_ros.app.demo.presets import add_preset_options
 from ovseg_ros.app.doctor import command as doctor
+from ovseg_ros.app.evaluate_presets import add_presets, by_name, refuse_failing
 from ovseg_ros.app.learn import commands as learn_commands
 from ovseg_ros.app.learn import tabletop_road
 from ovseg_ros.app.segment import command as segment
@@ -98,9 +99,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         description="Measures mini on demo/tabletop and lite on demo/garage, or what the options say, and "
         "prints the figures beside those that must be reached. Exits 1 where one is missed.",
     )
-    demo.add_argument(
-        "--preset", metavar="PRESET", help="measure this preset (default: mini on tabletop, lite on garage)"
-    )
+    add_presets(demo, "mini on tabletop, lite on garage")
     demo.add_argument(
         "--recording",
         metavar="DIR",
@@ -213,7 +212,10 @@ def _evaluate_demo(options: argparse.Namespace) -> int:
         segmenter.warm_up()
         return segmenter
 
-    result = evaluate_suites(_suites(options.recording, options.preset), load, _show_progress)
+    if options.preset and len(options.preset) > 1:
+        refuse_failing(options.preset, options.device, None)
+    suites = _suites(options.recording, options.preset or ())
+    result = evaluate_suites(suites, load, _show_progress)
     if options.json:
         write_json(result, options.json)
     if options.charts:
@@ -221,14 +223,19 @@ def _evaluate_demo(options: argparse.Namespace) -> int:
 
         write_charts(options.charts, result)
     print(report(result, details=not options.summary))
-    missed = [t["text"] for suite in result["suites"].values() for t in suite["targets"] if not t["met"]]
+    missed = [
+        t["text"] if len(suites) == 1 else f"{name}: {t['text']}"
+        for name, suite in result["suites"].items()
+        for t in suite["targets"]
+        if not t["met"]
+    ]
     print()
     print("every target is met" if not missed else f"missed: {'; '.join(missed)}")
     return 0 if result["ok"] or options.report_only else 1
 
 
-def _suites(recording: str | None, preset: str | None) -> dict[str, Suite]:
-    """Both bundled recordings, or the one named, with the targets of its bundled namesake."""
+def _suites(recording: str | None, presets: Sequence[str]) -> dict[str, Suite]:
+    """Both bundled recordings, or the one named, with the targets of its bundled namesake; by each preset."""
     from dataclasses import replace
 
     from ovseg_ros.evaluate.recordings.demo import SUITES, Suite
@@ -239,9 +246,13 @@ def _suites(recording: str | None, preset: str | None) -> dict[str, Suite]:
         name = Path(recording).name
         known = SUITES.get(name, Suite(recording, "mini"))
         chosen = {name: replace(known, recording=recording)}
-    if preset is not None:
-        chosen = {name: replace(suite, preset=preset) for name, suite in chosen.items()}
-    return chosen
+    if not presets:
+        return chosen
+    return {
+        name if len(presets) == 1 else f"{name}_{called}": replace(suite, preset=preset)
+        for name, suite in chosen.items()
+        for called, preset in by_name(presets).items()
+    }
 
 
 def _say(text: str) -> None:

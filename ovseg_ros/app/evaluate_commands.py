@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ovseg_ros.app.evaluate_presets import add_presets, by_name, refuse_failing
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def add_parsers(subjects: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "result.md and classes.png. Exits 1 where pictures could not be scored.",
     )
     _add_data(dataset)
-    _add_model(dataset)
+    _add_model(dataset, several=True)
     dataset.set_defaults(run=_dataset)
 
     score = subjects.add_parser(
@@ -127,13 +128,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_model(parser: argparse.ArgumentParser) -> None:
+def _add_model(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     _add_out(parser)
-    parser.add_argument(
-        "--preset",
-        default="auto",
-        help="name or YAML file (default: auto, the best that is here and that the device can carry)",
-    )
+    auto = "auto, the best that is here and that the device can carry"
+    if several:
+        add_presets(parser, auto)
+    else:
+        parser.add_argument("--preset", default="auto", help=f"name or YAML file (default: {auto})")
     parser.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
     parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here first")
     parser.add_argument(
@@ -179,12 +180,29 @@ def _check(options: argparse.Namespace) -> int:
 
 def _dataset(options: argparse.Namespace) -> int:
     from ovseg_ros.app.evaluate_setup import measured
-    from ovseg_ros.evaluate.scores.reports import write_dataset
+    from ovseg_ros.evaluate.datasets import preflight
+    from ovseg_ros.evaluate.scores.reports import write_comparison, write_dataset
     from ovseg_ros.evaluate.scores.run import evaluate_dataset
 
-    result, made_with = measured(options, _opened(options), evaluate_dataset)
-    write_dataset(options.out, result, made_with)
-    return _told(options.out, {"": result})
+    presets, dataset = by_name(options.preset or ["auto"]), _opened(options)
+    if len(presets) == 1:
+        options.preset = next(iter(presets.values()))
+        result, made_with = measured(options, dataset, evaluate_dataset)
+        write_dataset(options.out, result, made_with)
+        return _told(options.out, {"": result})
+    refuse_failing(
+        list(presets.values()),
+        options.device,
+        options.weights_dir,
+        lambda preset: preflight.refuse_without_depth(dataset, preset),
+    )
+    results, made = {}, {}
+    for called, preset in presets.items():
+        one = argparse.Namespace(**{**vars(options), "preset": preset, "out": options.out / called})
+        results[called], made[called] = measured(one, dataset, evaluate_dataset)
+        write_dataset(one.out, results[called], made[called])
+    print(write_comparison(options.out, results, made))
+    return _told(options.out, results)
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -253,7 +271,7 @@ def _told(out: Path, results: dict[str, Result]) -> int:
     print(f"written to {out}")
     for remark in dict.fromkeys(remark for result in results.values() for remark in result.remarks):
         say(remark)
-    return tell_failed(next(iter(results.values())).failed)
+    return tell_failed(list(dict.fromkeys(entry for result in results.values() for entry in result.failed)))
 
 
 def tell_failed(failed: Sequence[tuple[str, str]]) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_ros.app.evaluate_commands import add_settings, say, show_progress, tell_failed
+from ovseg_ros.app.evaluate_presets import add_presets, by_name, refuse_failing
 
 
 def add_parser(subjects: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,7 +36,7 @@ def add_parser(subjects: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     photos.add_argument("--seed", type=int, default=0, help="of the absent words (default: 0)")
     photos.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
-    photos.add_argument("--preset", default="lite", help="name or YAML file (default: lite)")
+    add_presets(photos, "lite")
     photos.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
     photos.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here first")
     add_settings(photos)
@@ -47,8 +48,8 @@ def add_parser(subjects: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _photos(options: argparse.Namespace) -> int:
     from ovseg_ros.app.segment.setup import changed_options
-    from ovseg_ros.evaluate.photos import PhotoOptions, score_photos
-    from ovseg_ros.evaluate.photos.reports import report, write_charts
+    from ovseg_ros.evaluate.photos import PhotoOptions, refuse_depth, score_photos
+    from ovseg_ros.evaluate.photos.reports import comparison, report, write_charts
     from ovseg_ros.evaluate.recordings.demo import write_json
     from ovseg_ros.files.instances import read_instances
 
@@ -57,17 +58,29 @@ def _photos(options: argparse.Namespace) -> int:
     dataset = read_instances(options.photos_json, options.images)
     if options.limit is not None:
         dataset = dataset.take(options.limit)
-    segmenter, chosen = _loaded(options, changes)
-    scores = score_photos(segmenter, dataset, measured, progress=show_progress("picture"))
-    print(report(scores, options.preset, details=options.per_word))
+    presets = by_name(options.preset or ["lite"])
+    if len(presets) > 1 and options.masks == "own":
+        refuse_failing(list(presets.values()), options.device, options.weights_dir, refuse_depth)
+    measured_of, content, failed = {}, {}, []
+    for called, preset in presets.items():
+        one = argparse.Namespace(**{**vars(options), "preset": preset})
+        segmenter, chosen = _loaded(one, changes)
+        scores = score_photos(segmenter, dataset, measured, progress=show_progress("picture"))
+        print(report(scores, one.preset, details=options.per_word), end="\n\n" if len(presets) > 1 else "\n")
+        made = _made_with(one, segmenter, chosen, dataset.sha256, len(dataset))
+        measured_of[called], content[called] = scores, {**scores.to_dict(), "made_with": made}
+        del segmenter  # before the next one is loaded
+        failed += [entry for entry in scores.failed if entry not in failed]
+        if options.charts is not None:
+            write_charts(options.charts / called if len(presets) > 1 else options.charts, scores, one.preset)
+    if len(presets) > 1:
+        print(comparison(measured_of))
     if options.json is not None:
-        made = _made_with(options, segmenter, chosen, dataset.sha256, len(dataset))
-        write_json({**scores.to_dict(), "made_with": made}, options.json)
+        write_json({"presets": content} if len(presets) > 1 else next(iter(content.values())), options.json)
         print(f"written to {options.json}")
     if options.charts is not None:
-        write_charts(options.charts, scores, options.preset)
         print(f"drawn in {options.charts}")
-    return tell_failed(scores.failed)
+    return tell_failed(failed)
 
 
 def _loaded(options: argparse.Namespace, changes: dict[str, Any]) -> tuple[Any, Any]:

@@ -5,7 +5,7 @@ Importing it imports no torch: files are read, and what is wrong with them is sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -80,6 +80,9 @@ class Proposals:
             compete. Given with `class_embeddings` or not at all.
         scene: what a network keeps of the frame that finds masks by words, see `core.scene.Scene`; then there
             are none yet. None from all others.
+        object_ids: (N,) int64 of generators that follow things themselves: masks with one number, 1 and up,
+            are one thing in the frames of one `Hints.memory`; 0 of a mask that is not followed. None from
+            generators that know no frame but this one.
     """
 
     masks: torch.Tensor
@@ -89,6 +92,7 @@ class Proposals:
     non_object: torch.Tensor | None = None
     scale_shift: torch.Tensor | None = None
     scene: Scene | None = None
+    object_ids: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         import torch
@@ -109,6 +113,8 @@ class Proposals:
                 f"want non_object (B,C) beside class_embeddings (N,C), got {tuple(rivals.shape)} beside "
                 f"{None if own is None else tuple(own.shape)}"
             )
+        if self.object_ids is not None and self.object_ids.shape != self.scores.shape:
+            raise InvalidInputError(f"want object_ids ({len(self)},), got {tuple(self.object_ids.shape)}")
         odds = self.scale_shift
         if odds is not None and (own is None or odds.shape != (len(self), 2)):
             raise InvalidInputError(
@@ -129,6 +135,7 @@ class Proposals:
             self.non_object,
             None if self.scale_shift is None else self.scale_shift[index],
             self.scene,
+            None if self.object_ids is None else self.object_ids[index],
         )
 
     def check_size(self, frame: Frame, generator: object) -> None:
@@ -159,10 +166,13 @@ class Hints:
         boxes_xyxy: (M, 4) float32 left, top, right, bottom in pixels, on the image: where things that are
             followed should be now. None where nothing is followed.
         points_per_side: most points along each side of a grid of prompts, None for the generator's own.
+        memory: where a generator keeps, under itself, what it remembers of this camera: the same mapping in
+            frame after frame, an empty one after a cut. None for a picture that belongs to no video.
     """
 
     boxes_xyxy: torch.Tensor | None = None
     points_per_side: int | None = None
+    memory: MutableMapping[object, Any] | None = None
 
 
 NO_HINTS = Hints()

@@ -31,16 +31,19 @@ class Found:
         probs: (N, K) float32 in [0, 1], absolute: each word by itself.
         scores: (N,) float32 in [0, 1], how sure the network is that the mask is one thing.
         looks: (N, D) float32, what the mask looks like, whatever it was found by.
+        track_ids: (N,) int64, see `EmbeddedFrame`; None where nothing is followed.
     """
 
     masks: torch.Tensor
     probs: torch.Tensor
     scores: torch.Tensor
     looks: torch.Tensor
+    track_ids: torch.Tensor | None = None
 
     def take(self, index: torch.Tensor) -> Found:
         """Some of the masks, by (M,) int64 index."""
-        return Found(self.masks[index], self.probs[index], self.scores[index], self.looks[index])
+        ids = None if self.track_ids is None else self.track_ids[index]
+        return Found(self.masks[index], self.probs[index], self.scores[index], self.looks[index], ids)
 
 
 class Scene(Protocol):
@@ -133,15 +136,8 @@ def settled(
     scene = embedded.scene
     if scene is None:
         return embedded
-    found = retry_on_oom(
-        lambda _: scene.find(words, encoder), 1, device, stage="finding words", hint=PROPOSE_LESS
-    )
-    check_finite(found.probs, "the masks' probabilities")
-    if not isinstance(scene, SettledScene):
-        large = (found.masks.flatten(1).sum(dim=1) >= options.min_mask_pixels).nonzero()[:, 0]
-        best = found.probs.amax(dim=1) if found.probs.shape[1] else found.scores
-        order = best[large].argsort(descending=True, stable=True)[: options.max_masks]
-        found = found.take(large[order].sort().values)
+    start = time.perf_counter()
+    found = find_in(scene, words, options, encoder, device)
     count, (boxes_xyxy, filled) = len(found.masks), mask_boxes(found.masks)
     return dataclasses.replace(
         embedded,
@@ -152,6 +148,27 @@ def settled(
         class_embeddings=found.looks,
         filled=filled,
         boxes_xyxy=boxes_xyxy,
-        track_ids=torch.zeros(count, dtype=torch.int64),
+        track_ids=torch.zeros(count, dtype=torch.int64) if found.track_ids is None else found.track_ids,
+        timings={**embedded.timings, "find": time.perf_counter() - start},
         scene=SettledScene(tuple(words), found),
     )
+
+
+def find_in(
+    scene: Scene, words: Sequence[str], options: SegmenterOptions, encoder: Any, device: torch.device
+) -> Found:
+    """What some words find in a scene, of that what stays; see `settled`.
+
+    Raises:
+        NotFiniteError, OutOfMemoryError: see `label_by_scene`.
+    """
+    found = retry_on_oom(
+        lambda _: scene.find(words, encoder), 1, device, stage="finding words", hint=PROPOSE_LESS
+    )
+    check_finite(found.probs, "the masks' probabilities")
+    if isinstance(scene, SettledScene):
+        return found
+    large = (found.masks.flatten(1).sum(dim=1) >= options.min_mask_pixels).nonzero()[:, 0]
+    best = found.probs.amax(dim=1) if found.probs.shape[1] else found.scores
+    order = best[large].argsort(descending=True, stable=True)[: options.max_masks]
+    return found.take(large[order].sort().values)

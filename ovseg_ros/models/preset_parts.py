@@ -218,7 +218,9 @@ def _sam2(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     from ovseg_ros.proposals.sam2.proposer import Sam2Proposals
 
     options = _options(context.preset, part, PROPOSERS["sam2"])
-    network = load_sam2(context.file(part["weights"]), part.get("model"), options.image_size)
+    network = load_sam2(
+        context.file(part["weights"]), part.get("model"), options.image_size, memory=options.video_memory
+    )
     boxes_from = part.get("boxes_from")
     other = None if boxes_from is None else build(context, boxes_from, PROPOSERS)
     return Sam2Proposals(network, options, context.device, boxes_from=other)

@@ -1,7 +1,8 @@
 """SAM 2.1 and EdgeTAM as transformers has them: built from a name or a config.json, filled from a file.
 
 The hub's folders (facebook/sam2.1-hiera-tiny, yonigozlan/EdgeTAM-hf) hold the whole video network and say
-`sam2_video` and `edgetam_video`; of those files the parts for single images are read. No network is asked.
+`sam2_video` and `edgetam_video`; of those files the parts for single images are read, or all with its memory.
+No network is asked.
 """
 
 from __future__ import annotations
@@ -53,17 +54,20 @@ _BACKBONES = {"sam2": "sam2_hiera_det_model", "edgetam": "timm_wrapper"}  # othe
 _PARTS = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
 
 
-def build_sam2(model: str | Mapping[str, Any], image_size: int | None = None) -> nn.Module:
+def build_sam2(
+    model: str | Mapping[str, Any], image_size: int | None = None, *, memory: bool = False
+) -> nn.Module:
     """A network with random weights, on the CPU, in evaluation mode.
 
     Args:
         model: one of `MODELS`, or what a config.json of transformers says.
         image_size: side of its square input, a multiple of 32; None for its own.
+        memory: the whole network for video, not only its part for single images.
 
     Raises:
         ConfigError: an unknown name, a configuration of something else, or one that contradicts itself.
     """
-    config, network = _config(model, image_size)
+    config, network = _config(model, image_size, memory)
     try:
         built: nn.Module = network(config)
     except Exception as error:  # a configuration that contradicts itself can raise anything in there
@@ -71,13 +75,16 @@ def build_sam2(model: str | Mapping[str, Any], image_size: int | None = None) ->
     return built.eval().requires_grad_(False)
 
 
-def load_sam2(weights: Path, model: str | None = None, image_size: int | None = None) -> nn.Module:
+def load_sam2(
+    weights: Path, model: str | None = None, image_size: int | None = None, *, memory: bool = False
+) -> nn.Module:
     """Builds a network and fills it from a file with transformers' names.
 
     Args:
         weights: model.safetensors of a page in `PAGES`, or what transformers saved.
         model: see `build_sam2`; None reads config.json beside the weights.
         image_size: see `build_sam2`.
+        memory: see `build_sam2`.
 
     Returns:
         The network on the CPU, float32, in evaluation mode.
@@ -89,7 +96,7 @@ def load_sam2(weights: Path, model: str | None = None, image_size: int | None = 
     weights = Path(weights)
     cure = _cure(model)
     said: str | Mapping[str, Any] = model if model is not None else _read_config(weights, cure)
-    config, network = _config(said, image_size)  # before a file of a gigabyte is read
+    config, network = _config(said, image_size, memory)  # before a file of a gigabyte is read
     state, _ = read_weights(weights, cure=cure)
     state = unwrapped(state, ("mask_decoder.iou_token.weight", "image_encoder.trunk.pos_embed"))
     if any(key.startswith("image_encoder.trunk.") for key in state):
@@ -111,13 +118,15 @@ def load_sam2(weights: Path, model: str | None = None, image_size: int | None = 
     return loaded
 
 
-def _config(model: str | Mapping[str, Any], image_size: int | None) -> tuple[Any, Any]:
+def _config(model: str | Mapping[str, Any], image_size: int | None, memory: bool) -> tuple[Any, Any]:
     """Transformers' configuration, and the class of network that it is of."""
     import transformers
 
     classes = {
-        "sam2": (transformers.Sam2Config, transformers.Sam2Model),
-        "edgetam": (transformers.EdgeTamConfig, transformers.EdgeTamModel),
+        ("sam2", False): (transformers.Sam2Config, transformers.Sam2Model),
+        ("sam2", True): (transformers.Sam2VideoConfig, transformers.Sam2VideoModel),
+        ("edgetam", False): (transformers.EdgeTamConfig, transformers.EdgeTamModel),
+        ("edgetam", True): (transformers.EdgeTamVideoConfig, transformers.EdgeTamVideoModel),
     }
     if isinstance(model, str):
         if model not in MODELS:
@@ -125,26 +134,28 @@ def _config(model: str | Mapping[str, Any], image_size: int | None) -> tuple[Any
         kind = "edgetam" if model == "edgetam" else "sam2"
         settings: Mapping[str, Any] = {"vision_config": _vision(model)}
     else:
-        kind, settings = _kind(model), {key: model[key] for key in _PARTS if key in model}
+        kind = _kind(model, memory)
+        settings = {key: value for key, value in model.items() if memory or key in _PARTS}
     try:
-        config = classes[kind][0](**settings)
+        config = classes[kind, memory][0].from_dict(dict(settings))
         _at_size(config, image_size)
     except ConfigError:
         raise
     except Exception as error:
         raise ConfigError(f"want a configuration of {kind}, got: {error}") from error
-    return config, classes[kind][1]
+    return config, classes[kind, memory][1]
 
 
-def _kind(settings: Mapping[str, Any]) -> str:
+def _kind(settings: Mapping[str, Any], memory: bool) -> str:
     """Which network a config.json is of."""
-    kind = _KINDS.get(str(settings.get("model_type")))
+    kinds = {name: kind for name, kind in _KINDS.items() if name.endswith("_video") or not memory}
+    kind = kinds.get(str(settings.get("model_type")))
     vision = settings.get("vision_config")
     body = (vision if isinstance(vision, Mapping) else {}).get("backbone_config")
     found = body.get("model_type") if isinstance(body, Mapping) else None
     if kind is None or found != _BACKBONES[kind]:
         raise ConfigError(
-            f"want a configuration with model_type of {', '.join(_KINDS)} and the vision backbone that goes "
+            f"want a configuration with model_type of {', '.join(kinds)} and the vision backbone that goes "
             f"with it, got {settings.get('model_type')!r} with {found!r}"
         )
     return kind
@@ -183,6 +194,9 @@ def _at_size(config: Any, side: int | None) -> None:
         raise ConfigError(f"want image_size as a multiple of 32, got {side!r}")
     config.prompt_encoder_config.image_size = side
     config.vision_config.backbone_feature_sizes = [[side // stride] * 2 for stride in (4, 8, 16)]
+    if hasattr(config, "memory_attention_rope_feat_sizes"):
+        config.image_size = side
+        config.memory_attention_rope_feat_sizes = [side // 16] * 2
     if hasattr(config.vision_config.backbone_config, "image_size"):
         config.vision_config.backbone_config.image_size = [side, side]
 

@@ -67,6 +67,31 @@ def test_check(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ran("check", "ade", tree) == 2
 
 
+def test_several_presets_on_a_data_set(tree: Path, tmp_path: Path, stand_in, capsys) -> None:
+    out, second = tmp_path / "out", tmp_path / "second.yaml"
+    second.write_text(presets.preset_path("lite").read_text())
+    data = ("dataset", "folder", tree, "--out", out)
+    assert ran(*data, "--preset", "lite", "--preset", second) == 0
+    assert [name for name, _ in stand_in] == ["lite", str(second)]
+    shown = capsys.readouterr().out
+    rows = {line.split("|")[1].strip(): line for line in shown.splitlines() if line.startswith("|")}
+    assert list(rows) == ["preset", "---", "lite", "second"]
+    assert f"{100 * 5 / 7:.2f}" in rows["lite"]
+    page = (out / "comparison.md").read_text()
+    assert all(row in page for row in rows.values())
+    assert "| data |" in page
+    assert "| preset | `" not in page, "what differs is beside each"
+    content = json.loads((out / "comparison.json").read_text())["presets"]
+    for name in ("lite", "second"):
+        assert name in content[name]["made_with"]["preset"]["name"]
+        assert content[name]["result"] == json.loads((out / name / "result.json").read_text())["result"]
+    assert ran(*data, "--preset", "lite", "--preset", "vitb16") == 2
+    assert "weights are not here of vitb16" in capsys.readouterr().err
+    assert ran(*data, "--preset", "lite", "--preset", "mini") == 2
+    assert "preset mini needs depth" in capsys.readouterr().err
+    assert len(stand_in) == 2, "nothing was loaded for these"
+
+
 def test_dataset_writes_what_it_was_made_with_too(tree: Path, tmp_path: Path, stand_in, capsys) -> None:
     out = tmp_path / "out"
     assert ran("dataset", "folder", tree, "--out", out, "--device", "cpu") == 0

@@ -87,6 +87,32 @@ def test_one_stage_is_measured_in_the_same_way(boxes, tmp_path, capsys, write) -
     assert "names only masks that its own generator made" in capsys.readouterr().err
 
 
+def test_several_presets_are_rows_of_one_table(boxes, tmp_path, stand_in, capsys) -> None:
+    files = ("--json", tmp_path / "out.json", "--charts", tmp_path / "charts")
+    second = tmp_path / "mine.yaml"
+    second.write_text(presets.preset_path("lite").read_text())
+    assert ran(boxes, "--preset", "lite", "--preset", second, *files) == 0
+    assert [name for name, _ in stand_in] == ["lite", str(second)]
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| lite", "| mine"))]
+    assert len(rows) == 2
+    assert all(row.split("|")[2:5] == rows[0].split("|")[2:5] for row in rows), "the same stand-in"
+    assert [cell.strip() for cell in rows[0].split("|")[2:5]] == ["83.3 %", "80.0 %", "81.6 %"]
+    content = json.loads((tmp_path / "out.json").read_text())["presets"]
+    assert content["lite"]["made_with"]["preset"]["name"] == "lite"
+    assert content["lite"]["naming"] == content["mine"]["naming"]
+    assert sorted(path.name for path in (tmp_path / "charts").iterdir()) == ["lite", "mine"]
+
+
+def test_presets_that_cannot_be_compared_are_refused_first(boxes, stand_in, capsys) -> None:
+    assert ran(boxes, "--preset", "lite", "--preset", "vitb16") == 2
+    assert "weights are not here of vitb16 (" in capsys.readouterr().err
+    assert ran(boxes, "--preset", "lite", "--preset", "lite") == 2
+    assert "want each preset once" in capsys.readouterr().err
+    assert ran(boxes, "--preset", "lite", "--preset", "mini") == 2
+    assert "the masks of mini need depth" in capsys.readouterr().err
+    assert not stand_in, "nothing was loaded"
+
+
 def test_pictures_are_found_elsewhere(boxes, tmp_path, stand_in) -> None:
     elsewhere = tmp_path / "pictures"
     elsewhere.mkdir()

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from sam2_fixtures import CONFIGS, LENIENT, SIDE, library_says, save_tiny_sam2, tiny_sam2
 from sam_fixtures import picture
 
-from ovseg_ros.core.frame import Frame
+from ovseg_ros.core.frame import Frame, Hints
 from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.models.downloads.files import known_file
 from ovseg_ros.models.preset_parts import PROPOSERS, check_part, needs_depth, uses_sam, weights_named
@@ -46,6 +46,35 @@ def as_video(folder):
         "occlusion_spatial_embedding_parameter": torch.zeros(1, 4),
     }
     save_file(state, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize("kind", ["sam2_video", "edgetam_video"])
+def test_a_folder_of_the_hub_fills_the_whole_network(tmp_path, monkeypatch, kind):
+    forbid_network(monkeypatch)
+    weights = save_tiny_sam2(tmp_path, kind, seed=3)
+    wanted, loaded = tiny_sam2(kind, seed=3).state_dict(), load_sam2(weights, memory=True)
+    assert "memory_temporal_positional_encoding" in wanted
+    assert loaded.state_dict().keys() == wanted.keys()
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in loaded.state_dict().items())
+    larger = load_sam2(weights, image_size=2 * SIDE, memory=True).config
+    assert (larger.image_size, larger.memory_attention_rope_feat_sizes) == (2 * SIDE, [8, 8])
+    preset = tmp_path / "mine.yaml"
+    part = {"kind": "sam2", "weights": "model.safetensors", "options": {"video_memory": True}}
+    preset.write_text(json.dumps({"proposer": part, "encoder": {"kind": "mini"}}), encoding="utf-8")
+    proposals, memory = load_proposer(preset), {}
+    proposals.propose(Frame(picture(48, 64)), Hints(memory=memory))
+    assert list(memory) == [proposals]
+    save_tiny_sam2(tmp_path, kind.removesuffix("_video"))
+    with pytest.raises(ConfigError, match="model_type of sam2_video, edgetam_video"):
+        load_sam2(weights, memory=True)
+
+
+def test_the_published_networks_for_video_are_of_the_published_size():
+    with torch.device("meta"):
+        built = build_sam2("tiny", memory=True)
+    held = {name.partition(".")[0] for name, _ in built.named_parameters()}
+    assert {"memory_attention", "memory_encoder", "object_pointer_proj", "no_object_pointer"} <= held
+    assert round(sum(weight.numel() for weight in built.parameters()) / 1e6, 1) == 39.0
 
 
 @pytest.mark.parametrize("kind", ["sam2", "edgetam"])

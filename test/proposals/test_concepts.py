@@ -158,13 +158,63 @@ def test_settled_masks_stay_whatever_is_asked() -> None:
     assert segmenter.settled(dataclasses.replace(other, scene=None), ("cup",)).scene is None
 
 
-def test_frames_agree_by_where_masks_are() -> None:
-    """As nothing is followed before it is found: tracks are 0, and overlap tells a thing again."""
+def later(stamp: int, **changes: Any) -> Frame:
+    return dataclasses.replace(FRAME, stamp_ns=stamp * 100_000_000, **changes)
+
+
+def test_what_is_found_is_followed(monkeypatch) -> None:
+    video = VideoSegmenter(segmenter_of())
+    first = video.segment(later(1), words("cup"))
+    assert first.track_ids.tolist() == [1, 2]
+    assert (video.last.tracks, video.last.births, video.last.encoded) == (2, 2, 0)
+    monkeypatch.setitem(FINDS, "cup", [([3, 3, 13, 13], 0.8), (POT, 0.6)])  # the cup moved by a pixel
+    again = video.segment(later(2), words("cup"))
+    assert again.track_ids.tolist() == [1, 2]
+    monkeypatch.setitem(FINDS, "cup", [(POT, 0.6)])
+    assert video.segment(later(3), words("cup")).track_ids.tolist() == [2]
+    monkeypatch.setitem(FINDS, "cup", [(POT, 0.6), (CUP, 0.8)])
+    back = video.segment(later(4), words("cup"))
+    assert dict(zip(back.track_ids.tolist(), back.embedded.boxes_xyxy.tolist(), strict=True)) == {
+        1: CUP,
+        2: POT,
+    }
+    assert {"find", "track"} <= set(back.timings)
+    other = video.segment(later(5, image_rgb=np.zeros((40, 30, 3), np.uint8)), words("pot"))
+    assert other.track_ids.tolist() == [3], "numbers are never used again"
+
+
+def test_other_words_of_a_frame_share_its_tracks_and_change_nothing() -> None:
+    video = VideoSegmenter(segmenter_of())
+    video.segment(later(1), words("cup"))
+    network = video.segmenter.proposer.network
+    embedded = video.embed(later(2))
+    assert network.calls == {"look": 2, "cup": 2}, "the words that were noted last"
+    asked = video.label(embedded, words("pot", "shelf"))
+    by_box = dict(zip(map(tuple, asked.embedded.boxes_xyxy.tolist()), asked.track_ids.tolist(), strict=True))
+    assert by_box == {tuple(POT): 2, tuple(SHELF): 0}, "the shelf is in nobody's track"
+    assert network.calls["cup"] == 2
+    settled = video.segmenter.settled(embedded, ("mug", "pot"))
+    assert settled.track_ids.tolist() == [1, 2]
+    assert video.label(settled, words("pot")).track_ids.tolist() == [1, 2]
+    video.note(video.label(embedded, words("pot")))
+    assert video.segment(later(3), words("zebra")).track_ids.tolist() == []
+    assert video.last.tracks == 2, "not in view, and not given up yet"
+
+
+def test_cameras_are_followed_apart() -> None:
+    video = VideoSegmenter(segmenter_of())
+    ids = [
+        video.segment(later(stamp, frame_id=name), words("cup")).track_ids.tolist()
+        for stamp, name in ((1, "left"), (1, "right"), (2, "left"), (2, "right"))
+    ]
+    assert ids == [[1, 2], [3, 4], [1, 2], [3, 4]]
+
+
+def test_frames_agree_by_tracks_and_by_where_masks_are() -> None:
     video, confirmation = VideoSegmenter(segmenter_of()), Confirmation(2, 3)
     counts = []
     for stamp in (1, 2):
-        result = video.segment(dataclasses.replace(FRAME, stamp_ns=stamp * 100_000_000), words("cup"))
-        assert set(result.track_ids.tolist()) == {0}
+        result = video.segment(later(stamp), words("cup"))
         view = View.of(result)
         seen = [Sighting("cup", 0, view.masks[n]) for n in result.found("cup")]
         counts.append(confirmation.add(seen))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.core.space.hidden import hidden_points
-from ovseg_ros.core.space.points import Bools, Part, Points, axial_noise_m, look
+from ovseg_ros.core.space.points import Bools, Part, Points, Sample, axial_noise_m, look
 from ovseg_ros.core.space.rectangle import best_angle
 from ovseg_ros.core.space.rigid import Object3d
 from ovseg_ros.core.space.upright import find_up, level_below
@@ -68,7 +68,11 @@ def objects_3d(
     upward = find_up(depth_m, intrinsics) if up is None else _direction(up)
     if upward is None:
         upward = _IMAGE_UP
-    return [_object(depth_m, intrinsics, mask, part, upward) for mask, part in zip(masks, parts, strict=True)]
+    samples = look(depth_m, intrinsics, masks, parts, _BOX_POINTS)
+    return [
+        None if sample is None else _object(depth_m, intrinsics, mask, part, upward, sample)
+        for mask, part, sample in zip(masks, parts, samples, strict=True)
+    ]
 
 
 def object_points(
@@ -79,7 +83,7 @@ def object_points(
     The mask's edge is eroded by a pixel unless the thing is too thin for that, and flying pixels are left
     out. M is 0 where no depth is known.
     """
-    sample = look(depth_m, intrinsics, mask, part)
+    (sample,) = look(depth_m, intrinsics, [mask], [part])
     return (
         np.zeros((0, 3), np.float32)
         if sample is None
@@ -97,24 +101,28 @@ def _direction(up: npt.ArrayLike) -> Floats:
 
 
 def _object(
-    depth_m: npt.NDArray[np.float32], intrinsics: CameraIntrinsics, mask: Bools, part: Part, up: Floats
-) -> Object3d | None:
-    sample = look(depth_m, intrinsics, mask, part, _BOX_POINTS)
-    if sample is None:
-        return None
-    upright = _axes(sample.points.mean(axis=1).astype(np.float64), up)
+    depth_m: npt.NDArray[np.float32],
+    intrinsics: CameraIntrinsics,
+    mask: Bools,
+    part: Part,
+    up: Floats,
+    sample: Sample,
+) -> Object3d:
+    middle = sample.points.mean(axis=1)
+    upright = _axes(middle.astype(np.float64), up)
     axes = upright.astype(np.float32)
     points, inner = axes @ sample.points, sample.inner  # (3, M) to the right, away and up
-    pixel_m = float(sample.points[2].mean()) / min(intrinsics.fx, intrinsics.fy)
+    pixel_m = float(middle[2]) / min(intrinsics.fx, intrinsics.fy)
     kept = _without_tails(points, max(_LEAST_GAP_M, _STEEP * max(sample.steps) * pixel_m))
     if not kept.all():
-        points, inner = points[:, kept], inner[kept]
+        points, inner = points.compress(kept, axis=1), inner[kept]
     low, high = points.min(axis=1), points.max(axis=1)
     _reach_edges(points[0], float(low[0]), float(high[0]), pixel_m)
 
-    middle = points[:, inner] if inner.any() else points
-    centroid = middle.mean(axis=1, dtype=np.float64) @ upright
-    around = middle - middle.mean(axis=1, keepdims=True)
+    shown = points.compress(inner, axis=1) if inner.any() else points
+    mean = shown.mean(axis=1, dtype=np.float64)
+    centroid = mean @ upright
+    around = shown - mean.astype(np.float32)[:, None]
     spread = upright.T @ (around @ around.T / around.shape[1]).astype(np.float64) @ upright
     covariance = _covariance(centroid, intrinsics, len(inner) * math.prod(sample.steps), spread)
 
@@ -125,7 +133,7 @@ def _object(
         bottom = min(support, float(high[2]))
         above = points[2] > support + max(_ON_IT_M, 2 * axial_noise_m(z_m))
         if 2 * np.count_nonzero(above) > len(above):  # else it is as flat as a sheet of paper
-            base = points[:, above]
+            base = points.compress(above, axis=1)
     base = np.concatenate([base, hidden_points(base, axes, depth_m, intrinsics)], axis=1)[:2]
     return _boxed(centroid, covariance, upright, base, bottom, float(high[2]))
 
@@ -181,9 +189,9 @@ def _without_tails(points: Points, least_gap_m: float) -> Bools:
     few, last = int(_TAIL * len(kept)), len(kept) - 1
     if not few:
         return kept
-    for along in points:
-        ordered = np.sort(along)
-        least, low, high, most = ordered[[0, few, last - few, last]].tolist()
+    in_order = np.sort(points, axis=1)
+    marks = in_order[:, [0, few, last - few, last]].tolist()
+    for along, ordered, (least, low, high, most) in zip(points, in_order, marks, strict=True):
         gap = max(_GAP * (high - low), least_gap_m)
         if low - least > gap and (below := np.diff(ordered[: few + 1]) > gap).any():
             kept &= along > ordered[np.flatnonzero(below)[-1]]

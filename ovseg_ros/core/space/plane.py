@@ -139,7 +139,7 @@ def find_planes(
     """The dominant planes of a view, largest first, by repeated RANSAC on a grid of pixels.
 
     Args:
-        depth_m: (H, W) metres, 0 where unknown.
+        depth_m: (H, W) metres; 0, negative, NaN and inf mean unknown.
         intrinsics: of the same image.
         tolerance_m: height within which a point at 1 m belongs to a plane, in the first count.
         pixel_noise_m: standard deviation of single depth pixels at 1 m, metres.
@@ -207,7 +207,8 @@ def _sample_points(
     grid = depth_m[step // 2 :: step, step // 2 :: step].astype(np.float64)
     rays_x, rays_y = pixel_rays(intrinsics, depth_m.shape)
     x, y = np.meshgrid(rays_x[step // 2 :: step], rays_y[step // 2 :: step])
-    known = grid > 0
+    known = (grid > 0) & (grid < np.inf)
+    grid = np.where(known, grid, 0.0)
     points = np.stack([x * grid, y * grid, grid], axis=-1)[known]
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = np.where(known, 1 / grid, np.nan)
@@ -277,7 +278,7 @@ def _points_near(planes: FloatArray, points: FloatArray) -> npt.NDArray[np.int32
     for start in range(0, len(planes), _AT_ONCE):
         away = planes[start : start + _AT_ONCE] @ points  # (<= _AT_ONCE, M)
         near = np.abs(away, out=away) < 1
-        counts.append(near.view(np.uint8).sum(axis=1, dtype=np.int32))
+        counts.append(cv2.reduce(near.view(np.uint8), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0])
     return np.concatenate(counts)
 
 

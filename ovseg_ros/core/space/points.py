@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -14,6 +15,7 @@ from ovseg_ros.core.intrinsics import CameraIntrinsics
 
 Points = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.intp]
 Part = tuple[slice, slice]
 
 MAX_POINTS = 2048
@@ -66,11 +68,11 @@ def known(depth_m: npt.NDArray[np.float32]) -> Bools:
 def look(
     depth_m: npt.NDArray[np.float32],
     intrinsics: CameraIntrinsics,
-    mask: Bools,
-    part: Part,
+    masks: Sequence[Bools],
+    parts: Sequence[Part],
     most: int = MAX_POINTS,
-) -> Sample | None:
-    """Points of a mask: of a large one every so many rows and columns, so that about `most` are left.
+) -> list[Sample | None]:
+    """Points of masks: of a large one every so many rows and columns, so that about `most` are left.
 
     A pixel flies where depth jumps on both sides of it, to the left and right or above and below: it hangs
     between two surfaces. A jump is more than the noise and more than a surface that is seen at 83 degrees
@@ -79,63 +81,68 @@ def look(
     Args:
         depth_m: (H, W) float32 metres; 0, negative, NaN and inf mean unknown.
         intrinsics: of the same image.
-        mask: (H, W).
-        part: rows and columns of the mask's tight box.
-        most: points, about.
+        masks: N of (H, W), N >= 1.
+        parts: rows and columns of each mask's tight box.
+        most: points of each, about.
 
     Returns:
-        None where no pixel of the mask has a known depth.
+        N; None where no pixel of the mask has a known depth.
     """
+    seen = [_known_pixels(depth_m, mask, part, most) for mask, part in zip(masks, parts, strict=True)]
+    # All masks at once, M pixels one mask after another: NumPy's calls cost more here than what they do.
+    v, u, z = (np.concatenate([one[axis] for one in seen]) for axis in range(3))
+    beside = _neighbours(v, u, depth_m.shape)  # (4, M)
+    jump_m = _GRAZING / min(intrinsics.fx, intrinsics.fy) * z + _NOISES * axial_noise_m(z)
+    near = np.abs(depth_m.reshape(-1).take(beside) - z) < jump_m  # an unknown one is not
+    solid = (near[0] | near[1]) & (near[2] | near[3])
+    rays_x, rays_y = pixel_rays(intrinsics, depth_m.shape)
+    points = np.stack([rays_x.take(u) * z, rays_y.take(v) * z, z])  # (3, M)
+    samples: list[Sample | None] = []
+    end = 0
+    for mask, (_, _, of_mask, steps) in zip(masks, seen, strict=True):
+        at = slice(end, end := end + len(of_mask))
+        if not len(of_mask):
+            samples.append(None)
+            continue
+        inside = np.logical_and.reduce(mask.reshape(-1).take(beside[:, at]), axis=0)
+        kept = _or_all(solid[at])
+        samples.append(Sample(points[:, at].compress(kept, axis=1), _or_all(inside[kept]), steps))
+    return samples
+
+
+def _known_pixels(
+    depth_m: npt.NDArray[np.float32], mask: Bools, part: Part, most: int
+) -> tuple[Indices, Indices, npt.NDArray[np.float32], tuple[int, int]]:
+    """Row, column and depth of pixels of a mask, and its steps: 1 where those would miss what is known."""
     many = np.count_nonzero(mask[part]) / most
     down = max(1, round(math.sqrt(many)))
-    steps = down, max(1, math.ceil(many / down))
-    found = _at(depth_m, intrinsics, mask, part, steps)
-    return _at(depth_m, intrinsics, mask, part, (1, 1)) if found is None and max(steps) > 1 else found
+    for steps in ((down, max(1, math.ceil(many / down))), (1, 1)):
+        rows, columns = (_spread(p, s) for p, s in zip(part, steps, strict=True))
+        grid = rows[:, None], columns
+        depth = depth_m[grid]
+        chosen = mask[grid] & known(depth)
+        v, u = chosen.nonzero()
+        if len(v):
+            break
+    return rows[v], columns[u], depth[chosen], steps
 
 
-def _at(
-    depth_m: npt.NDArray[np.float32],
-    intrinsics: CameraIntrinsics,
-    mask: Bools,
-    part: Part,
-    steps: tuple[int, int],
-) -> Sample | None:
-    rows, columns = (_spread(p, s) for p, s in zip(part, steps, strict=True))
-    grid = rows[:, None], columns
-    v, u = (mask[grid] & known(depth_m[grid])).nonzero()
-    if not len(v):
-        return None
-    v, u = rows[v], columns[u]
-    z = depth_m[v, u]
-    jump_m = _GRAZING / min(intrinsics.fx, intrinsics.fy) * z + _NOISES * axial_noise_m(z)
-    beside = _neighbours(v, u, depth_m.shape)  # (4, M)
-    inside = mask.reshape(-1)[beside].all(axis=0)
-    jumps = ~(np.abs(depth_m.reshape(-1)[beside] - z) < jump_m)  # as does an unknown one
-    kept = _or_all(~((jumps[0] & jumps[1]) | (jumps[2] & jumps[3])))
-    inner = _or_all((inside & kept)[kept])
-    rays_x, rays_y = pixel_rays(intrinsics, depth_m.shape)
-    z = z[kept]
-    points = np.empty((3, len(z)), np.float32)
-    np.multiply(rays_x[u[kept]], z, out=points[0])
-    np.multiply(rays_y[v[kept]], z, out=points[1])
-    points[2] = z
-    return Sample(points, inner, steps)
-
-
-def _spread(along: slice, step: int) -> npt.NDArray[np.intp]:
+def _spread(along: slice, step: int) -> Indices:
     """The first and the last of some rows or columns, and between them about every `step`-th."""
     count = math.ceil((along.stop - along.start) / step)
     return np.linspace(along.start, along.stop - 1, count).astype(np.intp)
 
 
-def _neighbours(
-    v: npt.NDArray[np.intp], u: npt.NDArray[np.intp], shape: tuple[int, ...]
-) -> npt.NDArray[np.intp]:
+def _neighbours(v: Indices, u: Indices, shape: tuple[int, ...]) -> Indices:
     """(4, M) flat indices of the pixels left, right, above and below; the pixel itself beyond the edge."""
     height, width = shape
-    steps = np.stack([-1 * (u > 0), 1 * (u < width - 1), -width * (v > 0), width * (v < height - 1)])
-    steps += v * width + u
-    return steps
+    at = v * width + u
+    beside = np.empty((4, len(at)), np.intp)
+    np.subtract(at, u > 0, out=beside[0])
+    np.add(at, u < width - 1, out=beside[1])
+    np.subtract(at, width * (v > 0), out=beside[2])
+    np.add(at, width * (v < height - 1), out=beside[3])
+    return beside
 
 
 def _or_all(chosen: Bools) -> Bools:

@@ -27,12 +27,13 @@ def best_angle(points: npt.NDArray[np.float32]) -> float:
         return float(np.arctan2(along[1], along[0]))
     edges = hull - np.concatenate([hull[:, -1:], hull[:, :-1]], axis=1)
     angles = np.mod(np.arctan2(edges[1], edges[0]), np.pi / 2)
-    turned = _turned(hull, angles)  # (K, 2, K)
-    areas = np.ptp(turned, axis=2).prod(axis=1)
-    everywhere = np.ptp(_turned(hull, _ANGLES), axis=2).prod(axis=1)
-    if everywhere.max() <= _ROUND * areas.min():
+    turned = _turned(hull, np.concatenate([angles, _ANGLES]))  # (K + 12, 2, K)
+    sides = turned.max(axis=2) - turned.min(axis=2)
+    areas, everywhere = np.split(sides[:, 0] * sides[:, 1], [len(angles)])
+    smallest = areas.min()
+    if everywhere.max() <= _ROUND * smallest:
         return 0.0
-    few = angles[areas <= _AS_SMALL * areas.min()]
+    few = angles[areas <= _AS_SMALL * smallest]
     if len(few) == 1:
         return float(few[0])
     turned = _turned(points[:, :: max(1, points.shape[1] // _JUDGES)], few)
@@ -44,6 +45,6 @@ def best_angle(points: npt.NDArray[np.float32]) -> float:
 def _turned(points: npt.NDArray[np.float32], angles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(A, 2, M) coordinates of points (2, M) along axes turned by each angle."""
     cos, sin = np.cos(angles), np.sin(angles)
-    axes = np.stack([np.stack([cos, sin], axis=1), np.stack([-sin, cos], axis=1)], axis=1)
-    turned: npt.NDArray[np.float32] = axes @ points
+    axes = np.array([[cos, sin], [-sin, cos]]).transpose(2, 0, 1).reshape(-1, 2)  # (A 2, 2)
+    turned: npt.NDArray[np.float32] = (axes @ points).reshape(-1, 2, points.shape[1])
     return turned

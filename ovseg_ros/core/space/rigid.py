@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.transform import Rotation
 
 from ovseg_ros.errors import InvalidInputError
 
 Floats = npt.NDArray[np.float64]
+Quaternion = tuple[float, float, float, float]
 
 _UNIT = np.eye(3)
 _ORTHOGONAL = 1e-3  # from here on a matrix is no rotation; below it is rounding
@@ -68,6 +70,11 @@ class Object3d:
         corners: Floats = self.centre_m + (self.rotation @ (signs * self.size_m[:, None])).T
         return corners
 
+    @cached_property
+    def quaternion_xyzw(self) -> Quaternion:
+        """`rotation` as `quaternion_xyzw` gives it."""
+        return _quaternion_of(self.rotation)
+
 
 @dataclass(frozen=True, eq=False)
 class Rigid:
@@ -119,5 +126,18 @@ def quaternion_xyzw(rotation: npt.ArrayLike) -> Floats:
     """
     matrix = _kept("rotation", rotation, (3, 3))
     _check_rotation(matrix)
-    quaternion: Floats = Rotation.from_matrix(matrix).as_quat()
-    return -quaternion if quaternion[3] < 0 else quaternion
+    return np.array(_quaternion_of(matrix))
+
+
+def _quaternion_of(rotation: Floats) -> Quaternion:
+    """The row of 4 q qᵀ whose own entry is largest, scaled: SciPy's way, which takes 40 µs for one matrix."""
+    (a, b, c), (d, e, f), (g, h, i) = rotation.tolist()
+    rows = (
+        (1 + a - e - i, b + d, c + g, h - f),
+        (b + d, 1 - a + e - i, f + h, c - g),
+        (c + g, f + h, 1 - a - e + i, d - b),
+        (h - f, c - g, d - b, 1 + a + e + i),
+    )
+    x, y, z, w = max(enumerate(rows), key=lambda row: row[1][row[0]])[1]
+    length = math.copysign(math.hypot(x, y, z, w), w)
+    return x / length, y / length, z / length, w / length

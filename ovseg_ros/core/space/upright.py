@@ -43,9 +43,8 @@ def find_up(depth_m: npt.NDArray[np.float32], intrinsics: CameraIntrinsics) -> F
         (3,) unit vector in the camera's optical frame (x right, y down, z forward); None where no such plane
         is in view.
     """
-    depth = np.where(known(depth_m), depth_m, np.float32(0))
     planes = find_planes(
-        depth,
+        depth_m,
         intrinsics,
         tolerance_m=_TOLERANCE_M,
         pixel_noise_m=_PIXEL_NOISE_M,

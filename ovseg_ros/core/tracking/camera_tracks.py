@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ class Association:
         track_of: index of each mask that is not empty -> its track.
         asked: indices of the masks whose tracks someone asked about, known once the frame is encoded.
         births: ids that are new.
+        object_ids: N numbers that the generator gave them, 0 where it gave none.
     """
 
     masks: list[BoxedMask]
@@ -36,6 +38,7 @@ class Association:
     track_of: dict[int, Track] = field(default_factory=dict)
     asked: set[int] = field(default_factory=set)
     births: list[int] = field(default_factory=list)
+    object_ids: list[int] = field(default_factory=list)
 
     def thumbnail(self, n: int) -> Thumbnails:
         """(1) of mask n."""
@@ -61,6 +64,7 @@ class CameraTracks:
         """
         self.options = options
         self.tracks: list[Track] = []
+        self.memory: dict[object, Any] = {}  # the generator's, see `Hints`
         self.now_s = 0.0
         self._next_id = next_id
         self._estimate = MotionEstimator()
@@ -78,7 +82,7 @@ class CameraTracks:
             embedding_key: see `SegmenterOptions`; embeddings of another one are forgotten.
 
         Returns:
-            Why all tracks were forgotten, "" where they were not.
+            Why all tracks were forgotten, and the generator's memory with them, "" where they were not.
         """
         grey = small_grey(frame)
         reason = self._interrupted(frame)
@@ -88,7 +92,7 @@ class CameraTracks:
             if motion.likeness < self.options.scene_cut:
                 reason = "the scene cut"
         if reason:
-            self.tracks = []
+            self.tracks, self.memory = [], {}
         elif motion is not None and self.tracks:
             self._move(motion, frame.size_hw)
         self._grey, self._size_hw, self._stamp_ns = grey, frame.size_hw, frame.stamp_ns
@@ -128,12 +132,20 @@ class CameraTracks:
     def associate(self, frame: Frame, candidates: Candidates) -> Association:
         """Gives every mask that is not empty a track, one that is known or a new one without an id.
 
+        Where the generator itself says which thing a mask shows, that decides; overlap and looks do where it
+        does not.
+
         Args:
             frame: of the last `advance`.
             candidates: its masks.
         """
         masks = boxed_masks(candidates.masks_on_cpu)
-        association = Association(masks, thumbnails_of(frame.image_rgb, masks))
+        given = candidates.proposals.object_ids
+        association = Association(
+            masks,
+            thumbnails_of(frame.image_rgb, masks),
+            object_ids=[0] * len(masks) if given is None else given.tolist(),
+        )
         index = [n for n, mask in enumerate(masks) if mask.area]
         scores = overlap_scores(
             [track.mask for track in self.tracks],
@@ -143,7 +155,10 @@ class CameraTracks:
             weights=(self.options.iou_weight, self.options.embedding_weight, self.options.motion_weight),
             limits=self.options.change,
         )
-        pairs = [(t, index[k]) for t, k in assign(scores, self.options.min_match)]
+        told = self._told(index, association.object_ids)
+        for t, k in told:
+            scores[t], scores[:, k] = -np.inf, -np.inf
+        pairs = [(t, index[k]) for t, k in (*told, *assign(scores, self.options.min_match))]
         self._note_changes(pairs, association)
         known = {n: self.tracks[t] for t, n in pairs}
         for n in index:
@@ -152,6 +167,11 @@ class CameraTracks:
             else:
                 association.begin_track(n, self.now_s)
         return association
+
+    def _told(self, index: Sequence[int], object_ids: Sequence[int]) -> Pairs:
+        """Pairs (track, place in index) that bear one number of the generator's; the newest track of it."""
+        known = {track.object_id: t for t, track in enumerate(self.tracks) if track.object_id}
+        return [(known[object_ids[n]], k) for k, n in enumerate(index) if object_ids[n] in known]
 
     def _note_changes(self, pairs: Pairs, association: Association) -> None:
         """How far the tracks of pairs (track, mask) have changed at once, and since they were encoded."""
@@ -245,6 +265,7 @@ class CameraTracks:
                 passed_s.append(max(self.now_s - track.found_s, self._passed_s))
             track.mask, track.found_s = association.masks[n], self.now_s
             track.thumbnail = association.thumbnail(n)
+            track.object_id = association.object_ids[n] or track.object_id
         if moving:
             old = torch.stack([track.embedding_ema for track in moving if track.embedding_ema is not None])
             new = torch.stack([track.embedding for track in moving if track.embedding is not None])

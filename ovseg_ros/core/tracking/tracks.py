@@ -100,6 +100,7 @@ class Track:
         needs_reencode: it changed at once, and has not been encoded since.
         certainty: of its last label that was noted, in [0, 1].
         asked: someone waits for a second look at it.
+        object_id: the generator's own number of it, 0 where it has none.
     """
 
     id: int
@@ -115,6 +116,7 @@ class Track:
     needs_reencode: bool = False
     certainty: float = 1.0
     asked: bool = False
+    object_id: int = 0
 
     def forget_embedding(self) -> None:
         """As before the first time it was encoded."""

@@ -16,10 +16,12 @@ from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame, Hints
 from ovseg_ros.core.joint import ToEncode, Way, alone
 from ovseg_ros.core.options import SegmenterOptions
+from ovseg_ros.core.scene import find_in
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.tracking.budget import Budget
 from ovseg_ros.core.tracking.camera_tracks import Association, CameraTracks
+from ovseg_ros.core.tracking.found import FollowedScene, as_candidates
 from ovseg_ros.core.tracking.tracks import TrackOptions
 from ovseg_ros.core.words import Vocabulary
 
@@ -54,6 +56,9 @@ class VideoSegmenter:
     itself. A picture from elsewhere goes to `segmenter.embed`, which knows nothing of tracks. `label` changes
     nothing, and may run on other threads with any words; only what is told to `note` has a part in which
     things are encoded again. `segment` does all three.
+
+    Where masks are found by words, those of the words that were noted last are followed: a mask that others
+    find has the track of the thing that it shows, if that is one of these.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class VideoSegmenter:
         self.last = VideoReport()
         self._cameras: OrderedDict[str, CameraTracks] = OrderedDict()
         self._ids = itertools.count(1) if ids is None else ids
+        self._words: tuple[str, ...] = ()
 
     def reset(self) -> None:
         """Forgets all tracks; their ids are not used again."""
@@ -88,6 +94,7 @@ class VideoSegmenter:
     ) -> Segmentation:
         """`label(embed(frame))`, noted; see there for what is raised."""
         chosen = self.segmenter.options if options is None else options
+        self._words = vocabulary.names
         result = self.label(self.embed(frame, chosen, budget), vocabulary, chosen)
         self.note(result)
         return result
@@ -127,9 +134,14 @@ class VideoSegmenter:
 
         asked = now(device)
         boxes = camera.boxes()
-        hints = Hints(boxes if len(boxes) else None, budget.points_per_side)
+        hints = Hints(boxes if len(boxes) else None, budget.points_per_side, camera.memory)
         candidates = self.segmenter.propose(frame, options, hints)
         timings = {"propose": now(device) - asked}
+        scene, proposed = candidates.proposals.scene, candidates
+        if scene is not None:
+            found = find_in(scene, self._words, options, self.segmenter.clip, device)
+            candidates = as_candidates(found, options)
+            timings["find"] = now(device) - asked - timings["propose"]
 
         association = camera.associate(frame, candidates)
         due = camera.due(association, candidates, budget.most_encoded)
@@ -140,7 +152,13 @@ class VideoSegmenter:
         start += now(device) - left  # in which other frames may have come up to here
         camera.update(association, due, rows)
 
-        embedded = self._embedded(frame, camera, candidates, association, timings)
+        if scene is not None:
+            embedded = proposed.embedded(frame, rows, timings, has_clip_embedding=proposed.is_encodable)
+            ids = torch.tensor([association.track_of[n].id for n in sorted(association.track_of)])
+            known = [association.masks[n] for n in sorted(association.track_of)]
+            embedded = dataclasses.replace(embedded, scene=FollowedScene(scene, known, ids))
+        else:
+            embedded = self._embedded(frame, camera, candidates, association, timings)
         after = {track.id for track in camera.tracks}
         have_embedding = int(embedded.has_clip_embedding.sum())
         self.last = VideoReport(
@@ -152,7 +170,7 @@ class VideoSegmenter:
             unseen=int(candidates.is_encodable.sum()) - have_embedding if options.uses_clip else 0,
             reset_reason=reason,
         )
-        timings["track"] = now(device) - start - timings["propose"]
+        timings["track"] = now(device) - start - timings["propose"] - timings.get("find", 0.0)
         return embedded
 
     def label(
@@ -164,9 +182,10 @@ class VideoSegmenter:
     def note(self, result: Segmentation) -> None:
         """Takes how certain the labels of the last frame are: uncertain things are encoded again sooner.
 
-        For the words that are looked for all the time, not for a question in between. On the thread of
-        `embed`.
+        For the words that are looked for all the time, not for a question in between. Where masks are found
+        by words, the things that they find are followed from the next frame on. On the thread of `embed`.
         """
+        self._words = result.vocabulary.names
         if not len(result.vocabulary):
             return
         certainty = label_certainty(result.probs, result.label_index, result.options.threshold)

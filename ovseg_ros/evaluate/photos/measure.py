@@ -170,6 +170,18 @@ def score_photos(
     )
 
 
+def refuse_depth(preset: str) -> None:
+    """Refuses a preset whose masks need depth.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(
+        f"the masks of {preset} need depth, which photographs do not have; take --masks true, or a preset "
+        "that takes colour alone (ovseg presets --json lists needs_depth)"
+    )
+
+
 def _check(segmenter: OpenVocabularySegmenter, dataset: InstanceDataset, options: PhotoOptions) -> None:
     """Refuses what concerns every picture."""
     if not dataset.categories:
@@ -183,10 +195,7 @@ def _check(segmenter: OpenVocabularySegmenter, dataset: InstanceDataset, options
         )
     vocabulary_of(*list(dict.fromkeys(map(tidy_text, dataset.categories)))[:MAX_LABELS])  # or says which
     if options.masks == "own" and segmenter.needs_depth:
-        raise ConfigError(
-            f"the masks of {segmenter.name} need depth, which photographs do not have; take --masks true, or "
-            "a preset that takes colour alone (ovseg presets --json lists needs_depth)"
-        )
+        refuse_depth(segmenter.name)
     if options.masks == "true" and segmenter.options.uses_generator:
         raise ConfigError(
             f"classifier {segmenter.options.classifier!r} of {segmenter.name} names only masks that its own "

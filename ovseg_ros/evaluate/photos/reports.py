@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ovseg_ros.evaluate.naming.charts import precision_recall_chart, reliability_chart
-from ovseg_ros.evaluate.naming.reports import answer_rows, mask_rows, word_table
+from ovseg_ros.evaluate.naming.reports import answer_rows, error, mask_rows, percent, word_table
 from ovseg_ros.evaluate.photos.measure import PhotoScores
 from ovseg_ros.evaluate.recordings.tables import markdown_table
 
@@ -31,6 +32,24 @@ def report(scores: PhotoScores, preset: str, *, details: bool = False) -> str:
     if details:
         parts.append(word_table(scores.naming))
     return "\n\n".join(parts)
+
+
+def comparison(scores: Mapping[str, PhotoScores]) -> str:
+    """A table with a row per preset; of one data set, measured alike."""
+    head = (
+        "preset", "precision", "recall", "F1", "top-1", "AP", "names' calibration error", "FOUND: right mask",
+        "recall", "near FOUND", "far FOUND", "FOUND's calibration error",
+    )  # fmt: skip
+    rows = []
+    for preset, one in scores.items():
+        naming, answers = one.naming, one.answers
+        average = naming.curve.average_precision
+        named = map(percent, (naming.precision, naming.recall, naming.f1, naming.top1, average))
+        absent = (answers.false_found["near"], answers.false_found["far"])
+        found = map(percent, (answers.precision, answers.recall, *absent))
+        errors = error(naming.calibration.error), error(answers.calibration.error)
+        rows.append((preset, *named, errors[0], *found, errors[1]))
+    return markdown_table(head, rows)
 
 
 def write_charts(folder: Path, scores: PhotoScores, preset: str) -> None:

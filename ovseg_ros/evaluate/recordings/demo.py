@@ -234,6 +234,7 @@ def evaluate_suites(
             in_space=read_objects(folders[name]),
             progress=lambda done, total, name=name: progress(name, done, total),
         )
+        del segmenter  # before the next one is loaded
         summary = summarise(counts)
         results[name] = {
             "recording": suite.recording,

@@ -16,8 +16,8 @@ from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.maps import mask_iou
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.evaluate.naming import TrueObject
+from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.naming import TrueObject, near_words
 from ovseg_ros.evaluate.naming.trials import MATCH_IOU
 from ovseg_ros.evaluate.naming.trials import vocabulary_of as words
 from ovseg_ros.evaluate.recordings.naming import FrameTruth, NamingCounts, count_names
@@ -89,14 +89,9 @@ def measure(
         in_space: the truth in space, where there is one.
         progress: told (frames done, frames in all) after each frame.
 
-    Raises:
-        ConfigError: the segmenter finds masks by words.
+    Where the segmenter finds masks by words, a frame's masks are those that all words together find which
+    are asked of the recording, present or absent.
     """
-    if getattr(segmenter.proposer, "by_words", False):
-        raise ConfigError(
-            f"the masks of {segmenter.name} are found by the words and cannot be held against the truth "
-            "beforehand: measure it by ovseg evaluate photos or dataset"
-        )
     recorded = list(frames)
     names = {instance: name for one in recorded for instance, name in one.names.items()}
     counts = Counts(objects=len(names), words=tuple(dict.fromkeys(names.values())))
@@ -107,8 +102,11 @@ def measure(
                 named_by[synonym].add(one.names[instance])
     known = {word.casefold() for word in (*counts.words, *named_by)}
     absent = [word for word in absent_words if word.casefold() not in known]
+    near = (near_word for word in counts.words for near_word in near_words(word))
+    every = tuple(dict.fromkeys((*counts.words, *named_by, *absent, *near)))
     for done, one in enumerate(recorded, start=1):
-        truth = _measure_frame(segmenter, one, absent, named_by, known, counts)
+        embedded = segmenter.settled(segmenter.embed(one.frame), every)
+        truth = _measure_frame(segmenter, one, embedded, absent, named_by, known, counts)
         if in_space is not None:
             count_space(one, in_space, truth.shown, truth.own_masks(), counts.space)
         progress(done, len(recorded))
@@ -118,12 +116,12 @@ def measure(
 def _measure_frame(
     segmenter: OpenVocabularySegmenter,
     one: RecordedFrame,
+    embedded: EmbeddedFrame,
     absent: list[str],
     named_by: Mapping[str, set[str]],
     known: set[str],
     counts: Counts,
 ) -> _Truth:
-    embedded = segmenter.embed(one.frame)
     counts.frames += 1
     counts.masks.append(len(embedded))
     truth = _Truth(one, embedded)

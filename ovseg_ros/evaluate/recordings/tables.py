@@ -29,6 +29,7 @@ def report(result: Mapping[str, Any], *, details: bool = True) -> str:
     parts = []
     for name, suite in result["suites"].items():
         parts.append(_suite_report(name, suite, details))
+    parts += _comparisons(result["suites"])
     machine = result["machine"]
     parts.append(f"Measured on {machine['processor']}, {machine['cores']} cores, Python {machine['python']}.")
     return "\n\n".join(parts)
@@ -52,6 +53,36 @@ def _suite_report(name: str, suite: Mapping[str, Any], details: bool) -> str:
                 parts.append(_share_table(head, suite[key]["per_word"]))
     parts.append(markdown_table(("stage", "median ms"), _stage_rows(suite["median_ms"])))
     return "\n\n".join(parts)
+
+
+def _comparisons(suites: Mapping[str, Any]) -> list[str]:
+    """Per recording on which several presets were measured, a table with a row for each."""
+    of: dict[str, list[Mapping[str, Any]]] = {}
+    for suite in suites.values():
+        of.setdefault(suite["recording"], []).append(suite)
+    head = (
+        "preset", "right mask", "top-1", "unseen words", "precision", "recall", "F1", "near FOUND",
+        "far FOUND", "proposals >= 0.75", "ms",
+    )  # fmt: skip
+    return [
+        f"### {recording}, by preset\n\n{markdown_table(head, [_preset_row(suite) for suite in several])}"
+        for recording, several in of.items()
+        if len(several) > 1
+    ]
+
+
+def _preset_row(suite: Mapping[str, Any]) -> tuple[str, ...]:
+    naming, found = suite["naming"]["all_words"], suite["naming"]["answers"]["false_found"]
+    shares = (
+        suite["asked"]["right"],
+        suite["scene"]["top1"],
+        suite["unseen"]["top1"],
+        *(naming[one] for one in ("precision", "recall", "f1")),
+        *(found[kind] for kind in ("near", "far")),
+        suite["proposals"]["good"],
+    )
+    percents = (_figure(one, percent=True) for one in shares)
+    return (suite["preset"], *percents, f"{sum(suite['median_ms'].values()):.1f}")
 
 
 def _target_row(target: Mapping[str, Any]) -> tuple[str, str, str, str]:

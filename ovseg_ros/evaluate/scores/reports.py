@@ -61,6 +61,19 @@ def write_dataset(out: Path, result: Result, made_with: Mapping[str, Any]) -> No
     _write(out, "result", {"result": result.to_dict()}, made_with, result.dataset, table, result, figure)
 
 
+def write_comparison(
+    out: Path, results: Mapping[str, Result], made_with: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """A row per preset, of one data set: `comparison.json` and `comparison.md`; the table."""
+    first = next(iter(results.values()))
+    table = _table(list(results.items()), first="preset")
+    content = {name: {"result": one.to_dict(), "made_with": made_with[name]} for name, one in results.items()}
+    of_one = next(iter(made_with.values()))
+    shared = {key: of for key, of in of_one.items() if all(one.get(key) == of for one in made_with.values())}
+    write_report(out, "comparison", {"presets": content}, shared, f"Presets on {first.dataset}", table)
+    return "\n".join(table)
+
+
 def write_bottleneck(out: Path, results: Mapping[str, Result], made_with: Mapping[str, Any]) -> None:
     """Every variant: `bottleneck.json`, `.md` and the bar chart `.png`."""
     first = next(iter(results.values()))

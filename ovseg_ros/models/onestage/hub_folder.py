@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
-from ovseg_ros.errors import WeightsError
+from ovseg_ros.errors import ConfigError, WeightsError
 from ovseg_ros.files.texts import read_json
 from ovseg_ros.models.checkpoints.checkpoint import check_finite, listed, read_weights
 
@@ -35,6 +37,66 @@ def settings_of(weights: Path, kinds: Sequence[str], cure: str) -> dict[str, Any
         got = found.get("model_type") if isinstance(found, dict) else type(found).__name__
         raise WeightsError(f"want {path} with model_type of {list(kinds)}, got {got!r}; {cure}")
     return found
+
+
+def chosen_settings(
+    weights: Path,
+    model: str | Mapping[str, Any] | None,
+    sizes: Mapping[str, Mapping[str, Any]],
+    kinds: Sequence[str],
+    cure: str,
+) -> Mapping[str, Any]:
+    """The settings of a network.
+
+    Args:
+        weights: the weights file.
+        model: a published size, or settings as in config.json; None reads the config.json beside the weights.
+        sizes: the published ones.
+        kinds: see `settings_of`.
+        cure: ends every message about files.
+
+    Raises:
+        ConfigError: no such size.
+        WeightsError: see `settings_of`; or no weights file.
+    """
+    if model is None:
+        if not weights.is_file():
+            raise WeightsError(f"want the weights file {weights}, it does not exist; {cure}")
+        return settings_of(weights, kinds, cure)
+    if isinstance(model, str) and model not in sizes:
+        raise ConfigError(
+            f"want model one of {', '.join(sizes)}, or settings as in config.json, got {model!r}"
+        )
+    return sizes[model] if isinstance(model, str) else model
+
+
+def pixels_of(image_rgb: npt.NDArray[np.uint8], processor: Any, device: torch.device) -> torch.Tensor:
+    """(1, 3, S, S) of an image (H, W, 3) uint8 RGB, by transformers' own processor, on the device."""
+    image = torch.from_numpy(np.ascontiguousarray(image_rgb.transpose(2, 0, 1))).to(device)  # (3,H,W)
+    pixels: torch.Tensor = processor(images=image, return_tensors="pt")["pixel_values"].to(device)
+    return pixels
+
+
+class WordsOnly(nn.Module):
+    """The words' part of a network that names its own masks, as an encoder.
+
+    Attributes:
+        space: the network's name.
+        words_only: True; it looks at no masks.
+    """
+
+    space, words_only = "", True
+    size, logit_scale = 0, 1.0  # of crops, which it takes none of
+
+    def encode_regions(self, pixels: torch.Tensor, region_masks: torch.Tensor | None = None) -> torch.Tensor:
+        """There is no tower for regions.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(
+            f"{self.space} names its own masks and encodes no regions; take the classifier maskformer"
+        )
 
 
 def build_whole(

@@ -19,8 +19,7 @@ from torch import nn
 
 from ovseg_ros.core.encoders import TextCache
 from ovseg_ros.core.words import SINGLE
-from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.models.onestage.hub_folder import build_whole, settings_of
+from ovseg_ros.models.onestage.hub_folder import WordsOnly, build_whole, chosen_settings, pixels_of
 from ovseg_ros.proposals.boxes import BoxOutput
 
 SPACE = "OWLv2"
@@ -57,8 +56,7 @@ class Owlv2Boxes(nn.Module):
             image_rgb: (H, W, 3) uint8 RGB; padded to a square and scaled to the network's size.
         """
         device = self.model.box_bias.device
-        image = torch.from_numpy(np.ascontiguousarray(image_rgb.transpose(2, 0, 1))).to(device)  # (3,H,W)
-        pixels = self._processor(images=image, return_tensors="pt")["pixel_values"].to(device)
+        pixels = pixels_of(image_rgb, self._processor, device)
         grid, _ = self.model.image_embedder(pixel_values=pixels)  # (1,h,w,D)
         features = grid.flatten(1, 2)  # (1,Q,D)
         head = self.model.class_head
@@ -70,18 +68,14 @@ class Owlv2Boxes(nn.Module):
         return BoxOutput(boxes, objectness, head.dense0(features)[0], odds[0])
 
 
-class Owlv2Words(nn.Module):
+class Owlv2Words(WordsOnly):
     """The words' part, as an encoder that looks at no masks.
 
     Args:
         model: transformers' `Owlv2ForObjectDetection`; only its text tower is kept.
-
-    Attributes:
-        words_only: True; the detector looks at the image.
     """
 
-    space, words_only = SPACE, True
-    size, logit_scale = 0, 1.0  # of crops, which it takes none of; each box has a scale of its own
+    space = SPACE
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -97,14 +91,6 @@ class Owlv2Words(nn.Module):
     def encode_text(self, labels: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
         """(K, C) float32 unit rows of words, in their sentences, each encoded once."""
         return self._cache.encode(labels, SINGLE if templates is None else templates, self._encode)
-
-    def encode_regions(self, pixels: torch.Tensor, region_masks: torch.Tensor | None = None) -> torch.Tensor:
-        """There is no tower for regions.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise ConfigError("OWLv2 names its own boxes and encodes no regions; take the classifier maskformer")
 
     @torch.no_grad()
     def _encode(self, sentences: list[str]) -> torch.Tensor:
@@ -136,13 +122,5 @@ def _load(weights: Path, model: str | Mapping[str, Any] | None) -> Any:
     """
     from transformers import Owlv2Config, Owlv2ForObjectDetection
 
-    if isinstance(model, str) and model not in SIZES:
-        raise ConfigError(
-            f"want model one of {', '.join(SIZES)}, or settings as in config.json, got {model!r}"
-        )
-    if model is None:
-        if not weights.is_file():
-            raise WeightsError(f"want the weights file {weights}, it does not exist; {CURE}")
-        model = settings_of(weights, ("owlv2",), CURE)
-    settings = SIZES[model] if isinstance(model, str) else model
+    settings = chosen_settings(weights, model, SIZES, ("owlv2",), CURE)
     return build_whole(Owlv2Config, Owlv2ForObjectDetection, settings, weights, CURE)

@@ -21,8 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ovseg_ros.core.encoders import TextCache
-from ovseg_ros.errors import ConfigError, WeightsError
-from ovseg_ros.models.onestage.hub_folder import build_whole, settings_of
+from ovseg_ros.models.onestage.hub_folder import WordsOnly, build_whole, chosen_settings, pixels_of
 from ovseg_ros.proposals.concepts import ConceptOutput
 
 SPACE = "SAM 3"
@@ -63,8 +62,7 @@ class Sam3Network(nn.Module):
     def look(self, image_rgb: npt.NDArray[np.uint8]) -> Any:
         """The image's features, one pass; see `ConceptNetwork`."""
         device = next(self.model.parameters()).device
-        image = torch.from_numpy(np.ascontiguousarray(image_rgb.transpose(2, 0, 1))).to(device)  # (3,H,W)
-        pixels = self._processor(images=image, return_tensors="pt")["pixel_values"].to(device)
+        pixels = pixels_of(image_rgb, self._processor, device)
         return self.model.get_vision_features(pixel_values=pixels)
 
     def find(self, features: Any, word: Phrase, size_hw: tuple[int, int], min_score: float) -> ConceptOutput:
@@ -94,18 +92,14 @@ class Sam3Network(nn.Module):
         return F.normalize(torch.einsum("mhw,dhw->md", shares, grid), dim=-1)
 
 
-class Sam3Words(nn.Module):
+class Sam3Words(WordsOnly):
     """The words' part, as an encoder that looks at no masks.
 
     Args:
         model: transformers' `Sam3Model`; only its text tower is kept.
-
-    Attributes:
-        words_only: True; the network looks at the image.
     """
 
-    space, words_only = SPACE, True
-    size, logit_scale = 0, 1.0  # of crops, which it takes none of
+    space = SPACE
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -126,14 +120,6 @@ class Sam3Words(nn.Module):
     def encode_text(self, labels: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
         """(K, D) float32 unit rows: the mean over each word's tokens, which the head does not use."""
         return self._cache.encode(labels, ("{}",) if templates is None else templates, self._mean)
-
-    def encode_regions(self, pixels: torch.Tensor, region_masks: torch.Tensor | None = None) -> torch.Tensor:
-        """There is no tower for regions.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise ConfigError("SAM 3 names its own masks and encodes no regions; take the classifier maskformer")
 
     @torch.no_grad()
     def _encode_phrase(self, text: str) -> Phrase:
@@ -175,16 +161,8 @@ def _load(weights: Path, model: str | Mapping[str, Any] | None) -> Any:
     """
     from transformers import Sam3Config, Sam3Model
 
-    if isinstance(model, str) and model not in SIZES:
-        raise ConfigError(
-            f"want model one of {', '.join(SIZES)}, or settings as in config.json, got {model!r}"
-        )
-    if model is None:
-        if not weights.is_file():
-            raise WeightsError(f"want the weights file {weights}, it does not exist; {CURE}")
-        model = settings_of(weights, ("sam3", "sam3_video"), CURE)
-        model = model.get("detector_config", model)
-    settings = SIZES[model] if isinstance(model, str) else model
+    settings = chosen_settings(weights, model, SIZES, ("sam3", "sam3_video"), CURE)
+    settings = settings.get("detector_config", settings)
     return build_whole(Sam3Config, Sam3Model, settings, weights, CURE, part=_detector)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,8 @@ from ovseg_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
+
+_LOG = logging.getLogger(__name__)
 
 CHECK_SIDE = 1024
 CHECK_POINTS = 8  # per side: 64 prompts, and the best mask of each
@@ -134,10 +138,48 @@ def check_precision(
     Raises:
         ConfigError: the device cannot do `precision` at all, or the tolerance is negative.
     """
+
+    def ask(one: Precision, image: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, ...]:
+        return _best_logits(SamInPrecision(sam, one, repair=False), image)
+
+    return against_fp32(ask, precision, image_rgb, cut=sam.mask_threshold, tolerance=tolerance)
+
+
+def against_fp32(
+    ask: Callable[[Precision, npt.NDArray[np.uint8]], tuple[torch.Tensor, ...]],
+    precision: Precision,
+    image_rgb: npt.NDArray[np.uint8] | None,
+    *,
+    cut: float,
+    tolerance: float,
+) -> PrecisionReport:
+    """Compares a network's answers in float32 and in another precision on one image.
+
+    Args:
+        ask: gives in a precision, of an image, the answers to P prompts: (P, 3, h, w) mask logits, (P, 3)
+            predicted IoU, and whatever else has to be finite.
+        precision: the other.
+        image_rgb: see `check_precision`.
+        cut: logit above which a pixel is in the mask.
+        tolerance: see `check_precision`.
+
+    Raises:
+        ConfigError: see `check_precision`.
+    """
     image = check_image(CHECK_SIDE) if image_rgb is None else image_rgb
-    exact = _best_logits(SamInPrecision(sam, "fp32"), image)
-    short = _best_logits(SamInPrecision(sam, precision, repair=False), image)
-    return compared(exact, short, sam.mask_threshold, precision, tolerance, finite=is_finite(short))
+    exact, short = ask("fp32", image), ask(precision, image)
+    return compared(
+        (exact[0], exact[1]), (short[0], short[1]), cut, precision, tolerance, finite=is_finite(short)
+    )
+
+
+def settled(report: PrecisionReport, name: str, device: torch.device) -> Precision:
+    """Logs what a check came to, and gives the precision to run in: fp32 where masks do not agree."""
+    if report.agrees:
+        _LOG.info("%s on %s: %s", name, device, report)
+        return report.precision
+    _LOG.warning("%s on %s stays with fp32: %s", name, device, report)
+    return "fp32"
 
 
 def compared(

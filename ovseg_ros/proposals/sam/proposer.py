@@ -24,7 +24,13 @@ from ovseg_ros.proposals.sam.bits import from_bits
 from ovseg_ros.proposals.sam.image_size import at_image_size
 from ovseg_ros.proposals.sam.images import resized, unpacked, working_size
 from ovseg_ros.proposals.sam.options import SamOptions
-from ovseg_ros.proposals.sam.precision import PrecisionReport, SamInPrecision, as_it_is, check_precision
+from ovseg_ros.proposals.sam.precision import (
+    PrecisionReport,
+    SamInPrecision,
+    as_it_is,
+    check_precision,
+    settled,
+)
 from ovseg_ros.proposals.sam.prompts import ArrayLike, Prompts, read_prompts
 from ovseg_ros.proposals.sam.video import boxes_on_image, interleaved_grid, stability
 from ovseg_ros.proposals.union import without_duplicates
@@ -102,21 +108,14 @@ class SamProposals:
         if check is None:  # who asks for 16 bits on a CPU by name knows what they are for
             check = self.options.precision == "auto" or self.device.type != "cpu"
         if check and self.precision != "fp32":
-            self._trust()
+            tolerance = self.options.precision_tolerance
+            self.precision_report = check_precision(self.sam, self.precision, tolerance=tolerance)
+            self.precision = settled(self.precision_report, "Segment Anything", self.device)
         self._model = SamInPrecision(self.sam, self.precision)
         self._embedded: _Embedded | None = None
         self._warned = False
         self._phase = 0
         self._share = 1
-
-    def _trust(self) -> None:
-        report = check_precision(self.sam, self.precision, tolerance=self.options.precision_tolerance)
-        self.precision_report = report
-        if report.agrees:
-            _LOG.info("Segment Anything on %s: %s", self.device, report)
-        else:
-            _LOG.warning("Segment Anything on %s stays with fp32: %s", self.device, report)
-            self.precision = "fp32"
 
     @property
     def grid_points(self) -> int | None:

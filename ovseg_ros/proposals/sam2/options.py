@@ -16,6 +16,8 @@ _LEAST = {  # of the whole numbers
     "video_points_per_side": 0,
     "prompts_per_batch": 1,
     "max_mask_pixels": 1,
+    "memory_objects": 1,
+    "memory_lost_frames": 1,
 }
 _SHARES = ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "least_agreement")
 
@@ -46,6 +48,11 @@ class Sam2Options:
             published. It was not trained for another.
         max_mask_pixels: so many pixels, a byte each, all masks of a frame may hold together; beyond, the
             best-scored are kept, with a warning the first time.
+        video_memory: follow things through a camera's frames by what the network remembers of them; the
+            weights have to be those of the whole network for video.
+        memory_objects: so many things are remembered at a time, the best-scored, >= 1; others are followed by
+            their boxes.
+        memory_lost_frames: a thing that so many frames in a row do not show is forgotten, >= 1.
     """
 
     points_per_side: int = 16
@@ -62,12 +69,17 @@ class Sam2Options:
     precision_tolerance: float = 0.05
     image_size: int | None = None
     max_mask_pixels: int = 1 << 32
+    video_memory: bool = False
+    memory_objects: int = 32
+    memory_lost_frames: int = 15
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"want {name} as a whole number >= {least}, got {value!r}")
+        if not isinstance(self.video_memory, bool):
+            raise ConfigError(f"want video_memory true or false, got {self.video_memory!r}")
         side = self.image_size
         if side is not None and (type(side) is not int or side < SIDE_STEP or side % SIDE_STEP):
             raise ConfigError(f"want image_size as a multiple of {SIDE_STEP}, got {side!r}")

@@ -19,10 +19,10 @@ from torch import nn
 from ovseg_ros.core.device import Precision, check_device, ran_out
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, as_proposer
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.proposals.sam.precision import PrecisionReport
+from ovseg_ros.proposals.sam.precision import PrecisionReport, settled
 from ovseg_ros.proposals.sam.prompts import ArrayLike, Prompts, read_prompts
 from ovseg_ros.proposals.sam.video import boxes_on_image, interleaved_grid
-from ovseg_ros.proposals.sam2.candidates import Candidates, filled, made, proposed
+from ovseg_ros.proposals.sam2.candidates import COVERED_IOU, Candidates, filled, made, proposed, uncovered
 from ovseg_ros.proposals.sam2.masks import (
     enlarged,
     full_stability,
@@ -32,13 +32,13 @@ from ovseg_ros.proposals.sam2.masks import (
     shrunk,
     stability,
 )
+from ovseg_ros.proposals.sam2.memory import ObjectMemory
 from ovseg_ros.proposals.sam2.network import CUT, Features, Sam2Network, check_precision, grid_prompts
 from ovseg_ros.proposals.sam2.options import Sam2Options
 
 __all__ = ["Sam2Options", "Sam2Proposals"]
 
 _LOG = logging.getLogger(__name__)
-_COVERED_IOU = 0.8  # of boxes: a track's box this like another generator's is not asked for again
 
 Multimask = Literal["best", "all", "single"]
 
@@ -67,7 +67,8 @@ class Sam2Proposals:
         """Puts the network on its device and, in 16 bits, sees whether it can be trusted there.
 
         Args:
-            model: built and loaded, see `models.sam2.load_sam2`; moved to `device`.
+            model: built and loaded, see `models.sam2.load_sam2`; moved to `device`. With `video_memory` the
+                whole network.
             options: see `Sam2Options`; `image_size` is the loader's to follow.
             device: where it runs.
             boxes_from: another generator, whose masks' boxes are asked for; None asks a grid.
@@ -75,8 +76,8 @@ class Sam2Proposals:
                 not agree.
 
         Raises:
-            ConfigError: the device cannot do the precision asked for, or there is neither grid nor
-                `boxes_from`.
+            ConfigError: the device cannot do the precision asked for, there is neither grid nor `boxes_from`,
+                or no memory in the network.
         """
         self.options = Sam2Options() if options is None else options
         self.device = torch.device(device)
@@ -89,12 +90,14 @@ class Sam2Proposals:
         self.precision_report: PrecisionReport | None = None
         if check and precision != "fp32":
             tolerance = self.options.precision_tolerance
-            self.precision_report = report = check_precision(model, precision, tolerance=tolerance)
-            verdict = "" if report.agrees else " stays with fp32"
-            level = logging.INFO if report.agrees else logging.WARNING
-            _LOG.log(level, "%s on %s%s: %s", type(model).__name__, self.device, verdict, report)
-            precision = precision if report.agrees else "fp32"
+            self.precision_report = check_precision(model, precision, tolerance=tolerance)
+            precision = settled(self.precision_report, type(model).__name__, self.device)
         self.network = Sam2Network(model, precision)
+        if self.options.video_memory and self.network.video is None:
+            raise ConfigError(
+                f"want a whole network for video beside video_memory, got a {type(model).__name__}; load it "
+                "with memory=True, or leave video_memory out"
+            )
         self._embedded: tuple[weakref.ref[Frame], Features] | None = None
         self._phase, self._share, self._warned = 0, 1, False
 
@@ -126,32 +129,56 @@ class Sam2Proposals:
         Without `boxes_from` a sparse grid is laid beside tracks: four frames one after another ask four grids
         that together have twice as many points per side.
 
+        With `video_memory` and a memory in the hints, what is remembered of the camera's things comes first:
+        each is found again, and is not asked for a second time. What else is found begins to be remembered.
+
         Args:
             frame: what it must hold is the other generator's to say, if the grid cannot stand in.
-            hints: boxes of tracks, cut to the image; and at most so many points per side of the grid.
+            hints: boxes of tracks, cut to the image; at most so many points per side of the grid; and where
+                things are remembered.
 
         Returns:
-            N >= 0 masks on the device, none of them empty, each thing once: of boxes first.
+            N >= 0 masks on the device, none of them empty, each thing once: of memory first, then of boxes.
+            With `object_ids` where things are remembered.
 
         Raises:
             InvalidInputError: hints of another shape or range, or the other generator cannot use the frame.
+                Then, as where memory runs out, what was remembered of the camera is forgotten.
             torch.OutOfMemoryError: as it comes.
         """
+        memory: ObjectMemory | None = None
+        if self.options.video_memory and hints.memory is not None:
+            memory = hints.memory.pop(self, None) or ObjectMemory(self.network, self.options)
+        proposals = self._proposed(frame, hints, memory)
+        if memory is not None and hints.memory is not None:
+            hints.memory[self] = memory  # only now: after an error it has seen half a frame
+        return proposals
+
+    def _proposed(self, frame: Frame, hints: Hints, memory: ObjectMemory | None) -> Proposals:
         most = self._most_masks(frame.size_hw)
         followed = self._followed(frame, hints)[:most]
         found = self._found(frame, hints)
         with self._halved_after_running_out():
+            carried = None if memory is None else memory.carry(self._embed(frame))
+            if carried is not None:
+                found, followed = uncovered(found, followed, carried, self.options.least_agreement)
             parts: list[Candidates] = []
             if len(found):
                 boxes = outer_boxes(found.masks)
-                followed = followed[nearest_box_iou(followed, boxes) < _COVERED_IOU]
+                followed = followed[nearest_box_iou(followed, boxes) < COVERED_IOU]
                 parts.append(self._refined(frame, found, boxes))
             if len(followed):
                 parts.append(self._boxed(frame, followed))
-            grid = self._grid(hints, has_tracks=hints.boxes_xyxy is not None, has_boxes=bool(parts))
+            has_boxes = bool(parts) or (carried is not None and len(carried.scores) > 0)
+            grid = self._grid(hints, has_tracks=hints.boxes_xyxy is not None, has_boxes=has_boxes)
             if grid is not None:
                 parts.append(self._gridded(frame, grid_prompts(grid, frame.size_hw)))
+            if carried is not None:
+                new = (part.without(carried.cells, self.options.least_agreement) for part in parts)
+                parts = [carried, *new]
             proposals, count = proposed(parts, frame.size_hw, CUT, self.options.duplicate_iou, most)
+            if memory is not None:
+                proposals = memory.numbered(self._embed(frame), proposals)
         if count > most and not self._warned:
             _LOG.warning(
                 "of %d masks on %d x %d pixels the best %d are kept: see max_mask_pixels",
@@ -247,7 +274,7 @@ class Sam2Proposals:
                 logits = logits[torch.arange(len(logits), device=self.device)[:, None], best]
             logits, rated = logits.flatten(0, 1), rated.flatten().clamp(0, 1)
             scores = rated * stability(logits, CUT, self.options.stability_score_offset)
-            return filled(enlarged(logits, frame.size_hw, CUT), scores)
+            return filled(Proposals(enlarged(logits, frame.size_hw, CUT), scores))
 
     def warm_up(self, frame: Frame | None = None) -> None:
         """Runs what a frame runs once: the other generator and one box, or as many points as go at once.

@@ -41,7 +41,8 @@ def concatenated(parts: Sequence[Proposals]) -> Proposals:
     """All masks on the CPU.
 
     Soft masks are kept where every part has them on one grid, and class embeddings where each has them with
-    as many columns and the same non-object rows: for some of the masks alone they would be of no use.
+    as many columns and the same non-object rows: for some of the masks alone they would be of no use. Numbers
+    of objects are kept where one part alone has them: those of two would be mixed up.
 
     Args:
         parts: of one image; at least one.
@@ -59,6 +60,19 @@ def concatenated(parts: Sequence[Proposals]) -> Proposals:
         embeddings,
         None if rivals is None else rivals.cpu(),
         torch.cat([some.cpu() for some in odds]) if odds else None,
+        object_ids=_joined_ids(parts),
+    )
+
+
+def _joined_ids(parts: Sequence[Proposals]) -> torch.Tensor | None:
+    if sum(part.object_ids is not None for part in parts) != 1:
+        return None
+    unknown = (torch.zeros(len(part), dtype=torch.int64) for part in parts)
+    return torch.cat(
+        [
+            zeros if part.object_ids is None else part.object_ids.cpu()
+            for part, zeros in zip(parts, unknown, strict=True)
+        ]
     )
 
 

@@ -10,7 +10,7 @@ from geometry_msgs.msg import Pose
 
 from ovseg_ros.core.camera import camera_info_intrinsics, decode_depth
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.space import Object3d, quaternion_xyzw
+from ovseg_ros.core.space import Object3d
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import Segment
 from ovseg_ros.msg import Segmentation as SegmentationMsg
@@ -116,7 +116,7 @@ def fill_pose(pose: Pose, found: Object3d) -> None:
     """Where the box of a thing is, and how it is turned."""
     position, orientation = pose.position, pose.orientation
     position.x, position.y, position.z = found.centre_m.tolist()
-    orientation.x, orientation.y, orientation.z, orientation.w = quaternion_xyzw(found.rotation).tolist()
+    orientation.x, orientation.y, orientation.z, orientation.w = found.quaternion_xyzw
 
 
 def segmentation_message(

@@ -249,6 +249,16 @@ def test_up_is_the_tables_normal(pitch_deg, roll_deg):
     assert np.array_equal(up, find_up(depth, CAMERA))
 
 
+def test_up_is_the_same_whatever_says_that_depth_is_unknown():
+    depth, _ = render([CARTON], camera_at(40), sigma_m=0.001)
+    unknown = np.random.default_rng(1).random(depth.shape) < 0.2
+    depth[unknown] = 0.0
+    want = find_up(depth, CAMERA)
+    for value in (np.nan, np.inf, -1.0):
+        depth[unknown] = value
+        np.testing.assert_array_equal(find_up(depth, CAMERA), want)
+
+
 @pytest.mark.parametrize(("distance_m", "table"), [(0.8, True), (2.5, False)])
 def test_what_faces_the_camera_is_a_table_within_reach_and_a_wall_beyond(distance_m, table):
     up = find_up(np.full((240, 320), distance_m, np.float32), CAMERA)

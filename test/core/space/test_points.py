@@ -91,6 +91,23 @@ def test_masks_at_the_images_edge_have_points_there():
     depth = np.full(SHAPE, 1.0, np.float32)
     for rows, columns in (((0, 20), (0, 20)), ((220, 240), (300, 320))):
         mask = square(rows, columns)
-        found = look(depth, CAMERA, mask, *parts_of([mask]))
+        (found,) = look(depth, CAMERA, [mask], parts_of([mask]))
         assert found.points.shape == (3, 400)
         assert found.inner.sum() == 19 * 19  # nothing says that the thing ends with the image
+
+
+def test_masks_looked_at_together_are_as_each_alone():
+    rng = np.random.default_rng(3)
+    depth = (1.5 + 0.1 * rng.random(SHAPE)).astype(np.float32)
+    depth[rng.random(SHAPE) < 0.05] = 0.0
+    depth[:40, :40] = 0.0
+    masks = [square((60, 200), (50, 300)), square((0, 40), (0, 40)), square((100, 101), (100, 108))]
+    for together, mask, part in zip(
+        look(depth, CAMERA, masks, parts_of(masks), 500), masks, parts_of(masks), strict=True
+    ):
+        (alone,) = look(depth, CAMERA, [mask], [part], 500)
+        assert (together is None) == (alone is None) == (mask is masks[1])
+        if alone is not None:
+            np.testing.assert_array_equal(together.points, alone.points)
+            np.testing.assert_array_equal(together.inner, alone.inner)
+            assert together.steps == alone.steps

@@ -100,3 +100,11 @@ def test_quaternions_are_half_angles_about_the_axis(axis, angle_deg):
     assert found[3] >= 0
     assert np.linalg.norm(found) == pytest.approx(1.0)
     np.testing.assert_allclose(abs(found @ want), 1.0)  # at half a turn both signs are right
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_quaternions_are_scipys(seed):
+    rotation = Rotation.random(random_state=seed).as_matrix()
+    want = Rotation.from_matrix(rotation).as_quat(canonical=True)
+    np.testing.assert_allclose(quaternion_xyzw(rotation), want, atol=1e-12)
+    np.testing.assert_allclose(thing(rotation=rotation).quaternion_xyzw, want, atol=1e-12)

@@ -450,6 +450,66 @@ class Given:
         return Proposals(self.masks, torch.ones(len(self.masks)))
 
 
+class Knowing(World):
+    """Knows the things itself: the same number for each, wherever it is; remembers where it kept what."""
+
+    grid_points, needs_depth, classifies = None, False, False
+
+    def propose(self, frame, hints=NO_HINTS):
+        self.memories.append(hints.memory)
+        hints.memory[self.asked] = "something"
+        found = super().propose(frame)
+        return dataclasses.replace(
+            found, object_ids=torch.tensor([self.numbers.get(name, 0) for name in self.seen()])
+        )
+
+
+def knowing(world):
+    world = Knowing(dict(world.things))
+    world.numbers, world.memories = {"red": 7, "green": 3, "blue": 5}, []
+    return world
+
+
+def test_numbers_follow_the_generators_own(world):
+    world = knowing(world)
+    video = follow(world)
+    first = ids(video.embed(world.frame()))
+    places = [place for place, _ in world.things.values()][::-1]
+    world.things = {
+        name: (place, colour) for place, (name, (_, colour)) in zip(places, world.things.items(), strict=True)
+    }
+    assert ids(video.embed(world.frame())) == first, "though red is where blue was"
+    world.things["red"] = ((4, 90), RED)
+    world.hidden = {"green"}
+    assert ids(video.embed(world.frame())) == [first[0], first[2]], "though it jumped"
+    world.hidden = set()
+    assert ids(video.embed(world.frame())) == first
+    world.numbers = {}
+    assert ids(video.embed(world.frame())) == first, "by overlap where the generator does not say"
+    world.numbers = {"red": 8, "green": 3, "blue": 5}
+    assert ids(video.embed(world.frame())) == first, "and where it says another number than before"
+
+
+def test_a_generators_memory_is_of_one_camera_and_ends_with_a_cut(world):
+    world = knowing(world)
+    video = follow(world)
+    for camera in ("left", "right", "left", "left"):
+        video.embed(world.frame(frame_id=camera))
+    left, right, again, _ = world.memories
+    assert left is again
+    assert left is not right
+    assert sorted(left) == [0, 2, 3]
+    assert sorted(right) == [1]
+    world.background, world.things = OTHER_PLACE, {"green": ((100, 80), GREEN)}
+    video.embed(world.frame(frame_id="left"))
+    assert video.last.reset_reason == "the scene cut"
+    assert world.memories[-1] is not left
+    assert sorted(world.memories[-1]) == [4]
+    video.reset()
+    video.embed(world.frame(frame_id="right"))
+    assert sorted(world.memories[-1]) == [5]
+
+
 def test_boxes_and_empty_masks(world):
     masks = torch.zeros((3, H, W), dtype=torch.bool)
     masks[0, 10:30, 5:25] = masks[2, 50:90, 60:150] = True
@@ -480,7 +540,7 @@ def test_the_generator_is_asked_at_the_tracks_boxes(world):
     given = Given(world.propose(world.frame()).masks)
     video.segmenter.proposer = given
     video.embed(world.frame())
-    assert given.hints == [NO_HINTS], "nothing is known yet"
+    assert given.hints == [Hints(memory={})], "nothing is known yet"
     video.embed(world.frame(), budget=Budget(points_per_side=4))
     expected = [[20, 20, 44, 44], [70, 60, 94, 84], [120, 20, 144, 44]]
     boxes = given.hints[1].boxes_xyxy
@@ -488,7 +548,7 @@ def test_the_generator_is_asked_at_the_tracks_boxes(world):
     assert boxes.dtype == torch.float32
     assert given.hints[1].points_per_side == 4
     follow(given).embed(world.frame(), budget=Budget(points_per_side=4))
-    assert given.hints[2] == Hints(points_per_side=4), "of the first frame too"
+    assert given.hints[2] == Hints(None, 4, memory={}), "of the first frame too"
 
 
 def test_other_options_embed_anew_and_keep_the_numbers(world):

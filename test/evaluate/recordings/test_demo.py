@@ -6,6 +6,7 @@ import json
 
 import pytest
 from evaluate_fixtures import recorded, segmenter
+from tiny_presets import write_owlv2, write_sam3
 
 from ovseg_ros.app import cli
 from ovseg_ros.errors import InvalidInputError
@@ -126,6 +127,37 @@ def test_the_command_measures_prints_and_writes(tmp_path, monkeypatch, capsys):
     assert result["ok"] is False
     assert result["suites"]["tabletop"]["preset"] == "tiny"
     assert [t["met"] for t in result["suites"]["tabletop"]["targets"]] == [True, False]
+
+
+def test_two_stages_and_one_are_rows_of_one_table(tmp_path, capsys):
+    """Real presets, the networks of one stage with random weights: one command, one table, one JSON file."""
+    folder = tmp_path / "attic"
+    write_recording(folder, [recorded(i) for i in range(2)])
+    written = []
+    for write in (write_owlv2, write_sam3):
+        own = tmp_path / write.__name__
+        own.mkdir()
+        preset = write(own)
+        written.append(str(preset.rename(preset.with_name(f"{write.__name__}.yaml"))))
+    out = tmp_path / "figures.json"
+    presets = [word for preset in ("mini", *written) for word in ("--preset", preset)]
+    assert cli.main(["evaluate", "demo", "--recording", str(folder), *presets, "--json", str(out)]) == 0
+    said = capsys.readouterr().out
+    table = said[said.index("by preset") :].splitlines()
+    assert [line.split("|")[1].strip() for line in table[2:7] if line.startswith("|")] == [
+        "preset",
+        "-" * len(table[3].split("|")[1]),
+        "mini",
+        *written,
+    ]
+    suites = json.loads(out.read_text())["suites"]
+    assert list(suites) == ["attic_mini", "attic_write_owlv2", "attic_write_sam3"]
+    for suite in suites.values():
+        assert suite["frames"] == 2
+        assert suite["absent"]["trials"] == 24
+    assert suites["attic_write_sam3"]["proposals"]["masks_per_frame"] > 0
+    assert suites["attic_write_sam3"]["median_ms"]["find"] > 0
+    assert suites["attic_mini"]["asked"] != suites["attic_write_sam3"]["asked"]
 
 
 def test_no_recording_is_one_line_and_exit_2(capsys):

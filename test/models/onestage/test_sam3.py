@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from core_fixtures import words
+from evaluate_fixtures import recorded
 from no_network import forbid_network
 from safetensors.torch import load_file, save_file
 from tiny_sam3 import DIM, SETTINGS, said_by_transformers, save_tiny_sam3
@@ -18,7 +20,9 @@ from tiny_sam3 import DIM, SETTINGS, said_by_transformers, save_tiny_sam3
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+from ovseg_ros.core.tracking import VideoSegmenter
 from ovseg_ros.errors import ConfigError, WeightsError
+from ovseg_ros.evaluate.recordings.measures import measure
 from ovseg_ros.models.onestage.sam3 import SIZES, load_sam3_network, load_sam3_words
 from ovseg_ros.models.presets import load_preset, preset_path, read_preset
 from ovseg_ros.proposals.concepts import ConceptOptions, ConceptProposals
@@ -175,6 +179,37 @@ def test_a_preset_alone_is_enough(weights) -> None:
     path.write_text(json.dumps(text | {"proposer": union}))
     with pytest.raises(ConfigError, match="sam3 finds masks by words and is no member of union"):
         read_preset(path)
+
+
+def test_tracks_on_video(weights) -> None:
+    video = VideoSegmenter(segmenter_of(weights))
+    first, second = (
+        video.segment(dataclasses.replace(frame(), stamp_ns=stamp * 10**8), words(*WORDS)) for stamp in (1, 2)
+    )
+    assert len(first) > 1
+    some = first.embedded.filled
+    assert torch.equal(first.track_ids[some].sort().values, torch.arange(1, int(some.sum()) + 1))
+    assert torch.equal(second.masks, first.masks)
+    assert len(set(second.track_ids[some].tolist()) & set(first.track_ids.tolist())) == int(some.sum())
+
+
+def test_it_is_measured_on_a_recording_as_any_other(weights) -> None:
+    frames = [recorded(0), recorded(1, shown=(2, 3))]
+    segmenter, looked = segmenter_of(weights), []
+    segmenter.proposer.network.model.vision_encoder.register_forward_hook(lambda *_: looked.append(1))
+    counts = measure(segmenter, frames, absent_words=("yak",))
+    assert len(looked) == 2, "each frame once"
+    assert counts.words == ("red", "green", "blue")
+    assert min(counts.masks) > 0
+    assert len(counts.proposal_iou) == 3
+    assert {word: len(trials) for word, trials in counts.asked.items()} == {"red": 1, "green": 2}
+    assert len(counts.absent["yak"]) == 2
+    assert "find" in counts.seconds
+    wanted = segmenter.label(segmenter.embed(frames[0].frame), words("red"))
+    best, _ = wanted.best("red")
+    mask = wanted.masks[best].numpy()
+    true = frames[0].instances == 1
+    assert counts.asked["red"][0] == pytest.approx((mask & true).sum() / (mask | true).sum(), abs=1e-6)
 
 
 def test_the_bundled_preset_is_of_the_published_size() -> None:

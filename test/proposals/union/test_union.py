@@ -11,6 +11,7 @@ from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.proposals.depth.depth_clusters import DepthClusters
 from ovseg_ros.proposals.union import UnionOptions, UnionProposals, distinct
+from ovseg_ros.proposals.union.joined import concatenated
 
 HEIGHT, WIDTH = 12, 16
 IMAGE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
@@ -147,6 +148,19 @@ def test_empty_masks_stay_only_beside_soft_ones():
     assert len(got) == 2
     assert all(mask.any() for mask in got.masks)
     assert len(UnionProposals([Fixed(boxes((0, 0, 0, 0)))]).propose(FRAME)) == 0
+
+
+def test_numbers_of_objects_are_kept_where_one_member_alone_has_them():
+    def part(ids=None):
+        masks = torch.zeros((2, 4, 4), dtype=torch.bool)
+        masks[0, :2], masks[1, 2:] = True, True
+        return Proposals(masks, torch.ones(2), object_ids=None if ids is None else torch.tensor(ids))
+
+    assert concatenated([part(), part([5, 0])]).object_ids.tolist() == [0, 0, 5, 0]
+    assert concatenated([part()]).object_ids is None
+    assert concatenated([part([1, 2]), part([1, 2])]).object_ids is None, "two members' would be mixed up"
+    with pytest.raises(InvalidInputError, match=r"want object_ids \(2,\), got \(3,\)"):
+        part([1, 2, 3])
 
 
 def test_class_embeddings_of_all_are_kept_with_their_rows():
