@@ -19,6 +19,7 @@ _CELL_M = 8.0  # entries are taken in by squares of this side
 _AROUND_M = 8.0  # all squares that are so near the camera are held
 _MOST_HELD = 5000
 _TRY_AGAIN_S = 5.0
+_FLUSH_S = 2.0
 _NEWS_EVERY_S = 2.0  # other robots, and people, change what is stored
 
 _LOG = logging.getLogger(__name__)
@@ -45,8 +46,11 @@ class Sink(Protocol):
     def put(self, entries: Iterable[Entry]) -> None:
         """Stores entries some time soon; returns at once."""
 
+    def flush(self, timeout_s: float) -> bool:
+        """Waits until all is stored; False where that takes longer."""
+
     def forget(self, where: Where | None = None) -> int:
-        """Forgets entries, None: all; how many they were. Done when it returns."""
+        """Forgets entries, None: all; how many were stored. Done when it returns."""
 
 
 class Nearby:
@@ -159,6 +163,7 @@ class Nearby:
             StoreError: they are not forgotten.
         """
         self.save()
+        self._sink.flush(_FLUSH_S)  # so that they are counted
         count = self._sink.forget(None if keys is None else Where(keys=tuple(keys)))
         for key in list(self._held) if keys is None else keys:
             self._held.pop(key, None)

@@ -178,7 +178,7 @@ def test_a_memory_that_cannot_be_opened_fails_configure_and_says_why(tmp_path):
 def test_without_tf_nothing_is_remembered_and_that_is_said(memory_file):
     made = Bench(remember=True, memory_url=str(memory_file), vocabulary=["red"], max_frame_age=0.0).active()
     try:
-        show(made)
+        show(made, 1)
         made.until(lambda: "nothing is remembered" in made.node.remembering.remark, "for the remark")
         assert verdict(made.node) == ("WARN", made.node.remembering.remark)
         assert recall(made).objects == []
