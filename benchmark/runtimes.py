@@ -3,6 +3,7 @@
     scripts/env.sh python benchmark/runtimes.py
     scripts/env.sh python benchmark/runtimes.py lite colour_masks --rounds 9 --threads 2
     scripts/env.sh python benchmark/runtimes.py lite mini --int8 CALIBRATE --pictures PICTURES
+    scripts/env.sh python benchmark/runtimes.py sam512    # Segment Anything's image encoder, 512 pixels
 
 Each network's first variant is torch in float32; the others are what is installed, in bf16 too where the
 processor computes in it, whether they agree or not. The ratios are medians over rounds, by wall clock and by
@@ -27,10 +28,10 @@ import torch
 
 from ovseg_ros.app.bench.clock import Stages, Variant, interleave, ratios
 from ovseg_ros.app.bench.scene import made_up_frame
-from ovseg_ros.core.device import Network
+from ovseg_ros.core.device import Network, under_autocast
 from ovseg_ros.core.encoders import AccelerateOptions, AgreementReport, MaskPromptedClip, accelerate
 from ovseg_ros.core.encoders.agreement import check_agreement, check_regions, picture_regions
-from ovseg_ros.core.engines import Job
+from ovseg_ros.core.engines import Job, choose_runtime, run_elsewhere
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.evaluate.recordings.demo import write_json
 from ovseg_ros.evaluate.scores.provenance import made_with
@@ -40,10 +41,12 @@ from ovseg_ros.models.bundled.lite import load_lite
 from ovseg_ros.models.bundled.mini import load_mini
 from ovseg_ros.models.clip import architecture, build_network
 from ovseg_ros.models.engines import EngineFolder, bundled_photographs
+from ovseg_ros.models.sam import build_sam
 from ovseg_ros.proposals.colour import ColourMasks, ColourMasksOptions
 from ovseg_ros.proposals.colour.agreement import check_cells, check_image
 from ovseg_ros.proposals.colour.network import Cells
 from ovseg_ros.proposals.colour.proposer import _cells, _Whole, network_input
+from ovseg_ros.proposals.sam.image_size import at_image_size
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "benchmark")]
@@ -118,6 +121,22 @@ def colour_masks(store: EngineFolder, pictures: Pictures, calibrate: Pictures) -
     return made
 
 
+def sam_encoder(side: int, store: EngineFolder) -> Made:
+    """Segment Anything's image encoder, ViT-B, with random weights: the package itself has torch run it."""
+    network = at_image_size(build_sam("vit_b"), side).image_encoder.requires_grad_(False)
+    pixels, made = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)), Made()
+    for runtime, precision in VARIANTS:
+        job = Job(network, (pixels,), precision, CPU, torch.get_num_threads(), rows=False)
+        program: Network | None = under_autocast(network, precision, CPU)
+        if runtime != "torch":
+            program = None
+            if choose_runtime(runtime, CPU, "the image encoder") == runtime:
+                program = run_elsewhere(runtime, job, store, "the image encoder")
+        if program is not None:
+            made[f"{runtime} {precision}"] = (_run(lambda program=program: program(pixels)), None)
+    return made
+
+
 def _of_one_size(pictures: Pictures) -> list[npt.NDArray[np.uint8]]:
     return [cv2.resize(picture, SIZE_HW[::-1]) for picture in pictures]
 
@@ -168,11 +187,12 @@ def main() -> None:
     print(f"{head}  labels that agree (are the same), cosine")
     for name in options.networks:
         with torch.no_grad():
-            made = (
-                colour_masks(store, pictures, calibrate)
-                if name == "colour_masks"
-                else towers(name, store, pictures, calibrate)
-            )
+            if name == "colour_masks":
+                made = colour_masks(store, pictures, calibrate)
+            elif name.startswith("sam"):
+                made = sam_encoder(int(name.removeprefix("sam")), store)
+            else:
+                made = towers(name, store, pictures, calibrate)
             variants = {runtime: variant for runtime, (variant, _) in made.items()}
             timings = interleave(variants, [made_up_frame(SIZE_HW)], rounds=options.rounds, device=CPU)
         for runtime, timing in timings.items():

@@ -69,11 +69,15 @@ class EngineFolder:
                 file.write(hashlib.sha256(content).digest())
                 file.write(content)
             os.replace(part, Path(self.folder, name))
-            self._tidy(name)
         except OSError as error:
             _LOG.warning("the network cannot be kept for the next start: %s", error)
             if part:
                 Path(part).unlink(missing_ok=True)
+            return
+        try:
+            self._tidy(name)
+        except OSError as error:  # no locks on this file system, or files of somebody else
+            _LOG.warning("%s cannot be kept small, delete it now and then: %s", self.folder, error)
 
     def _tidy(self, newest: str) -> None:
         """Deletes what is too old, then what was used longest ago until the rest fits.

@@ -39,6 +39,17 @@ def test_what_is_damaged_is_not_there(tmp_path, at, caplog):
     assert store.read("a.onnx") is None
 
 
+def test_a_folder_that_cannot_be_tidied_still_keeps(tmp_path, monkeypatch, caplog):
+    def refused(*_):
+        raise OSError("no locks here")
+
+    monkeypatch.setattr("ovseg_ros.models.engines.fcntl.flock", refused)
+    with caplog.at_level(logging.WARNING):
+        EngineFolder(tmp_path).write("a", b"one")
+    assert "cannot be kept small, delete it now and then: no locks here" in caplog.text
+    assert EngineFolder(tmp_path).read("a") == b"one"
+
+
 def names(folder):
     return sorted(file.name for file in folder.iterdir() if file.name != ".lock")
 
