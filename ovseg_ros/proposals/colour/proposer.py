@@ -16,7 +16,14 @@ from torch import nn
 
 from ovseg_ros.core.device import DTYPES, PRECISIONS, Network, check_device, is_finite
 from ovseg_ros.core.encoders import AgreementReport
-from ovseg_ros.core.engines import Job, Store, check_runtime, choose_runtime, run_elsewhere
+from ovseg_ros.core.engines import (
+    Job,
+    Store,
+    check_runtime,
+    choose_runtime,
+    measurement_name,
+    run_elsewhere,
+)
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.proposals.colour.agreement import check_cells, check_image
@@ -199,7 +206,7 @@ class ColourMasks:
             threads = torch.get_num_threads()
             job = Job(whole, example, self.precision, self.device, threads, rows=False)
             program = run_elsewhere(self.runtime, job, self._store, _WHAT)
-            if program is None or not self._trusted(program, shape):
+            if program is None or not self._trusted(program, job):
                 self.runtime = "torch"
                 return None
             while len(self._programs) >= _SIZES:
@@ -207,16 +214,23 @@ class ColourMasks:
             self._programs[shape] = program
             return program
 
-    def _trusted(self, program: Network, shape: torch.Size) -> bool:
+    def _trusted(self, program: Network, job: Job) -> bool:
         """Whether it gives pixels to the masks to which torch in float32 gives them."""
-        size_hw = (shape[-2], shape[-1])
-        pictures = [check_image(size_hw), *(cv2.resize(one, size_hw[::-1]) for one in self._pictures)]
+        height, width = job.example[0].shape[-2:]
+        pictures = [
+            check_image((height, width)),
+            *(cv2.resize(one, (width, height)) for one in self._pictures),
+        ]
+        images = [_normalised(picture).to(self.device) for picture in pictures]
+        kept = self._store is not None
         self.report = report = check_cells(
             lambda pixels: self._run(pixels, torch.float32),
             lambda pixels: _cells(program, pixels),
-            [_normalised(picture).to(self.device) for picture in pictures],
+            images,
             what=f"{self.precision} in {self.runtime}",
             least=self.options.min_agreement,
+            store=self._store,
+            name=measurement_name(job, self.runtime, "masks 1", images) if kept else "",
         )
         if report.agrees:
             _LOG.info("%s by %s: %s", _WHAT, self.runtime, report)
