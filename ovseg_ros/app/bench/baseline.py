@@ -2,9 +2,8 @@
 
 As OVSeg's released code goes about it: every frame anew; mask after mask cut out, blanked, normalised and
 resized on its own; all of them in one batch through the encoder in float32; every class over every pixel; all
-networks in torch. What the
-released code does beside that and nobody here needs (a second set of crops for pictures, resizing maps to the
-size they have) is left out, which makes the baseline cheaper than it is.
+networks in torch. What the released code does beside that and nobody here needs (a second set of crops for
+pictures, resizing maps to the size they have) is left out, which makes the baseline cheaper than it is.
 
 The released evaluation code keeps the text embedding of each word it has seen; its web demo encodes the words
 again for every picture (`words_anew`).
