@@ -155,12 +155,14 @@ def weights_named(part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec]) -
 def with_runtime(
     part: Mapping[str, Any], kinds: Mapping[str, ComponentSpec], runtime: str
 ) -> Mapping[str, Any]:
-    """A checked part with that `runtime` among its options, and its members' too, where there is one."""
+    """A checked part with that `runtime` among its options, and those of parts within, where there is one."""
     changed = dict(part)
     if kinds[part["kind"]].runtime:
         changed["options"] = {**(part.get("options") or {}), "runtime": runtime}
     if "members" in part:
         changed["members"] = [with_runtime(member, kinds, runtime) for member in part["members"]]
+    if part.get("boxes_from") is not None:
+        changed["boxes_from"] = with_runtime(part["boxes_from"], kinds, runtime)
     return changed
 
 

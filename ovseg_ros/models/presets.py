@@ -162,6 +162,7 @@ def load_preset(
 
     from ovseg_ros.core.encoders import accelerate
     from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+    from ovseg_ros.models.bundled.colour_masks import share_pass
     from ovseg_ros.models.engines import engine_parts
     from ovseg_ros.models.trusted import load_trust
 
@@ -188,6 +189,7 @@ def load_preset(
         encoder.logit_scale = float(preset["logit_scale"])
     if isinstance(encoder, torch.nn.Module):
         encoder.to(context.device).eval()
+        share_pass(proposer, encoder)
     how = encoder_options(path, named)
     store, pictures = engine_parts("torch" if how is None else how.runtime)
     encoder = accelerate(encoder, how, context.device, store, pictures)

@@ -1,9 +1,9 @@
 """The method as it was released, which the benchmark compares ours with.
 
 As OVSeg's released code goes about it: every frame anew; mask after mask cut out, blanked, normalised and
-resized on its own; all of them in one batch through CLIP in float32; every class over every pixel. What the
-released code does beside that and nobody here needs (a second set of crops for pictures, resizing maps to the
-size they have) is left out, which makes the baseline cheaper than it is.
+resized on its own; all of them in one batch through the encoder in float32; every class over every pixel; all
+networks in torch. What the released code does beside that and nobody here needs (a second set of crops for
+pictures, resizing maps to the size they have) is left out, which makes the baseline cheaper than it is.
 
 The released evaluation code keeps the text embedding of each word it has seen; its web demo encodes the words
 again for every picture (`words_anew`).
@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,9 +26,12 @@ from ovseg_ros.app.bench.clock import Stages
 from ovseg_ros.core.device import wait_for
 from ovseg_ros.core.encoders import MaskPromptedClip
 from ovseg_ros.core.frame import Frame
-from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
+from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD, region_views
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError
+from ovseg_ros.models.bundled.adapted import AdaptedClassifier
+from ovseg_ros.proposals.colour import ColourMasks
+from ovseg_ros.proposals.union import UnionProposals
 
 
 @dataclass(frozen=True)
@@ -50,24 +53,27 @@ class Baseline:
     """Propose, crop, encode, text, classify, compose; from frame to frame nothing is kept but words."""
 
     def __init__(self, segmenter: OpenVocabularySegmenter) -> None:
-        """Takes a segmenter's proposals, words and weights; the weights copied, in float32.
+        """Takes a segmenter's proposals, words and weights; a CLIP's copied, in float32.
 
         Raises:
-            ConfigError: an encoder that is no CLIP.
+            ConfigError: an encoder that is neither a CLIP nor the one of `lite`.
         """
         clip = in_32_bits(segmenter.clip)
-        if not isinstance(clip, MaskPromptedClip):
+        if not isinstance(clip, MaskPromptedClip | AdaptedClassifier):
             raise ConfigError(
-                f"the baseline needs a CLIP to run, got {type(clip).__name__}; take the preset mini, or "
-                "one whose encoder is of kind clip"
+                f"the baseline needs a CLIP to run, got {type(clip).__name__}; take the preset mini or lite, "
+                "or one whose encoder is of kind clip"
             )
-        prompts = clip.mask_prompts
-        self.proposer, self.device = segmenter.proposer, segmenter.device
-        self.clip_model = copy.deepcopy(clip.clip_model).float()
-        self.tokenizer, self.size, self.logit_scale = clip.tokenizer, clip.size, clip.logit_scale
+        self.segmenter = segmenter.rebuilt(proposer=in_torch_32(segmenter.proposer))
+        self.clip, self.device = clip, segmenter.device
+        self.size, self.logit_scale = clip.size, clip.logit_scale
         self.templates, self.background = segmenter.options.templates, segmenter.options.background
-        self.prompts = None if prompts is None else prompts.detach().clone().float()  # (depth,P,W)
         self._words: dict[str, torch.Tensor] = {}
+        self.is_clip = isinstance(clip, MaskPromptedClip)
+        if isinstance(clip, MaskPromptedClip):
+            prompts = clip.mask_prompts
+            self.clip_model, self.tokenizer = copy.deepcopy(clip.clip_model).float(), clip.tokenizer
+            self.prompts = None if prompts is None else prompts.detach().clone().float()  # (depth,P,W)
 
     @torch.no_grad()
     def frame(
@@ -81,10 +87,10 @@ class Baseline:
             wait_for(self.device)
             stages[stage], last = time.perf_counter() - last, time.perf_counter()
 
-        masks = self.proposer.propose(frame).masks.to(self.device)
-        masks = masks[masks.flatten(1).any(dim=1)]
+        candidates = self.segmenter.propose(frame)  # ours has no more masks than these either
+        masks = candidates.proposals.masks[candidates.is_encodable].to(self.device)
         ends("propose")
-        pixels, region_masks = crop(frame, masks, self.size)
+        pixels, region_masks = self._crops(frame, masks)
         ends("crop")
         embeddings = F.normalize(self._encode(pixels, region_masks), dim=-1) if len(pixels) else pixels
         ends("encode")
@@ -100,8 +106,16 @@ class Baseline:
 
     @torch.no_grad()
     def encode_words(self, labels: Sequence[str], *, anew: bool = False) -> torch.Tensor:
-        """(K+B, D) unit rows of the labels and of the background words that are none of them."""
+        """(K+B, D) unit rows of the labels and of the background words that are none of them.
+
+        Raises:
+            ConfigError: words anew of an encoder that is no CLIP, which keeps them itself.
+        """
         words = [*labels, *(word for word in self.background if word not in labels)]
+        if not self.is_clip:
+            if anew:
+                raise ConfigError(f"want a CLIP to encode words anew, got {type(self.clip).__name__}")
+            return self.clip.encode_text(words, self.templates)  # type: ignore[no-any-return]
         for word in words:
             if anew or word not in self._words:
                 sentences = [template.replace("{}", word) for template in self.templates]
@@ -109,11 +123,32 @@ class Baseline:
                 self._words[word] = F.normalize(F.normalize(rows, dim=-1).mean(dim=0), dim=0)
         return torch.stack([self._words[word] for word in words])
 
+    def _crops(self, frame: Frame, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `crop`; for an encoder that is no CLIP as the preset has them, mask after mask."""
+        if self.is_clip or not len(masks):
+            return crop(frame, masks, self.size)
+        views = [region_views(frame, one, self.size, self.segmenter.options)[0] for one in masks.split(1)]
+        return torch.cat([pixels for pixels, _ in views]), torch.cat(
+            [inside for _, inside in views if inside is not None]
+        )
+
     def _encode(self, pixels: torch.Tensor, region_masks: torch.Tensor) -> torch.Tensor:
+        if not self.is_clip:
+            return self.clip.encode_regions(pixels, region_masks)  # type: ignore[no-any-return]
         if self.prompts is None:
             features: torch.Tensor = self.clip_model.encode_image(pixels)
             return features
         return encode_with_prompts(self.clip_model.visual, self.prompts, pixels, region_masks)
+
+
+def in_torch_32(proposer: Any) -> Any:
+    """The generator with its colour mask networks run by torch in float32."""
+    if isinstance(proposer, UnionProposals):
+        return UnionProposals([in_torch_32(member) for member in proposer.members], proposer.options)
+    if isinstance(proposer, ColourMasks):
+        options = replace(proposer.options, precision="fp32", runtime="torch")
+        return ColourMasks(proposer.backbone, proposer.network, options, proposer.device)
+    return proposer
 
 
 def in_32_bits(clip: Any) -> Any:

@@ -6,14 +6,14 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from ovseg_ros.app.bench.baseline import Baseline, in_32_bits
+from ovseg_ros.app.bench.baseline import Baseline, in_32_bits, in_torch_32
 from ovseg_ros.app.bench.clock import Stages, Variant, interleave, ratios
+from ovseg_ros.app.bench.panorama import PANORAMA_FRAMES, WORDS, Panorama
 from ovseg_ros.app.bench.scene import GivenMasks, made_up_frame, made_up_masks, random_clip
 from ovseg_ros.core.encoders import AccelerateOptions, accelerate
 from ovseg_ros.core.frame import Frame
@@ -30,7 +30,8 @@ from ovseg_ros.models.presets import load_preset
 
 BASELINE, WORDS_ANEW, OURS = "baseline", "baseline, words anew", "ours"
 HALF = "ours, 16 bits"
-UNTRACKED, UNTRACKED_HALF = "ours, every frame anew", "ours, every frame anew, 16 bits"
+UNTRACKED, EXACT = "ours, every frame anew", "ours, every frame anew, float32 in torch"
+PANORAMA = "panorama"  # in place of a recording
 
 # Every mask gets a label and is painted: the most work there is.
 OPTIONS = SegmenterOptions(threshold=0.0, max_masks=10_000, min_mask_pixels=1, others="")
@@ -80,28 +81,26 @@ def query(options: argparse.Namespace) -> dict[str, Any]:
 def video(options: argparse.Namespace) -> dict[str, Any]:
     """A recording through the baseline, and through a preset with and without memory of the frames before.
 
-    Without memory the encoder is in float32; otherwise it is as the preset has it.
+    Labels are compared with those of every frame anew with all networks in torch, in float32.
 
     Raises:
         InvalidInputError: no recording, or one without frames.
+        ConfigError: see `Panorama`.
     """
-    frames, names = _read(options.recording, options.frames)
+    frames, names = _read(options)
     segmenter = load_preset(options.preset, device=options.device)
+    exact = load_preset(options.preset, device=options.device, runtime="torch")  # shares no pass with it
+    exact = exact.rebuilt(proposer=in_torch_32(exact.proposer), clip=in_32_bits(exact.clip))
     segmenter.warm_up()
-    baseline, vocabulary = Baseline(segmenter), vocabulary_of(names)
+    baseline, vocabulary = Baseline(exact), vocabulary_of(names)
     follower = VideoSegmenter(segmenter, TrackOptions())
-    untracked = segmenter.rebuilt(clip=in_32_bits(segmenter.clip))
-    ours: dict[str, Segmenter] = {OURS: follower}
-    if (half := in_16_bits(segmenter.clip, segmenter.device)) is not None:
-        ours[UNTRACKED_HALF] = segmenter.rebuilt(clip=half)
-    variants: dict[str, Variant] = {
-        BASELINE: lambda frame: baseline.frame(frame, names)[1],
-        WORDS_ANEW: lambda frame: baseline.frame(frame, names, words_anew=True)[1],
-        UNTRACKED: variant(untracked, vocabulary),
-        **{name: variant(one, vocabulary) for name, one in ours.items()},
-    }
+    ours: dict[str, Segmenter] = {OURS: follower, UNTRACKED: segmenter}
+    variants: dict[str, Variant] = {BASELINE: lambda frame: baseline.frame(frame, names)[1]}
+    if baseline.is_clip:
+        variants[WORDS_ANEW] = lambda frame: baseline.frame(frame, names, words_anew=True)[1]
+    variants |= {name: variant(one, vocabulary) for name, one in {EXACT: exact, **ours}.items()}
     found = compared(variants, frames, OURS, options, segmenter.device, follower.reset)
-    return {"frames": len(frames), **found, **agreement(untracked, ours, frames, vocabulary)}
+    return {"frames": len(frames), **found, **agreement(exact, ours, frames, vocabulary)}
 
 
 def agreement(
@@ -209,10 +208,12 @@ def compared(
     }
 
 
-def _read(recording: Path, most: int | None) -> tuple[list[Frame], list[str]]:
-    """Its frames, and the names of all things in it."""
-    recorded = list(itertools.islice(read_frames(recording_folder(recording)), most))
+def _read(options: argparse.Namespace) -> tuple[list[Frame], list[str]]:
+    """The frames of the recording, and the names of all things in it."""
+    if str(options.recording) == PANORAMA:
+        return Panorama(options.size_hw, options.frames or PANORAMA_FRAMES).frames, list(WORDS)
+    recorded = list(itertools.islice(read_frames(recording_folder(options.recording)), options.frames))
     if not recorded:
-        raise InvalidInputError(f"want a recording with frames, {recording} has none")
+        raise InvalidInputError(f"want a recording with frames, {options.recording} has none")
     names = sorted({name for one in recorded for name in one.names.values()})
     return [one.frame for one in recorded], names or ["thing"]

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from ovseg_ros.app.bench.cases import agreement, compared, in_32_bits, least_cosine, variant, vocabulary_of
-from ovseg_ros.app.bench.panorama import WORDS, Panorama
+from ovseg_ros.app.bench.panorama import PANORAMA_FRAMES, WORDS, Panorama
 from ovseg_ros.core.encoders import AccelerateOptions, accelerate
 from ovseg_ros.core.engines import has_openvino
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
@@ -15,7 +15,6 @@ from ovseg_ros.core.tracking import TrackOptions, VideoSegmenter
 from ovseg_ros.models.presets import load_preset
 
 MASKS = 50
-FRAMES = 30
 TORCH, OPENVINO, POOLED = "crops in torch", "crops in OpenVINO", "one pass in torch"
 
 
@@ -47,7 +46,7 @@ def colour_video(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ConfigError: see `Panorama`.
     """
-    panorama = Panorama(options.size_hw, options.frames or FRAMES)
+    panorama = Panorama(options.size_hw, options.frames or PANORAMA_FRAMES)
     segmenters, vocabulary = _segmenters(options, panorama), vocabulary_of(WORDS)
     followers = {
         f"{name}, tracks": VideoSegmenter(segmenter, TrackOptions()) for name, segmenter in segmenters.items()

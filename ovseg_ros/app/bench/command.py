@@ -53,7 +53,12 @@ def add_parser(commands: Any) -> None:
     ).add_argument
     add("--colour-preset", default="lite", metavar="PRESET", help="name or YAML file (default: %(default)s)")
     add = parser.add_argument_group("of video").add_argument
-    add("--recording", type=Path, default=Path("demo/tabletop"), help="folder (default: %(default)s)")
+    add(
+        "--recording",
+        type=Path,
+        default=Path("demo/tabletop"),
+        help="folder, or the word panorama: the photographs of colour_video (default: %(default)s)",
+    )
     add("--preset", default="mini", help="name or YAML file (default: %(default)s)")
     add("--frames", type=int, metavar="N", help="only the first N (default: all)")
     parser.set_defaults(run=run)

@@ -15,6 +15,7 @@ from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.errors import ConfigError, install_cure
 
 WORDS = ("cup", "spoon", "cat", "woman", "flag", "helmet", "table", "rocket")
+PANORAMA_FRAMES = 30
 PERIOD_NS = 66_666_667
 """Between frames: 15 a second."""
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ovseg_ros.errors import ConfigError
+
+T = TypeVar("T")
 
 
 def add_parser(commands: Any) -> None:
@@ -59,15 +62,23 @@ def run(options: argparse.Namespace) -> int:
     )
     encoder = segmenter.clip
     taken = [("image tower", getattr(encoder, "runtime", "torch"), getattr(encoder, "report", None))]
-    for proposer in (segmenter.proposer, *getattr(segmenter.proposer, "members", ())):
-        if isinstance(proposer, ColourMasks):
-            for width, height in sizes:
-                proposer.prepare((height, width))
-                taken.append((f"colour masks, {width}x{height}", proposer.runtime, proposer.report))
+    for masks in _within(segmenter.proposer, ColourMasks):
+        for width, height in sizes:
+            masks.prepare((height, width))
+            taken.append((f"colour masks, {width}x{height}", masks.runtime, masks.report))
     for what, runtime, report in taken:
         print(f"{what}: {runtime}" + ("" if report is None else f"; {report}"))
     print(f"kept in {EngineFolder().folder}", file=sys.stderr)
     return int(any(runtime == "torch" for _, runtime, _ in taken))
+
+
+def _within(proposer: Any, kind: type[T]) -> Iterator[T]:
+    """The generators of a kind in one: itself, a union's members, the one that boxes come from."""
+    if isinstance(proposer, kind):
+        yield proposer
+    for inner in (*getattr(proposer, "members", ()), getattr(proposer, "boxes_from", None)):
+        if inner is not None:
+            yield from _within(inner, kind)
 
 
 def _size(text: str) -> tuple[int, int]:

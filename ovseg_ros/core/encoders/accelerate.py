@@ -7,6 +7,7 @@ import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -29,7 +30,14 @@ from ovseg_ros.core.encoders.agreement import (
     picture_regions,
 )
 from ovseg_ros.core.encoders.vit_tower import is_vit, vit_features
-from ovseg_ros.core.engines import Job, Store, check_runtime, choose_runtime, run_elsewhere
+from ovseg_ros.core.engines import (
+    Job,
+    Store,
+    check_runtime,
+    choose_runtime,
+    measurement_name,
+    run_elsewhere,
+)
 from ovseg_ros.errors import ConfigError
 
 _LOG = logging.getLogger(__name__)
@@ -139,7 +147,7 @@ class AcceleratedEncoder:
         self.runtime = choose_runtime(options.runtime, device, _WHAT)
         self._run = self._short() if self.runtime == "torch" else self._elsewhere(store)
         if (self.precision, self.runtime) != ("fp32", "torch") and options.check_regions:
-            self._trust(self._exact, options, pictures)
+            self._trust(self._exact, options, store, pictures)
         if options.compile:
             self._compile()
         if self.precision != "fp32":
@@ -186,31 +194,43 @@ class AcceleratedEncoder:
 
     def _elsewhere(self, store: Store | None) -> Network:
         """The forward pass in another runtime, or in torch where that cannot run the network."""
-        side = self.encoder.size
-        device = self._device
-        example = (torch.zeros(1, 3, side, side, device=device), torch.ones(1, 1, side, side, device=device))
-        job = Job(self.encoder, example, self.precision, device, torch.get_num_threads())
-        told = run_elsewhere(self.runtime, job, store, _WHAT)
+        told = run_elsewhere(self.runtime, self._job, store, _WHAT)
         if told is None:
             self.runtime = "torch"
             return self._short()
         exact = self._exact
         return lambda pixels, masks: exact(pixels, masks) if masks is None else told(pixels, masks)
 
+    @cached_property
+    def _job(self) -> Job:
+        side, device = self.encoder.size, self._device
+        example = (torch.zeros(1, 3, side, side, device=device), torch.ones(1, 1, side, side, device=device))
+        return Job(self.encoder, example, self.precision, device, torch.get_num_threads())
+
     def _trust(
-        self, exact: Network, options: AccelerateOptions, pictures: Sequence[npt.NDArray[np.uint8]]
+        self,
+        exact: Network,
+        options: AccelerateOptions,
+        store: Store | None,
+        pictures: Sequence[npt.NDArray[np.uint8]],
     ) -> None:
         """Compares the labels, and goes back to torch in float32 where they do not agree."""
+        regions = [
+            check_regions(options.check_regions, self.encoder.size),
+            *picture_regions(pictures, self.encoder.size),
+        ]
+        kept = store if self.runtime != "torch" else None
+        shown = [part for batch in regions for part in batch]
+        name = "" if kept is None else measurement_name(self._job, self.runtime, "embeddings 1", shown)
         report = check_agreement(
             self.encoder,
             exact,
             self._run,
             precision=self.precision if self.runtime == "torch" else f"{self.precision} in {self.runtime}",
-            regions=[
-                check_regions(options.check_regions, self.encoder.size),
-                *picture_regions(pictures, self.encoder.size),
-            ],
+            regions=regions,
             least=options.min_agreement,
+            store=kept,
+            name=name,
         )
         self.report = report
         if report.agrees:

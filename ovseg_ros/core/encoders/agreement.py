@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ovseg_ros.core.device import Network, is_finite
+from ovseg_ros.core.engines import Store, measured_once
 from ovseg_ros.core.frame import RegionEncoder
 from ovseg_ros.core.regions import CLIP_MEAN, CLIP_STD
 from ovseg_ros.core.words import BARE_TEMPLATE
@@ -69,6 +70,8 @@ def check_agreement(
     precision: str,
     regions: Sequence[tuple[torch.Tensor, torch.Tensor]],
     least: float,
+    store: Store | None = None,
+    name: str = "",
 ) -> AgreementReport:
     """Labels regions twice, with words drawn from a list into many small vocabularies.
 
@@ -79,15 +82,23 @@ def check_agreement(
         precision: its name, for the report.
         regions: batches of pixels (N,3,S,S) and masks (N,1,S,S), at least one region in all.
         least: see `AgreementReport`.
+        store: keeps the regions' embeddings, so that the next start has only to encode the words.
+        name: of them, see `measurement_name`.
 
     Returns:
         What came out; disagreement is reported, not raised.
     """
     text = encoder.encode_text(CHECK_WORDS, BARE_TEMPLATE).float()  # (K,D)
-    batches = [(pixels.to(text.device), masks.to(text.device)) for pixels, masks in regions]
-    with torch.no_grad():
-        rows = torch.cat([exact(*batch).float() for batch in batches])  # (R,D)
-        others = torch.cat([short(*batch).float() for batch in batches])
+
+    def embedded() -> npt.NDArray[np.float32]:
+        batches = [(pixels.to(text.device), masks.to(text.device)) for pixels, masks in regions]
+        with torch.no_grad():
+            both = [torch.cat([run(*batch).float() for batch in batches]) for run in (exact, short)]
+        return torch.stack(both).cpu().numpy()
+
+    count = sum(len(pixels) for pixels, _ in regions)
+    both = torch.from_numpy(measured_once(store, name, (2, count, text.shape[1]), embedded))
+    rows, others = both.to(text.device)  # (R,D), (R,D)
     finite = is_finite(others)
     others = others.nan_to_num(0.0, 0.0, 0.0)
     generator = torch.Generator().manual_seed(0)

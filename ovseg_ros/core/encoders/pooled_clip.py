@@ -9,6 +9,7 @@ a frozen ViT's do not. The same goes for any convolutional network that averages
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -124,9 +125,12 @@ class MaskPooling(OnePass):
 
     Attributes:
         stride: pixels of the network's input per feature cell.
+        looked: (1, 3, H, W) pixels -> what the network says of them before its average, where another part
+            of the chain runs the same one and has looked at them already; else None.
     """
 
     stride: int
+    looked: Callable[[torch.Tensor], torch.Tensor | None] = staticmethod(lambda pixels: None)
 
     @property
     def pooled_side(self) -> int:
@@ -147,7 +151,11 @@ class MaskPooling(OnePass):
         Args:
             image_rgb: (H, W, 3) uint8.
         """
-        return self._pooled_features(self._dense_pixels(image_rgb))[0]
+        return self._features(self._dense_pixels(image_rgb))
+
+    def _features(self, pixels: torch.Tensor) -> torch.Tensor:
+        seen = self.looked(pixels)
+        return (self._pooled_features(pixels) if seen is None else seen)[0]
 
     def dense_hw(self, size_hw: tuple[int, ...]) -> tuple[int, int]:
         """See `dense_size`."""
@@ -156,7 +164,7 @@ class MaskPooling(OnePass):
     def _pooled_rows(
         self, pixels: torch.Tensor, masks: torch.Tensor, memory_budget: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        features = self._pooled_features(pixels)[0]  # (C,h,w)
+        features = self._features(pixels)  # (C,h,w)
         cells_hw = (features.shape[1], features.shape[2])
         shares = cell_shares(masks, cells_hw, device=features.device, memory_budget=memory_budget)
         pooled = shares.flatten(1) @ features.flatten(1).float().T  # (N,C)

@@ -77,6 +77,12 @@ def onnx_network(job: Job, store: Store | None, *, tensorrt: bool = False) -> Ne
     return run
 
 
+def version() -> tuple[object, ...]:
+    """Of ONNX Runtime, and what this build of it can run on."""
+    runtime = importlib.import_module("onnxruntime")
+    return runtime.__version__, runtime.get_available_providers()
+
+
 def _providers(job: Job, store: Store | None, tensorrt: bool) -> list[tuple[str, dict[str, Any]]]:
     """Execution providers, best first, with their options."""
     if job.device.type != "cuda":
@@ -106,6 +112,19 @@ def _graph(job: Job, store: Store | None) -> bytes:
     name = "" if store is None else fingerprint(job, "onnx", _any_rows(job)) + ".onnx"
     if store is not None and (kept := store.read(name)) is not None:
         return kept
+    content = exported(job)
+    if store is not None:
+        store.write(name, content)
+    return content
+
+
+def exported(job: Job) -> bytes:
+    """The network in ONNX; its inputs are input_0, input_1, …: of one row, on a card of any number.
+
+    Raises:
+        ValueError: the network takes one number of rows alone, where it shall take any.
+        Exception: whatever torch's exporter raises.
+    """
     # Two rows: what is one in the example is one for good.
     count = 2 if _any_rows(job) else 1
     example = tuple(part.expand(count, *part.shape[1:]).contiguous() for part in job.example)
@@ -120,9 +139,12 @@ def _graph(job: Job, store: Store | None) -> bytes:
             dynamo=True,
             verbose=False,
         )
+    graph = program.model.graph
+    fixed = [part.name for part in (*graph.inputs, *graph.outputs) if isinstance(part.shape[0], int)]
+    if fixed and _any_rows(job):
+        # torch's exporter says nothing where the network's code asks for the number, as len(rows) does.
+        raise ValueError(f"the exported network takes {count} rows and no others: {', '.join(fixed)}")
     content: bytes = program.model_proto.SerializeToString()
-    if store is not None:
-        store.write(name, content)
     return content
 
 

@@ -68,15 +68,20 @@ def openvino_network(job: Job, store: Store | None = None) -> Network:
     return run
 
 
+def version() -> tuple[object, ...]:
+    """Of OpenVINO, and of the processor as it sees it: what a program of a network's depends on besides."""
+    openvino = _import()
+    core = openvino.Core()
+    processor = core.get_property("CPU", "FULL_DEVICE_NAME")
+    return openvino.__version__, processor, sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
 def _compiled(openvino: Any, job: Job, settings: dict[str, Any], store: Store | None) -> Any:
     """The program, from the store where it has it."""
     core = openvino.Core()
     name = ""
     if store is not None:
-        processor = core.get_property("CPU", "FULL_DEVICE_NAME")
-        capabilities = sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-        machine = (openvino.__version__, processor, capabilities)
-        name = fingerprint(job, *machine, sorted(settings.items())) + ".openvino"
+        name = fingerprint(job, *version(), sorted(settings.items())) + ".openvino"
         if (kept := store.read(name)) is not None:
             try:
                 return core.import_model(kept, "CPU", settings)

@@ -94,6 +94,8 @@ class Track:
         encoded_s: when that was.
         embedding: (D,) unit, of that time, None before.
         embedding_ema: (D,) unit, the embeddings smoothed over time.
+        pooled: (D,) unit, of classifier "combined", where the two above are of crops alone: what the last
+            pass over a frame said; None of others.
         mask_class_embedding: (C,) unit, the generator's class embeddings over time, None from those that do
             not classify.
         appearance_change: since it was encoded, in limits.
@@ -111,6 +113,7 @@ class Track:
     encoded_s: float = 0.0
     embedding: torch.Tensor | None = None
     embedding_ema: torch.Tensor | None = None
+    pooled: torch.Tensor | None = None
     mask_class_embedding: torch.Tensor | None = None
     appearance_change: float = 0.0
     needs_reencode: bool = False
@@ -120,8 +123,12 @@ class Track:
 
     def forget_embedding(self) -> None:
         """As before the first time it was encoded."""
-        self.encoded_thumbnail = self.embedding = self.embedding_ema = None
+        self.encoded_thumbnail = self.embedding = self.embedding_ema = self.pooled = None
         self.appearance_change, self.needs_reencode = 0.0, False
+
+    def handed_on(self, smooth: torch.Tensor) -> torch.Tensor:
+        """(D,) unit: the smoothed embedding, or the mean of it and of what was pooled."""
+        return smooth if self.pooled is None else F.normalize(smooth + self.pooled, dim=0)
 
     def encode_as(self, embedding: torch.Tensor, thumbnail: Thumbnails, now_s: float) -> None:
         """Takes a new embedding.

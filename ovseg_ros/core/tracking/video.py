@@ -148,9 +148,14 @@ class VideoSegmenter:
         masks = candidates.proposals.masks
         due_masks = masks if len(due) == len(masks) else masks[due]
         left = now(device)
-        rows = yield ToEncode(frame, due_masks, options, timings)
+        in_parts = options.uses_crops and options.uses_pooling
+        crops_alone = dataclasses.replace(options, classifier="clip") if in_parts else options
+        rows = yield ToEncode(frame, due_masks, crops_alone, timings)
+        pooled = self._pooled(frame, candidates, timings) if in_parts and due else {}
         start += now(device) - left  # in which other frames may have come up to here
         camera.update(association, due, rows)
+        for n, row in pooled.items():
+            association.track_of[n].pooled = row
 
         if scene is not None:
             embedded = proposed.embedded(frame, rows, timings, has_clip_embedding=proposed.is_encodable)
@@ -218,6 +223,17 @@ class VideoSegmenter:
             self._cameras.popitem(last=False)
         return camera
 
+    def _pooled(
+        self, frame: Frame, candidates: Candidates, timings: dict[str, float]
+    ) -> dict[int, torch.Tensor]:
+        """Of "combined" the part that one pass gives for all masks, by their index: none needs to be old."""
+        index = candidates.is_encodable.nonzero()[:, 0].tolist()
+        options, spent = dataclasses.replace(candidates.options, classifier="pooled"), dict[str, float]()
+        masks = candidates.proposals.masks[index]
+        rows = self.segmenter.encode_masks(frame, masks, options, spent)
+        timings["encode"] += spent["encode"]
+        return dict(zip(index, rows, strict=True))
+
     def _embedded(
         self,
         frame: Frame,
@@ -235,7 +251,7 @@ class VideoSegmenter:
             ids[n] = track.id
             if track.embedding_ema is not None and encodable[n]:
                 seen[n] = True
-                rows.append(track.embedding_ema)
+                rows.append(track.handed_on(track.embedding_ema))
         if rows:
             embeddings[seen.to(device)] = torch.stack(rows).to(device)
         boxes = torch.tensor([mask.box_xyxy for mask in association.masks], dtype=torch.int64).reshape(-1, 4)

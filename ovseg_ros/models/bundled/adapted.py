@@ -212,7 +212,8 @@ class AdaptedClassifier(MaskPooling, nn.Module):
         used = probs.square().sum(dim=-1, keepdim=True) + learned.square().sum(dim=-1, keepdim=True)
         seen = F.normalize(features @ self._projection, dim=-1)
         left = (2.0 - used).clamp(min=0.0).sqrt()
-        none = left.new_zeros(1, self.adapted.text.shape[0]).expand(len(left), -1)
+        # Not len(left): it would fix the number of rows in what torch.export makes of this.
+        none = left.new_zeros(1, self.adapted.text.shape[0]).expand(left.shape[0], -1)
         rows = torch.cat([probs, learned, left * seen, none], dim=-1)
         return F.normalize(rows, dim=-1)
 

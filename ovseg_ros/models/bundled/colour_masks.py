@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from ovseg_ros.models.bundled.adapted import AdaptedClassifier
 from ovseg_ros.models.bundled.lite import load_classifier
 from ovseg_ros.models.bundled.mini import WEIGHTS_FOLDER
 from ovseg_ros.models.checkpoints.checkpoint import load_exactly, read_weights
 from ovseg_ros.models.downloads.verify import described_sha256, sha256_of
+from ovseg_ros.proposals.colour import ColourMasks
 from ovseg_ros.proposals.colour.network import ColourMaskNetwork
 
 FILE = "colour_masks.safetensors"
@@ -50,3 +53,30 @@ def load_colour_masks(path: Path = WEIGHTS_FOLDER / FILE) -> tuple[nn.Module, Co
     network = ColourMaskNetwork()
     load_exactly(network, state, path=path, what="the colour mask network", cure=CURE)
     return load_classifier().eval(), network.eval()
+
+
+def share_pass(proposer: Any, encoder: Any) -> bool:
+    """Lets `lite` take what the mask network's backbone says of a frame where both are the same network.
+
+    It is asked with the very pixels it would look at itself, so that nothing else comes back: a frame that is
+    scaled to the network's side, which either scales in its own way, is looked at twice.
+
+    Args:
+        proposer: any generator, of which a `ColourMasks` or a union with one is looked at.
+        encoder: any encoder, of which an `AdaptedClassifier` is looked at.
+
+    Returns:
+        Whether they share: there are such two, and they say the same of an image of noise.
+    """
+    if not isinstance(encoder, AdaptedClassifier):
+        return False
+    for one in (proposer, *getattr(proposer, "members", ())):
+        if isinstance(one, ColourMasks):
+            noise = torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(0)).to(one.device)
+            with torch.no_grad():
+                theirs = one.backbone.forward_features(noise)  # type: ignore[operator]
+                ours = encoder.classifier.forward_features(noise)  # type: ignore[operator]
+            if theirs.shape == ours.shape and torch.allclose(theirs, ours, rtol=1e-3, atol=1e-3):
+                encoder.looked = one.features_of
+                return True
+    return False

@@ -10,6 +10,7 @@ import torch
 
 from ovseg_ros.core.device import is_finite
 from ovseg_ros.core.encoders import TIE, AgreementReport
+from ovseg_ros.core.engines import Store, measured_once
 from ovseg_ros.proposals.colour.network import Cells
 
 BEST = 100
@@ -19,7 +20,14 @@ Look = Callable[[torch.Tensor], Cells]
 
 
 def check_cells(
-    exact: Look, other: Look, images: Sequence[torch.Tensor], *, what: str, least: float
+    exact: Look,
+    other: Look,
+    images: Sequence[torch.Tensor],
+    *,
+    what: str,
+    least: float,
+    store: Store | None = None,
+    name: str = "",
 ) -> AgreementReport:
     """Gives each pixel of some images to the mask that is surest of it, or to none, twice.
 
@@ -29,10 +37,19 @@ def check_cells(
         images: at least one, see `network_input`.
         what: `other` is, for the report.
         least: see `AgreementReport`.
+        store: keeps the figures for the next start.
+        name: of them, see `measurement_name`.
 
     Returns:
         What came out, a pixel's mask taken for its label; cosine is of all masks' logits at once.
     """
+    found = measured_once(store, name, (4,), lambda: _compared(exact, other, images))
+    finite, agreement, same, cosine = map(float, found)
+    return AgreementReport(what, least, bool(finite), agreement, same, cosine)
+
+
+def _compared(exact: Look, other: Look, images: Sequence[torch.Tensor]) -> npt.NDArray[np.float32]:
+    """Whether all is finite, shares of pixels that agree and that are the same, and the least cosine."""
     tied, same, cosines, finite = [], [], [], True
     for image in images:
         cells, others = exact(image), other(image)
@@ -51,14 +68,8 @@ def check_cells(
         tied.append(probs.gather(0, label)[0] >= probs.amax(dim=0) - TIE)
         same.append(label[0] == probs.argmax(dim=0))
         cosines.append(float(torch.cosine_similarity(logits.flatten(), found.flatten(), dim=0)))
-    return AgreementReport(
-        precision=what,
-        least=least,
-        finite=finite,
-        agreement=float(torch.cat(tied).float().mean()) if tied else 0.0,
-        same=float(torch.cat(same).float().mean()) if same else 0.0,
-        cosine=min(cosines, default=0.0),
-    )
+    agreement, same_share = (float(torch.cat(part).float().mean()) if part else 0.0 for part in (tied, same))
+    return np.array([finite, agreement, same_share, min(cosines, default=0.0)], np.float32)
 
 
 def check_image(size_hw: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,17 +15,25 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ovseg_ros.core.device import DTYPES, PRECISIONS, Network, check_device, is_finite
+from ovseg_ros.core.device import DTYPES, PRECISIONS, Network, Precision, check_device, is_finite
 from ovseg_ros.core.encoders import AgreementReport
-from ovseg_ros.core.engines import Job, Store, check_runtime, choose_runtime, run_elsewhere
+from ovseg_ros.core.engines import (
+    Job,
+    Store,
+    check_runtime,
+    choose_runtime,
+    measurement_name,
+    run_elsewhere,
+)
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.proposals.colour.agreement import check_cells, check_image
-from ovseg_ros.proposals.colour.network import Cells, ColourMaskNetwork, backbone_maps
+from ovseg_ros.proposals.colour.network import Cells, ColourMaskNetwork, WithBackbone, said_cells
 
 _LOG = logging.getLogger(__name__)
 _WHAT = "the colour mask network"
 _SIZES = 4  # shapes of images for which another runtime keeps its program
+_LOOKED = 4  # images whose features are kept: as many as cameras that are followed at a time
 _A_CAMERA = 8  # images of one shape from which on runtime "auto" makes one: of pictures each is another's
 _STRIDE = 32  # both sides of the input are multiples of it
 _LONGEST_OVER_SHORTEST = 4
@@ -44,7 +53,8 @@ class ColourMasksOptions:
         duplicate_iou: of two masks of this IoU or more the better one stays, in (0, 1].
         candidates: so many cells' masks are looked at before duplicates are taken out, >= max_masks.
         precision: "fp32", "bf16", "fp16" (not on a CPU), or "auto": 16 bits where the hardware computes in
-            them.
+            them, but float32 in another runtime on a CPU: bf16 in OpenVINO gives 1.4 % of the pixels to other
+            masks.
         runtime: "torch"; "openvino", on a CPU; "onnxruntime"; "tensorrt", on an NVIDIA card; "auto" is
             OpenVINO on a CPU where it is installed, from the eighth image of a shape on, else torch. One that
             cannot be had, or does not find the same masks, gives way to torch.
@@ -125,7 +135,11 @@ class ColourMasks:
         self.runtime = choose_runtime(self.options.runtime, self.device, _WHAT)
         self.report: AgreementReport | None = None
         self._store, self._pictures = store, pictures
+        freely_on_cpu = self.device.type == "cpu" and self.options.precision == "auto"
+        self._elsewhere: Precision = "fp32" if freely_on_cpu else self.precision  # in another runtime
+        self._whole = WithBackbone(self.backbone, self.network)
         self._programs: dict[torch.Size, Network] = {}
+        self._looked: deque[tuple[torch.Tensor, torch.Tensor]] = deque(maxlen=_LOOKED)
         self._seen: dict[torch.Size, int] = {}
         self._alone = threading.Lock()
 
@@ -169,10 +183,27 @@ class ColourMasks:
         """
         pixels = network_input(image_rgb, self.options.short_side).to(self.device)
         program = None if self.runtime == "torch" else self._program(pixels.shape)
-        cells = self._run(pixels, DTYPES[self.precision]) if program is None else _cells(program, pixels)
-        if not is_finite((cells.scores, cells.boxes, cells.kernels, cells.pixels)):
-            cells = self._run(pixels, torch.float32)
-        return cells
+        precision = self.precision if program is None else self._elsewhere
+        said = self._said(pixels, DTYPES[precision]) if program is None else program(pixels)
+        if not is_finite(said):
+            precision, said = "fp32", self._said(pixels, torch.float32)
+        if precision == "fp32":
+            self._looked.append((pixels, said[-1]))
+        return said_cells(said)
+
+    def features_of(self, pixels: torch.Tensor) -> torch.Tensor | None:
+        """What the backbone says before its average of one of the images that were looked at last.
+
+        Args:
+            pixels: (1, 3, h, w) as `network_input` makes them.
+
+        Returns:
+            (1, F, h / 32, w / 32) float32; None for other pixels, and where they were looked at in 16 bits.
+        """
+        for seen, features in reversed(tuple(self._looked)):
+            if seen.device == pixels.device and torch.equal(seen, pixels):
+                return features
+        return None
 
     @torch.no_grad()
     def prepare(self, size_hw: tuple[int, int]) -> None:
@@ -194,12 +225,11 @@ class ColourMasks:
             self._seen[shape] = self._seen.get(shape, 0) + 1
             if self.options.runtime == "auto" and self._seen[shape] < _A_CAMERA:
                 return None
-            whole = _Whole(self.backbone, self.network)
             example = (torch.zeros(shape, device=self.device),)
             threads = torch.get_num_threads()
-            job = Job(whole, example, self.precision, self.device, threads, rows=False)
+            job = Job(self._whole, example, self._elsewhere, self.device, threads, rows=False)
             program = run_elsewhere(self.runtime, job, self._store, _WHAT)
-            if program is None or not self._trusted(program, shape):
+            if program is None or not self._trusted(program, job):
                 self.runtime = "torch"
                 return None
             while len(self._programs) >= _SIZES:
@@ -207,16 +237,23 @@ class ColourMasks:
             self._programs[shape] = program
             return program
 
-    def _trusted(self, program: Network, shape: torch.Size) -> bool:
+    def _trusted(self, program: Network, job: Job) -> bool:
         """Whether it gives pixels to the masks to which torch in float32 gives them."""
-        size_hw = (shape[-2], shape[-1])
-        pictures = [check_image(size_hw), *(cv2.resize(one, size_hw[::-1]) for one in self._pictures)]
+        height, width = job.example[0].shape[-2:]
+        pictures = [
+            check_image((height, width)),
+            *(cv2.resize(one, (width, height)) for one in self._pictures),
+        ]
+        images = [_normalised(picture).to(self.device) for picture in pictures]
+        kept = self._store is not None
         self.report = report = check_cells(
             lambda pixels: self._run(pixels, torch.float32),
-            lambda pixels: _cells(program, pixels),
-            [_normalised(picture).to(self.device) for picture in pictures],
-            what=f"{self.precision} in {self.runtime}",
+            lambda pixels: said_cells(program(pixels)),
+            images,
+            what=f"{self._elsewhere} in {self.runtime}",
             least=self.options.min_agreement,
+            store=self._store,
+            name=measurement_name(job, self.runtime, "masks 1", images) if kept else "",
         )
         if report.agrees:
             _LOG.info("%s by %s: %s", _WHAT, self.runtime, report)
@@ -225,24 +262,11 @@ class ColourMasks:
         return report.agrees
 
     def _run(self, pixels: torch.Tensor, dtype: torch.dtype) -> Cells:
+        return said_cells(self._said(pixels, dtype))
+
+    def _said(self, pixels: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            return self.network(backbone_maps(self.backbone, pixels), pixels)[0]  # type: ignore[no-any-return]
-
-
-class _Whole(nn.Module):
-    """Backbone and network: (1, 3, H, W) pixels -> what `Cells` holds, each with one row."""
-
-    def __init__(self, backbone: nn.Module, network: ColourMaskNetwork) -> None:
-        super().__init__()
-        self.backbone, self.network = backbone, network
-
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        (cells,) = self.network(backbone_maps(self.backbone, pixels), pixels)
-        return cells.scores[None], cells.boxes[None], cells.kernels[None], cells.pixels[None]
-
-
-def _cells(program: Network, pixels: torch.Tensor) -> Cells:
-    return Cells(*(part[0] for part in program(pixels)))
+            return self._whole(pixels)  # type: ignore[no-any-return]
 
 
 def network_input(image_rgb: npt.NDArray[np.uint8], short_side: int) -> torch.Tensor:
@@ -258,7 +282,7 @@ def network_input(image_rgb: npt.NDArray[np.uint8], short_side: int) -> torch.Te
 
 def _normalised(image_rgb: npt.NDArray[np.uint8]) -> torch.Tensor:
     pixels = torch.from_numpy(np.ascontiguousarray(image_rgb)).permute(2, 0, 1)[None].float()
-    return (pixels / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
+    return ((pixels - 127.5) / 127.5).contiguous(memory_format=torch.channels_last)
 
 
 def best_masks(cells: Cells, options: ColourMasksOptions) -> tuple[torch.Tensor, torch.Tensor]:

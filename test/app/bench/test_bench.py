@@ -11,7 +11,7 @@ import pytest
 import torch
 from core_fixtures import FixedProposer, tiny_clip, tiny_tokenizer
 
-from ovseg_ros.app.bench.baseline import Baseline
+from ovseg_ros.app.bench.baseline import Baseline, in_torch_32
 from ovseg_ros.app.bench.cases import labelled_alike, least_cosine, our_frame, vocabulary_of
 from ovseg_ros.app.bench.clock import Timing, interleave, memory_bytes, peak_memory, ratios, spread
 from ovseg_ros.app.bench.scene import made_up_frame, made_up_masks
@@ -19,6 +19,10 @@ from ovseg_ros.app.cli import main
 from ovseg_ros.core.encoders.mask_clip import MaskPromptedClip, new_mask_prompts
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.errors import ConfigError
+from ovseg_ros.models.bundled.colour_masks import load_colour_masks
+from ovseg_ros.models.presets import load_preset
+from ovseg_ros.proposals.colour import ColourMasks, ColourMasksOptions
+from ovseg_ros.proposals.union import UnionProposals
 
 CPU = torch.device("cpu")
 SIZE_HW = (40, 56)
@@ -172,6 +176,7 @@ def test_quick_run_measures_everything(tmp_path, capsys):
     assert query["times_reference"]["words asked before"]["median"] < 1
     assert video["times_reference"]["baseline, words anew"]["processor"] > 1
     assert video["labels_equal"]["ours"] > 0.9
+    assert "ours, every frame anew" in video["labels_equal"]
     assert 0 < video["share_encoded"]["ours"] < 1
     assert 0 < colour["masks"] <= 50
     assert all(cosine > 0.9999 for cosine in colour["cosine_with_reference"].values())
@@ -202,3 +207,27 @@ def test_a_size_that_is_none_is_refused(size, capsys):
     with pytest.raises(SystemExit):
         main(["bench", "--size", size])
     assert f"want WIDTHxHEIGHT such as 640x480, got '{size}'" in capsys.readouterr().err
+
+
+def test_the_baseline_of_lite_embeds_as_its_crops_are():
+    ours = load_preset("lite", runtime="torch")
+    ours = ours.rebuilt(
+        proposer=FixedProposer(made_up_masks(3, (96, 128))),
+        options=replace(ours.options, classifier="clip", min_mask_pixels=1),
+    )
+    frame, baseline = made_up_frame((96, 128)), Baseline(ours)
+    found, stages = baseline.frame(frame, ["mug", "plate"])
+    assert least_cosine(found.embeddings, ours.embed(frame).embeddings) > 0.9999
+    assert found.probs.shape == (3, 2)
+    assert "encode" in stages
+    with pytest.raises(ConfigError, match="want a CLIP to encode words anew"):
+        baseline.frame(frame, ["mug"], words_anew=True)
+
+
+def test_the_baseline_has_all_networks_in_torch_in_float32():
+    colour = ColourMasks(*load_colour_masks(), ColourMasksOptions(short_side=64))
+    colour.runtime = "openvino"
+    plain = in_torch_32(UnionProposals([colour, FixedProposer(made_up_masks(1, SIZE_HW))]))
+    assert (plain.members[0].runtime, plain.members[0].precision) == ("torch", "fp32")
+    assert plain.members[0].network is colour.network
+    assert isinstance(plain.members[1], FixedProposer)

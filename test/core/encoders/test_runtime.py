@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import gc
 import logging
@@ -196,6 +197,25 @@ def test_photographs_are_looked_at_too(clip, installed, monkeypatch):
     fast = accelerate(clip, AccelerateOptions(runtime="openvino", check_regions=4), CPU, None, pictures)
     assert fast.report.agrees
     assert seen == [4, 3]
+
+
+@needs_openvino
+def test_a_second_start_looks_at_nothing_but_the_words(clip, monkeypatch):
+    kept = {}
+    store = types.SimpleNamespace(folder="", read=kept.get, write=kept.__setitem__)
+    first = accelerate(clip, IN_OPENVINO, CPU, store)
+    assert sorted(name.rpartition(".")[2] for name in kept) == ["measured", "openvino"]
+    shown = []
+    with monkeypatch.context() as there:
+        there.setattr(clip, "encode_regions", lambda *given: shown.append(given))
+        again = accelerate(clip, IN_OPENVINO, CPU, store)
+    assert shown == []
+    assert again.report == first.report
+    changed = copy.deepcopy(clip)
+    with torch.no_grad():
+        changed.clip_model.visual.proj += 0.01
+    assert accelerate(changed, IN_OPENVINO, CPU, store).report != first.report
+    assert len(kept) == 4
 
 
 @needs_openvino

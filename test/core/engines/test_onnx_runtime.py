@@ -1,5 +1,6 @@
 """A network by ONNX Runtime: the same numbers, kept, and providers that are not there."""
 
+import dataclasses
 import logging
 import sys
 import types
@@ -10,6 +11,8 @@ import torch
 from torch import nn
 
 from ovseg_ros.core.engines import Job, onnx_runtime
+from ovseg_ros.models.bundled.lite import load_lite
+from ovseg_ros.models.bundled.mini import load_mini
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU, CARD = torch.device("cpu"), torch.device("cuda", 1)
@@ -59,18 +62,56 @@ def test_rows_are_those_of_torch_and_the_graph_is_kept(monkeypatch):
                 torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
+def first_dims(content):
+    """Of the graph's inputs and outputs: a number, or the name of one that is open."""
+    import onnx
+
+    graph = onnx.load_from_string(content).graph
+    first = [part.type.tensor_type.shape.dim[0] for part in (*graph.input, *graph.output)]
+    return [dim.dim_param or dim.dim_value for dim in first]
+
+
 def test_on_a_card_a_graph_takes_any_number_of_rows():
     for package in onnx_runtime.NEEDS:
         pytest.importorskip(package)
     import onnxruntime
 
     asked = job(CARD)
-    graph = onnx_runtime._graph(asked, None)
+    graph = onnx_runtime.exported(asked)
+    assert first_dims(graph) == ["rows"] * 4
+    assert first_dims(onnx_runtime.exported(job())) == [1] * 4
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     for count in (1, 5):
         given = torch.rand(count, 3, 8, 8), torch.rand(count, 1, 8, 8)
         found, _ = session.run(None, {f"input_{n}": part.numpy() for n, part in enumerate(given)})
         torch.testing.assert_close(torch.from_numpy(found), asked.module(*given)[0], atol=1e-5, rtol=1e-5)
+
+
+class Counting(Two):
+    """As a network may: len() makes a number of what was open."""
+
+    def forward(self, pixels, masks):
+        found, means = super().forward(pixels, masks)
+        return found, means + torch.zeros(1, 4).expand(len(found), -1)
+
+
+def test_a_graph_of_one_number_of_rows_is_refused():
+    for package in onnx_runtime.NEEDS:
+        pytest.importorskip(package)
+    asked = dataclasses.replace(job(CARD), module=Counting().eval())
+    with pytest.raises(ValueError, match="takes 2 rows and no others: input_0, input_1"):
+        onnx_runtime.exported(asked)
+    assert first_dims(onnx_runtime.exported(dataclasses.replace(asked, device=CPU))) == [1] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("load", [load_lite, load_mini])
+def test_the_bundled_towers_take_any_number_of_rows_on_a_card(load):
+    for package in onnx_runtime.NEEDS:
+        pytest.importorskip(package)
+    tower = load().eval()
+    example = torch.zeros(1, 3, tower.size, tower.size), torch.ones(1, 1, tower.size, tower.size)
+    assert first_dims(onnx_runtime.exported(Job(tower, example, "fp32", CARD, 1))) == ["rows"] * 3
 
 
 @pytest.fixture

@@ -103,6 +103,40 @@ def test_a_scene_at_rest_is_encoded_once(world):
     assert video.segmenter.clip.batches == [3]
 
 
+class Pooling(ColourEncoder):
+    """Beside crops it has one pass over the frame: a mask's share of it and the pass's number."""
+
+    passes = 0
+
+    def encode_pooled(self, image_rgb, masks, *, memory_budget) -> torch.Tensor:
+        self.passes += 1
+        rows = torch.zeros(len(masks), 4)
+        rows[:, 3] = 0.1 * self.passes
+        rows[:, 0] = masks.float().mean(dim=(1, 2))
+        return torch.nn.functional.normalize(rows, dim=1)
+
+
+def test_what_is_pooled_is_as_new_for_all_masks_as_the_newest_crop(world):
+    """Of "combined" the half that one pass gives for all is kept only where nothing is due."""
+    encoder, options = Pooling(), SegmenterOptions(classifier="combined", min_mask_pixels=1)
+    video = VideoSegmenter(OpenVocabularySegmenter(world, encoder, options), TrackOptions())
+    frame = world.frame()
+    first = video.embed(frame)
+    encoder.passes = 0
+    torch.testing.assert_close(first.embeddings, video.segmenter.embed(frame).embeddings)
+    at_rest = video.embed(world.frame())
+    torch.testing.assert_close(at_rest.embeddings, first.embeddings)
+    assert (encoder.passes, encoder.batches) == (1, [3, 3])
+    world.things["red"] = (world.things["red"][0], BLUE)
+    frame = world.frame()
+    changed = video.embed(frame)
+    assert (encoder.passes, encoder.batches, video.last.encoded) == (2, [3, 3, 1], 1)
+    encoder.passes = 1
+    anew = video.segmenter.embed(frame).embeddings
+    torch.testing.assert_close(changed.embeddings[1:], anew[1:])
+    assert not torch.allclose(changed.embeddings[1:], first.embeddings[1:], atol=1e-3)
+
+
 def test_the_first_frame_is_the_plain_segmenters(world):
     frame = world.frame()
     video = follow(world)

@@ -112,3 +112,33 @@ def test_options_that_cannot_be():
         ColourMasksOptions(runtime="onnx")
     with pytest.raises(ConfigError, match="min_agreement"):
         ColourMasksOptions(min_agreement=1.1)
+
+
+def test_features_are_the_backbones_and_of_those_very_pixels(parts):
+    masks = ColourMasks(*parts, ColourMasksOptions(**SMALL))
+    image = check_image((64, 96))
+    pixels = network_input(image, 64)
+    assert masks.features_of(pixels) is None
+    masks.cells(image)
+    with torch.no_grad():
+        torch.testing.assert_close(masks.features_of(pixels.clone()), parts[0].forward_features(pixels))
+    other = pixels.clone()
+    other[0, 0, 0, 0] += 1e-3
+    assert masks.features_of(other) is None
+    for shade in range(proposer._LOOKED):
+        masks.cells(np.full((64, 96, 3), shade, np.uint8))
+    assert masks.features_of(pixels) is None  # others have been looked at since
+
+
+def test_features_in_16_bits_are_not_given_out(parts, monkeypatch):
+    masks = ColourMasks(*parts, ColourMasksOptions(**SMALL))
+    masks.precision = "bf16"
+    image = check_image((64, 64))
+    with torch.no_grad():
+        masks.cells(image)
+    assert masks.features_of(network_input(image, 64)) is None
+
+
+def test_another_runtime_has_float32_unless_16_bits_were_asked_for(parts):
+    asked = {name: ColourMasks(*parts, ColourMasksOptions(precision=name)) for name in ("auto", "bf16")}
+    assert [one._elsewhere for one in asked.values()] == ["fp32", "bf16"]
