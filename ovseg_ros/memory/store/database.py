@@ -170,6 +170,7 @@ class Database:
         cure = {
             "locked": "another program holds it for long; end that",
             "full": "free space on its disk",
+            "disk I/O": "free space on its disk, and see whether that is well",
             "readonly": "give this user write rights to it and its folder",
             "unable to open": "see that its folder is there and this user may write to it",
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
@@ -16,7 +18,9 @@ from ovseg_ros.memory.store.rows import unpack
 from ovseg_ros.memory.store.tables import ENTRIES, FORGOTTEN, VECTORS
 
 MORE = 100
-"""Vectors that are looked at beyond four times as many as are asked for."""
+"""Candidates beyond four times as many as are asked for."""
+FIRST = 1000
+"""Vectors that conditions are tried on, before all entries for which they hold are looked up."""
 
 
 class Search:
@@ -30,11 +34,17 @@ class Search:
     ) -> list[tuple[int, float]]:
         """Ids and cosines, the largest first; see `Store.nearest`."""
         index = self._up_to_date(connection, where.space, len(embedding))
-        allowed = None
-        if where != Where(space=where.space):
-            meant = reading.ids(conditions(where, connection.dialect.name))
-            allowed = np.array(connection.scalars(meant).all(), np.int64)
-        found = index.nearest(embedding, 4 * k + MORE, allowed)
+        meant = conditions(replace(where, space=""), connection.dialect.name)
+        count = 4 * k + MORE
+        found = index.nearest(embedding, max(FIRST, count) if meant else count)
+        if meant:
+            near = among(ENTRIES.c.id, found, connection.dialect.name)
+            holds = set(connection.scalars(reading.ids([near, *meant])))
+            found = [number for number in found if number in holds]
+            if len(found) < 2 * k:  # they hold for few, or for things of other kinds
+                allowed = np.array(connection.scalars(reading.ids(meant)).all(), np.int64)
+                found = index.nearest(embedding, count, allowed)
+        found = found[:count]
         cosines = _cosines(connection, embedding, found)
         return sorted(cosines.items(), key=lambda one: (-one[1], one[0]))[:k]
 

@@ -267,11 +267,8 @@ class Writer:
         with self._changed:
             since, self._state = self._state.failing_since, replace(self._state, failing_since=None, error="")
         if since is not None:
-            logger.warning(
-                "%s is saved again, after %.0f s; nothing waits any more",
-                self._store.name,
-                time.monotonic() - since,
-            )
+            away_s = time.monotonic() - since
+            logger.warning("memory is saved again, after %.0f s, with all that waited", away_s)
 
     def _count(self, *, saved: int = 0, refused: int = 0) -> None:
         with self._changed:
