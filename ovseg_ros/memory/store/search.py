@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.memory.entry import Where
-from ovseg_ros.memory.store import reading
+from ovseg_ros.memory.store import pgvector, reading
 from ovseg_ros.memory.store.conditions import among, conditions
 from ovseg_ros.memory.store.index import Index
 from ovseg_ros.memory.store.rows import unpack
@@ -19,22 +20,44 @@ from ovseg_ros.memory.store.tables import ENTRIES, FORGOTTEN, VECTORS
 
 MORE = 100
 """Candidates beyond four times as many as are asked for."""
-FIRST = 1000
+FIRST = 500
 """Vectors that conditions are tried on, before all entries for which they hold are looked up."""
 
 
 class Search:
-    """Indexes of the spaces that were asked about. Not for several threads at once."""
+    """Indexes of the spaces that were asked about. Not for several threads at once.
 
-    def __init__(self) -> None:
+    Args:
+        use_pgvector: the server has its own.
+    """
+
+    def __init__(self, *, use_pgvector: bool) -> None:
+        self._use_pgvector = use_pgvector
         self._indexes: dict[tuple[str, int], Index] = {}
 
     def nearest(
         self, connection: Connection, embedding: npt.NDArray[np.float32], k: int, where: Where
     ) -> list[tuple[int, float]]:
         """Ids and cosines, the largest first; see `Store.nearest`."""
-        index = self._up_to_date(connection, where.space, len(embedding))
         meant = conditions(replace(where, space=""), connection.dialect.name)
+        count = 4 * k + MORE
+        if self._use_pgvector and len(embedding) <= pgvector.MOST_DIMS:
+            _check_dims(connection, where.space, len(embedding))
+            found = pgvector.nearest(connection, embedding, count, where.space, meant)
+        else:
+            found = self._in_own_memory(connection, embedding, k, where.space, meant)
+        cosines = _cosines(connection, embedding, found)
+        return sorted(cosines.items(), key=lambda one: (-one[1], one[0]))[:k]
+
+    def _in_own_memory(
+        self,
+        connection: Connection,
+        embedding: npt.NDArray[np.float32],
+        k: int,
+        space: str,
+        meant: Sequence[sa.ColumnElement[bool]],
+    ) -> list[int]:
+        index = self._up_to_date(connection, space, len(embedding))
         count = 4 * k + MORE
         found = index.nearest(embedding, max(FIRST, count) if meant else count)
         if meant:
@@ -44,26 +67,26 @@ class Search:
             if len(found) < 2 * k:  # they hold for few, or for things of other kinds
                 allowed = np.array(connection.scalars(reading.ids(meant)).all(), np.int64)
                 found = index.nearest(embedding, count, allowed)
-        found = found[:count]
-        cosines = _cosines(connection, embedding, found)
-        return sorted(cosines.items(), key=lambda one: (-one[1], one[0]))[:k]
+        return found[:count]
 
     def _up_to_date(self, connection: Connection, space: str, dims: int) -> Index:
         now = reading.counter(connection)
         index = self._indexes.get((space, dims))
         if index is None or not now.horizon <= index.revision <= now.revision:
-            others = sa.select(VECTORS.c.dims).join(ENTRIES).where(ENTRIES.c.space == space).limit(1)
-            there = connection.scalar(others)
-            if there not in (None, dims):
-                raise InvalidInputError(
-                    f"expected {there} numbers, as other vectors of {space!r}, got {dims}"
-                )
+            _check_dims(connection, space, dims)
             index = self._indexes[space, dims] = Index(dims)
             index.revision = 0
         if index.revision != now.revision:
             _follow(connection, index, space)
             index.revision = now.revision
         return index
+
+
+def _check_dims(connection: Connection, space: str, dims: int) -> None:
+    one = sa.select(VECTORS.c.dims).join(ENTRIES).where(ENTRIES.c.space == space).limit(1)
+    there = connection.scalar(one)
+    if there not in (None, dims):
+        raise InvalidInputError(f"expected {there} numbers, as others of {space!r} have, got {dims}")
 
 
 def _follow(connection: Connection, index: Index, space: str) -> None:

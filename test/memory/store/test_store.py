@@ -225,7 +225,7 @@ class TestWriters:
             assert keys(late.conflicts) == ["thing 0"]
             assert late.conflicts[0].times_seen == 500
             assert late.conflicts[0].revision == second
-            assert [one.times_seen for one in mine.load()] == [500, 400]
+            assert [one.times_seen for one in mine.load()] == [500, 3]
             assert mine.save([entry(0, times_seen=600, revision=second)]).conflicts == ()
 
     def test_a_key_that_another_made_first_is_a_conflict(self, place: str) -> None:
