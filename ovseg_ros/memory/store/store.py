@@ -39,8 +39,10 @@ class Store:
         check_text(robot)
         self.robot, self.retention, self.crops = robot, retention, crops
         self._database = Database(parse_url(url_or_path))
-        with self._database.writing() as connection:
-            self._has_pgvector = pgvector.prepare(connection)
+        self._has_pgvector = False
+        if not self._database.is_file:
+            with self._database.writing() as connection:
+                self._has_pgvector = pgvector.prepare(connection)
         self._search = Search(use_pgvector=self._has_pgvector)
         self._searching = threading.Lock()
 

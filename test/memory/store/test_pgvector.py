@@ -30,8 +30,8 @@ def test_the_question_as_it_is_sent() -> None:
         "SELECT ovseg_search.id FROM ovseg_search JOIN ovseg_entries ON ovseg_entries.id = ovseg_search.id "
         "WHERE ovseg_search.space = 'it''s' AND ovseg_search.dims = 2 AND "
         "ovseg_entries.frame_id = %(frame_id_1)s::VARCHAR AND ovseg_entries.gone_since IS NOT NULL "
-        "ORDER BY CAST(ovseg_search.vector AS halfvec(2)) <=> CAST(%(asked)s AS halfvec(2)) "
-        "LIMIT %(param_1)s::INTEGER"
+        "ORDER BY CAST(ovseg_search.vector AS halfvec(2)) <=> CAST(%(asked)s::VARCHAR AS halfvec(2)) "
+        "LIMIT %(param_3)s::INTEGER"
     )
 
 
@@ -66,6 +66,16 @@ def test_its_index_is_used_and_finds_nearly_all(place: str) -> None:
             text, given = asked[0]
             plan = connection.exec_driver_sql(f"EXPLAIN {text}", given).scalars().all()
         assert any("Index Scan using ovseg_search_" in line for line in plan), plan
+
+
+def test_conditions_that_hold_for_few_find_them_all(place: str, monkeypatch) -> None:
+    few = ("hnsw.ef_search = 1", "hnsw.max_scan_tuples = 1", "enable_seqscan = off")
+    monkeypatch.setattr(pgvector, "SETTINGS", few)
+    with open_store(place) as store:
+        store.save(entries(500))
+        keys = ("thing 7", "thing 77", "thing 177")
+        found = store.nearest(entry(300).embedding, 10, Where(space=SPACE, keys=keys))
+        assert sorted(one.key for one, _ in found) == sorted(keys)
 
 
 def test_what_was_saved_without_it_is_found_after_opening(place: str, monkeypatch) -> None:
