@@ -99,11 +99,11 @@ class Database:
                 self.engine.dispose()
                 self._prepare()
             # A writer waits for its turn on the counter's row, and sees what those before it have committed.
-            level = (
-                {} if self.is_file else {"isolation_level": "READ COMMITTED" if write else "REPEATABLE READ"}
-            )
+            options: dict[str, Any] = {"write": write}
+            if not self.is_file:
+                options["isolation_level"] = "READ COMMITTED" if write else "REPEATABLE READ"
             with self.engine.connect() as connection:
-                connection = connection.execution_options(write=write, **level)
+                connection = connection.execution_options(**options)
                 with connection.begin():
                     yield connection
 
@@ -160,6 +160,9 @@ class Database:
             text = text.replace(secret, "***")
         text = " ".join(text.split())
         if not self.is_file:
+            state = getattr(getattr(error, "orig", None), "sqlstate", None) or "08"
+            if state[:2] not in ("08", "28", "3D", "57"):  # it was reached, and takes this user
+                return StoreError(f"{self.name}: {text}")
             return StoreError(
                 f"{self.name}: {text}; see that the server runs and this address, user and password are right"
             )
@@ -170,12 +173,12 @@ class Database:
         cure = {
             "locked": "another program holds it for long; end that",
             "full": "free space on its disk",
+            "disk I/O": "free space on its disk, and see whether that is well",
             "readonly": "give this user write rights to it and its folder",
             "unable to open": "see that its folder is there and this user may write to it",
         }
-        return StoreError(
-            f"{self.name}: {text}" + "".join(f"; {c}" for part, c in cure.items() if part in text)
-        )
+        cures = "".join(f"; {words}" for part, words in cure.items() if part in text)
+        return StoreError(f"{self.name}: {text}{cures}")
 
 
 def _secrets(url: URL) -> list[str]:

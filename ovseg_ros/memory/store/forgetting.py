@@ -45,7 +45,7 @@ def forget_everything(connection: Connection) -> int:
     forgotten = reading.count(connection, [])
     tables = [table for table in reversed(METADATA.sorted_tables) if table is not COUNTER]
     if connection.dialect.name == "postgresql":  # whose files are let go of at once
-        connection.execute(sa.text(f"TRUNCATE {', '.join(table.name for table in tables)}"))
+        connection.execute(sa.text(f"TRUNCATE {', '.join(table.name for table in tables)} CASCADE"))
     else:
         for table in tables:
             connection.execute(sa.delete(table))

@@ -49,9 +49,9 @@ class Index:
         self._free += rows.tolist()
 
     def nearest(
-        self, embedding: npt.NDArray[np.float32], count: int, allowed: npt.NDArray[np.int64] | None
+        self, embedding: npt.NDArray[np.float32], count: int, allowed: npt.NDArray[np.int64] | None = None
     ) -> list[int]:
-        """Entries whose vectors are nearest, of `count` vectors.
+        """The entries of the `count` nearest vectors, the nearest first.
 
         Args:
             embedding: (D,).
@@ -70,7 +70,10 @@ class Index:
             meant &= flags[self._owners]  # -1 is left out above
         far[~meant] = np.inf
         count = min(count, int(meant.sum()))
-        rows = np.argpartition(far, count - 1)[:count] if count else np.empty(0, np.int64)
+        if not count:
+            return []
+        rows = np.argpartition(far, count - 1)[:count]
+        rows = rows[np.argsort(far[rows], kind="stable")]
         return list(dict.fromkeys(self._owners[rows].tolist()))
 
 

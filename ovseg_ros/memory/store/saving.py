@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ovseg_ros.memory.entry import Entry
-from ovseg_ros.memory.store import reading
+from ovseg_ros.memory.store import pgvector, reading
 from ovseg_ros.memory.store.conditions import among
 from ovseg_ros.memory.store.rows import entry_row, vectors_row, word_rows
 from ovseg_ros.memory.store.tables import COUNTER, CROPS, ENTRIES, FORGOTTEN, VECTORS, WORDS
@@ -21,8 +21,18 @@ def next_revision(connection: Connection) -> int:
     return connection.execute(raised).scalar_one()
 
 
-def save(connection: Connection, newest: Mapping[str, Entry], *, robot: str, crops: bool) -> Saved:
-    """Writes entries, by key, that were made of what is stored; see `Store.save`."""
+def save(
+    connection: Connection, newest: Mapping[str, Entry], *, robot: str, crops: bool, vectors: bool
+) -> Saved:
+    """Writes entries, by key, that were made of what is stored; see `Store.save`.
+
+    Args:
+        connection: in a transaction that writes.
+        newest: by key.
+        robot: of entries that have none.
+        crops: whether pictures are kept.
+        vectors: whether pgvector is to have them too.
+    """
     dialect = connection.dialect.name
     rows = {key: entry_row(entry, robot) for key, entry in newest.items()}
     revision = next_revision(connection)
@@ -50,6 +60,9 @@ def save(connection: Connection, newest: Mapping[str, Entry], *, robot: str, cro
         numbers |= dict(zip(new, given, strict=True))
     if numbers:
         _save_parts(connection, {number: newest[key] for key, number in numbers.items()}, crops=crops)
+        if vectors:
+            written = sa.select(columns.revision, columns.space, VECTORS).join(VECTORS)
+            pgvector.save(connection, connection.execute(written.where(columns.revision == revision)))
     conflicts = reading.load(connection, [among(columns.key, others, dialect)]) if others else []
     return Saved(revision, tuple(conflicts), tuple(forgotten))
 

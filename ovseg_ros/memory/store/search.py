@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
@@ -9,51 +12,81 @@ from sqlalchemy.engine import Connection
 
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.memory.entry import Where
-from ovseg_ros.memory.store import reading
+from ovseg_ros.memory.store import pgvector, reading
 from ovseg_ros.memory.store.conditions import among, conditions
 from ovseg_ros.memory.store.index import Index
 from ovseg_ros.memory.store.rows import unpack
 from ovseg_ros.memory.store.tables import ENTRIES, FORGOTTEN, VECTORS
 
 MORE = 100
-"""Vectors that are looked at beyond four times as many as are asked for."""
+"""Candidates beyond four times as many as are asked for."""
+FIRST = 500
+"""Vectors that conditions are tried on, before all entries for which they hold are looked up."""
 
 
 class Search:
-    """Indexes of the spaces that were asked about. Not for several threads at once."""
+    """Indexes of the spaces that were asked about. Not for several threads at once.
 
-    def __init__(self) -> None:
+    Args:
+        use_pgvector: the server has its own.
+    """
+
+    def __init__(self, *, use_pgvector: bool) -> None:
+        self._use_pgvector = use_pgvector
         self._indexes: dict[tuple[str, int], Index] = {}
 
     def nearest(
         self, connection: Connection, embedding: npt.NDArray[np.float32], k: int, where: Where
     ) -> list[tuple[int, float]]:
         """Ids and cosines, the largest first; see `Store.nearest`."""
-        index = self._up_to_date(connection, where.space, len(embedding))
-        allowed = None
-        if where != Where(space=where.space):
-            meant = reading.ids(conditions(where, connection.dialect.name))
-            allowed = np.array(connection.scalars(meant).all(), np.int64)
-        found = index.nearest(embedding, 4 * k + MORE, allowed)
+        meant = conditions(replace(where, space=""), connection.dialect.name)
+        count = 4 * k + MORE
+        if self._use_pgvector and len(embedding) <= pgvector.MOST_DIMS:
+            _check_dims(connection, where.space, len(embedding))
+            found = pgvector.nearest(connection, embedding, count, where.space, meant)
+        else:
+            found = self._in_own_memory(connection, embedding, k, where.space, meant)
         cosines = _cosines(connection, embedding, found)
         return sorted(cosines.items(), key=lambda one: (-one[1], one[0]))[:k]
+
+    def _in_own_memory(
+        self,
+        connection: Connection,
+        embedding: npt.NDArray[np.float32],
+        k: int,
+        space: str,
+        meant: Sequence[sa.ColumnElement[bool]],
+    ) -> list[int]:
+        index = self._up_to_date(connection, space, len(embedding))
+        count = 4 * k + MORE
+        found = index.nearest(embedding, max(FIRST, count) if meant else count)
+        if meant:
+            near = among(ENTRIES.c.id, found, connection.dialect.name)
+            holds = set(connection.scalars(reading.ids([near, *meant])))
+            found = [number for number in found if number in holds]
+            if len(found) < 2 * k:  # they hold for few, or for things of other kinds
+                allowed = np.array(connection.scalars(reading.ids(meant)).all(), np.int64)
+                found = index.nearest(embedding, count, allowed)
+        return found[:count]
 
     def _up_to_date(self, connection: Connection, space: str, dims: int) -> Index:
         now = reading.counter(connection)
         index = self._indexes.get((space, dims))
         if index is None or not now.horizon <= index.revision <= now.revision:
-            others = sa.select(VECTORS.c.dims).join(ENTRIES).where(ENTRIES.c.space == space).limit(1)
-            there = connection.scalar(others)
-            if there not in (None, dims):
-                raise InvalidInputError(
-                    f"expected {there} numbers, as other vectors of {space!r}, got {dims}"
-                )
+            _check_dims(connection, space, dims)
             index = self._indexes[space, dims] = Index(dims)
             index.revision = 0
         if index.revision != now.revision:
             _follow(connection, index, space)
             index.revision = now.revision
         return index
+
+
+def _check_dims(connection: Connection, space: str, dims: int) -> None:
+    one = sa.select(VECTORS.c.dims).join(ENTRIES).where(ENTRIES.c.space == space).limit(1)
+    there = connection.scalar(one)
+    if there not in (None, dims):
+        raise InvalidInputError(f"expected {there} numbers, as others of {space!r} have, got {dims}")
 
 
 def _follow(connection: Connection, index: Index, space: str) -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from ovseg_ros.errors import InvalidInputError, StoreError
 from ovseg_ros.memory.entry import Entry, Example, Where
-from ovseg_ros.memory.store import forgetting, reading
+from ovseg_ros.memory.store import forgetting, pgvector, reading
 from ovseg_ros.memory.store.conditions import conditions
 from ovseg_ros.memory.store.database import Database, parse_url
 from ovseg_ros.memory.store.rows import check_text, example_of, example_row
@@ -39,7 +39,11 @@ class Store:
         check_text(robot)
         self.robot, self.retention, self.crops = robot, retention, crops
         self._database = Database(parse_url(url_or_path))
-        self._search = Search()
+        self._has_pgvector = False
+        if not self._database.is_file:
+            with self._database.writing() as connection:
+                self._has_pgvector = pgvector.prepare(connection)
+        self._search = Search(use_pgvector=self._has_pgvector)
         self._searching = threading.Lock()
 
     @property
@@ -74,7 +78,7 @@ class Store:
             with self._database.reading() as connection:
                 return Saved(reading.counter(connection).revision)
         with self._database.writing() as connection:
-            return save(connection, newest, robot=self.robot, crops=self.crops)
+            return save(connection, newest, robot=self.robot, crops=self.crops, vectors=self._has_pgvector)
 
     def load(self, where: Where = EVERYTHING, *, crops: bool = False) -> list[Entry]:
         """Entries in the order in which they were first saved; `crop` is None unless asked for."""

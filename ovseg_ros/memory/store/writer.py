@@ -97,16 +97,12 @@ class Writer:
         retry_s: tuple[float, float] = (1.0, 30.0),
         room: int = 10_000,
     ) -> None:
-        self._store, self._merge, self._every_s, self._retry_s, self._room = (
-            store,
-            merge,
-            every_s,
-            retry_s,
-            room,
-        )
+        self._store, self._merge = store, merge
+        self._every_s, self._retry_s, self._room = every_s, retry_s, room
         self._changed = threading.Condition()
         self._writing = threading.Lock()  # one transaction, or one forgetting, at a time
         self._waiting: dict[str, Entry] = {}
+        self._in_flight: dict[str, Entry] = {}
         self._revisions: dict[str, int] = {}  # of what this writer saved: later states were made of that
         self._state = WriterState()
         self._urgent = False
@@ -118,7 +114,7 @@ class Writer:
     def state(self) -> WriterState:
         """A snapshot."""
         with self._changed:
-            return replace(self._state, pending=len(self._waiting))
+            return replace(self._state, pending=len(self._waiting.keys() | self._in_flight.keys()))
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Takes the newest states of things; returns at once."""
@@ -135,12 +131,13 @@ class Writer:
             return self._changed.wait_for(lambda: not self._urgent, timeout_s)
 
     def forget(self, where: Where | None = None) -> int:
-        """Forgets in the store, and what waits here as well: all of it, whatever `where` says of the store.
+        """Forgets in the store what is meant, with what waits here: no older state comes after it.
 
         Whoever calls it lets go of the same things before it puts anything more.
 
         Raises:
-            StoreError: see `Store.forget`; what waited here is forgotten all the same.
+            StoreError: see `Store.forget`; what waited here is forgotten all the same where
+                everything was meant.
         """
         with self._writing:
             with self._changed:
@@ -158,10 +155,9 @@ class Writer:
         done = self.flush(timeout_s)
         with self._changed:
             self._closed = True
-            lost = len(self._waiting)
             self._changed.notify_all()
         self._thread.join(timeout_s)
-        if lost:
+        if lost := self.state.pending:
             logger.error("%s: %d things were not saved before the end", self._store.name, lost)
         return done
 
@@ -193,9 +189,10 @@ class Writer:
                     return
             with self._writing:
                 with self._changed:
-                    batch, self._waiting = self._waiting, {}
-                saved = self._save(batch)
+                    self._in_flight, self._waiting = self._waiting, {}
+                saved = self._save(self._in_flight)
             with self._changed:
+                self._in_flight = {}
                 if saved:
                     pause = 0.0
                     if not self._waiting:
@@ -267,11 +264,8 @@ class Writer:
         with self._changed:
             since, self._state = self._state.failing_since, replace(self._state, failing_since=None, error="")
         if since is not None:
-            logger.warning(
-                "%s is saved again, after %.0f s; nothing waits any more",
-                self._store.name,
-                time.monotonic() - since,
-            )
+            away_s = time.monotonic() - since
+            logger.warning("memory is saved again, after %.0f s, with all that waited", away_s)
 
     def _count(self, *, saved: int = 0, refused: int = 0) -> None:
         with self._changed:

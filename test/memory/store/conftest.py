@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from postgres_server import NewPlace, Server, programs
+from postgres_server import Server, programs
 
 from ovseg_ros.memory.store import open_store
 
@@ -29,18 +28,12 @@ def postgres() -> Iterator[Server]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def new_place(request: pytest.FixtureRequest, tmp_path: Path) -> NewPlace:
-    """Each call gives the address of another empty database."""
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database."""
     if request.param == "postgresql":
         server: Server = request.getfixturevalue("postgres")
-        return server.database
-    numbers = itertools.count()
-    return lambda: f"sqlite:///{tmp_path}/memory{next(numbers)}.sqlite"
-
-
-@pytest.fixture
-def place(new_place: NewPlace) -> str:
-    return new_place()
+        return server.database()
+    return f"sqlite:///{tmp_path}/memory.sqlite"
 
 
 @pytest.fixture

@@ -145,7 +145,21 @@ class TestNearest:
             found = store.nearest(3 * query, 7, where)
             wanted = self.by_hand(made, query, 7, where)
             assert [one.key for one, _ in found] == [key for key, _ in wanted]
-            assert [cosine for _, cosine in found] == pytest.approx([cosine for _, cosine in wanted], abs=1e-3)
+            assert [cosine for _, cosine in found] == pytest.approx(
+                [cosine for _, cosine in wanted], abs=1e-3
+            )
+
+    def test_conditions_that_hold_only_far_away(self, store, monkeypatch) -> None:
+        """The first vectors that they are tried on have none, or too few."""
+        monkeypatch.setattr("ovseg_ros.memory.store.search.FIRST", 10)
+        monkeypatch.setattr("ovseg_ros.memory.store.search.MORE", 2)
+        made = mixed(300)
+        store.save(made)
+        where = Where(space=SPACE, words=("mug",), gone=True)
+        for number in range(5):
+            query = unit(np.random.default_rng(1000 + number).standard_normal(DIMS))
+            found = store.nearest(query, 6, where)
+            assert [one.key for one, _ in found] == [key for key, _ in self.by_hand(made, query, 6, where)]
 
     def test_it_follows_what_is_saved_and_forgotten(self, place: str) -> None:
         query = entry(5).embedding
@@ -205,7 +219,9 @@ class TestWriters:
         with open_store(place) as mine, open_store(place) as theirs:
             first = mine.save(entries(2)).revision
             second = theirs.save([entry(0, times_seen=500, revision=first)]).revision
-            late = mine.save([entry(0, times_seen=400, revision=first), entry(1, times_seen=3, revision=first)])
+            late = mine.save(
+                [entry(0, times_seen=400, revision=first), entry(1, times_seen=3, revision=first)]
+            )
             assert keys(late.conflicts) == ["thing 0"]
             assert late.conflicts[0].times_seen == 500
             assert late.conflicts[0].revision == second

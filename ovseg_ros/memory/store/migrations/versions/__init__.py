@@ -1,1 +1,1 @@
-"""How the tables came to be, step by step."""
+"""One file for each change of the tables, numbered."""

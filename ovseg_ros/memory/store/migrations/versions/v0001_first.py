@@ -48,7 +48,7 @@ def upgrade() -> None:
         sa.Column("bytes", sa.BigInteger, nullable=False),
     )
     op.create_index("ix_ovseg_entries_revision", "ovseg_entries", ["revision"])
-    op.create_index("ovseg_entries_place", "ovseg_entries", ["frame_id", "x"])
+    op.create_index("ovseg_entries_place", "ovseg_entries", ["frame_id", "x", "y", "z"])
     op.create_index("ovseg_entries_seen", "ovseg_entries", ["last_seen"])
     op.create_table(
         "ovseg_vectors",
