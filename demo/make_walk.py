@@ -28,7 +28,7 @@ from ovseg_ros.evaluate.recordings.objects import TrueThing, hidden_share
 from ovseg_ros.evaluate.recordings.recording import FRAME_ID, RecordedFrame
 from ovseg_ros.evaluate.recordings.writing import write_recording
 from ovseg_ros.evaluate.walk.truth import Look, Place, Sight, Walk, WalkView, read_walk, write_walk
-from ovseg_ros.files.recordings import Transform, after
+from ovseg_ros.files.recordings import Transform
 from ovseg_ros.learn.tabletop.household import BY_KEY
 from ovseg_ros.learn.tabletop.render import CameraPose, Tabletop, View
 from ovseg_ros.learn.tabletop.room import Board, Surroundings
@@ -176,11 +176,6 @@ def planar(x: float, y: float, turn_deg: float) -> Rigid:
     return Rigid(Rotation.from_euler("z", turn_deg, degrees=True).as_matrix(), np.array([x, y, 0.0]))
 
 
-def inverse(rigid: Rigid) -> Rigid:
-    """The motion back."""
-    return Rigid(rigid.rotation.T, -rigid.rotation.T @ rigid.translation_m)
-
-
 def true_base(at: np.ndarray) -> Rigid:
     """From base_link, on the floor below the camera, into the true map."""
     return planar(*(at[:2] + MAP_FROM_WORLD_M[:2]), at[2])
@@ -210,13 +205,13 @@ def transforms() -> Iterator[Transform]:
         if tick % TF_RATE_HZ == 0 or jumps:
             before = seconds < JUMP_S
             robot = true_base(path(seconds))
-            error = after(robot, after(planar(*rng.normal(0, 0.003, 2), rng.normal(0, 0.1)), inverse(robot)))
-            corrected = after(error, inverse(drift(seconds)))
+            slip = planar(*rng.normal(0, 0.003, 2), rng.normal(0, 0.1))
+            corrected = robot.after(slip).after(robot.inverse()).after(drift(seconds).inverse())
             if before:
-                corrected = after(OFF, corrected)
+                corrected = OFF.after(corrected)
         at, stamp = path(seconds), START_NS + tick * 1_000_000_000 // TF_RATE_HZ
         yield Transform("map", "odom", corrected, stamp)
-        yield Transform("odom", "base_link", after(drift(seconds), true_base(at)), stamp)
+        yield Transform("odom", "base_link", drift(seconds).after(true_base(at)), stamp)
         tilt = Rotation.from_euler("y", -at[3], degrees=True).as_matrix()
         yield Transform("base_link", "head", Rigid(tilt, np.array([0, 0, HEAD_M + 0.75])), stamp)
 
@@ -299,7 +294,7 @@ class Recorder:
     def _see(self, pose: CameraPose, view: View, stamp_ns: int) -> None:
         """What an exact view shows."""
         to_camera, intrinsics = pose.from_world(), view.intrinsics
-        to_map = after(Rigid(np.eye(3), MAP_FROM_WORLD_M), inverse(to_camera))
+        to_map = Rigid(np.eye(3), MAP_FROM_WORLD_M).after(to_camera.inverse())
         rays = np.ones((intrinsics.height, intrinsics.width, 3))
         rays[..., 0], rays[..., 1] = np.meshgrid(*pixel_rays(intrinsics, rays.shape[:2]))
         points = rays * view.depth_m[..., None]

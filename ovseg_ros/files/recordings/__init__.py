@@ -19,7 +19,6 @@ from ovseg_ros.files.recordings.transforms import (
     TF,
     Transform,
     TransformTree,
-    after,
     read_transforms,
 )
 
@@ -38,7 +37,6 @@ __all__ = [
     "Topic",
     "Transform",
     "TransformTree",
-    "after",
     "choose_topics",
     "deserialized",
     "find_topics",

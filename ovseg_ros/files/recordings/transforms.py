@@ -81,9 +81,7 @@ class TransformTree:
                 raise InvalidInputError(why_not or why_not_down)
             known = ", ".join(sorted({*self._static, *self._moving, *up, *down})) or "none"
             raise InvalidInputError(f"expected a way from {source!r} to {target!r} in TF, frames are {known}")
-        there, back = up[common], down[common]
-        turn = back.rotation.T @ there.rotation
-        return Rigid(turn, back.rotation.T @ (there.translation_m - back.translation_m))
+        return down[common].inverse().after(up[common])
 
     def _to_root(self, frame: str, stamp_ns: int) -> tuple[dict[str, Rigid], str]:
         """Every frame above this one, itself first, with the motion into it; and why it ends early, or ""."""
@@ -93,7 +91,7 @@ class TransformTree:
                 return way, one
             if one.parent in way:
                 raise InvalidInputError(f"expected a tree of frames in TF, {one.parent!r} lies in itself")
-            way[one.parent] = after(one.rigid, way[frame])
+            way[one.parent] = one.rigid.after(way[frame])
             frame = one.parent
         return way, ""
 
@@ -117,13 +115,6 @@ class TransformTree:
         shift = second.rigid.translation_m - first.rigid.translation_m
         rigid = Rigid(Slerp([0, 1], turns)(part).as_matrix(), first.rigid.translation_m + part * shift)
         return Transform(first.parent, child, rigid, stamp_ns)
-
-
-def after(second: Rigid, first: Rigid) -> Rigid:
-    """Both motions, `first` before `second`."""
-    return Rigid(
-        second.rotation @ first.rotation, second.rotation @ first.translation_m + second.translation_m
-    )
 
 
 def read_transforms(recording: Path | str | Bag) -> TransformTree:

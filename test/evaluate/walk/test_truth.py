@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 from repository import ROOT
 
-from ovseg_ros.core.space import Rigid
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.recordings.recording import FRAME_ID
 from ovseg_ros.evaluate.walk import Walk, read_walk, score, write_walk
 from ovseg_ros.evaluate.walk.score import MAX_HIDDEN, MIN_FRAMES, MIN_PIXELS
-from ovseg_ros.files.recordings import TransformTree, after
+from ovseg_ros.files.recordings import TransformTree
 
 KEPT = ROOT / "demo" / "walk"
 
@@ -127,7 +126,7 @@ def test_tf_is_the_truth_but_for_odometry_and_the_jump(walk, maker):
     tree = TransformTree(told)
     for view in walk.views:
         before = view.stamp_ns < walk.jump_ns
-        true = after(walk.before_jump if before else Rigid(np.eye(3), np.zeros(3)), view.to_map)
+        true = walk.before_jump.after(view.to_map) if before else view.to_map
         got = tree.lookup("map", FRAME_ID, view.stamp_ns)
         assert np.linalg.norm(got.translation_m - true.translation_m) < 0.02
         assert np.abs(got.rotation - true.rotation).max() < np.radians(0.6)

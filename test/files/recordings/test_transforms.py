@@ -19,7 +19,6 @@ from ovseg_ros.files.recordings import (
     TF,
     Transform,
     TransformTree,
-    after,
     open_recording,
     read_transforms,
 )
@@ -157,8 +156,3 @@ def test_numbers_that_are_no_transform_are_refused(tmp_path):
     path = bag_fixtures.write_bag(tmp_path / "bag", [(TF, 1.0, message)])
     with pytest.raises(InvalidInputError, match="expected a unit quaternion from 'odom' to 'map'"):
         read_transforms(path)
-
-
-def test_one_motion_after_another():
-    both = after(shifted(1, 0, 0, 90), shifted(0, 5, 0))
-    assert np.allclose(both.of_points(np.array([[1.0, 0, 0]])), [[-4, 1, 0]])
