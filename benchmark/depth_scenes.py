@@ -23,7 +23,8 @@ from ovseg_ros.learn.tabletop.sensors import SENSORS, Surface
 
 if TYPE_CHECKING:
     from ovseg_ros.learn.tabletop.household import HouseholdObject
-    from ovseg_ros.learn.tabletop.render import CameraPose, Surroundings, Tabletop, View
+    from ovseg_ros.learn.tabletop.render import CameraPose, Tabletop, View
+    from ovseg_ros.learn.tabletop.room import Surroundings
 
 VIEWS_PER_BLOCK = 4
 KINDS = ("table", "clutter", "down", "past_vertical", "small_table", "box")
@@ -140,7 +141,7 @@ def _block(kind: str, rng: np.random.Generator) -> Iterator[dict[str, np.ndarray
 def _surroundings(ranges: Kind, rng: np.random.Generator) -> Surroundings:
     """A room of training's textures around a table of this kind's size."""
     from ovseg_ros.learn.tabletop.crops import random_surroundings
-    from ovseg_ros.learn.tabletop.render import Surroundings
+    from ovseg_ros.learn.tabletop.room import Surroundings
 
     room = random_surroundings(rng)
     half = (float(rng.uniform(*ranges.table_half_m)), float(rng.uniform(*ranges.table_half_m)))

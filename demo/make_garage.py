@@ -24,7 +24,8 @@ import numpy as np
 from skimage.data import stereo_motorcycle
 
 from ovseg_ros.core.frame import CameraIntrinsics, Frame
-from ovseg_ros.evaluate.recordings.recording import FRAME_ID, RecordedFrame, write_recording
+from ovseg_ros.evaluate.recordings.recording import FRAME_ID, RecordedFrame
+from ovseg_ros.evaluate.recordings.writing import write_recording
 
 FOCAL_LENGTH_PX = 994.978
 PRINCIPAL_POINT_PX = (311.193, 254.877)

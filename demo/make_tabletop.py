@@ -27,10 +27,11 @@ from ovseg_ros.evaluate.recordings.recording import (
     RecordedFrame,
     depth_to_mm,
     read_recording,
-    write_recording,
 )
+from ovseg_ros.evaluate.recordings.writing import write_recording
 from ovseg_ros.learn.tabletop.household import BY_KEY
-from ovseg_ros.learn.tabletop.render import CameraPose, Surroundings, Tabletop, View
+from ovseg_ros.learn.tabletop.render import CameraPose, Tabletop, View
+from ovseg_ros.learn.tabletop.room import Surroundings
 from ovseg_ros.learn.tabletop.sensor_depth import as_a_sensor_sees
 
 SECONDS_PER_SCENE = 3.0

@@ -1,13 +1,15 @@
 """Plays a recording as a camera: `player FOLDER --rate 5`, for demonstrations and tests.
 
 The messages keep their topics and frames; their stamps become the time of publication, so that they are
-fresh to whoever listens. Everything is read and decoded before the first message goes out. Photographs in the
-layout `folder` are played too, without depth; their sizes may differ.
+fresh to whoever listens. Everything is read and decoded before the first message goes out. TF is played
+where tf2_msgs is installed: with each moment how the frames lay at that time, under the same stamp.
+Photographs in the layout `folder` are played too, without depth; their sizes may differ.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import signal
 import sys
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 import rclpy
+from geometry_msgs.msg import TransformStamped
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
@@ -29,10 +32,20 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 
 from ovseg_ros.core.camera import decode_colour
+from ovseg_ros.core.space import quaternion_xyzw
 from ovseg_ros.errors import ConfigError, InvalidInputError
 from ovseg_ros.evaluate.recordings.photographs import is_photographs, read_photographs
 from ovseg_ros.evaluate.recordings.recording import names_json
-from ovseg_ros.files.recordings import is_recording, open_recording
+from ovseg_ros.files.recordings import (
+    STATIC_TF,
+    TF,
+    Bag,
+    Transform,
+    TransformTree,
+    is_recording,
+    open_recording,
+    read_transforms,
+)
 from ovseg_ros.ros.io.frame_source import stamp_ns
 from ovseg_ros.ros.io.images import image_from_array
 from ovseg_ros.ros.launching import as_bool, as_count, as_rate
@@ -53,10 +66,17 @@ LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 
 @dataclass
 class Moment:
-    """The messages of one recorded stamp, by topic; `names`: the ground truth that begins here, or None."""
+    """What was recorded of one stamp.
+
+    Attributes:
+        messages: by topic.
+        names: the ground truth that begins here, or None.
+        transforms: TF of this time, static ones too.
+    """
 
     messages: dict[str, Any] = field(default_factory=dict)
     names: String | None = None
+    transforms: list[Transform] = field(default_factory=list)
 
 
 def read_moments(folder: Path) -> list[Moment]:
@@ -99,11 +119,31 @@ def read_moments(folder: Path) -> list[Moment]:
             complete.remove((stamp, moment))
     if not complete:
         raise InvalidInputError(f"want images on {COMPRESSED}, found none in {folder}")
+    tree = _transforms_of(bag)
+    for stamp, moment in complete:
+        moment.transforms = [*tree.static, *tree.moving(stamp)]
     for time_ns, message in names:  # said once per scene, before its first frame
         later = [m for stamp, m in complete if stamp >= time_ns]
         if later:
             later[0].names = message
     return [moment for _, moment in complete]
+
+
+def _transforms_of(bag: Bag) -> TransformTree:
+    """TF of a recording; none where it is damaged, which is printed."""
+    try:
+        return read_transforms(bag)
+    except InvalidInputError as error:
+        print(f"player: TF is left out: {error}", file=sys.stderr)
+        return TransformTree([])
+
+
+def tf_message() -> Any:
+    """The type of TF's messages, or None on a machine without it."""
+    try:
+        return importlib.import_module("tf2_msgs.msg").TFMessage
+    except ImportError:
+        return None
 
 
 def _photographs(folder: Path) -> list[Moment]:
@@ -153,6 +193,18 @@ class Player(Node):
             topic: self.create_publisher(kind, topic, RELIABLE) for topic, kind in topics.items()
         }
         self._names = self.create_publisher(String, NAMES, LATCHED) if truth else None
+        self._tf_message, self._tf = tf_message(), None
+        static = [one for moment in moments[:1] for one in moment.transforms if one.stamp_ns is None]
+        if any(moment.transforms for moment in moments):
+            if self._tf_message is None:
+                self.get_logger().info(
+                    "the recording's TF is not played: tf2_msgs is not installed "
+                    "(apt install ros-$ROS_DISTRO-tf2-msgs)"
+                )
+            else:
+                self._tf = self.create_publisher(self._tf_message, TF, QoSProfile(depth=100))
+                self._static = self.create_publisher(self._tf_message, STATIC_TF, LATCHED)
+                self._static.publish(self._as_message(static))
         self.create_timer(1.0 / rate, self._play, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(f"playing {len(moments)} moments at {rate:g} Hz")
 
@@ -172,12 +224,30 @@ class Player(Node):
         stamp = self.get_clock().now().to_msg()
         if self._names is not None and moment.names is not None and not repeated:
             self._names.publish(moment.names)
-        # Depth and intrinsics first: whoever pairs them with the image need not wait.
+        # TF, depth and intrinsics first: whoever pairs them with the image need not wait.
+        if self._tf is not None:
+            moving = [one for one in moment.transforms if one.stamp_ns is not None]
+            self._tf.publish(self._as_message(moving, stamp))
         for topic in sorted(self._outputs, key=lambda name: name in (COLOUR, COMPRESSED)):
             message = moment.messages.get(topic)
             if message is not None:
                 message.header.stamp = stamp
                 self._outputs[topic].publish(message)
+
+    def _as_message(self, transforms: list[Transform], stamp: Any = None) -> Any:
+        """A TFMessage; static transforms hold at any time and need no stamp."""
+        return self._tf_message(transforms=[_stamped(one, stamp) for one in transforms])
+
+
+def _stamped(one: Transform, stamp: Any) -> TransformStamped:
+    message = TransformStamped(child_frame_id=one.child)
+    message.header.frame_id = one.parent
+    if stamp is not None:
+        message.header.stamp = stamp
+    shift, turn = message.transform.translation, message.transform.rotation
+    shift.x, shift.y, shift.z = one.rigid.translation_m.tolist()
+    turn.x, turn.y, turn.z, turn.w = quaternion_xyzw(one.rigid.rotation).tolist()
+    return message
 
 
 def default_recording() -> Path:

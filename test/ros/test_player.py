@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installed")
 
 import cv2
 import rclpy
-from evaluate_fixtures import write_photographs
+from evaluate_fixtures import recorded, write_photographs
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
@@ -31,7 +32,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
 from ovseg_ros.core.camera import decode_colour, decode_integers
+from ovseg_ros.core.space import Rigid
 from ovseg_ros.errors import InvalidInputError
+from ovseg_ros.evaluate.recordings.writing import write_recording
+from ovseg_ros.files.recordings import Transform
 from ovseg_ros.ros import player
 
 pytestmark = pytest.mark.ros
@@ -221,3 +225,67 @@ def test_what_cannot_be_played_is_said(recording, tmp_path, capsys):
     (tmp_path / "metadata.yaml").write_text("nonsense: [", encoding="utf-8")
     with pytest.raises(InvalidInputError):
         player.read_moments(tmp_path)
+
+
+@pytest.fixture
+def moving(tmp_path):
+    """Two moments of a camera that moves from 1 m to 3 m, its TF told between the images too."""
+    frames = [recorded(0), recorded(1)]
+    first, second = (one.frame.stamp_ns for one in frames)
+    base = [(first - 10, 0.0), (first + 10, 2.0), (second, 3.0)]
+    known = [Transform("map", "base", Rigid(np.eye(3), [x, 0, 0]), stamp) for stamp, x in base]
+    known.append(Transform("base", "optical", Rigid([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], [0, 0, 0.5])))
+    write_recording(tmp_path / "moving", frames, transforms=known)
+    return tmp_path / "moving"
+
+
+class TfMessage:
+    """Stands for tf2_msgs/TFMessage, which PyPI has not."""
+
+    def __init__(self, transforms):
+        self.transforms = transforms
+
+
+def test_tf_goes_out_with_each_moment_under_its_stamp(moving, monkeypatch):
+    sent = {"/tf": [], "/tf_static": []}
+    create = player.Player.create_publisher
+
+    def create_publisher(node, kind, topic, qos):
+        if kind is TfMessage:
+            return SimpleNamespace(publish=lambda message: sent[topic].append(message.transforms))
+        return create(node, kind, topic, qos)
+
+    monkeypatch.setattr(player, "tf_message", lambda: TfMessage)
+    monkeypatch.setattr(player.Player, "create_publisher", create_publisher)
+    topics = {player.COLOUR: Image}
+    received, _, _ = play(player.read_moments(moving), topics, lambda got, _: len(got[player.COLOUR]) >= 4)
+    (static,) = sent["/tf_static"]
+    assert [(one.header.frame_id, one.child_frame_id) for one in static] == [("base", "optical")]
+    assert static[0].transform.translation.z == 0.5
+    turn = static[0].transform.rotation
+    assert (turn.x, turn.y, turn.z, turn.w) == pytest.approx((-0.5, 0.5, -0.5, 0.5))
+    assert {(one.header.frame_id, one.child_frame_id) for (one,) in sent["/tf"]} == {("map", "base")}
+    shifts = [one.transform.translation.x for (one,) in sent["/tf"]]
+    assert shifts[:4] == pytest.approx([1.0, 3.0, 1.0, 3.0])  # the first between two that were told
+    stamps = [(one.header.stamp.sec, one.header.stamp.nanosec) for (one,) in sent["/tf"]]
+    images = [(one.header.stamp.sec, one.header.stamp.nanosec) for one in received[player.COLOUR]]
+    assert set(images) <= set(stamps)
+
+
+def test_where_tf_cannot_be_played_that_is_said_and_the_images_come(moving, monkeypatch, capfd):
+    monkeypatch.setattr(player, "tf_message", lambda: None)
+    topics = {player.COLOUR: Image}
+    _, published, _ = play(player.read_moments(moving), topics, lambda got, _: got[player.COLOUR])
+    assert "/tf" not in published
+    assert "tf2_msgs is not installed" in capfd.readouterr().err
+
+
+def test_a_damaged_transform_costs_tf_alone(moving, monkeypatch, capsys):
+    def damaged(bag):
+        raise InvalidInputError("a damaged message")
+
+    monkeypatch.setattr(player, "read_transforms", damaged)
+    moments = player.read_moments(moving)
+    assert len(moments) == 2
+    assert not any(moment.transforms for moment in moments)
+    assert "player: TF is left out: a damaged message" in capsys.readouterr().err

@@ -96,6 +96,15 @@ class Rigid:
         object.__setattr__(self, "translation_m", _kept("translation_m", self.translation_m, (3,)))
         _check_rotation(self.rotation)
 
+    def after(self, first: Rigid) -> Rigid:
+        """Both motions in one, `first` before this one."""
+        turn = self.rotation @ first.rotation
+        return Rigid(turn, self.rotation @ first.translation_m + self.translation_m)
+
+    def inverse(self) -> Rigid:
+        """The motion back."""
+        return Rigid(self.rotation.T, -self.rotation.T @ self.translation_m)
+
     def of_object(self, thing: Object3d) -> Object3d:
         """The thing in the other frame: box and covariance turn with it, the distance stays the camera's."""
         turn, move = self.rotation, self.translation_m

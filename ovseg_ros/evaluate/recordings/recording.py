@@ -10,26 +10,24 @@
 
 The names are `{"1": {"name": "teapot", "synonyms": ["tea kettle"]}, ...}`; an instance id means the same
 thing through the whole recording. All messages of a frame carry its time, in the header and in the bag.
+`writing` makes such recordings; where the camera moves they hold /tf and /tf_static too, which
+`files.recordings.read_transforms` reads.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
 
 from ovseg_ros.core.camera import camera_info_intrinsics, decode_colour, decode_depth, decode_integers
-from ovseg_ros.core.frame import CameraIntrinsics, Frame
+from ovseg_ros.core.frame import Frame
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.files.recordings import Bag, deserialized, open_recording
 
@@ -42,7 +40,7 @@ INSTANCE_TOPIC = "/ground_truth/instance_image"
 NAMES_TOPIC = "/ground_truth/names"
 FRAME_ID = "camera_color_optical_frame"
 
-_TYPES = {
+TYPES = {
     COLOR_TOPIC: "sensor_msgs/msg/CompressedImage",
     DEPTH_TOPIC: "sensor_msgs/msg/Image",
     INFO_TOPIC: "sensor_msgs/msg/CameraInfo",
@@ -85,46 +83,6 @@ class RecordedFrame:
         return self.instances == instance_id
 
 
-def write_recording(path: Path, frames: Iterable[RecordedFrame], *, jpeg_quality: int = 95) -> int:
-    """Writes a recording; names are written whenever they differ from the frame before.
-
-    Args:
-        path: folder to make; it must not exist.
-        frames: in order of time, each with intrinsics. Depth is rounded to millimetres; unknown becomes 0,
-            farther than 65.535 m becomes unknown.
-        jpeg_quality: 1–100.
-
-    Returns:
-        Number of frames written.
-
-    Raises:
-        InvalidInputError: the folder exists, there are no frames, times do not increase, or no intrinsics.
-    """
-    path = Path(path)
-    if path.exists():
-        raise InvalidInputError(f"{path} exists already; remove it first")
-    count, last_stamp = 0, -1
-    last_names: str | None = None
-    bag: _BagWriter | None = None
-    try:
-        for recorded in frames:
-            bag = bag or _BagWriter(path)
-            stamp = recorded.frame.stamp_ns
-            if stamp <= last_stamp:
-                raise InvalidInputError(f"want increasing times, got {stamp} ns after {last_stamp} ns")
-            names = names_json(recorded)
-            if names != last_names:
-                bag.write(NAMES_TOPIC, stamp, data=names)
-            _write_frame(bag, recorded, jpeg_quality)
-            count, last_stamp, last_names = count + 1, stamp, names
-    finally:
-        if bag is not None:
-            bag.close()
-    if not count:
-        raise InvalidInputError("want at least one frame to record, got none")
-    return count
-
-
 def read_recording(path: Path, *, depth_scale: float | None = None) -> Iterator[RecordedFrame]:
     """Reads a recording frame by frame, in order of time.
 
@@ -155,112 +113,11 @@ def read_recording(path: Path, *, depth_scale: float | None = None) -> Iterator[
         _LOG.warning("%s", remark)
 
 
-class _BagWriter:
-    """A rosbag2 MCAP writer with the five topics opened."""
-
-    def __init__(self, path: Path) -> None:
-        self._types = get_typestore(Stores.ROS2_JAZZY)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        self._writer.open()
-        self._connections = {
-            topic: self._writer.add_connection(
-                topic, kind, typestore=self._types, offered_qos_profiles=[_qos(latched=topic == NAMES_TOPIC)]
-            )
-            for topic, kind in _TYPES.items()
-        }
-
-    def new(self, kind: str, **fields: Any) -> Any:
-        """A message of type `kind`, for example "std_msgs/msg/Header"."""
-        return self._types.types[kind](**fields)
-
-    def write(self, topic: str, stamp_ns: int, **fields: Any) -> None:
-        """Writes one message of the topic's type at `stamp_ns`."""
-        kind = _TYPES[topic]
-        self._writer.write(
-            self._connections[topic], stamp_ns, self._types.serialize_cdr(self.new(kind, **fields), kind)
-        )
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-def _qos(*, latched: bool) -> Qos:
-    forever = QosTime(9223372036, 854775807)  # rmw's infinite duration
-    return Qos(
-        history=QosHistory.KEEP_LAST,
-        depth=10,
-        reliability=QosReliability.RELIABLE,
-        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-        deadline=forever,
-        lifespan=forever,
-        liveliness=QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=forever,
-        avoid_ros_namespace_conventions=False,
-    )
-
-
-def _write_frame(bag: _BagWriter, recorded: RecordedFrame, jpeg_quality: int) -> None:
-    frame = recorded.frame
-    if frame.intrinsics is None:
-        raise InvalidInputError("want frames with intrinsics, got None")
-    seconds, nanoseconds = divmod(frame.stamp_ns, 1_000_000_000)
-    stamp = bag.new("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
-    header = bag.new("std_msgs/msg/Header", stamp=stamp, frame_id=frame.frame_id or FRAME_ID)
-    encoded, jpeg = cv2.imencode(
-        ".jpg", cv2.cvtColor(frame.image_rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
-    )
-    if not encoded:
-        raise InvalidInputError(f"cannot encode an image of {frame.size_hw} as JPEG")
-    bag.write(INFO_TOPIC, frame.stamp_ns, **_camera_info(bag, header, frame.intrinsics))
-    bag.write(COLOR_TOPIC, frame.stamp_ns, header=header, format="jpeg", data=jpeg.reshape(-1))
-    if frame.depth_m is not None:
-        bag.write(DEPTH_TOPIC, frame.stamp_ns, **_image_16u(header, depth_to_mm(frame.depth_m)))
-    if recorded.instances is not None:
-        bag.write(INSTANCE_TOPIC, frame.stamp_ns, **_image_16u(header, recorded.instances))
-
-
 def depth_to_mm(depth_m: np.ndarray) -> np.ndarray:
     """(H, W) float metres -> (H, W) uint16 millimetres; unknown and beyond 65.535 m become 0."""
     metres = np.asarray(depth_m, dtype=np.float64)
     millimetres = np.rint(np.nan_to_num(metres, nan=0.0, posinf=0.0, neginf=0.0) * 1000.0)
     return np.where((millimetres < 0) | (millimetres > 65535), 0, millimetres).astype(np.uint16)
-
-
-def _camera_info(bag: _BagWriter, header: Any, intrinsics: CameraIntrinsics) -> dict[str, Any]:
-    k = [intrinsics.fx, 0.0, intrinsics.cx, 0.0, intrinsics.fy, intrinsics.cy, 0.0, 0.0, 1.0]
-    p = [*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0]
-    whole = bag.new(
-        "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-    )
-    return {
-        "header": header,
-        "height": intrinsics.height,
-        "width": intrinsics.width,
-        "distortion_model": "plumb_bob",
-        "d": np.zeros(5),
-        "k": np.array(k),
-        "r": np.eye(3).reshape(-1),
-        "p": np.array(p),
-        "binning_x": 0,
-        "binning_y": 0,
-        "roi": whole,
-    }
-
-
-def _image_16u(header: Any, pixels: np.ndarray) -> dict[str, Any]:
-    height, width = pixels.shape
-    data = np.ascontiguousarray(pixels.astype("<u2")).view(np.uint8).reshape(-1)
-    return {
-        "header": header,
-        "height": height,
-        "width": width,
-        "encoding": "16UC1",
-        "is_bigendian": 0,
-        "step": 2 * width,
-        "data": data,
-    }
 
 
 def names_json(recorded: RecordedFrame) -> str:
@@ -286,7 +143,7 @@ def _moments(bag: Bag) -> Iterator[dict[str, Any]]:
     """Messages of equal bag time together: topic -> message."""
     current: dict[str, Any] = {}
     current_ns: int | None = None
-    for recorded in bag.messages(_TYPES):
+    for recorded in bag.messages(TYPES):
         if recorded.logged_ns != current_ns and current:
             yield current
             current = {}

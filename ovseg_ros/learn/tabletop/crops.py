@@ -22,7 +22,8 @@ from ovseg_ros.learn.pairs.shards import Pair
 from ovseg_ros.learn.tabletop.cutouts import load_pictures
 from ovseg_ros.learn.tabletop.household import BY_KEY, OBJECTS, HouseholdObject
 from ovseg_ros.learn.tabletop.made_pairs import MakePairs, copies_of, made_pair, write_pairs
-from ovseg_ros.learn.tabletop.render import CameraPose, Surroundings, Tabletop, View
+from ovseg_ros.learn.tabletop.render import CameraPose, Tabletop, View
+from ovseg_ros.learn.tabletop.room import Surroundings
 from ovseg_ros.learn.tabletop.words import BACKGROUND_WORDS, caption_name
 
 MIN_PIXELS = 350  # of a 480x360 view

@@ -19,24 +19,10 @@ import mujoco
 
 from ovseg_ros.core.frame import CameraIntrinsics
 from ovseg_ros.core.space import Rigid
-from ovseg_ros.learn.tabletop.household import HouseholdObject, assets_folder
-from ovseg_ros.learn.tabletop.teapot import teapot_mesh
+from ovseg_ros.learn.tabletop.household import HouseholdObject
+from ovseg_ros.learn.tabletop.room import FOVY_DEG, STEP_S, VISUAL, Surroundings, add_thing, room_spec
 
-TEAPOT_SCALE_M = 0.045  # metres per Newell unit: a pot 14 cm high
-_VISUAL, _COLLISION = 1, 0  # geom groups, as in LIBERO's models
-_FOVY_DEG = 45.0
-_GRAVITY_STEP_S = 0.002
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Textures (names in LIBERO's `textures`, or "" for plain colour) and the table's half size in metres."""
-
-    table: str = "martin_novak_wood_table.png"
-    floor: str = "gray_floor.png"
-    wall: str = "light_gray_plaster.png"
-    table_half_xy: tuple[float, float] = (0.6, 0.5)
-    table_rgb: tuple[float, float, float] = (1.0, 1.0, 1.0)
+_DEFAULT = Surroundings()
 
 
 @dataclass(frozen=True)
@@ -101,7 +87,7 @@ class Tabletop:
     def __init__(
         self,
         things: Sequence[HouseholdObject],
-        surroundings: Surroundings = Surroundings(),
+        surroundings: Surroundings = _DEFAULT,
         size_hw: tuple[int, int] = (480, 640),
         tints: Sequence[tuple[float, float, float, float] | None] | None = None,
         samples: int = 4,
@@ -110,9 +96,9 @@ class Tabletop:
         self.things = tuple(things)
         self.surroundings = surroundings
         self.size_hw = size_hw
-        spec = _room(surroundings, size_hw, samples, lamp_m)
+        spec = room_spec(surroundings, size_hw, samples, lamp_m)
         for i, thing in enumerate(self.things):
-            _add_thing(spec, i, thing, tints[i] if tints else None)
+            add_thing(spec, i, thing, tints[i] if tints else None)
         self.model = spec.compile()
         self.data = mujoco.MjData(self.model)
         self._placed = [self._locate(i) for i in range(len(self.things))]
@@ -124,7 +110,7 @@ class Tabletop:
         self._renderer = mujoco.Renderer(self.model, *size_hw)
         self._option = mujoco.MjvOption()
         self._option.geomgroup[:] = 0
-        self._option.geomgroup[_VISUAL] = 1
+        self._option.geomgroup[VISUAL] = 1
         self._camera = mujoco.MjvCamera()
 
     def close(self) -> None:
@@ -138,7 +124,7 @@ class Tabletop:
         mujoco.mj_kinematics(m, d)
         origin, rotation = d.xpos[root], d.xmat[root].reshape(3, 3)
         corners = []
-        for g in np.flatnonzero((m.body_rootid[m.geom_bodyid] == root) & (m.geom_group == _VISUAL)):
+        for g in np.flatnonzero((m.body_rootid[m.geom_bodyid] == root) & (m.geom_group == VISUAL)):
             if m.geom_type[g] != mujoco.mjtGeom.mjGEOM_MESH:
                 continue
             mesh = m.geom_dataid[g]
@@ -175,10 +161,18 @@ class Tabletop:
             self._put(p, quat, *centre, 0.004)
         self._settle()
 
-    def place(self, poses: Sequence[tuple[float, float, float]]) -> None:
-        """Stands every object at (x m, y m, yaw rad) on its base and lets physics settle."""
-        for p, (x, y, yaw) in zip(self._placed, poses, strict=True):
-            self._put(p, _yaw(yaw, p.upright), x, y, 0.002)
+    def place(
+        self, poses: Sequence[tuple[float, float, float]], heights_m: Sequence[float] | None = None
+    ) -> None:
+        """Stands every object at (x m, y m, yaw rad) on its base and lets physics settle.
+
+        Args:
+            poses: of each object.
+            heights_m: of what each stands on, above the table's top; None: all on the table.
+        """
+        heights = [0.0] * len(self._placed) if heights_m is None else heights_m
+        for p, (x, y, yaw), height in zip(self._placed, poses, heights, strict=True):
+            self._put(p, _yaw(yaw, p.upright), x, y, height + 0.002)
         self._settle()
 
     def vertices_m(self, i: int) -> np.ndarray:
@@ -199,7 +193,7 @@ class Tabletop:
     def _settle(self) -> None:
         """From rest, for 1.2 s at most."""
         self.data.qvel[:] = 0
-        for step in range(int(1.2 / _GRAVITY_STEP_S)):
+        for step in range(int(1.2 / STEP_S)):
             mujoco.mj_step(self.model, self.data)
             if step > 150 and step % 50 == 0 and np.abs(self.data.qvel).max() < 0.05:
                 break
@@ -244,87 +238,8 @@ class Tabletop:
             depth_m = r.render().astype(np.float32)
             r.disable_depth_rendering()
         h, w = self.size_hw
-        f = h / 2 / np.tan(np.radians(_FOVY_DEG) / 2)
+        f = h / 2 / np.tan(np.radians(FOVY_DEG) / 2)
         return View(rgb, depth_m, instances, CameraIntrinsics(f, f, (w - 1) / 2, (h - 1) / 2, w, h))
-
-
-def _room(
-    s: Surroundings, size_hw: tuple[int, int], samples: int, lamp_m: tuple[float, float, float] | None
-) -> mujoco.MjSpec:
-    """Table top at z = 0, floor below, two walls, two lamps."""
-    spec = mujoco.MjSpec()
-    spec.option.timestep = _GRAVITY_STEP_S
-    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    spec.visual.quality.shadowsize = 1024 if lamp_m is None else 4096
-    spec.visual.quality.offsamples = samples
-    spec.visual.global_.offheight, spec.visual.global_.offwidth = size_hw
-    spec.visual.global_.fovy = _FOVY_DEG
-    spec.visual.map.znear, spec.visual.map.zfar = 0.01, 10.0
-    spec.stat.extent, spec.stat.center = 1.0, [0.0, 0.0, 0.0]
-    for name in ("table", "floor", "wall"):
-        _material(spec, name, getattr(s, name), repeat=2.0 if name == "table" else 6.0)
-    world = spec.worldbody
-    box, plane = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_PLANE
-    top = {"type": box, "size": [*s.table_half_xy, 0.02], "pos": [0, 0, -0.02], "rgba": [*s.table_rgb, 1]}
-    world.add_geom(**top, material="table", group=_VISUAL)
-    world.add_geom(type=plane, size=[4, 4, 0.1], pos=[0, 0, -0.75], material="floor", group=_VISUAL)
-    for x, y, sx, sy in (
-        (2.0, 0, 0.02, 2.5),
-        (-2.0, 0, 0.02, 2.5),
-        (0, 2.0, 2.5, 0.02),
-        (0, -2.0, 2.5, 0.02),
-    ):
-        world.add_geom(type=box, size=[sx, sy, 1.5], pos=[x, y, 0.5], material="wall", group=_VISUAL)
-    sun, spot = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, mujoco.mjtLightType.mjLIGHT_SPOT
-    if lamp_m is None:
-        world.add_light(pos=[0, 0, 1.4], dir=[-0.4, 0.3, -1], type=sun, diffuse=[0.5] * 3, castshadow=True)
-    else:
-        world.add_light(pos=lamp_m, dir=[-c for c in lamp_m], type=spot, cutoff=60, exponent=1,
-                        diffuse=[0.55] * 3, castshadow=True)  # fmt: skip
-    world.add_light(pos=[0, 0, 1.4], dir=[0.5, -0.2, -1], type=sun, diffuse=[0.3] * 3, castshadow=False)
-    return spec
-
-
-def _material(spec: mujoco.MjSpec, name: str, texture: str, repeat: float) -> None:
-    material = spec.add_material(name=name)
-    if not texture:
-        return
-    spec.add_texture(
-        name=f"tex-{name}",
-        type=mujoco.mjtTexture.mjTEXTURE_2D,
-        file=str(assets_folder() / "textures" / texture),
-    )
-    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = f"tex-{name}"
-    material.texrepeat = [repeat, repeat]
-    material.texuniform = False
-
-
-def _add_thing(spec: mujoco.MjSpec, i: int, thing: HouseholdObject, tint: tuple[float, ...] | None) -> None:
-    """Adds one object with a free joint, its bodies' names prefixed `thing<i>_`."""
-    if thing.file:
-        child = mujoco.MjSpec.from_file(str(assets_folder() / thing.file))
-        root = child.worldbody.first_body()
-    else:
-        child = mujoco.MjSpec()
-        vertices, faces = teapot_mesh(8)
-        mesh = child.add_mesh(name="teapot")
-        mesh.uservert = (vertices * TEAPOT_SCALE_M).astype(np.float32).ravel()
-        mesh.userface = faces.ravel()
-        material = child.add_material(name="glaze", rgba=[0.85, 0.82, 0.75, 1], specular=0.6, shininess=0.6)
-        root = child.worldbody.add_body()
-        root.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_MESH,
-            meshname="teapot",
-            material=material.name,
-            group=_VISUAL,
-            density=200,
-        )
-    root.name = "root"
-    root.add_freejoint(name="free")
-    if tint is not None:
-        for material in child.materials:
-            material.rgba = tint
-    spec.attach(child, frame=spec.worldbody.add_frame(), prefix=f"thing{i}_")
 
 
 def _free_spot(

@@ -16,7 +16,8 @@ from ovseg_ros.learn.tabletop.crops import MIN_PIXELS, random_surroundings
 from ovseg_ros.learn.tabletop.cutouts import Picture
 from ovseg_ros.learn.tabletop.figures import Canvas, heights, stand
 from ovseg_ros.learn.tabletop.household import BY_KEY, OBJECTS, HouseholdObject
-from ovseg_ros.learn.tabletop.render import CameraPose, Surroundings, Tabletop
+from ovseg_ros.learn.tabletop.render import CameraPose, Tabletop
+from ovseg_ros.learn.tabletop.room import Surroundings
 from ovseg_ros.learn.tabletop.sensor_depth import as_a_sensor_sees
 from ovseg_ros.learn.tabletop.words import caption_name, noun_of, training_objects
 

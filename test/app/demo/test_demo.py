@@ -33,7 +33,7 @@ from ovseg_ros.app.demo.truth import BestMask, Truth, forms
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.evaluate.recordings.demo import recording_folder
 from ovseg_ros.evaluate.recordings.photographs import read_frames
-from ovseg_ros.evaluate.recordings.recording import write_recording
+from ovseg_ros.evaluate.recordings.writing import write_recording
 
 NAMES = {1: ("red mug", "crimson cup"), 2: ("green bowl",), 3: ("blue mug",)}
 TRUTH = Truth([NAMES, {9: ("knife",)}], {"green bowl": 0.3})

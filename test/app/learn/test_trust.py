@@ -23,7 +23,8 @@ from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.trust import Calibration, TrustModel
 from ovseg_ros.core.words import SpellingMeanings
 from ovseg_ros.errors import InvalidInputError
-from ovseg_ros.evaluate.recordings.recording import RecordedFrame, write_recording
+from ovseg_ros.evaluate.recordings.recording import RecordedFrame
+from ovseg_ros.evaluate.recordings.writing import write_recording
 from ovseg_ros.files.instances import read_instances
 from ovseg_ros.learn.names.examples import examples_of
 from ovseg_ros.learn.names.folds import fold_of

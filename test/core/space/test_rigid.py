@@ -55,6 +55,13 @@ def test_points_keep_their_type_and_may_be_none():
     assert move.of_points(np.zeros((0, 3), np.float32)).shape == (0, 3)
 
 
+def test_motions_one_after_another_and_back():
+    first, second, points = motion(3), motion(4), np.random.default_rng(5).normal(size=(6, 3))
+    both = second.after(first)
+    np.testing.assert_allclose(both.of_points(points), second.of_points(first.of_points(points)), atol=1e-12)
+    np.testing.assert_allclose(first.inverse().of_points(first.of_points(points)), points, atol=1e-12)
+
+
 def test_what_is_known_cannot_be_written_to():
     given = np.zeros(3)
     kept = thing(centre_m=given)

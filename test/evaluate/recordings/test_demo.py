@@ -19,7 +19,8 @@ from ovseg_ros.evaluate.recordings.demo import (
     summarise,
 )
 from ovseg_ros.evaluate.recordings.measures import measure
-from ovseg_ros.evaluate.recordings.recording import RecordedFrame, write_recording
+from ovseg_ros.evaluate.recordings.recording import RecordedFrame
+from ovseg_ros.evaluate.recordings.writing import write_recording
 
 
 def test_every_trial_is_counted():

@@ -16,8 +16,8 @@ from ovseg_ros.evaluate.recordings.recording import (
     RecordedFrame,
     depth_to_mm,
     read_recording,
-    write_recording,
 )
+from ovseg_ros.evaluate.recordings.writing import write_recording
 
 CAMERA = CameraIntrinsics(50.0, 51.0, 20.5, 14.5, 40, 30)
 

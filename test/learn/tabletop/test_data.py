@@ -111,7 +111,8 @@ def test_rendered_depth_is_metric_and_masks_fit_the_objects():
     from camera_oracles import back_project
 
     from ovseg_ros.learn.tabletop.household import BY_KEY
-    from ovseg_ros.learn.tabletop.render import TEAPOT_SCALE_M, CameraPose, Surroundings, Tabletop
+    from ovseg_ros.learn.tabletop.render import CameraPose, Tabletop
+    from ovseg_ros.learn.tabletop.room import TEAPOT_SCALE_M, Surroundings
 
     try:
         scene = Tabletop([BY_KEY["teapot"]], Surroundings("", "", ""), (120, 160))
