@@ -8,8 +8,9 @@ how many of these a mask of the preset fits it (IoU >= 0.5), for how many of tho
 probable of all words of the walk, for how many it passes the threshold, and how far its middle is from the
 true one in the map, by TF: the mean over all frames together, and the worst frame.
 
-Below that, the score of a list that a memory must beat: each mask that has a label is put on it, or taken for
-what has that label within 10 cm; nothing is ever gone, and nobody minds that TF jumps.
+Below that, after each look, the score of memory (`ovseg_ros.memory` with tracks, SQLite and TF, as a node)
+and of a list that memory must beat: each mask that has a label is put on it, or taken for what has that label
+within 10 cm; nothing is ever gone, and nobody minds that TF jumps.
 
 `--every 2` takes every second frame. Writes out/benchmark/walk_PRESET.json.
 """
@@ -17,6 +18,8 @@ what has that label within 10 cm; nothing is ever gone, and nobody minds that TF
 from __future__ import annotations
 
 import argparse
+import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +32,7 @@ import torch
 
 from ovseg_ros.core.maps import box_slices, boxed_masks, mask_iou
 from ovseg_ros.core.space import Rigid, objects_3d
+from ovseg_ros.core.tracking import VideoSegmenter
 from ovseg_ros.evaluate.naming.trials import MATCH_IOU, vocabulary_of
 from ovseg_ros.evaluate.recordings.demo import machine, write_json
 from ovseg_ros.evaluate.recordings.measures import top_label
@@ -38,7 +42,10 @@ from ovseg_ros.evaluate.scores.match import best_matches, instance_masks
 from ovseg_ros.evaluate.walk import Walk, read_walk, score
 from ovseg_ros.evaluate.walk.score import MAX_HIDDEN, MIN_PIXELS
 from ovseg_ros.files.recordings import TransformTree, read_transforms
-from ovseg_ros.memory import Name
+from ovseg_ros.memory import Name, Where, Writer, open_store
+from ovseg_ros.memory.frames import sightings_of, space_of, tracked_masks, view_of
+from ovseg_ros.memory.jumps import Jumps
+from ovseg_ros.memory.objects import ObjectMemory
 from ovseg_ros.models.presets import load_preset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -125,6 +132,42 @@ def walk_through(
     return found, scores
 
 
+def remember(
+    segmenter: Any, frames: Iterable[RecordedFrame], walk: Walk, tf: TransformTree, folder: Path
+) -> tuple[list[list[str]], list[float]]:
+    """The score of memory after each look, and the processor seconds that each frame took it."""
+    words = vocabulary_of(*dict.fromkeys(walk.names.values()))
+    video, jumps, scores, seconds = VideoSegmenter(segmenter), Jumps(), [], []
+    with open_store(folder / "memory.db") as store:
+        writer, memory = Writer(store), None
+        for one in frames:
+            stamp = one.frame.stamp_ns
+            named = video.segment(one.frame, words)
+            if memory is None:
+                key = named.embedded.embedding_key
+                memory = ObjectMemory(store, writer, space_of(segmenter.name, key))
+            to_map = tf.lookup("map", one.frame.frame_id, stamp)
+            shift = jumps.shift_m(tf.lookup("map", "odom", stamp), to_map.translation_m)
+            if shift:
+                memory.doubt(stamp * 1e-9, shift)
+            view, masks = view_of(named, "map", to_map), named.masks.numpy()
+            chosen = tracked_masks(named, lambda track, known=memory: known.knows(("", track)))
+            parts = box_slices(named.boxes_xyxy[chosen].tolist())
+            arrays = [masks[i] for i in chosen]
+            things = objects_3d(one.frame.depth_m, one.frame.intrinsics, arrays, parts, up=to_map.rotation[2])
+            seen = sightings_of(named, chosen, things, view)
+            placed = time.process_time()
+            memory.note(view, seen)
+            seconds.append(time.process_time() - placed)
+            ended = [k for k in walk.looks if k.until_ns <= stamp]
+            if len(ended) > len(scores):
+                entries = memory.find(Where())
+                title = f"memory after {ended[-1].at}, round {ended[-1].round}: {len(entries)} entries"
+                scores.append([title, *score(entries, walk, stamp).lines(walk.names)])
+        writer.close()
+    return scores, seconds
+
+
 def count(
     one: RecordedFrame,
     scene: Any,
@@ -170,7 +213,11 @@ def main() -> None:
     cv2.setNumThreads(1)
     walk, tf = read_walk(arguments.recording), read_transforms(arguments.recording)
     frames = (f for n, f in enumerate(read_recording(arguments.recording)) if n % arguments.every == 0)
-    found, scores = walk_through(load_preset(arguments.preset), frames, walk, tf)
+    segmenter = load_preset(arguments.preset)
+    found, scores = walk_through(segmenter, frames, walk, tf)
+    frames = (f for n, f in enumerate(read_recording(arguments.recording)) if n % arguments.every == 0)
+    with tempfile.TemporaryDirectory() as folder:
+        remembered, seconds = remember(segmenter, frames, walk, tf, Path(folder))
     rows = []
     for (i, turn), seen in sorted(found.items()):
         figures = seen.to_dict()
@@ -184,10 +231,18 @@ def main() -> None:
     print(markdown_table(head, rows))
     total = [sum(getattr(s, k) for s in found.values()) for k in ("shows", "masks", "most_probable", "named")]
     print("\nall: {} shown, {} with a mask, {} top-1, {} labelled".format(*total))
-    for lines in scores:
+    median, most = 1e3 * np.median(seconds), 1e3 * max(seconds)
+    print(f"\nmemory: {median:.1f} ms a frame (median, processor), most {most:.1f}")
+    for lines in (*remembered, *scores):
         print("\n" + "\n  ".join(lines))
     result = {f"{i}, round {turn}": seen.to_dict() for (i, turn), seen in sorted(found.items())}
-    content = {"machine": machine(), "things": result, "list": scores}
+    content = {
+        "machine": machine(),
+        "things": result,
+        "memory": remembered,
+        "memory_s": seconds,
+        "list": scores,
+    }
     write_json(content, ROOT / f"out/benchmark/walk_{arguments.preset}.json")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -57,7 +56,7 @@ class Score:
     Attributes:
         things: that were seen where they stand.
         found: of those with an entry that is not gone.
-        error_m: thing -> how far the nearest of its entries is from the middle of what was seen of it.
+        error_m: thing -> how far the nearest of its entries is from the middle of its box.
         duplicates: thing -> further entries of it that are not gone.
         missing: things without an entry.
         wrong: thing -> what its entry is called most, where that is not its word nor a synonym.
@@ -112,7 +111,7 @@ def score(entries: Sequence[Remembered], walk: Walk, at_ns: int, *, frame_id: st
     """Compares a memory with the truth.
 
     A thing counts from when `MIN_FRAMES` frames showed it where it stands. Its true position is what an
-    entry's is by definition, the middle of its visible surface: the mean over those frames. Each entry that
+    entry's is by definition, the middle of the upright box around it (`Place.middle_m`). Each entry that
     is not gone belongs to the nearest place where something was seen, within `MATCH_M`, whatever it is
     called; `wrong` says what that is. An entry at a former place is no fault until the camera looked there
     again after the thing had left. Before TF's jump positions are compared in the map that TF told of then.
@@ -171,7 +170,7 @@ class _Spot:
 
     Attributes:
         thing: its id.
-        middle: (3,) mean of what frames showed, in TF's map of that time; NaN where none did.
+        middle: (3,) of its upright box, in TF's map of that time.
         frames: that showed it.
         stands: whether the thing is there still.
         looked_at_again: whether it is not, and the camera looked there since.
@@ -191,14 +190,14 @@ class _Spot:
             for view in walk.views
             if place.from_ns <= view.stamp_ns < until and place.thing in view.sights
         ]
-        good = [s.centroid_m for s in sights if s.pixels >= MIN_PIXELS and s.hidden <= MAX_HIDDEN]
+        good = sum(s.pixels >= MIN_PIXELS and s.hidden <= MAX_HIDDEN for s in sights)
         stands = at_ns < place.until_ns
         again = any(
             look.at == place.on and place.until_ns <= look.from_ns and look.until_ns <= at_ns
             for look in walk.looks
         )
-        middle = to_map.of_points(np.mean(good, axis=0, keepdims=True))[0] if good else np.full(3, math.nan)
-        return cls(place.thing, middle, len(good), stands, again)
+        middle = to_map.of_points(place.middle_m[None])[0]
+        return cls(place.thing, middle, good, stands, again)
 
 
 def _called(entry: Remembered) -> str:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ovseg_ros.core.space import Rigid
@@ -53,6 +54,12 @@ class Place:
     until_ns: int
     yaw_deg: float
     outline: TrueThing
+
+    @property
+    def middle_m(self) -> np.ndarray:
+        """(3,) the middle of the upright box of the smallest base around it, in the map."""
+        (x, y), _, _ = cv2.minAreaRect(self.outline.footprint_m.astype(np.float32))
+        return np.array([x, y, (self.outline.bottom_m + self.outline.top_m) / 2])
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,11 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.space import Rigid
 from ovseg_ros.memory import Retention, Writer, open_store
 from ovseg_ros.memory.frames import sightings_of, space_of, tracked_masks, view_of
+from ovseg_ros.memory.jumps import Jumps
 from ovseg_ros.memory.objects import ObjectMemory
 from ovseg_ros.ros.io.context import MessageContext
 from ovseg_ros.ros.io.frame_source import stamp_ns
@@ -25,7 +24,6 @@ from ovseg_ros.ros.parameters.table import Settings
 
 EVERY_S = 0.15  # images between two that are noted say nothing new
 MOST_HELD = 8
-JUMP_M = 0.05  # of the odometry's frame against the fixed one, where the robot is
 FLUSH_S = 2.0
 DAY_S = 86400.0
 
@@ -89,7 +87,7 @@ class Remembering:
         self._frame, self._crops, self._robot = settings.memory_frame, settings.memory_crops, settings.robot
         self._held: deque[tuple[float, str, MessageContext]] = deque()
         self._noted: dict[str, int] = {}  # stamp of the last image of each camera, nanoseconds
-        self._odom: Rigid | None = None
+        self._jumps = Jumps()
         self._memory: ObjectMemory | None = None
         self._space = space_of(segmenter.name, options_from(segmenter.options, settings).embedding_key)
         self._lock = threading.Lock()
@@ -195,13 +193,8 @@ class Remembering:
         found = self._transforms.lookup(self._frame, odom_frame, stamp)
         if isinstance(found, Missing):
             return
-        before, self._odom = self._odom, found
-        if before is None:
-            return
-        in_odom = found.rotation.T @ (placed.translation_m - found.translation_m)
-        moved = placed.translation_m - (before.rotation @ in_odom + before.translation_m)
-        shift = float(np.linalg.norm(moved))
-        if shift > JUMP_M:
+        shift = self._jumps.shift_m(found, placed.translation_m)
+        if shift:
             self.memory.doubt(stamp * 1e-9, shift)
             _LOG.info("%s jumped by %.2f m: remembered positions are in doubt", self._frame, shift)
 

@@ -35,9 +35,10 @@ def table_of(position) -> str:
 
 def made_up(**changes) -> Walk:
     """Three frames a look, each showing all that stands there; TF's map is true throughout."""
-    outline = TrueThing("any", np.zeros((3, 2), np.float32), 0.7, 0.9)
     places = []
     for (thing, half), position in AT.items():
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32) * 0.05
+        outline = TrueThing("any", corners + np.array(position[:2], np.float32), 0.7, 0.9)
         begin = 0 if half == 1 else CHANGED
         end = END if half == 2 or thing in STAYS else CHANGED
         places.append(Place(thing, table_of(position), begin, end, 0.0, outline))

@@ -84,7 +84,7 @@ def test_memory_alone_needs_none_of_them() -> None:
         "import ovseg_ros.memory.store, sys; print([m for m in ('sqlalchemy', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "set()\n", done.stderr
+    assert done.stdout == "[]\n", done.stderr
 
 
 class TestFile:
