@@ -147,9 +147,9 @@ def remember(
                 key = named.embedded.embedding_key
                 memory = ObjectMemory(store, writer, space_of(segmenter.name, key))
             to_map = tf.lookup("map", one.frame.frame_id, stamp)
-            shift = jumps.shift_m(tf.lookup("map", "odom", stamp), to_map.translation_m)
-            if shift:
-                memory.doubt(stamp * 1e-9, shift)
+            correction = jumps.correction(tf.lookup("map", "odom", stamp), to_map.translation_m)
+            if correction is not None:
+                memory.correct(stamp * 1e-9, correction)
             view, masks = view_of(named, "map", to_map), named.masks.numpy()
             chosen = tracked_masks(named, lambda track, known=memory: known.knows(("", track)))
             parts = box_slices(named.boxes_xyxy[chosen].tolist())

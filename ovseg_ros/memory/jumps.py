@@ -17,16 +17,20 @@ class Jumps:
         """Nothing is known yet."""
         self._before: Rigid | None = None
 
-    def shift_m(self, odometry: Rigid, camera: Floats) -> float:
-        """How far the fixed frame jumped where the camera is, metres; 0 where it did not.
+    def correction(self, odometry: Rigid, camera: Floats) -> Rigid | None:
+        """What the fixed frame was corrected by since the last image, None where that is no jump.
 
         Args:
             odometry: from the odometry's frame to the fixed one, at the time of an image.
             camera: (3,) where the camera is then, in the fixed frame.
+
+        Returns:
+            From places as they were told before to what they would be told as now, where it moves the
+            camera's by more than 5 cm.
         """
         before, self._before = self._before, odometry
         if before is None:
-            return 0.0
-        in_odometry = odometry.rotation.T @ (camera - odometry.translation_m)
-        moved = float(np.linalg.norm(camera - (before.rotation @ in_odometry + before.translation_m)))
-        return moved if moved > JUMP_M else 0.0
+            return None
+        correction = odometry.after(before.inverse())
+        told_before = before.of_points(odometry.inverse().of_points(camera[None]))[0]
+        return correction if float(np.linalg.norm(camera - told_before)) > JUMP_M else None

@@ -16,13 +16,18 @@ _SIGMAS = 3.0
 _LEAST_LIKE = 0.5  # cosine below which a thing in the same place is another one
 _SAME = 0.85  # cosine from which a thing elsewhere may be the same one
 _SIZE_RATIO = 1.7  # of the boxes' diagonals
+_CERTAIN_M = 0.05  # an entry less certain of its place is in doubt
 _LEAST_SCORE = 0.35
 _WEIGHTS = (0.4, 0.4, 0.2)  # of nearness, likeness and words
 
 
-def reach_m(entry: Entry, sighting: Sighting) -> float:
-    """How far from an entry's position a sighting may be for the thing not to have moved, metres."""
-    variance = float(np.linalg.eigvalsh(entry.covariance + sighting.covariance)[-1])
+def reach_m(entry: Entry, sighting: Sighting, *, most_m: float = np.inf) -> float:
+    """How far from an entry's position a sighting may be for the thing not to have moved, metres.
+
+    `most_m`: the entry's own uncertainty counts up to so much.
+    """
+    own = min(float(np.linalg.eigvalsh(entry.covariance)[-1]), most_m**2)
+    variance = own + float(np.linalg.eigvalsh(sighting.covariance)[-1])
     return _SIGMAS * float(variance**0.5) + _SLACK_M + _SLACK_OF_SIZE * float(np.median(entry.size))
 
 
@@ -47,12 +52,17 @@ def match_near(entries: Sequence[Entry], sightings: Sequence[Sighting]) -> list[
     scores = np.full((len(entries), len(sightings)), -np.inf, np.float32)
     for i, entry in enumerate(entries):
         for j, sighting in enumerate(sightings):
-            nearness = 1 - distance_m(entry, sighting) / reach_m(entry, sighting)
+            distance = distance_m(entry, sighting)
+            nearness = 1 - distance / reach_m(entry, sighting)
             if nearness <= 0 or not _like_size(entry.size, sighting.size, loose=not sighting.is_whole):
                 continue
             alike = likeness(entry, sighting.embedding)
             if alike < _LEAST_LIKE:
                 continue
+            if distance > reach_m(entry, sighting, most_m=_CERTAIN_M) and not (
+                sighting.is_whole and alike >= _SAME and entry.name in sighting.words
+            ):
+                continue  # where an entry may be anywhere near, place says little
             looks = (alike - _LEAST_LIKE) / (1 - _LEAST_LIKE)
             parts = nearness, looks, same_word(entry.words, sighting.words)
             scores[i, j] = float(np.dot(_WEIGHTS, parts))

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
+from ovseg_ros.core.space import Rigid
 from ovseg_ros.memory.entry import Entry, Floats, Name, Vectors
 from ovseg_ros.memory.sighting import Sighting
 
@@ -47,7 +49,7 @@ def seen_again(
     """An entry after one more sighting.
 
     Position and size are filtered: each sighting counts by how certain it is. What is partly hidden, or cut
-    by the image's edge, says little of them.
+    by the image's edge, says that the thing is there, and nothing else.
 
     Args:
         entry: as it was.
@@ -57,6 +59,14 @@ def seen_again(
         is_new_look: the first sighting after it was out of view: its surface is taken from it too.
         clearer: its crop is better than the one that is kept.
     """
+    if not sighting.is_whole:
+        return replace(
+            entry,
+            last_seen=max(stamp, entry.last_seen),
+            times_seen=entry.times_seen + 1,
+            times_looked=entry.times_looked + 1,
+            gone_since=None,
+        )
     noise = _uncertainty(sighting)
     if has_moved:
         position, covariance, size = sighting.position, noise, entry.size
@@ -67,7 +77,7 @@ def seen_again(
         position = entry.position + gain @ (sighting.position - entry.position)
         after = (_UNIT - gain) @ before
         covariance = (after + after.T) / 2 + _SUREST_M**2 * _UNIT
-        weight = float(np.trace(gain)) / 3 if sighting.is_whole else 0.0
+        weight = float(np.trace(gain)) / 3
         size = entry.size + weight * (sighting.size - entry.size)
     n = min(entry.times_seen, _MEMORY)
     surface = entry.surface
@@ -118,15 +128,23 @@ def joined(old: Entry, new: Entry) -> Entry:
     )
 
 
-def doubted(entry: Entry, shift_m: float) -> Entry:
-    """An entry whose position may be off by so many metres."""
-    return replace(entry, covariance=entry.covariance + shift_m**2 * _UNIT)
+def corrected(entry: Entry, correction: Rigid) -> Entry:
+    """An entry after its frame was corrected: moved along, and uncertain by as much as it was moved."""
+    moved = correction.of_points(entry.position[None])[0]
+    shift_m = float(np.linalg.norm(moved - entry.position))
+    turn = correction.rotation
+    return replace(
+        entry,
+        position=moved,
+        covariance=turn @ entry.covariance @ turn.T + shift_m**2 * _UNIT,
+        orientation=(Rotation.from_matrix(turn) * Rotation.from_quat(entry.orientation)).as_quat(),
+        surface=(entry.surface @ turn.T).astype(np.float32),
+    )
 
 
 def _uncertainty(sighting: Sighting) -> Floats:
     """(3, 3) m²: of the position as one sighting tells it."""
-    unseen = 0.0 if sighting.is_whole else 0.5 * float(sighting.size.max())
-    covariance: Floats = sighting.covariance + (_SYSTEMATIC_M**2 + unseen**2) * _UNIT
+    covariance: Floats = sighting.covariance + _SYSTEMATIC_M**2 * _UNIT
     return covariance
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ovseg_ros.memory.entry import Entry, Vectors, Where
+from ovseg_ros.core.space import Rigid
+from ovseg_ros.memory.entry import Entry, Floats, Vectors, Where
 from ovseg_ros.memory.looked import LookedAt
 from ovseg_ros.memory.matching import distance_m, likeness, match_elsewhere, match_near, reach_m
-from ovseg_ros.memory.merging import doubted, joined, new_entry, seen_again
+from ovseg_ros.memory.merging import corrected, joined, new_entry, seen_again
 from ovseg_ros.memory.nearby import Nearby, Shelf, Sink
 from ovseg_ros.memory.place import Place, look_at
 from ovseg_ros.memory.sighting import Sighting, View
@@ -22,6 +23,9 @@ _GONE_AFTER = 3  # images one after the other in which a place is free
 _OTHER = 0.5  # cosine below which a track shows another thing than it did
 _OUT_OF_VIEW_S = 2.0  # a track not seen for longer is a new look when it is back
 _FORGET_TRACK_S = 30.0
+_SETTLES_M = 2.0  # around a thing that was in doubt and is seen again
+_SETTLED_M = 0.1  # of one of its two places
+_LEFT_M, _LEFT_PER_M = 0.02, 0.03  # of the doubt that is left, by the distance from it: the frame also turned
 _SAVE_EVERY_S = 1.0
 _CANDIDATES = 16
 _FAR_M = 6.0  # of the camera: entries farther away are not looked for
@@ -42,6 +46,14 @@ class _Track:
     key: str = ""
     words: int = 0
     best_area: int = 0
+
+
+@dataclass(frozen=True)
+class _Doubt:
+    """Where an entry was told to be before the fixed frame was corrected, and how certainly."""
+
+    position: Floats
+    covariance: Floats
 
 
 @dataclass
@@ -79,7 +91,8 @@ class ObjectMemory:
         self._looked = LookedAt()
         self._arrived: set[str] = set()  # entries of things that stand where an earlier look saw nothing
         self._free: dict[str, int] = {}  # images in which an entry's place was free, one after the other
-        self._steady_since = 0.0  # the last time positions came into doubt
+        self._steady_since: float | None = None  # when positions came into doubt last, or the first image
+        self._doubted: dict[str, _Doubt] = {}  # by the entries' keys
         self._saved = -np.inf
         self._lock = threading.RLock()
 
@@ -91,6 +104,8 @@ class ObjectMemory:
             sightings: its tracked masks that have 3D, with and without words.
         """
         with self._lock:
+            if self._steady_since is None:
+                self._steady_since = view.stamp
             self._near.come_to(view.frame_id, view.camera.translation_m)
             self._looked.note(view)
             look = _Look()
@@ -106,16 +121,24 @@ class ObjectMemory:
             elif look.urgent:
                 self._near.save(look.urgent)
 
-    def doubt(self, stamp: float, shift_m: float) -> None:
-        """The fixed frame has jumped against the robot: positions told since the last jump may be off.
+    def correct(self, stamp: float, correction: Rigid) -> None:
+        """The fixed frame was corrected: what was told of since the last time is moved along, and doubted.
+
+        Localisation may have been wrong by that for long or for a moment, so nobody knows which of the places
+        were. The first thing that is seen again settles it for those around it.
 
         Args:
             stamp: when, seconds since the epoch.
-            shift_m: how far it jumped.
+            correction: from places as they were told before to what they would be told as now.
         """
         with self._lock:
+            if self._steady_since is None:
+                return
             for entry in self._near.find(Where(seen_after=self._steady_since, space=self._space)):
-                self._near.put(doubted(entry, shift_m))
+                moved = corrected(entry, correction)
+                before = self._doubted.get(entry.key, _Doubt(entry.position, entry.covariance))
+                self._doubted[entry.key] = before
+                self._near.put(moved)
             self._steady_since = stamp
             self._near.save()
 
@@ -178,7 +201,7 @@ class ObjectMemory:
         ]
         pairs = match_near(around, sightings)
         for i, j in pairs:
-            self._see(around[i], sightings[j], view, look)
+            self._see(self._near[around[i].key], sightings[j], view, look)  # others may have settled it
         known = {j for _, j in pairs}
         return [sighting for j, sighting in enumerate(sightings) if j not in known]
 
@@ -211,6 +234,8 @@ class ObjectMemory:
         track = self._tracks.setdefault(sighting.track, _Track(view.stamp))
         is_new_look = track.key != entry.key or view.stamp - entry.last_seen > _OUT_OF_VIEW_S
         clearer = sighting.is_whole and sighting.area_px > 1.2 * track.best_area
+        if sighting.is_whole and entry.key in self._doubted:
+            self._settle(entry, self._doubted.pop(entry.key), sighting)
         self._near.put(
             seen_again(
                 entry, sighting, view.stamp, has_moved=has_moved, is_new_look=is_new_look, clearer=clearer
@@ -223,11 +248,31 @@ class ObjectMemory:
         look.seen.add(entry.key)
         self._free.pop(entry.key, None)
 
+    def _settle(self, seen: Entry, doubt: _Doubt, sighting: Sighting) -> None:
+        """A thing in doubt was seen again: where it was moved to, or where it was told to be before.
+
+        So are those around it then. One that is at neither place was moved by somebody, and settles nothing.
+        """
+        off = [float(np.linalg.norm(sighting.position - at)) for at in (seen.position, doubt.position)]
+        if min(off) > _SETTLED_M:
+            return
+        for key in [key for key in self._doubted if key in self._near]:
+            entry = self._near[key]
+            away = float(np.linalg.norm(entry.position - seen.position))
+            if away <= _SETTLES_M:
+                before = self._doubted.pop(key)
+                left = min(off) + _LEFT_M + _LEFT_PER_M * away
+                position = entry.position if off[0] <= off[1] else before.position
+                covariance = before.covariance + left**2 * np.eye(3)
+                self._near.put(replace(entry, position=position, covariance=covariance))
+
     def _look_for_others(self, view: View, look: _Look) -> None:
         """Entries that should be in view and were not seen: missed, or gone where their place is free."""
         for entry in self._near.of_frame(view.frame_id):
             if entry.key in look.seen or entry.gone_since is not None or not self._is_around(entry, view):
                 continue
+            if entry.key in self._doubted:
+                continue  # nobody knows where its place is
             place = look_at(entry, view)
             if place is Place.NOT_SEEN:
                 continue

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from memory_fixtures import Ball, DictStore, Room
 
+from ovseg_ros.core.space import Rigid
 from ovseg_ros.memory import Where
 
 
@@ -143,24 +144,77 @@ def test_a_thing_that_is_carried_through_the_view_stays_one():
     assert np.linalg.norm(entry.position - room.balls[0].centre) < 0.05
 
 
-def test_after_a_jump_of_the_fixed_frame_positions_are_doubted_and_things_stay_one():
+def jump(room, shift) -> None:
+    """The fixed frame is told to be elsewhere from now on."""
+    room.memory.correct(room.time, Rigid(np.eye(3), np.asarray(shift, float)))
+
+
+def off(room) -> float:
+    """How far the worst entry is from the nearest ball, as places are told now."""
+    told = [ball.centre + room.off for ball in room.balls]
+    return max(min(np.linalg.norm(entry.position - at) for at in told) for entry in room.entries())
+
+
+def doubt(room) -> list[float]:
+    return [float(np.sqrt(entry.covariance[0, 0])) for entry in room.entries()]
+
+
+@pytest.mark.parametrize("was_wrong", ["all the time", "never"])
+def test_after_a_jump_of_the_fixed_frame_positions_are_doubted_and_things_stay_one(was_wrong):
     room = Room([mug(0, 0), bowl(0.3, 0.3), mug(3, 0)])
     room.look(*A)
     room.look(*B)
-    before = room.entries()
-    room.off = np.array([0.3, 0.0, 0.0])
-    room.memory.doubt(room.time, 0.3)
-    for entry in room.entries():
-        assert np.sqrt(entry.covariance[0, 0]) >= 0.3
-    room.look(0.3, 0.0)
-    room.look(3.3, 0.0)
-    after = room.entries()
-    assert {entry.key for entry in after} == {entry.key for entry in before}
-    for entry in after:
-        assert min(np.linalg.norm(entry.position - ball.centre - room.off) for ball in room.balls) < 0.02
-        assert np.sqrt(entry.covariance[0, 0]) < 0.05
-    room.memory.doubt(room.time, 0.1)  # what was seen since is doubted by this jump alone
-    assert all(np.sqrt(entry.covariance[0, 0]) < 0.12 for entry in room.entries())
+    keys = {entry.key for entry in room.entries()}
+    jump(room, (0.3, 0.0, 0.0))
+    assert min(doubt(room)) >= 0.3
+    if was_wrong == "all the time":  # what is told now is right: all of it was told 0.3 m off before
+        room.off = np.array([0.3, 0.0, 0.0])
+        assert off(room) < 0.02
+    room.look(0.0 + room.off[0], 0.0)
+    assert sorted(doubt(room))[0] < 0.05
+    assert sorted(doubt(room))[1] < 0.1  # settled by the first, being near it
+    assert sorted(doubt(room))[2] >= 0.3  # far away
+    room.look(3.0 + room.off[0], 0.0)
+    assert {entry.key for entry in room.entries()} == keys
+    assert off(room) < 0.02
+    assert max(doubt(room)) < 0.1
+
+
+def test_a_thing_that_was_moved_settles_nothing_about_the_others():
+    room = Room([mug(0, 0), Ball("bowl", 0.0, 0.6, 1, radius=0.08)])
+    room.look(0, 0.3)
+    jump(room, (0.4, 0.0, 0.0))
+    room.off = np.array([0.4, 0.0, 0.0])
+    room.balls[0] = mug(0.0, -0.25)
+    room.unseen = {"bowl"}
+    room.look(0.4, 0.0)
+    (bowl_,) = room.entries(words=("bowl",))
+    assert np.linalg.norm(bowl_.position - room.balls[1].centre - room.off) < 0.02
+    assert np.sqrt(bowl_.covariance[0, 0]) >= 0.4
+
+
+def test_what_was_known_from_earlier_starts_is_not_doubted():
+    room = Room([mug(*A), bowl(3.2, 0.2)])
+    room.look(*A)
+    room.memory.flush()
+    room.restart()
+    room.time += 100
+    room.look(*B)
+    jump(room, (0.3, 0.0, 0.0))
+    certain = {entry.name: np.sqrt(entry.covariance[0, 0]) < 0.1 for entry in room.entries()}
+    assert certain == {"mug": True, "bowl": False}
+
+
+def test_what_is_cut_by_the_images_edge_says_that_it_is_there_and_not_where():
+    room = Room([mug(*A)])
+    room.look(*A)
+    (before,) = room.entries()
+    room.balls[0] = Ball("cup", 0.0, 0.03, 0)
+    room.cut = True
+    room.look(*A, images=3)
+    (after,) = room.entries()
+    np.testing.assert_allclose(after.position, before.position)
+    assert (after.words.keys(), after.times_seen) == ({"mug"}, before.times_seen + 3)
 
 
 def test_a_new_start_goes_on_with_what_was_stored():

@@ -193,10 +193,10 @@ class Remembering:
         found = self._transforms.lookup(self._frame, odom_frame, stamp)
         if isinstance(found, Missing):
             return
-        shift = self._jumps.shift_m(found, placed.translation_m)
-        if shift:
-            self.memory.doubt(stamp * 1e-9, shift)
-            _LOG.info("%s jumped by %.2f m: remembered positions are in doubt", self._frame, shift)
+        correction = self._jumps.correction(found, placed.translation_m)
+        if correction is not None:
+            self.memory.correct(stamp * 1e-9, correction)
+            _LOG.info("%s was corrected: what was seen since last time is moved, and in doubt", self._frame)
 
     def _say(self, remark: str) -> None:
         if remark and remark != self.remark:
