@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from ovseg_ros.memory import Looks, Weights, decide
 
 MOST_FALSE = 0.03
-"""Of the trials without the thing, or another of its kind, are FOUND at the threshold."""
+"""Of the trials without the thing or another of its kind are FOUND at most, at each number of examples."""
 
 RIDGE = 1e-5
 """Holds weights in, where the data is parted without an error."""
@@ -49,15 +49,15 @@ def fit_weights(trials: Sequence[Evidence], sized: bool) -> Weights:
     columns = [_columns(one, usual, sized) for one in trials]
     start = np.array([-4.0] + [0.0] * (len(FITTED) - 1))
     fitted = minimize(_loss, start, args=(columns, trials), method="BFGS", options={"maxiter": 100}).x
-    false = sorted(
-        decide(one @ fitted, trial.looks, 0.5).score
-        for one, trial in zip(columns, trials)
-        if trial.counts and not trial.right.any()
-    )
-    threshold = float(np.ceil(100 * np.quantile(false, 1 - MOST_FALSE)) / 100)
+    false: dict[int, list[float]] = {}  # scores of what is not there, by the number of examples
+    for matrix, trial in zip(columns, trials):
+        if trial.counts and not trial.right.any():
+            score = decide(matrix @ fitted, trial.looks, 0.5).score
+            false.setdefault(trial.examples, []).append(score)
+    threshold = max(np.quantile(scores, 1 - MOST_FALSE) for scores in false.values())
     values = dict(zip(FITTED, np.round(fitted, 2).tolist()))
     values |= {f"usual_{name}": round(value, 2) for name, value in usual.items()}
-    return Weights(**values, threshold=min(threshold, 0.99))
+    return Weights(**values, threshold=min(float(np.ceil(100 * threshold)) / 100, 0.99))
 
 
 def as_code(weights: Weights) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.core.colours.measure import colour_codes, inner, lab_of
-from ovseg_ros.core.maps.mask_overlap import BoxedMask
+from ovseg_ros.core.maps import BoxedMask
 
 _LIGHTNESSES, _HUES = 3, 11  # levels of L from 0 to 100, and of a and b each from -_VIVIDEST to _VIVIDEST
 _VIVIDEST = 80.0
