@@ -255,7 +255,7 @@ WEIGHTS = {
             usual_rival=0.4,
             usual_colour_rival=0.73,
             usual_size=0.61,
-            threshold=0.85,
+            threshold=0.91,
         ),
         Weights(
             bias=-5.88,
@@ -269,7 +269,7 @@ WEIGHTS = {
             usual_rival=0.4,
             usual_colour_rival=0.73,
             usual_size=0.0,
-            threshold=0.86,
+            threshold=0.91,
         ),
     )
 }
