@@ -115,7 +115,8 @@ def find_taught(
         looks: the regions of a frame, of the same space.
         weights: for this space, with or without sizes: `weights_of(preset, sized=looks.sized)`.
         rivals: what else is known: of the object memory all entries but the thing's own, and other names'
-            examples. What stood beside the examples is known from themselves.
+            examples. What stood beside the examples is known from themselves. The thing itself must not be
+            among them: nothing is more like it.
 
     Raises:
         InvalidInputError: no example, examples of two names or of another space, or without a palette.
@@ -171,7 +172,7 @@ def decide(fit: Floats, looks: Looks, threshold: float) -> Sighting:
     for i in np.flatnonzero(np.isfinite(fit)):
         others = fit[looks.apart(i)]
         scores[i] = np.exp(fit[i] - np.logaddexp.reduce([0.0, fit[i], *others]))
-    apart = np.flatnonzero(looks.apart(best))
+    apart = np.flatnonzero(looks.apart(best) & np.isfinite(fit))
     second = int(apart[fit[apart].argmax()]) if len(apart) else -1
     score = float(scores[best])
     margin = score - (float(scores[second]) if second >= 0 else 0.0)
@@ -236,7 +237,7 @@ def _likest(rows: Vectors, groups: Sequence[Vectors | None]) -> Floats:
 
 def _size_difference(sizes_m: Floats, shown_m: Floats) -> Floats:
     """(N,) |ln ratio| with the nearest example, at most `FURTHEST_SIZE`; NaN where a size is not known."""
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.abs(np.log(sizes_m[:, None]) - np.log(shown_m[None]))  # (N,E)
     return np.minimum(np.fmin.reduce(ratio, axis=1), FURTHEST_SIZE)
 
