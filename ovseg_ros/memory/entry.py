@@ -121,6 +121,10 @@ class Example:
         shown: when, seconds since the epoch.
         crop: a JPEG of it, None where pictures are not kept.
         key: the entry it is known to be, "" where none.
+        palette: (C,) its colours, see `core.colours.palette`, None where they are not known.
+        size_m: root mean square distance of its visible points from their middle, None without depth.
+        others: (M, D) unit, what stood beside it and is most alike, None where not known.
+        other_palettes: (M, C) their colours.
     """
 
     name: str
@@ -129,6 +133,10 @@ class Example:
     shown: float
     crop: bytes | None = field(default=None, repr=False)
     key: str = ""
+    palette: Vectors | None = field(default=None, repr=False)
+    size_m: float | None = None
+    others: Vectors | None = field(default=None, repr=False)
+    other_palettes: Vectors | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from ovseg_ros.core.colours.fit import fit_colours
 from ovseg_ros.core.colours.measure import colour_codes, colour_share, inner, mean_lab, seen_colour
 from ovseg_ros.core.colours.names import COLOURS, NamedColours, memberships, named_colours
+from ovseg_ros.core.colours.palette import COLOUR_BINS, palette
 
 __all__ = [
     "COLOURS",
+    "COLOUR_BINS",
     "NamedColours",
     "colour_codes",
     "colour_share",
@@ -14,5 +16,6 @@ __all__ = [
     "mean_lab",
     "memberships",
     "named_colours",
+    "palette",
     "seen_colour",
 ]

@@ -81,8 +81,14 @@ def colour_share(codes: npt.NDArray[np.int32], colours: Sequence[str]) -> float 
 
 def mean_lab(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
     """(3,) the mean of some pixels in CIE Lab, L 0 to 100; `codes` as above, at least one."""
-    mean: npt.NDArray[np.float32] = _table_lab()[codes].mean(axis=0)
+    mean: npt.NDArray[np.float32] = lab_of(codes).mean(axis=0)
     return mean
+
+
+def lab_of(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    """(..., 3) CIE Lab of some pixels, L 0 to 100; `codes` as above."""
+    lab: npt.NDArray[np.float32] = _table_lab()[codes]
+    return lab
 
 
 def vivid_share(codes: npt.NDArray[np.int32]) -> float:
