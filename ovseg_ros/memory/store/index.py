@@ -51,11 +51,11 @@ class Index:
     def nearest(
         self, embedding: npt.NDArray[np.float32], count: int, allowed: npt.NDArray[np.int64] | None = None
     ) -> list[int]:
-        """The entries of the `count` nearest vectors, the nearest first.
+        """The `count` nearest entries, the nearest first.
 
         Args:
             embedding: (D,).
-            count: vectors to look at.
+            count: entries at most.
             allowed: only these entries; None: all.
         """
         query = _codes(embedding[None])
@@ -69,12 +69,15 @@ class Index:
             flags[allowed] = True
             meant &= flags[self._owners]  # -1 is left out above
         far[~meant] = np.inf
-        count = min(count, int(meant.sum()))
-        if not count:
-            return []
-        rows = np.argpartition(far, count - 1)[:count]
-        rows = rows[np.argsort(far[rows], kind="stable")]
-        return list(dict.fromkeys(self._owners[rows].tolist()))
+        vectors, wanted = int(meant.sum()), 2 * count
+        while True:
+            wanted = min(wanted, vectors)
+            rows = np.argpartition(far, wanted - 1)[:wanted] if wanted else np.empty(0, np.int64)
+            rows = rows[np.argsort(far[rows], kind="stable")]
+            found = list(dict.fromkeys(self._owners[rows].tolist()))
+            if len(found) >= count or wanted == vectors:
+                return found[:count]
+            wanted *= 2  # many of them are of the same entries
 
 
 def _codes(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:

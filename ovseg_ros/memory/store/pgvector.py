@@ -42,8 +42,8 @@ def prepare(connection: Connection) -> bool:
 
     In a transaction that writes.
     """
-    newest = "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'"
-    version = connection.scalar(sa.text(newest))
+    there = "SELECT coalesce(installed_version, default_version) FROM pg_available_extensions"
+    version = connection.scalar(sa.text(f"{there} WHERE name = 'vector'"))
     if version is None or tuple(map(int, version.split(".")[:2])) < (0, 8):
         logger.info("no pgvector from 0.8 on at this server: searching in the node's own memory")
         return False
@@ -55,8 +55,8 @@ def prepare(connection: Connection) -> bool:
     except exc.ProgrammingError as error:
         logger.info("pgvector is at this server, but not for this user (%s)", str(error.orig).strip())
         return False
-    there = sa.table(TABLE, sa.column("id"), sa.column("revision"))
-    same = sa.and_(there.c.id == ENTRIES.c.id, there.c.revision == ENTRIES.c.revision)
+    here = sa.table(TABLE, sa.column("id"), sa.column("revision"))
+    same = sa.and_(here.c.id == ENTRIES.c.id, here.c.revision == ENTRIES.c.revision)
     missing = (
         sa.select(ENTRIES.c.id, ENTRIES.c.revision, ENTRIES.c.space, VECTORS)
         .join(VECTORS)
@@ -92,16 +92,22 @@ def nearest(
     space: str,
     meant: Sequence[sa.ColumnElement[bool]],
 ) -> list[int]:
-    """Ids of the entries of some `count` nearest vectors, the nearest first: nearly always the true ones."""
+    """Ids of some `count` nearest entries, the nearest first: nearly always the true ones."""
     for setting in SETTINGS:
         connection.execute(sa.text(f"SET LOCAL {setting}"))
-    asked = question(embedding, count, space, meant)
-    found = list(dict.fromkeys(connection.scalars(asked)))
-    if meant and len(found) < count // 4:
-        # The index gives up where conditions hold for few; those few are compared one by one.
-        connection.execute(sa.text("SET LOCAL enable_indexscan = off"))
-        found = list(dict.fromkeys(connection.scalars(asked)))
-    return found
+    vectors, by_index = count, True
+    while True:
+        rows = connection.scalars(question(embedding, vectors, space, meant)).all()
+        found = list(dict.fromkeys(rows))
+        if len(found) >= count // 4:
+            return found
+        if len(rows) == vectors:  # many of them are of the same entries
+            vectors *= 4
+        elif meant and by_index:  # the index gives up where conditions hold for few: compare those one by one
+            connection.execute(sa.text("SET LOCAL enable_indexscan = off"))
+            by_index = False
+        else:
+            return found
 
 
 def question(

@@ -19,9 +19,9 @@ from ovseg_ros.memory.store.rows import unpack
 from ovseg_ros.memory.store.tables import ENTRIES, FORGOTTEN, VECTORS
 
 MORE = 100
-"""Candidates beyond four times as many as are asked for."""
+"""Candidates beyond four times as many entries as are asked for."""
 FIRST = 500
-"""Vectors that conditions are tried on, before all entries for which they hold are looked up."""
+"""Entries that conditions are tried on, before all entries for which they hold are looked up."""
 
 
 class Search:
@@ -97,11 +97,12 @@ def _follow(connection: Connection, index: Index, space: str) -> None:
         stale = connection.scalars(sa.union_all(gone, changed)).all()
         if stale:
             index.remove(stale)
-    rows = connection.execution_options(yield_per=500).execute(
+    newer = (
         sa.select(ENTRIES.c.id, VECTORS.c.embedding, VECTORS.c.views)
         .join(VECTORS)
         .where(ENTRIES.c.revision > index.revision, ENTRIES.c.space == space, VECTORS.c.dims == index.dims)
     )
+    rows = connection.execute(newer, execution_options={"yield_per": 500})
     for some in rows.partitions():
         parts = [views if views.startswith(embedding) else embedding + views for _, embedding, views in some]
         owners = np.repeat([row.id for row in some], [len(part) // (2 * index.dims) for part in parts])

@@ -149,6 +149,13 @@ class TestNearest:
                 [cosine for _, cosine in wanted], abs=1e-3
             )
 
+    def test_entries_with_very_many_views_leave_room_for_others(self, store) -> None:
+        query = entry(0).embedding
+        alike = [replace(entry(n), views=unit(query + 0.01 * entry(n, views=200).views)) for n in range(5)]
+        store.save([*alike, *entries(60)[40:]])
+        assert len(store.nearest(query, 25, Where(space=SPACE))) == 25
+        assert len(store.nearest(query, 25, Where(space=SPACE, frame_id="map"))) == 25
+
     def test_conditions_that_hold_only_far_away(self, store, monkeypatch) -> None:
         """The first vectors that they are tried on have none, or too few."""
         monkeypatch.setattr("ovseg_ros.memory.store.search.FIRST", 10)
