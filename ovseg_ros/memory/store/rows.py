@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.memory.entry import Entry, Example, Name
 
+_OF_EXAMPLES = ("palette", "others", "other_palettes")
 REST_BYTES = 500
 """Of an entry besides vectors and picture: its row, words and places in indexes, roughly."""
 
@@ -108,13 +109,34 @@ def example_row(example: Example) -> dict[str, Any]:
         "embedding": pack(example.embedding),
         "shown": float(example.shown),
         "key": example.key,
-    }
+        "size_m": None if example.size_m is None else float(example.size_m),
+    } | {name: _packed(getattr(example, name)) for name in _OF_EXAMPLES}
 
 
 def example_of(row: Any) -> Example:
     """The example of a row of `EXAMPLES`."""
     vector = np.frombuffer(row.embedding, "<f2").astype(np.float32)
-    return Example(row.name, row.space, vector, row.shown, row.jpeg, row.key)
+    colours = None if row.palette is None else np.frombuffer(row.palette, "<f2").astype(np.float32)
+    return Example(
+        row.name,
+        row.space,
+        vector,
+        row.shown,
+        row.jpeg,
+        row.key,
+        palette=colours,
+        size_m=row.size_m,
+        others=_unpacked(row.others, len(vector)),
+        other_palettes=_unpacked(row.other_palettes, 0 if colours is None else len(colours)),
+    )
+
+
+def _packed(vectors: npt.ArrayLike | None) -> bytes | None:
+    return None if vectors is None else pack(vectors)
+
+
+def _unpacked(data: bytes | None, dims: int) -> npt.NDArray[np.float32] | None:
+    return None if data is None or not dims else unpack(data, dims)
 
 
 def pack(vectors: npt.ArrayLike) -> bytes:

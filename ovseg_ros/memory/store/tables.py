@@ -102,4 +102,8 @@ EXAMPLES = Table(
     Column("shown", Double, nullable=False),
     Column("jpeg", LargeBinary),
     Column("key", String, nullable=False),
+    Column("size_m", Double),
+    Column("palette", LargeBinary),  # float16, as the next two
+    Column("others", LargeBinary),
+    Column("other_palettes", LargeBinary),
 )

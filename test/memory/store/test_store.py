@@ -372,7 +372,20 @@ class TestExamples:
     """Names that were taught."""
 
     def test_they_come_back_in_the_order_shown(self, store) -> None:
-        later = Example("my mug", SPACE, entry(1).embedding, 9.0, crop=b"2", key="thing 1")
+        colours = np.array([0.25, 0.75], np.float32)
+        beside = np.stack([entry(3).embedding, entry(4).embedding])
+        later = Example(
+            "my mug",
+            SPACE,
+            entry(1).embedding,
+            9.0,
+            crop=b"2",
+            key="thing 1",
+            palette=colours,
+            size_m=0.07,
+            others=beside,
+            other_palettes=np.stack([colours, colours]),
+        )
         first = Example("my mug", SPACE, entry(0).embedding, 5.0, crop=b"1")
         other = Example("Anna's mug", SPACE, entry(2).embedding, 7.0)
         before = store.changed_since(0).revision
@@ -383,7 +396,11 @@ class TestExamples:
         assert [one.name for one in store.examples()] == ["my mug", "Anna's mug", "my mug"]
         found = store.examples("my mug")[1]
         assert (found.space, found.shown, found.key) == (SPACE, 9.0, "thing 1")
-        np.testing.assert_allclose(found.embedding, later.embedding, atol=1e-3)
+        for name in ("embedding", "palette", "others", "other_palettes"):
+            np.testing.assert_allclose(getattr(found, name), getattr(later, name), atol=1e-3)
+        assert found.size_m == 0.07
+        plain = store.examples("Anna's mug")[0]
+        assert (plain.palette, plain.size_m, plain.others, plain.other_palettes) == (None, None, None, None)
         assert store.forget_name("my mug") == 2
         assert store.forget_name("my mug") == 0
         assert [one.name for one in store.examples()] == ["Anna's mug"]

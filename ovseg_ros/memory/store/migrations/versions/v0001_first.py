@@ -83,6 +83,10 @@ def upgrade() -> None:
         sa.Column("shown", sa.Double, nullable=False),
         sa.Column("jpeg", sa.LargeBinary),
         sa.Column("key", sa.String, nullable=False),
+        sa.Column("size_m", sa.Double),
+        sa.Column("palette", sa.LargeBinary),
+        sa.Column("others", sa.LargeBinary),
+        sa.Column("other_palettes", sa.LargeBinary),
     )
     op.create_index("ix_ovseg_examples_name", "ovseg_examples", ["name"])
     now = int(1000 * time.time())
