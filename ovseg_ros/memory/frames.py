@@ -126,7 +126,7 @@ def crop_jpeg(image_rgb: npt.NDArray[np.uint8], box_xyxy: tuple[int, int, int, i
     scale = _CROP_PX / max(part.shape[:2])
     if scale < 1:
         size = (max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1))
-        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+        part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
     _, coded = cv2.imencode(".jpg", part[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     return bytes(coded)
 

@@ -77,6 +77,7 @@ class Camera:
             is_simulated=lambda: node.get_clock().ros_time_is_active,
             missing=lambda **given: inputs.missing(**given) if (inputs := self._inputs) else "",
             ids=ids,
+            taught=lambda: node.remembering and node.remembering.taught,
             sharing=sharing,
         )
         self.outputs = Outputs(node, lambda: node.settings, self.engine.model, name)

@@ -15,7 +15,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_msgs.msg import Empty
 from std_srvs.srv import SetBool
 
-from ovseg_ros.core.words import Vocabulary
+from ovseg_ros.core.words import Vocabulary, Wanted, parse_request
 from ovseg_ros.errors import NotFiniteError, OvsegError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.camera import Camera, make_cameras
@@ -134,8 +134,18 @@ class OvsegNode(LifecycleNode):
         return next((camera.engine for camera in self.cameras.values()), None)
 
     def refusal(self, word: str) -> str:
-        """Why the model cannot mean a word, "" where it can or there is no model yet."""
+        """Why the model cannot mean a word, "" where it can, it was taught or there is no model yet."""
+        if self.remembering is not None and self.remembering.taught.knows(word):
+            return self.remembering.taught.refusal(word)
         return self.segmenter.refusal(word) if self.segmenter is not None else ""
+
+    def asked(self, query: str) -> list[Wanted]:
+        """What a query asks for; names that were taught are taken as they stand.
+
+        Raises:
+            InvalidInputError: it cannot be read.
+        """
+        return parse_request(query if self.remembering is None else self.remembering.taught.quoted(query))
 
     def ready_cameras(self, name: str = "") -> list[Camera]:
         """The camera of that name, or all of them, where the node may use them.

@@ -12,10 +12,12 @@ pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed (the extra
 from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import Point
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.srv import Forget, Recall
+from ovseg_ros.srv import Forget, Recall, Teach
 from ros_bench import Bench, camera_info_message, image_message, picture
+from sensor_msgs.msg import RegionOfInterest
 from tf_fixtures import OPTICAL_XYZW, fake_tf2, transform
 
+from ovseg_ros.memory.teaching import taught as weights
 from ovseg_ros.ros.inference.diagnostics import verdict
 from ovseg_ros.ros.io import transforms
 
@@ -208,3 +210,72 @@ def test_positions_are_in_the_fixed_frame_and_doubted_after_a_jump(memory_file, 
         assert red.times_seen >= 8
     finally:
         made.close()
+
+
+# ---------------------------------------------------------------------------------------------- taught names
+
+
+@pytest.fixture
+def taught(monkeypatch):
+    """Weights for the model that sees colours, made up."""
+    plain = weights.Weights(-20, 10, 5, 15, 5, 0, 0, 0, 0.4, 0.7, 0, 0.9)
+    monkeypatch.setitem(weights.WEIGHTS, "colours", (plain, plain))
+
+
+def teach(bench, name="my brick", **request):
+    return bench.call(bench.client.create_client(Teach, "/ovseg/teach"), Teach.Request(name=name, **request))
+
+
+RED_BOX = RegionOfInterest(x_offset=6, y_offset=4, width=10, height=8)
+
+
+def test_a_thing_that_was_shown_is_found_by_its_own_name_and_forgotten(taught, bench):
+    show(bench)
+    reply = teach(bench, box=RED_BOX)
+    assert (reply.code, reply.examples) == (ResultCode.REMEMBERED, 1)
+    result, _ = bench.result_of(bench.begin_find("find my brick"))
+    assert (result.code, result.segments[0].label) == (ResultCode.FOUND, "my brick")
+    show(bench, 1, red=False)
+    result, _ = bench.result_of(bench.begin_find("find my brick"))
+    assert result.code == ResultCode.NOT_FOUND
+    show(bench, 1)
+    received = bench.segmentations()
+    assert bench.words("my brick", "blue").success
+    show(bench, 1)
+    segments = bench.until(lambda: [one for m in received for one in m.segments], "for a segment")
+    assert segments[-1].label == "my brick"
+    assert teach(bench, box=RED_BOX).examples == 2
+    reply = teach(bench, forget=True)
+    assert (reply.code, reply.message) == (ResultCode.REMEMBERED, "2 examples of 'my brick' forgotten")
+    assert teach(bench, forget=True).code == ResultCode.NOT_FOUND
+
+
+def test_a_track_shows_a_thing_too(taught, bench):
+    show(bench)
+    result, _ = bench.result_of(bench.begin_find("red"))
+    assert teach(bench, track_id=result.segments[0].track_id).code == ResultCode.REMEMBERED
+    reply = teach(bench, track_id=999)
+    assert (reply.code, "is not in the newest image" in reply.message) == (ResultCode.NOT_FOUND, True)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "said"),
+    [
+        ({}, ResultCode.INVALID_QUERY, "track_id, or a box"),
+        ({"box": RegionOfInterest(x_offset=20, width=3, height=3)}, ResultCode.NOT_FOUND, "draw it closer"),
+        ({"name": "", "box": RED_BOX}, ResultCode.INVALID_QUERY, "1 to 128 bytes"),
+        ({"name": 'my "brick"', "box": RED_BOX}, ResultCode.INVALID_QUERY, "quotation marks"),
+    ],
+)
+def test_what_cannot_be_taught_is_refused_and_says_why(taught, bench, request_, code, said):
+    show(bench)
+    reply = teach(bench, **request_)
+    assert (reply.code, reply.examples) == (code, 0)
+    assert said in reply.message
+
+
+def test_a_model_without_weights_for_names_says_so(bench):
+    show(bench)
+    reply = teach(bench, box=RED_BOX)
+    assert reply.code == ResultCode.INVALID_QUERY
+    assert "colours" in reply.message

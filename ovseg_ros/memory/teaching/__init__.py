@@ -1,6 +1,7 @@
 """Names taught by example: what a thing looks like, and whether a region is that thing or merely alike."""
 
 from ovseg_ros.memory.teaching.looks import Looks, looks_of
+from ovseg_ros.memory.teaching.named import is_taught, quoted, with_taught, without_taught
 from ovseg_ros.memory.teaching.taught import (
     Decision,
     Rivals,
@@ -9,6 +10,7 @@ from ovseg_ros.memory.teaching.taught import (
     features,
     find_like,
     find_taught,
+    has_weights,
     weights_of,
 )
 
@@ -21,6 +23,11 @@ __all__ = [
     "features",
     "find_like",
     "find_taught",
+    "has_weights",
+    "is_taught",
     "looks_of",
+    "quoted",
     "weights_of",
+    "with_taught",
+    "without_taught",
 ]

@@ -62,7 +62,7 @@ class Looks:
 
     def apart(self, region: int) -> npt.NDArray[np.bool_]:
         """(N,) bool: the regions that show another thing than this one, not a part or the whole of it."""
-        return self.within[region] < OTHER_THING
+        return np.asarray(self.within[region] < OTHER_THING)
 
     def example(
         self, region: int, name: str, shown: float, *, crop: bytes | None = None, key: str = ""

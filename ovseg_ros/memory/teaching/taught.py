@@ -239,7 +239,7 @@ def _size_difference(sizes_m: Floats, shown_m: Floats) -> Floats:
     """(N,) |ln ratio| with the nearest example, at most `FURTHEST_SIZE`; NaN where a size is not known."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.abs(np.log(sizes_m[:, None]) - np.log(shown_m[None]))  # (N,E)
-    return np.minimum(np.fmin.reduce(ratio, axis=1), FURTHEST_SIZE)
+    return np.asarray(np.minimum(np.fmin.reduce(ratio, axis=1), FURTHEST_SIZE))
 
 
 WEIGHTS = {
@@ -275,6 +275,11 @@ WEIGHTS = {
     )
 }
 """By preset, with and without sizes: by `benchmark/taught.py fit` on rendered scenes, docs/teaching.md."""
+
+
+def has_weights(preset: str) -> bool:
+    """Whether names can be taught to a preset."""
+    return preset in WEIGHTS
 
 
 def weights_of(preset: str, *, sized: bool) -> Weights:

@@ -46,6 +46,7 @@ class Engine:
         *,
         is_simulated: Callable[[], bool] = lambda: False,
         missing: Callable[..., str] = lambda **_: "",
+        taught: Callable[[], Any] = lambda: None,
         ids: Iterator[int] | None = None,
         sharing: int = 1,
     ) -> None:
@@ -60,6 +61,7 @@ class Engine:
             is_simulated: Whether that clock is /clock.
             missing: Which inputs are missing and why, see `ovseg_ros.ros.io.inputs.Inputs.missing`.
             ids: The numbers of tracks, where several engines share them.
+            taught: The names that were taught, None where there is no memory.
             sharing: How many engines share the model: each frame has so much less time where a rate is held.
         """
         self.segmenter = segmenter
@@ -72,7 +74,7 @@ class Engine:
         self._settings = settings
         self.freshness = Freshness(source, settings, now_ns, is_simulated)
         self.reader = FrameReader(source, settings, statistics)
-        self._missing = missing
+        self._missing, self._taught = missing, taught
         self._statistics = statistics
         self._last: EmbeddedImage | None = None
         self._failed: tuple[int, BaseException] | None = None
@@ -184,7 +186,12 @@ class Engine:
     def label(self, image: EmbeddedImage, vocabulary: Any) -> MessageContext:
         """Labels an embedded image with the words of `vocabulary`, one immutable snapshot."""
         with self._count_not_finite():
-            segmentation = self.segmenter.label(image.embedded, vocabulary, self._options())
+
+            def label(words: Any) -> Segmentation:
+                return self.segmenter.label(image.embedded, words, self._options())
+
+            taught = self._taught()
+            segmentation = label(vocabulary) if taught is None else taught.label(vocabulary, label)
         return MessageContext(image.header, segmentation)
 
     def note(self, image: EmbeddedImage, segmentation: Segmentation, seconds: float) -> None:

@@ -19,6 +19,7 @@ from ovseg_ros.memory.objects import ObjectMemory
 from ovseg_ros.ros.io.context import MessageContext
 from ovseg_ros.ros.io.frame_source import stamp_ns
 from ovseg_ros.ros.io.transforms import Missing, Transforms
+from ovseg_ros.ros.memory.taught_names import TaughtNames
 from ovseg_ros.ros.parameters.options import options_from
 from ovseg_ros.ros.parameters.table import Settings
 
@@ -63,6 +64,7 @@ class Remembering:
 
     Attributes:
         store: what is kept.
+        taught: names that were shown by example.
         remark: why the last image was not noted, "" where it was.
     """
 
@@ -91,6 +93,7 @@ class Remembering:
         self._memory: ObjectMemory | None = None
         self._space = space_of(segmenter.name, options_from(segmenter.options, settings).embedding_key)
         self._lock = threading.Lock()
+        self.taught = TaughtNames(store, segmenter.name, lambda: self._space, crops=self._crops)
 
     @property
     def trouble(self) -> str:

@@ -8,16 +8,17 @@ from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 
-from ovseg_ros.core.words import Vocabulary, names_of, parse_request
+from ovseg_ros.core.words import Vocabulary, names_of
 from ovseg_ros.memory import Where
 from ovseg_ros.memory.recall import Recalled, list_all, on_top, recall
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.memory.messages import remembered_message, seconds_of
 from ovseg_ros.ros.memory.remembering import Remembering
+from ovseg_ros.ros.memory.taught_names import region_of
 from ovseg_ros.ros.requests.answers import RequestError, request_error_of
-from ovseg_ros.ros.requests.queries import beyond_names, reasons_of, words_vocabulary
+from ovseg_ros.ros.requests.queries import beyond_names, checked_text, reasons_of, words_vocabulary
 from ovseg_ros.ros.requests.queues import SERVICES
-from ovseg_ros.srv import Forget, Recall
+from ovseg_ros.srv import Forget, Recall, Teach
 
 NO_MEMORY = "nothing is remembered: set the parameter remember to true and configure the node anew"
 LEAST_SURE = 0.05  # below it a thing is no answer
@@ -30,7 +31,11 @@ class MemoryServices:
         """`node` is an `ovseg_ros.ros.node.OvsegNode`."""
         self._node = node
         group = ReentrantCallbackGroup()
-        for kind, name, answer in ((Recall, "~/recall", self._recall), (Forget, "~/forget", self._forget)):
+        for kind, name, answer in (
+            (Recall, "~/recall", self._recall),
+            (Forget, "~/forget", self._forget),
+            (Teach, "~/teach", self._teach),
+        ):
             answered = partial(self._answered, answer)
             node.create_service(kind, name, answered, qos_profile=SERVICES, callback_group=group)
 
@@ -69,7 +74,7 @@ class MemoryServices:
         where = _where_of(request)
         vocabulary = None
         if request.query.strip():
-            asked = parse_request(request.query)
+            asked = self._node.asked(request.query)
             if beyond_names(asked):
                 raise RequestError(
                     ResultCode.INVALID_QUERY,
@@ -113,6 +118,29 @@ class MemoryServices:
         response.count = await self._node.bridge.wrap(self._node.submit(lambda: remembering.forget(keys)))
         response.code = ResultCode.REMEMBERED if response.count else ResultCode.NOT_FOUND
         response.message = f"{response.count} forgotten"
+
+    async def _teach(self, request: Any, response: Any) -> None:
+        taught = self.remembering().taught
+        name = checked_text(request.name).strip()
+        if '"' in name:
+            raise RequestError(
+                ResultCode.INVALID_QUERY, f"expected a name without quotation marks, got {name}"
+            )
+        if request.forget:
+            count = await self._node.bridge.wrap(self._node.submit(lambda: taught.forget(name)))
+            response.code = ResultCode.REMEMBERED if count else ResultCode.NOT_FOUND
+            response.message = f"{count} examples of {name!r} forgotten"
+            return
+        camera = self._node.ready_cameras(request.camera)[0]
+
+        def job() -> int:
+            image = camera.engine.newest()
+            segmentation = camera.engine.label(image, Vocabulary.empty()).segmentation
+            return taught.teach(name, segmentation, region_of(segmentation, request))
+
+        response.examples = await self._node.bridge.wrap(self._node.submit(job))
+        response.code = ResultCode.REMEMBERED
+        response.message = f"{name!r} has {response.examples} example{'s' if response.examples > 1 else ''}"
 
 
 def _where_of(request: Any) -> Where:

@@ -16,7 +16,7 @@ from ovseg_ros.action import FindObject
 from ovseg_ros.core.choice import Limits
 from ovseg_ros.core.maps import boxed_masks
 from ovseg_ros.core.tracking import Confirmation, Sighting
-from ovseg_ros.core.words import Vocabulary, Wanted, names_of, parse_request
+from ovseg_ros.core.words import Vocabulary, Wanted, names_of
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.camera import searched
 from ovseg_ros.ros.io.context import MessageContext
@@ -226,7 +226,7 @@ class FindObjectServer:
             RequestError: INVALID_QUERY, INACTIVE or BUSY.
             InvalidInputError: the query cannot be read.
         """
-        asked = parse_request(request.query)
+        asked = self._node.asked(request.query)
         if not asked:
             raise RequestError(ResultCode.INVALID_QUERY, "the query is empty")
         if request.search_memory:

@@ -12,7 +12,7 @@ from ovseg_ros.action import FollowObject
 from ovseg_ros.core.following import Following, FollowOptions, State, View, Whereabouts
 from ovseg_ros.core.maps import boxed_masks
 from ovseg_ros.core.tracking import Confirmation, Sighting
-from ovseg_ros.core.words import names_of, parse_request
+from ovseg_ros.core.words import names_of
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.camera import searched
 from ovseg_ros.ros.io.context import MessageContext
@@ -85,7 +85,7 @@ class FollowObjectServer:
             InvalidInputError: the query cannot be read.
         """
         node, settings = self._node, self._node.settings
-        asked = parse_request(request.query)
+        asked = self._node.asked(request.query)
         names = names_of(asked)
         if bool(names) == bool(request.track_id):
             got = "both" if names else "neither"

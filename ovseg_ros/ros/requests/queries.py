@@ -14,7 +14,7 @@ import numpy as np
 from rclpy.callback_groups import ReentrantCallbackGroup
 from std_msgs.msg import String
 
-from ovseg_ros.core.words import Refuse, Vocabulary, Wanted, names_of, parse_request, wanted_of
+from ovseg_ros.core.words import Refuse, Vocabulary, Wanted, names_of, wanted_of
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.io.context import UNLABELLED, MessageContext
@@ -89,7 +89,7 @@ class Queries:
         """The words of a query become the vocabulary; a bad query is said and changes nothing."""
         node = self._node
         try:
-            asked = parse_request(message.data)
+            asked = node.asked(message.data)
             names, wanted = names_of(asked), beyond_names(asked)
             vocabulary, rejected = node.vocabulary.replace(names, now_s=time.monotonic(), refuse=node.refusal)
             if rejected and (wanted or len(rejected) == len(names)):
