@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,8 +128,14 @@ def _example_json(example: Example) -> dict[str, Any]:
 
 def _numbers(vectors: npt.NDArray[np.float32]) -> list[Any]:
     """Kept in 16 bits: so few digits as say which of these numbers it is."""
-    values: list[Any] = vectors.astype(np.float16).astype(str).astype(np.float64).tolist()
+    values: list[Any] = _shortest()[vectors.astype(np.float16).view(np.uint16)].tolist()
     return values
+
+
+@lru_cache(maxsize=1)
+def _shortest() -> npt.NDArray[np.float64]:
+    """Of each of the 65536 numbers of 16 bits the one of fewest digits that is read back as it."""
+    return np.arange(2**16, dtype=np.uint16).view(np.float16).astype(str).astype(np.float64)
 
 
 def _picture(jpeg: bytes | None) -> str | None:

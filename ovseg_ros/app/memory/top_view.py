@@ -56,11 +56,10 @@ def draw_top_view(entries: Sequence[Entry], now_s: float, *, marked: Entry | Non
     Raises:
         ConfigError: matplotlib is missing.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"a top view needs matplotlib; {install_cure('evaluate')}") from error
+    check_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     frames = Counter(entry.frame_id for entry in entries)
     frame = marked.frame_id if marked else frames.most_common(1)[0][0]
     drawn = [entry for entry in entries if entry.frame_id == frame]
@@ -115,6 +114,14 @@ def draw_top_view(entries: Sequence[Entry], now_s: float, *, marked: Entry | Non
     return Drawing(
         png.getvalue(), f"the top view shows the frame {plain(frame)} alone, not {told}" if told else ""
     )
+
+
+def check_matplotlib() -> None:
+    """Raises ConfigError where matplotlib is missing."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"a top view needs matplotlib; {install_cure('evaluate')}") from error
 
 
 def _set_up(axes: Any, extent: Points, paper: Paper, frame: str) -> float:
