@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _MOST_NAMES = 60  # more names than that hide the boxes: then there are numbers
 _LARGE_PX = 20_000.0  # a box of so many pixels is not hidden by a name
-_WITHIN = (0.5, 0.5)  # of a box: where its number or name is written
-_AROUND = ((0.5, 1), (0.5, 0), (1, 0.5), (0, 0.5), (1, 1), (0, 0), (1, 0), (0, 1))
+_WITHIN = (0, 0)  # of a box: where its number or name is written, to the right and up
+_AROUND = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))
 
 
 def area(corners: Points) -> float:
@@ -61,20 +61,23 @@ def write_names(
     bounds = axes.get_window_extent(renderer)
     boxes = [axes.transData.transform(corners) for corners in outlines]
     spans = [Bbox([box.min(axis=0), box.max(axis=0)]) for box in boxes]
-    for number, (entry, span) in enumerate(zip(entries, spans, strict=True), start=1):
+    for number, (entry, box, span) in enumerate(zip(entries, boxes, spans, strict=True), start=1):
         # A name may lie over the table on which its thing stands, but over no other thing.
         hidden = [one for one in spans if one is not span and one.width * one.height < _LARGE_PX]
         names = [] if len(entries) > _MOST_NAMES else [f"{number} {name_of(entry)}"]
-        attempts = [(name, where, hidden) for name in names for where in _AROUND]
+        attempts = [
+            (name, where, hidden) for name in names for where in _AROUND[:4]
+        ]  # farther off it is another's
         attempts += [(str(number), where, []) for where in (_WITHIN, *_AROUND)]
-        for text, (across, up), spared in attempts:
-            at = span.x0 + across * span.width, span.y0 + up * span.height
-            off = np.array([np.sign(across - 0.5), np.sign(up - 0.5)]) * 3
+        for text, way, spared in attempts:
+            across, up = way
+            far = box @ np.array(way)
+            at = box[far > far.max() - 1.0].mean(axis=0) + 3 * np.array(way)  # the corners on that side
             written = axes.text(
-                *axes.transData.inverted().transform(at + off),
+                *axes.transData.inverted().transform(at),
                 text,
-                ha=("right", "center", "left")[round(2 * across)],
-                va=("top", "center", "bottom")[round(2 * up)],
+                ha=("center", "left", "right")[across],
+                va=("center", "bottom", "top")[up],
                 fontsize=8,
                 color=INK,
                 fontfamily=fonts(),

@@ -25,6 +25,8 @@ _MAP_IN = 7.5  # the longer side of the map, inches
 _LEFT_IN, _BELOW_IN, _ABOVE_IN, _GAP_IN = 0.75, 1.0, 0.7, 0.3
 _CELLS_IN = (((1.5, 1.75), 3), ((1.1, 1.3), 5))  # a picture with its two lines, and how many in a row
 _DPI = 110
+MOST_DRAWN = 200
+"""Of more things the first are drawn: those seen last, or surest."""
 _AXES = (("x", "#c62828"), ("y", "#2e7d32"), ("z", "#1565c0"))  # red, green, blue as everywhere in ROS
 _COLOURS = (
     *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"),
@@ -62,7 +64,8 @@ def draw_top_view(entries: Sequence[Entry], now_s: float, *, marked: Entry | Non
 
     frames = Counter(entry.frame_id for entry in entries)
     frame = marked.frame_id if marked else frames.most_common(1)[0][0]
-    drawn = [entry for entry in entries if entry.frame_id == frame]
+    in_frame = [entry for entry in entries if entry.frame_id == frame]
+    drawn = in_frame[:MOST_DRAWN]
     others = {plain(name): count for name, count in frames.items() if name != frame}
     paper = paper_of(drawn)
     outlines = [outline(entry, paper) for entry in drawn]
@@ -107,13 +110,14 @@ def draw_top_view(entries: Sequence[Entry], now_s: float, *, marked: Entry | Non
         corner = left + column * cell[0], 1 - _ABOVE_IN / size[1] - (row + 1) * cell[1]
         draw_crop(figure, corner, cell, f"{number} {name_of(entry)}", entry, now_s, colours[name_of(entry)])
     if (more := len(drawn) - rows * columns) > 0:
-        write(figure, left, 0.35 / size[1], f"and {more} more, without picture here", fontsize=9, color=GREY)
+        write(figure, left, 0.35 / size[1], f"and {more} more on the map alone", fontsize=9, color=GREY)
     png = io.BytesIO()
     figure.savefig(png, format="png")
     told = ", ".join(f"{count} in {name}" for name, count in others.items())
-    return Drawing(
-        png.getvalue(), f"the top view shows the frame {plain(frame)} alone, not {told}" if told else ""
-    )
+    left_out = [f"the top view shows the frame {plain(frame)} alone, not {told}"] if told else []
+    if len(in_frame) > len(drawn):
+        left_out.append(f"the first {len(drawn)} of {len(in_frame)} things are drawn")
+    return Drawing(png.getvalue(), "; ".join(left_out))
 
 
 def check_matplotlib() -> None:
@@ -175,7 +179,7 @@ def _draw_axes(
         axes.annotate(
             "", end, start, arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 2.2}, zorder=2
         )
-        off = (0, -9) if i == 0 else (-8, 0)
+        off = (8, 0) if i == 0 else (0, 8)
         axes.annotate(
             name, end, off, textcoords="offset points", color=colour, fontsize=10, ha="center", va="center"
         )

@@ -432,6 +432,14 @@ def test_a_top_view_shows_one_frame_and_says_so():
     assert draw_top_view(made[:3], 2e9).left_out == ""
 
 
+def test_of_very_many_the_first_are_drawn():
+    pytest.importorskip("matplotlib", reason="a top view needs matplotlib: pip install '.[evaluate]'")
+    from ovseg_ros.app.memory.top_view import MOST_DRAWN, draw_top_view
+
+    drawing = draw_top_view(entries(MOST_DRAWN + 3), 2e9)
+    assert drawing.left_out == f"the first {MOST_DRAWN} of {MOST_DRAWN + 3} things are drawn"
+
+
 def test_names_with_dollars_and_many_things_can_be_drawn():
     pytest.importorskip("matplotlib", reason="a top view needs matplotlib: pip install '.[evaluate]'")
     from ovseg_ros.app.memory.top_view import draw_top_view
