@@ -62,12 +62,11 @@ def write_names(
     boxes = [axes.transData.transform(corners) for corners in outlines]
     spans = [Bbox([box.min(axis=0), box.max(axis=0)]) for box in boxes]
     for number, (entry, box, span) in enumerate(zip(entries, boxes, spans, strict=True), start=1):
-        # A name may lie over the table on which its thing stands, but over no other thing.
+        # A name may lie over the table on which its thing stands, but over no other thing; at a corner it
+        # might be taken for a neighbour's.
         hidden = [one for one in spans if one is not span and one.width * one.height < _LARGE_PX]
         names = [] if len(entries) > _MOST_NAMES else [f"{number} {name_of(entry)}"]
-        attempts = [
-            (name, where, hidden) for name in names for where in _AROUND[:4]
-        ]  # farther off it is another's
+        attempts = [(name, where, hidden) for name in names for where in _AROUND[:4]]
         attempts += [(str(number), where, []) for where in (_WITHIN, *_AROUND)]
         for text, way, spared in attempts:
             across, up = way

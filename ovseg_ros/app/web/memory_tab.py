@@ -30,6 +30,7 @@ def fill_memory_tab(store: Store, tab: gr.Tab) -> None:
     message = gr.HTML(hint_html("Press Look up."), elem_id="memory-message")
     drawing = gr.Image(
         label="Seen from above",
+        show_label=False,  # it would lie on the drawing's own title
         format="png",
         interactive=False,
         buttons=["download", "fullscreen"],
