@@ -16,6 +16,7 @@ from ovseg_ros.srv import Forget, Recall
 from ros_bench import Bench, camera_info_message, image_message, picture
 from tf_fixtures import OPTICAL_XYZW, fake_tf2, transform
 
+from ovseg_ros.memory import default_path
 from ovseg_ros.ros.io import transforms
 
 pytestmark = pytest.mark.ros
@@ -206,3 +207,13 @@ def test_positions_are_in_the_fixed_frame_and_doubted_after_a_jump(memory_file, 
         assert red.times_seen >= 8
     finally:
         made.close()
+
+
+def test_the_default_file_and_its_folder_are_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "new"))
+    bench = Bench(remember=True, memory_url="", memory_frame="", vocabulary=["red"]).active()
+    try:
+        assert default_path().is_file()
+        assert default_path().is_relative_to(tmp_path)
+    finally:
+        bench.close()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -200,9 +200,9 @@ def _print_json(value: Any) -> None:
 
 
 def _print(text: str) -> None:
-    """To stdout; who reads it through a pipe may have seen enough."""
-    with contextlib.suppress(UnicodeError):
-        sys.stdout.reconfigure(errors="replace") if hasattr(sys.stdout, "reconfigure") else None
+    """To stdout, in what letters that has; who reads it through a pipe may have seen enough."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         print(text, flush=True)
     except BrokenPipeError:

@@ -47,7 +47,8 @@ class Paper:
 
     def flat(self, points: Points) -> Points:
         """(…, 3) metres as (…, 2) of the two axes, in the frame's own numbers."""
-        return points[..., [self.right[0], self.away[0]]]
+        flat: Points = points[..., [self.right[0], self.away[0]]]
+        return flat
 
 
 def paper_of(entries: Sequence[Entry]) -> Paper:

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 import pytest
-from memory_entries import entry
+from memory_entries import entry as thing
 from PIL import Image
 
 from ovseg_ros.app.web.choices import write_png
@@ -281,13 +281,12 @@ def test_no_other_host_was_asked(page, server):
     assert not complaints
 
 
-def test_what_is_remembered_is_looked_up_on_its_tab(_browser_is_here, tmp_path):
+def test_what_is_remembered_is_looked_up_on_its_tab(tmp_path):
     pytest.importorskip("sqlalchemy", reason="memory needs SQLAlchemy: pip install '.[memory]'")
     jpeg = cv2.imencode(".jpg", np.full((40, 40, 3), (0, 0, 255), np.uint8))[1].tobytes()
     with open_store(tmp_path / "memory.db") as store:
-        store.save(
-            [entry(i, words={name: Name(0.9, 3)}, crop=jpeg) for i, name in enumerate(("red mug", "book"))]
-        )
+        store.save([thing(1, words={"red mug": Name(0.9, 3)}, crop=jpeg)])
+        store.save([thing(2, words={"book": Name(0.9, 3)}, crop=jpeg)])
     with (
         command_running(tmp_path, "--memory", str(tmp_path / "memory.db")) as address,
         browser_running() as driver,
@@ -299,9 +298,8 @@ def test_what_is_remembered_is_looked_up_on_its_tab(_browser_is_here, tmp_path):
         page.wait("#memory-look").click()
         page.until(lambda: "1 thing." in page.text("#memory-message"), "the mug")
         drawing = page.wait("#memory-map img")
-        page.until(
-            lambda: driver.execute_script("return arguments[0].naturalWidth", drawing) > 500, "its picture"
-        )
+        width = "return arguments[0].naturalWidth"
+        page.until(lambda: driver.execute_script(width, drawing) > 500, "its picture")
         assert "red mug" in page.text("#memory-table")
         assert "book" not in page.text("#memory-table")
         assert not [one for one in driver.get_log("browser") if one["level"] == "SEVERE"]
