@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import io
 import json
 import os
@@ -30,7 +29,7 @@ def list_things(options: argparse.Namespace) -> int:
     from ovseg_ros.app.memory.texts import counted, table
 
     with open_memory(options.memory) as store:
-        entries = store.load(where_of(options, store), crops=options.map is not None)
+        entries = store.load(where_of(options, options.words, store), crops=options.map is not None)
         name, total = store.name, store.count()
     entries.sort(key=lambda entry: -entry.last_seen)
     now = time.time()
@@ -60,7 +59,7 @@ def find_things(options: argparse.Namespace) -> int:
 
     vocabulary = as_vocabulary(" ".join(options.words))
     with open_memory(options.memory) as store:
-        where = dataclasses.replace(where_of(options, store), words=())
+        where = where_of(options, [], store)
         found, remarks = (
             (find_by_name(store, vocabulary, where), [])
             if options.by_name
@@ -121,14 +120,15 @@ def _around(store: Any, entry: Entry) -> list[Entry]:
 def export_things(options: argparse.Namespace) -> int:
     """Writes the file."""
     from ovseg_ros.app.memory import exporting
+    from ovseg_ros.memory import Where
 
     ending = options.file.suffix.lower()
     if ending not in exporting.ENDINGS:
         raise ConfigError(f"want a file that ends in .json or .csv, got {options.file}")
     with open_memory(options.memory) as store:
-        where = where_of(options, store)
+        where = where_of(options, options.words, store)
         entries = store.load(where, crops=ending == ".json")
-        examples = store.examples() if where == type(where)() else []
+        examples = store.examples() if where == Where() else []
     text = (
         exporting.export_json(entries, examples, time.time())
         if ending == ".json"

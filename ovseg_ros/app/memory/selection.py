@@ -63,8 +63,8 @@ def time_of(text: str, now_s: float | None = None) -> float:
         raise ConfigError(f"want a time as {_TIMES}, got {text!r}") from error
 
 
-def where_of(options: argparse.Namespace, store: Store) -> Where:
-    """The entries that the options of `add_filters` mean.
+def where_of(options: argparse.Namespace, words: Sequence[str], store: Store) -> Where:
+    """The entries that filters mean, called by one of some words as a person typed them ([]: by any or none).
 
     Raises:
         ConfigError: a time or region that is none, or a region where it is not clear in which frame.
@@ -81,7 +81,7 @@ def where_of(options: argparse.Namespace, store: Store) -> Where:
     if low and high and not all(a <= b for a, b in zip(low, high, strict=True)):
         raise ConfigError(f"want --low below --high in x, y and z, got {low} and {high}")
     where = Where(
-        words=as_vocabulary(" ".join(options.words)).names if options.words else (),
+        words=as_vocabulary(" ".join(words)).names if words else (),
         frame_id=options.frame,
         low=low,
         high=high,

@@ -328,6 +328,17 @@ def test_find_is_by_name_and_by_looks(run, coloured, colours, monkeypatch):
     assert "1 more can be compared by name alone: no weights here" in err
 
 
+def test_find_takes_a_region_of_the_one_frame_that_there_is(run, coloured, colours, monkeypatch):
+    monkeypatch.setattr(presets, "load_preset", lambda *_, **__: colours)
+    with open_store(coloured) as store:
+        moved = [dataclasses.replace(one, frame_id="odom") for one in store.load()]
+        store.save(moved)
+    region = ("--low", "-9", "-9", "-9", "--high", "9", "9", "9")
+    assert [one["key"] for one in json.loads(run("find", "red", "--json", *region, at=coloured)[1])] == [
+        "red1"
+    ]
+
+
 def test_find_by_name_loads_no_network(run, coloured, monkeypatch):
     monkeypatch.setattr(presets, "load_preset", lambda *_, **__: pytest.fail("a network was loaded"))
     status, out, _ = run("find", "green", "--by-name", "--json", at=coloured)
