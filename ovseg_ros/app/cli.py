@@ -19,6 +19,7 @@ from ovseg_ros.app.doctor import command as doctor
 from ovseg_ros.app.evaluate_presets import add_presets, by_name, refuse_failing
 from ovseg_ros.app.learn import commands as learn_commands
 from ovseg_ros.app.learn import tabletop_road
+from ovseg_ros.app.memory import command as memory
 from ovseg_ros.app.segment import command as segment
 from ovseg_ros.app.web import command as web
 from ovseg_ros.app.weights import convert_checkpoint, download, export
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     ask.add_parser(commands)
     segment.add_parser(commands)
+    memory.add_parser(commands)
     web.add_parser(commands)
     doctor.add_parser(commands)
     _add_presets(commands)

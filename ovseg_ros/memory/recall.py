@@ -19,6 +19,8 @@ from ovseg_ros.memory.entry import Entry, Vectors, Where
 
 _BESIDE_M = 0.05  # over the edge of what it stands on
 _SUNK_M, _ABOVE_M = 0.15, 0.6  # a box of which a part was hidden is low; things stand on each other
+LEAST_SURE = 0.05
+"""Below it a thing that is not gone is no answer."""
 _CANDIDATES = 64  # the most alike of all that are remembered are named
 
 

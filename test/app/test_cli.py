@@ -22,7 +22,16 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert end.value.code == 0
     shown = capsys.readouterr().out
-    for command in ("segment", "demo", "download", "convert-checkpoint", "presets", "web", "evaluate"):
+    for command in (
+        "segment",
+        "demo",
+        "download",
+        "convert-checkpoint",
+        "presets",
+        "web",
+        "evaluate",
+        "memory",
+    ):
         assert re.search(rf"^    {command}\s", shown, re.MULTILINE), command
 
 
@@ -35,6 +44,7 @@ def test_an_unknown_command_is_told_which_there_are(capsys):
     for command in (
         "demo",
         "segment",
+        "memory",
         "web",
         "presets",
         "download",

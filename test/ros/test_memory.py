@@ -17,6 +17,7 @@ from ros_bench import Bench, camera_info_message, image_message, picture
 from sensor_msgs.msg import RegionOfInterest
 from tf_fixtures import OPTICAL_XYZW, fake_tf2, transform
 
+from ovseg_ros.memory import default_path
 from ovseg_ros.memory.teaching import taught as weights
 from ovseg_ros.ros.inference.diagnostics import verdict
 from ovseg_ros.ros.io import transforms
@@ -279,3 +280,13 @@ def test_a_model_without_weights_for_names_says_so(bench):
     reply = teach(bench, box=RED_BOX)
     assert reply.code == ResultCode.INVALID_QUERY
     assert "colours" in reply.message
+
+
+def test_the_default_file_and_its_folder_are_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "new"))
+    bench = Bench(remember=True, memory_url="", memory_frame="", vocabulary=["red"]).active()
+    try:
+        assert default_path().is_file()
+        assert default_path().is_relative_to(tmp_path)
+    finally:
+        bench.close()

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from ovseg_ros.app.web.inference import Loader
+    from ovseg_ros.memory.store.store import Store
 
 _QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",  # no telemetry, no look whether there is a newer version
@@ -66,6 +67,12 @@ def add_parser(commands: Any) -> None:
         "--device", default="auto", help="where the networks run: auto, cpu, cuda, … (default: auto)"
     )
     parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here first")
+    parser.add_argument(
+        "--memory",
+        metavar="FILE_OR_URL",
+        help="also show what a robot remembers, on a tab: the file or database of a node with the parameter "
+        "remember (default: no such tab)",
+    )
     parser.add_argument("--open-browser", action="store_true", help="open the page in the browser")
     parser.set_defaults(run=run)
 
@@ -74,15 +81,23 @@ def run(options: argparse.Namespace) -> int:
     """Serves the page until Ctrl-C, then returns 0.
 
     Raises:
-        ConfigError: Gradio is missing, the address cannot be used, or the preset is unknown.
+        ConfigError: Gradio is missing, the address cannot be used, the preset is unknown, or there is no such
+            memory.
         WeightsError: the first preset cannot be loaded.
     """
-    with _ctrl_c_ends(), tempfile.TemporaryDirectory(prefix="ovseg_web_") as folder:
+    with (
+        _ctrl_c_ends(),
+        ExitStack() as ends,
+        tempfile.TemporaryDirectory(prefix="ovseg_web_") as folder,
+    ):
         os.environ.update(_QUIET)
         _import_gradio()
         hosts = Hosts(options.host, options.allow_host)
         with listen(options.host, options.port) as listener:
-            app = make_app(options.preset, Path(folder), options.device, options.weights_dir, hosts=hosts)
+            memory = None if options.memory is None else _open_memory(options.memory, ends)
+            app = make_app(
+                options.preset, Path(folder), options.device, options.weights_dir, hosts=hosts, memory=memory
+            )
             serve(app, listener, address(options.host, listener.getsockname()[1]), options.open_browser)
     return 0
 
@@ -96,6 +111,7 @@ def make_app(
     *,
     hosts: Hosts | None = None,
     files: Files | None = None,
+    memory: Store | None = None,
 ) -> FastAPI:
     """The page as an ASGI application, the first preset loaded.
 
@@ -107,6 +123,7 @@ def make_app(
         load: makes segmenters; `load_preset` with the arguments here by default.
         hosts: by which names the page may be called; those of this machine to itself by default.
         files: the same folder with other limits.
+        memory: shown on a tab of its own.
 
     Raises:
         ConfigError, WeightsError: as for `load_preset`.
@@ -129,7 +146,7 @@ def make_app(
     inference = Inference(load or _loader(device, weights_dir))
     inference.preload(preset)
     examples = write_examples(files.examples, [choice.name for choice in choices])
-    page = build_page(inference, choices, missing=missing, examples=examples)
+    page = build_page(inference, choices, missing=missing, examples=examples, memory=memory)
     # Gradio checks paths in requests only after launch(), which a mounted page never calls: without this, a
     # request that names any file of this machine gets a copy of it.
     page.has_launched = True
@@ -154,6 +171,15 @@ def make_app(
     )
     files.keep_all()
     return app
+
+
+def _open_memory(address: str, ends: ExitStack) -> Store:
+    """The memory to show, and matplotlib to draw it; closed at the end."""
+    from ovseg_ros.app.memory.selection import open_memory
+    from ovseg_ros.app.memory.top_view import check_matplotlib
+
+    check_matplotlib()
+    return ends.enter_context(open_memory(address))
 
 
 def _theme() -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -16,7 +16,11 @@ from ovseg_ros.app.web.choices import Example, PresetChoice, generator_field, mi
 from ovseg_ros.app.web.html import hint_html, legend_html, message_html, table_html
 from ovseg_ros.app.web.images import DEFAULT_FIELD_OF_VIEW_DEG
 from ovseg_ros.app.web.inference import Inference, Inputs
+from ovseg_ros.app.web.memory_tab import fill_memory_tab
 from ovseg_ros.core.words import MAX_QUERY_BYTES
+
+if TYPE_CHECKING:
+    from ovseg_ros.memory.store.store import Store
 
 TITLE = "ovseg: find things by name"
 _ABOUT = (
@@ -54,6 +58,7 @@ def build_page(
     *,
     missing: Sequence[PresetChoice] = (),
     examples: Sequence[Example] = (),
+    memory: Store | None = None,
 ) -> gr.Blocks:
     """Lays out the page.
 
@@ -62,22 +67,39 @@ def build_page(
         choices: presets on offer, at least one; the first is chosen at the start.
         missing: presets that lack weights here, named with the command that gets them.
         examples: what can be pressed; its presets must be among `choices`.
+        memory: what a robot remembers, shown on a tab of its own; None: there are no tabs.
 
     Returns:
         The page, to be served; analytics are off.
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.Markdown(_ABOUT, elem_id="title")
-        buttons = _examples(examples)
-        with gr.Row():
-            with gr.Column(scale=4, min_width=320):
-                fields, submit = _left(choices, missing)
-            with gr.Column(scale=9, min_width=320):
-                outputs = _right()
-        _wire(inference, choices, examples, fields, submit, buttons, outputs)
+        if memory is None:
+            _lay_out(inference, choices, missing, examples)
+        else:
+            with gr.Tab("Find"):
+                _lay_out(inference, choices, missing, examples)
+            with gr.Tab("Memory", elem_id="memory") as tab:
+                fill_memory_tab(memory, tab)
     # Closed to requests that would go round the queue: it alone keeps the networks' work to one at a time.
     page.queue(default_concurrency_limit=1, max_size=MAX_WAITING, api_open=False)
     return page
+
+
+def _lay_out(
+    inference: Inference,
+    choices: Sequence[PresetChoice],
+    missing: Sequence[PresetChoice],
+    examples: Sequence[Example],
+) -> None:
+    """All that finds things in pictures; arguments as for `build_page`."""
+    buttons = _examples(examples)
+    with gr.Row():
+        with gr.Column(scale=4, min_width=320):
+            fields, submit = _left(choices, missing)
+        with gr.Column(scale=9, min_width=320):
+            outputs = _right()
+    _wire(inference, choices, examples, fields, submit, buttons, outputs)
 
 
 def _examples(examples: Sequence[Example]) -> list[gr.Button]:

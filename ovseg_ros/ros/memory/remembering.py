@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
 import threading
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.space import Rigid
-from ovseg_ros.memory import Retention, Writer, open_store
+from ovseg_ros.memory import Retention, Writer, default_path, open_store
 from ovseg_ros.memory.frames import sightings_of, space_of, tracked_masks, view_of
 from ovseg_ros.memory.jumps import Jumps
 from ovseg_ros.memory.objects import ObjectMemory
@@ -44,6 +43,9 @@ def make_remembering(
     retention = Retention(
         max_age_s=settings.memory_days * DAY_S or None, max_count=settings.memory_max_objects
     )
+    if not settings.memory_url:
+        with contextlib.suppress(OSError):  # then the store says what stands against it
+            default_path().parent.mkdir(parents=True, exist_ok=True)
     store = open_store(
         settings.memory_url or default_path(),
         robot=settings.robot,
@@ -51,12 +53,6 @@ def make_remembering(
         crops=settings.memory_crops,
     )
     return Remembering(store, transforms, segmenter, settings)
-
-
-def default_path() -> Path:
-    """The file in which memory is kept where no parameter names one."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "ovseg" / "memory.db"
 
 
 class Remembering:

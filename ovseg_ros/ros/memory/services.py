@@ -10,7 +10,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 
 from ovseg_ros.core.words import Vocabulary, names_of
 from ovseg_ros.memory import Where
-from ovseg_ros.memory.recall import Recalled, list_all, on_top, recall
+from ovseg_ros.memory.recall import LEAST_SURE, Recalled, list_all, on_top, recall
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.memory.messages import remembered_message, seconds_of
 from ovseg_ros.ros.memory.remembering import Remembering
@@ -21,7 +21,6 @@ from ovseg_ros.ros.requests.queues import SERVICES
 from ovseg_ros.srv import Forget, Recall, Teach
 
 NO_MEMORY = "nothing is remembered: set the parameter remember to true and configure the node anew"
-LEAST_SURE = 0.05  # below it a thing is no answer
 
 
 class MemoryServices:

@@ -17,18 +17,21 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 import pytest
+from memory_entries import entry as thing
 from PIL import Image
 
 from ovseg_ros.app.web.choices import write_png
 from ovseg_ros.core.maps.mask_overlap import mask_iou
 from ovseg_ros.evaluate.recordings.demo import recording_folder
 from ovseg_ros.evaluate.recordings.recording import depth_to_mm, read_recording
+from ovseg_ros.memory import Name, open_store
 
 pytestmark = pytest.mark.slow  # Chromium, the server's imports and the networks: tens of seconds
 
@@ -53,11 +56,10 @@ def _browser_is_here():
         pytest.skip(reason)
 
 
-@pytest.fixture(scope="module")
-def server(_browser_is_here, tmp_path_factory):
+@contextmanager
+def command_running(folder: Path, *more: str):
     """The command as a process, and the page's address; it must end with 0 on Ctrl-C."""
-    folder = tmp_path_factory.mktemp("server")
-    command = [sys.executable, "-m", "ovseg_ros.app.cli", "web", "--port", "0", "--preset", "mini"]
+    command = [sys.executable, "-m", "ovseg_ros.app.cli", "web", "--port", "0", "--preset", "mini", *more]
     env = os.environ | {"TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
     log = folder / "stderr.txt"
     with (
@@ -73,6 +75,12 @@ def server(_browser_is_here, tmp_path_factory):
         finally:
             process.kill()
     assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def server(_browser_is_here, tmp_path_factory):
+    with command_running(tmp_path_factory.mktemp("server")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +182,8 @@ class Page:
         return [[cell.text for cell in line.find_elements("css selector", "td")] for line in lines]
 
 
-@pytest.fixture(scope="module")
-def page(server):
+@contextmanager
+def browser_running():
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -186,9 +194,15 @@ def page(server):
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
     try:
-        yield Page(driver, server)
+        yield driver
     finally:
         driver.quit()
+
+
+@pytest.fixture(scope="module")
+def page(server):
+    with browser_running() as driver:
+        yield Page(driver, server)
 
 
 def test_a_person_finds_the_teapot(page, truth, server):
@@ -253,7 +267,7 @@ def test_an_example_answers_at_once(page):
 
 
 def test_no_other_host_was_asked(page, server):
-    """Comes last: it looks at all that the tests before made the browser do."""
+    """Comes last of those: it looks at all that the tests before made the browser do."""
     asked = set()
     for entry in page.driver.get_log("performance"):
         event = json.loads(entry["message"])["message"]
@@ -265,3 +279,27 @@ def test_no_other_host_was_asked(page, server):
     assert hosts == {urlsplit(server).netloc}
     complaints = [entry for entry in page.driver.get_log("browser") if entry["level"] == "SEVERE"]
     assert not complaints
+
+
+def test_what_is_remembered_is_looked_up_on_its_tab(tmp_path):
+    pytest.importorskip("sqlalchemy", reason="memory needs SQLAlchemy: pip install '.[memory]'")
+    jpeg = cv2.imencode(".jpg", np.full((40, 40, 3), (0, 0, 255), np.uint8))[1].tobytes()
+    with open_store(tmp_path / "memory.db") as store:
+        store.save([thing(1, words={"red mug": Name(0.9, 3)}, crop=jpeg)])
+        store.save([thing(2, words={"book": Name(0.9, 3)}, crop=jpeg)])
+    with (
+        command_running(tmp_path, "--memory", str(tmp_path / "memory.db")) as address,
+        browser_running() as driver,
+    ):
+        page = Page(driver, address)
+        next(tab for tab in page.find("button[role=tab]") if tab.text == "Memory").click()
+        page.until(lambda: "2 things." in page.text("#memory-message"), "all that is remembered")
+        page.type("#memory-words textarea, #memory-words input", "MUG")
+        page.wait("#memory-look").click()
+        page.until(lambda: "1 thing." in page.text("#memory-message"), "the mug")
+        drawing = page.wait("#memory-map img")
+        width = "return arguments[0].naturalWidth"
+        page.until(lambda: driver.execute_script(width, drawing) > 500, "its picture")
+        assert "red mug" in page.text("#memory-table")
+        assert "book" not in page.text("#memory-table")
+        assert not [one for one in driver.get_log("browser") if one["level"] == "SEVERE"]
