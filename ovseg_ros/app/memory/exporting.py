@@ -122,6 +122,12 @@ def _example_json(example: Example) -> dict[str, Any]:
         "shown": example.shown,
         "space": example.space,
         "embedding": _numbers(example.embedding),
+        "palette": None if example.palette is None else _numbers(example.palette),
+        "size_m": example.size_m,
+        "others": None if example.others is None else [_numbers(row) for row in example.others],
+        "other_palettes": (
+            None if example.other_palettes is None else [_numbers(row) for row in example.other_palettes]
+        ),
         "crop": _picture(example.crop),
     }
 
