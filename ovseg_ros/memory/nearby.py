@@ -84,6 +84,14 @@ class Nearby:
     def __contains__(self, key: object) -> bool:
         return key in self._held
 
+    def get(self, key: str) -> Entry | None:
+        """An entry, None where it is not held."""
+        return self._held.get(key)
+
+    def held(self) -> list[Entry]:
+        """All that is held."""
+        return list(self._held.values())
+
     def of_frame(self, frame_id: str) -> list[Entry]:
         """What is held in a fixed frame."""
         return [entry for entry in self._held.values() if entry.frame_id == frame_id]

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ovseg_ros.core.space import Rigid
-from ovseg_ros.memory.entry import Entry, Floats, Vectors, Where
+from ovseg_ros.errors import StoreError
+from ovseg_ros.memory.doubts import Doubts
+from ovseg_ros.memory.entry import Entry, Vectors, Where
 from ovseg_ros.memory.looked import LookedAt
 from ovseg_ros.memory.matching import distance_m, likeness, match_elsewhere, match_near, reach_m
-from ovseg_ros.memory.merging import corrected, joined, new_entry, seen_again
-from ovseg_ros.memory.nearby import Nearby, Shelf, Sink
+from ovseg_ros.memory.merging import joined, new_entry, seen_again
+from ovseg_ros.memory.nearby import Nearby, Shelf, Sink, meant
 from ovseg_ros.memory.place import Place, look_at
 from ovseg_ros.memory.sighting import Sighting, View
 
@@ -23,9 +25,6 @@ _GONE_AFTER = 3  # images one after the other in which a place is free
 _OTHER = 0.5  # cosine below which a track shows another thing than it did
 _OUT_OF_VIEW_S = 2.0  # a track not seen for longer is a new look when it is back
 _FORGET_TRACK_S = 30.0
-_SETTLES_M = 2.0  # around a thing that was in doubt and is seen again
-_SETTLED_M = 0.1  # of one of its two places
-_LEFT_M, _LEFT_PER_M = 0.02, 0.03  # of the doubt that is left, by the distance from it: the frame also turned
 _SAVE_EVERY_S = 1.0
 _CANDIDATES = 16
 _FAR_M = 6.0  # of the camera: entries farther away are not looked for
@@ -46,14 +45,6 @@ class _Track:
     key: str = ""
     words: int = 0
     best_area: int = 0
-
-
-@dataclass(frozen=True)
-class _Doubt:
-    """Where an entry was told to be before the fixed frame was corrected, and how certainly."""
-
-    position: Floats
-    covariance: Floats
 
 
 @dataclass
@@ -92,7 +83,7 @@ class ObjectMemory:
         self._arrived: set[str] = set()  # entries of things that stand where an earlier look saw nothing
         self._free: dict[str, int] = {}  # images in which an entry's place was free, one after the other
         self._steady_since: float | None = None  # when positions came into doubt last, or the first image
-        self._doubted: dict[str, _Doubt] = {}  # by the entries' keys
+        self._doubts = Doubts()
         self._saved = -np.inf
         self._lock = threading.RLock()
 
@@ -134,11 +125,13 @@ class ObjectMemory:
         with self._lock:
             if self._steady_since is None:
                 return
-            for entry in self._near.find(Where(seen_after=self._steady_since, space=self._space)):
-                moved = corrected(entry, correction)
-                before = self._doubted.get(entry.key, _Doubt(entry.position, entry.covariance))
-                self._doubted[entry.key] = before
-                self._near.put(moved)
+            where = Where(seen_after=self._steady_since, space=self._space)
+            try:
+                told = self._near.find(where)
+            except StoreError:  # what is near is known all the same
+                told = [entry for entry in self._near.held() if meant(entry, where)]
+            for entry in told:
+                self._near.put(self._doubts.begin(entry, correction))
             self._steady_since = stamp
             self._near.save()
 
@@ -146,6 +139,11 @@ class ObjectMemory:
         """All entries that are meant, as they are now; those seen last first."""
         with self._lock:
             return sorted(self._near.find(where), key=lambda entry: -entry.last_seen)
+
+    def held(self) -> list[Entry]:
+        """The entries around the camera, without asking the store."""
+        with self._lock:
+            return self._near.held()
 
     def most_alike(self, embedding: Vectors, k: int, where: Where) -> list[Entry]:
         """Of the entries that are meant the k most alike to (D,) unit, the most alike first."""
@@ -234,8 +232,9 @@ class ObjectMemory:
         track = self._tracks.setdefault(sighting.track, _Track(view.stamp))
         is_new_look = track.key != entry.key or view.stamp - entry.last_seen > _OUT_OF_VIEW_S
         clearer = sighting.is_whole and sighting.area_px > 1.2 * track.best_area
-        if sighting.is_whole and entry.key in self._doubted:
-            self._settle(entry, self._doubted.pop(entry.key), sighting)
+        if sighting.is_whole and entry.key in self._doubts:
+            for other in self._doubts.settle(entry, sighting.position, self._near.get):
+                self._near.put(other)
         self._near.put(
             seen_again(
                 entry, sighting, view.stamp, has_moved=has_moved, is_new_look=is_new_look, clearer=clearer
@@ -248,30 +247,12 @@ class ObjectMemory:
         look.seen.add(entry.key)
         self._free.pop(entry.key, None)
 
-    def _settle(self, seen: Entry, doubt: _Doubt, sighting: Sighting) -> None:
-        """A thing in doubt was seen again: where it was moved to, or where it was told to be before.
-
-        So are those around it then. One that is at neither place was moved by somebody, and settles nothing.
-        """
-        off = [float(np.linalg.norm(sighting.position - at)) for at in (seen.position, doubt.position)]
-        if min(off) > _SETTLED_M:
-            return
-        for key in [key for key in self._doubted if key in self._near]:
-            entry = self._near[key]
-            away = float(np.linalg.norm(entry.position - seen.position))
-            if away <= _SETTLES_M:
-                before = self._doubted.pop(key)
-                left = min(off) + _LEFT_M + _LEFT_PER_M * away
-                position = entry.position if off[0] <= off[1] else before.position
-                covariance = before.covariance + left**2 * np.eye(3)
-                self._near.put(replace(entry, position=position, covariance=covariance))
-
     def _look_for_others(self, view: View, look: _Look) -> None:
         """Entries that should be in view and were not seen: missed, or gone where their place is free."""
         for entry in self._near.of_frame(view.frame_id):
             if entry.key in look.seen or entry.gone_since is not None or not self._is_around(entry, view):
                 continue
-            if entry.key in self._doubted:
+            if entry.key in self._doubts:
                 continue  # nobody knows where its place is
             place = look_at(entry, view)
             if place is Place.NOT_SEEN:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -16,13 +18,22 @@ from ovseg_ros.srv import Forget, Recall, Teach
 from ros_bench import Bench, camera_info_message, image_message, picture
 from sensor_msgs.msg import RegionOfInterest
 from tf_fixtures import OPTICAL_XYZW, fake_tf2, transform
+from visualization_msgs.msg import Marker, MarkerArray
 
-from ovseg_ros.memory import default_path
+from ovseg_ros.memory import Entry, Name, default_path
 from ovseg_ros.memory.teaching import taught as weights
 from ovseg_ros.ros.inference.diagnostics import verdict
 from ovseg_ros.ros.io import transforms
 
 pytestmark = pytest.mark.ros
+
+
+def made_up_entry() -> Entry:
+    row = np.array([1, 0, 0, 0, 0], np.float32)
+    place, unit = np.array([0.0, 0.0, 0.5]), np.array([0.0, 0, 0, 1])
+    words = {"cup": Name(0.9, 3)}
+    return Entry("old", "", "camera", place, np.eye(3), place, unit, "space", row, row[None], words, 1.0, 2.0)
+
 
 DEPTH = np.full((24, 32), 1.0, np.float32)
 DEPTH[4:12, 6:16] = 0.9
@@ -104,6 +115,40 @@ def test_find_says_remembered_only_for_what_is_in_no_image(bench):
     assert result.code == ResultCode.NOT_FOUND
     result, _ = bench.result_of(bench.begin_find("red"))
     assert result.code == ResultCode.NOT_FOUND
+
+
+def test_markers_show_what_is_remembered_and_what_is_gone(bench):
+    show(bench)
+    remembered(bench)
+    received: list[MarkerArray] = []
+    bench.client.create_subscription(MarkerArray, "/ovseg/memory_markers", received.append, 1)
+    first = bench.until(lambda: [m for m in received if len(m.markers) == 3], "for markers")[0]
+    gone, box, text = first.markers
+    assert (gone.action, box.header.frame_id) == (Marker.DELETEALL, "camera")
+    assert text.text.startswith("red\nseen ")
+    show(bench, red=False)
+    bench.until(lambda: received and "gone, " in received[-1].markers[-1].text, "for it to be gone")
+    assert received[-1].markers[1].color.a < box.color.a
+
+
+def test_what_is_old_is_forgotten_by_the_parameters(memory_file):
+    made = Bench(
+        remember=True,
+        memory_url=str(memory_file),
+        memory_frame="",
+        memory_days=1.0,
+        vocabulary=["red"],
+        max_frame_age=0.0,
+    ).active()
+    try:
+        old = dataclasses.replace(made_up_entry(), first_seen=1000.0, last_seen=2000.0)
+        made.node.remembering.store.save([old])
+        show(made)
+        made.until(
+            lambda: [one.names[0] for one in recall(made).objects] == ["red"], "for the old to be forgotten"
+        )
+    finally:
+        made.close()
 
 
 def test_what_is_gone_is_not_an_answer_and_can_be_asked_for(bench):

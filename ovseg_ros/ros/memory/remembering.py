@@ -11,6 +11,7 @@ from typing import Any
 
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.space import Rigid
+from ovseg_ros.errors import StoreError
 from ovseg_ros.memory import Retention, Writer, default_path, open_store
 from ovseg_ros.memory.frames import sightings_of, space_of, tracked_masks, view_of
 from ovseg_ros.memory.jumps import Jumps
@@ -25,6 +26,7 @@ from ovseg_ros.ros.parameters.table import Settings
 EVERY_S = 0.15  # images between two that are noted say nothing new
 MOST_HELD = 8
 FLUSH_S = 2.0
+PRUNE_EVERY_S = 600.0
 DAY_S = 86400.0
 
 _LOG = logging.getLogger(__name__)
@@ -86,6 +88,7 @@ class Remembering:
         self._held: deque[tuple[float, str, MessageContext]] = deque()
         self._noted: dict[str, int] = {}  # stamp of the last image of each camera, nanoseconds
         self._jumps = Jumps()
+        self._pruned = -PRUNE_EVERY_S  # when, on the clock of the images
         self._memory: ObjectMemory | None = None
         self._space = space_of(segmenter.name, options_from(segmenter.options, settings).embedding_key)
         self._lock = threading.Lock()
@@ -177,12 +180,24 @@ class Remembering:
                 if self._memory is not None:
                     self._memory.flush()
                 self._space, self._memory = space, None
+        if not 0 <= view.stamp - self._pruned < PRUNE_EVERY_S:
+            self._pruned = view.stamp
+            self._prune(view.stamp)
         memory = self.memory
         indices = tracked_masks(segmentation, lambda track: memory.knows((camera, track)))
         objects = context.objects_in_camera(indices)
         memory.note(
             view, sightings_of(segmentation, indices, objects, view, camera=camera, crops=self._crops)
         )
+
+    def _prune(self, now_s: float) -> None:
+        try:
+            count = self.store.prune(now_s)
+        except StoreError as error:
+            _LOG.warning("nothing old was forgotten: %s", error)
+        else:
+            if count:
+                _LOG.info("%d things were forgotten, by memory_days and memory_max_objects", count)
 
     def _look_for_jump(self, context: MessageContext, placed: Rigid, odom_frame: str) -> None:
         """Doubts what was told before where the fixed frame jumped against odometry."""

@@ -7,11 +7,14 @@ from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.core.words import Vocabulary, names_of
 from ovseg_ros.memory import Where
 from ovseg_ros.memory.recall import LEAST_SURE, Recalled, list_all, on_top, recall
 from ovseg_ros.msg import ResultCode
+from ovseg_ros.ros.memory.markers import memory_markers
 from ovseg_ros.ros.memory.messages import remembered_message, seconds_of
 from ovseg_ros.ros.memory.remembering import Remembering
 from ovseg_ros.ros.memory.taught_names import region_of
@@ -20,6 +23,7 @@ from ovseg_ros.ros.requests.queries import beyond_names, checked_text, reasons_o
 from ovseg_ros.ros.requests.queues import SERVICES
 from ovseg_ros.srv import Forget, Recall, Teach
 
+MARKERS_EVERY_S = 1.0
 NO_MEMORY = "nothing is remembered: set the parameter remember to true and configure the node anew"
 
 
@@ -30,6 +34,9 @@ class MemoryServices:
         """`node` is an `ovseg_ros.ros.node.OvsegNode`."""
         self._node = node
         group = ReentrantCallbackGroup()
+        self._markers = node.create_publisher(MarkerArray, "~/memory_markers", 1)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # these go on while simulated time stands
+        node.create_timer(MARKERS_EVERY_S, self._show, clock=steady)
         for kind, name, answer in (
             (Recall, "~/recall", self._recall),
             (Forget, "~/forget", self._forget),
@@ -37,6 +44,15 @@ class MemoryServices:
         ):
             answered = partial(self._answered, answer)
             node.create_service(kind, name, answered, qos_profile=SERVICES, callback_group=group)
+
+    def _show(self) -> None:
+        """Markers, where somebody looks."""
+        remembering = self._node.remembering
+        if remembering is None or not self._markers.get_subscription_count():
+            return
+        now = self._node.get_clock().now()
+        entries = remembering.memory.held()
+        self._markers.publish(memory_markers(entries, now.nanoseconds * 1e-9, now.to_msg()))
 
     async def remembered(self, vocabulary: Vocabulary, limit: int = 0) -> list[Any]:
         """Messages of what is remembered and not gone under words, the surest first; `limit` 0: all.
