@@ -176,7 +176,7 @@ def test_background_and_mask_limits_are_live(make_bench):
     assert bench.find("blue").code == ResultCode.NOT_FOUND  # its 60 pixels are under the limit
     assert bench.find("red").code == ResultCode.FOUND
     assert bench.set(background_labels=[""]).successful
-    assert bench.node.engine._options().background == ()
+    assert bench.node.engine.options.background == ()
 
 
 def test_256th_label_is_refused_by_name(make_bench):

@@ -14,7 +14,7 @@ pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed (the extra
 from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import Point
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.srv import Forget, Recall, Teach
+from ovseg_ros.srv import FindLike, Forget, Recall, Teach
 from ros_bench import Bench, camera_info_message, image_message, picture
 from sensor_msgs.msg import RegionOfInterest
 from tf_fixtures import OPTICAL_XYZW, fake_tf2, transform
@@ -335,3 +335,35 @@ def test_the_default_file_and_its_folder_are_made(tmp_path, monkeypatch):
         assert default_path().is_relative_to(tmp_path)
     finally:
         bench.close()
+
+
+def find_like(bench, **request):
+    return bench.call(bench.client.create_client(FindLike, "/ovseg/find_like"), FindLike.Request(**request))
+
+
+def test_what_looks_like_a_region_is_ranked_in_view_and_in_memory(bench):
+    show(bench)
+    remembered(bench)
+    assert bench.words("red", "blue").success
+    depth = DEPTH.copy()
+    depth[14:20, 6:16] = 0.9
+    for i in range(20, 25):
+        show_one(bench, bench.now(0.2 * i), depth, picture(blue=True))
+    bench.until(lambda: len(recall(bench).objects) == 2, "for both to be remembered")
+    reply = find_like(bench, box=RED_BOX)
+    assert (reply.code, len(reply.segments)) == (ResultCode.FOUND, 1)  # the blue one: it is not like itself
+    assert [one.label for one in reply.remembered] == ["red", "blue"]
+    assert reply.remembered_likeness[0] > 0.99
+    assert reply.remembered_likeness[0] > reply.remembered_likeness[1]
+
+
+def test_what_looks_like_a_picture(bench):
+    show(bench)
+    remembered(bench)
+    reds = image_message(np.full((8, 8, 3), (255, 0, 0), np.uint8))
+    blues = image_message(np.full((8, 8, 3), (0, 0, 255), np.uint8))
+    red, blue = find_like(bench, picture=reds), find_like(bench, picture=blues)
+    assert (len(red.segments), len(red.remembered)) == (1, 1)
+    assert red.likeness[0] > 0.9 > blue.likeness[0]
+    assert red.remembered_likeness[0] > 0.9 > blue.remembered_likeness[0]
+    assert find_like(bench).code == ResultCode.INVALID_QUERY

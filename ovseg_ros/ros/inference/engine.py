@@ -125,7 +125,7 @@ class Engine:
     def embedding(self, *, after: int = 0) -> Way[EmbeddedImage]:
         """`newest`, as a way to go with the frames of other cameras, see `ovseg_ros.core.joint.together`."""
         last = self._remembered()
-        if last is not None and last.embedded.embedding_key != self._options().embedding_key:
+        if last is not None and last.embedded.embedding_key != self.options.embedding_key:
             last = None  # a parameter changed what is looked at
         if last is not None and last.seq > after and not self.freshness.stale(last.header, last.arrival_s):
             return last
@@ -188,7 +188,7 @@ class Engine:
         with self._count_not_finite():
 
             def label(words: Any) -> Segmentation:
-                return self.segmenter.label(image.embedded, words, self._options())
+                return self.segmenter.label(image.embedded, words, self.options)
 
             taught = self._taught()
             segmentation = label(vocabulary) if taught is None else taught.label(vocabulary, label)
@@ -238,7 +238,8 @@ class Engine:
             self._statistics.count("not_finite")
             raise
 
-    def _options(self) -> Any:
+    @property
+    def options(self) -> Any:
         """The options of the moment; made anew only where the parameters or the preset's options changed."""
         of = self.segmenter.options, self._settings()
         known = self._known_options
@@ -301,7 +302,7 @@ class Engine:
     def _embed(self, frame: Frame, embed: Callable[[Frame, Any], Way[EmbeddedFrame]]) -> Way[EmbeddedFrame]:
         try:
             with self._count_not_finite():
-                return (yield from embed(frame, self._options()))
+                return (yield from embed(frame, self.options))
         except InvalidInputError as error:  # a proposer that wants depth and did not say so before
             if frame.depth_m is None or frame.intrinsics is None:
                 raise RequestError(ResultCode.NO_DEPTH, str(error)) from error

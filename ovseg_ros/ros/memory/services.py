@@ -14,6 +14,7 @@ from ovseg_ros.core.words import Vocabulary, names_of
 from ovseg_ros.memory import Where
 from ovseg_ros.memory.recall import LEAST_SURE, Recalled, list_all, on_top, recall
 from ovseg_ros.msg import ResultCode
+from ovseg_ros.ros.memory.alike import fill, find_alike
 from ovseg_ros.ros.memory.markers import memory_markers
 from ovseg_ros.ros.memory.messages import remembered_message, seconds_of
 from ovseg_ros.ros.memory.remembering import Remembering
@@ -21,7 +22,7 @@ from ovseg_ros.ros.memory.taught_names import region_of
 from ovseg_ros.ros.requests.answers import RequestError, request_error_of
 from ovseg_ros.ros.requests.queries import beyond_names, checked_text, reasons_of, words_vocabulary
 from ovseg_ros.ros.requests.queues import SERVICES
-from ovseg_ros.srv import Forget, Recall, Teach
+from ovseg_ros.srv import FindLike, Forget, Recall, Teach
 
 MARKERS_EVERY_S = 1.0
 NO_MEMORY = "nothing is remembered: set the parameter remember to true and configure the node anew"
@@ -41,6 +42,7 @@ class MemoryServices:
             (Recall, "~/recall", self._recall),
             (Forget, "~/forget", self._forget),
             (Teach, "~/teach", self._teach),
+            (FindLike, "~/find_like", self._find_like),
         ):
             answered = partial(self._answered, answer)
             node.create_service(kind, name, answered, qos_profile=SERVICES, callback_group=group)
@@ -156,6 +158,12 @@ class MemoryServices:
         response.examples = await self._node.bridge.wrap(self._node.submit(job))
         response.code = ResultCode.REMEMBERED
         response.message = f"{name!r} has {response.examples} example{'s' if response.examples > 1 else ''}"
+
+    async def _find_like(self, request: Any, response: Any) -> None:
+        remembering, camera = self.remembering(), self._node.ready_cameras(request.camera)[0]
+        job = partial(find_alike, remembering, camera.engine, request)
+        alike = await self._node.bridge.wrap(self._node.submit(job))
+        fill(response, alike, self._messages([one for one, _ in alike.remembered], 0, with_crops=False))
 
 
 def _where_of(request: Any) -> Where:
