@@ -260,8 +260,10 @@ def test_one_picture_may_be_read_while_another_is_open(tmp_path):
 
 
 def test_no_other_module_decodes_pictures():
-    """But those that read what they wrote themselves: overlays, stored pairs and the packed training set."""
+    """But those that read what they wrote themselves: overlays, stored pairs, training sets, memory."""
     own = {
+        "app/memory/pictures.py",
+        "app/web/memory.py",
         "files/image_files.py",
         "app/segment/outputs.py",
         "learn/pairs/shards.py",

@@ -82,7 +82,7 @@ except ConfigError as error:
 def test_memory_alone_needs_none_of_them() -> None:
     code = "import ovseg_ros.memory.store, sys; print({'sqlalchemy', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "[]\n", done.stderr
+    assert done.stdout == "set()\n", done.stderr
 
 
 class TestFile:
