@@ -131,7 +131,9 @@ def _ask(client: NodeClient, options: argparse.Namespace) -> int:
 def _status(reply: Reply) -> int:
     if reply.code_name == "NO_DEPTH":  # without things: a limit in metres could not be held against anything
         return FOUND if reply.segments else FAILED
-    return {"FOUND": FOUND, "NOT_FOUND": NOT_FOUND, "LOST": NOT_FOUND}.get(reply.code_name, FAILED)
+    return {"FOUND": FOUND, "NOT_FOUND": NOT_FOUND, "LOST": NOT_FOUND, "REMEMBERED": NOT_FOUND}.get(
+        reply.code_name, FAILED
+    )
 
 
 def _tell(reply: Reply) -> None:

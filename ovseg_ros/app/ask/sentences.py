@@ -18,6 +18,7 @@ CODES = {
     "NO_DEPTH": "Where it is cannot be told: there is no depth for it.",
     "INACTIVE": "Nothing was searched: the node is not active, or is disabled.",
     "LOST": "Lost.",
+    "REMEMBERED": "Not in view; the node remembers it.",
     "INTERNAL": "The node had a fault; its log has the trace.",
 }
 CLOSE = 0.2  # the runner-up is named where the score is ahead of it by less, as in the node's overlay

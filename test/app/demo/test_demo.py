@@ -375,7 +375,8 @@ BOX_ASKS = {
 @pytest.fixture
 def box_recordings(tmp_path, monkeypatch):
     """Small recordings for the three acts, which ask about boxes; photographs of two sizes. The folder."""
-    scenes = [recorded(i, shown=(1,) if i < 4 else (2, 3)) for i in range(8)]
+    # red is in each: a service answers by one image, whichever comes
+    scenes = [recorded(i, shown=(1,) if i < 4 else (1, 2, 3)) for i in range(8)]
     for name in ("tabletop", "garage"):
         write_recording(tmp_path / "demo" / name, scenes)
     write_photographs(tmp_path / "demo" / "photographs", {"first": (1,), "second": (2,)})
