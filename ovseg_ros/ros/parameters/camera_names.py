@@ -31,16 +31,21 @@ OUTPUTS = frozenset(
 )
 SHARED = frozenset(
     {
-        "vocabulary",
-        "label_info",
         "alive",
-        "query",
-        "set_vocabulary",
-        "segment",
         "embed_text",
         "enable",
+        "find_like",
         "find_object",
         "follow_object",
+        "forget",
+        "label_info",
+        "memory_markers",
+        "query",
+        "recall",
+        "segment",
+        "set_vocabulary",
+        "teach",
+        "vocabulary",
     }
 )
 
