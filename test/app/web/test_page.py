@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import re
 import signal
 import socket
+import subprocess
 import sys
-import tempfile
-import urllib.request
-import webbrowser
 
 import pytest
 from web_fixtures import colour_segmenter, colours, save
@@ -262,31 +261,49 @@ def test_a_server_closes_no_handler_of_the_process():
     assert not kept.stream.closed
 
 
+# In a process of its own: a signal that comes at a wrong moment ends that one, and not the tests.
+SERVING = """
+import json, os, signal, sys, urllib.request, webbrowser
+from ovseg_ros.app import cli
+from ovseg_ros.app.web import command as web
+
+number, got = int(sys.argv[1]), []
+
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        for answer in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{answer}.complete"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"here"})
+
+def visit(url):
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        got.append((url, reply.read().decode()))
+    os.kill(os.getpid(), number)
+
+web.make_app, webbrowser.open = (lambda *_, **more: application), visit
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored in the background
+before = signal.getsignal(number)
+status = web.run(cli._parser().parse_args(["web", "--port", "0", "--open-browser"]))
+print(json.dumps([status, got, signal.getsignal(number) == before]))
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_a_signal_says_where_and_leaves_no_file(number, monkeypatch, tmp_path, capsys):
-    got, before = [], signal.getsignal(number)
-
-    async def application(scope, receive, send):
-        if scope["type"] == "lifespan":
-            for answer in ("startup", "shutdown"):
-                await receive()
-                await send({"type": f"lifespan.{answer}.complete"})
-            return
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"here"})
-
-    def visit(url):
-        with urllib.request.urlopen(url, timeout=10) as reply:
-            got.append((url, reply.read()))
-        os.kill(os.getpid(), number)
-
-    monkeypatch.setattr(web, "make_app", lambda *_, **more: application)
-    monkeypatch.setattr(webbrowser, "open", visit)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert web.run(options("--port", "0", "--open-browser")) == 0
-    ((url, body),) = got
-    assert body == b"here"
+def test_it_serves_until_a_signal_says_where_and_leaves_no_file(number, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SERVING, str(int(number))],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    *said, result = done.stdout.splitlines()
+    status, ((url, body),), restored = json.loads(result)
+    assert (status, body, restored) == (0, "here", True)
     assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*/", url)
-    assert f"the page is at {url}" in capsys.readouterr().out
-    assert signal.getsignal(number) is before
+    assert any(f"the page is at {url}" in line for line in said)
     assert list(tmp_path.iterdir()) == []
