@@ -157,6 +157,13 @@ def test_no_page_or_message_names_a_package_that_an_extra_brings(extras: dict[st
                 assert brought.isdisjoint(re.split(r"[^\w-]+", line)), f"{path}: {line}"
 
 
+@pytest.mark.parametrize("name", ["vision", "web", "test"])
+def test_files_that_constrain_others_name_no_extras(name: str) -> None:
+    """Pip refuses them there, and a set-up from nothing stops (scripts/setup.sh gives these files to -c)."""
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if "[" in line.split("#")[0]] == []
+
+
 def test_all_is_what_the_commands_use(extras: dict[str, list[str]]) -> None:
     wanted = {
         package for name in ("mini", "lite", "web", "learn", "evaluate", "memory") for package in extras[name]
