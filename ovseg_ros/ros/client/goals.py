@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ovseg_ros.action import FindObject
@@ -15,6 +16,7 @@ from ovseg_ros.ros.client.connection import Connection, NoAnswer
 from ovseg_ros.ros.client.replies import Reply, Sighting
 
 KEPT_SIGHTINGS = 64  # who is slower than the camera by more hears of the newest
+_LOST_S = 2.0  # without an answer for so long a goal is sent again
 _END_S = 5.0  # for the node to end what is cancelled
 _OVERTAKEN_S = 0.2
 _STAGES = {
@@ -42,24 +44,31 @@ class Goal:
     ) -> None:
         """Sends it.
 
+        The middleware drops an answer that is ready before the node knows who is to have it, just after both
+        met on a busy machine. So a goal of which nothing is heard is sent once more; the other is cancelled
+        should its answer still come.
+
         Raises:
             NoAnswer: the action is not offered, or the goal not accepted, in time; NodeGone: the node died.
         """
         self.started_s = time.monotonic()
-        self.feedback: deque[Any] = deque(maxlen=kept)
         self._told_all = False  # no feedback comes any more
         self._ended: Any = None
         self._connection, self._name = connection, name
         connection.connected(client.server_is_ready, name, patience_s)
-        keep = _keeper(connection, self.feedback)  # not a method: rclpy holds it as long as the goal goes on
-        sent = connection.on_executor(lambda: client.send_goal_async(goal, keep))
-        try:
-            self._handle = connection.result(sent, patience_s, give_up=False)
-        except BaseException:
+        for wait_s in (min(_LOST_S, patience_s / 2), patience_s):
+            self.feedback: deque[Any] = deque(maxlen=kept)
+            keep = _keeper(connection, self.feedback)  # not a method: rclpy holds it while the goal goes on
+            sent = connection.on_executor(partial(client.send_goal_async, goal, keep))
+            try:
+                self._handle = connection.result(sent, wait_s, give_up=False)
+            except BaseException:
+                sent.add_done_callback(_end_late)
+                raise
+            if self._handle is not None:
+                break
             sent.add_done_callback(_end_late)
-            raise
         if self._handle is None or not self._handle.accepted:
-            sent.add_done_callback(_end_late)
             raise NoAnswer(f"the goal was not accepted by {name}")
         self._ended = connection.on_executor(self._handle.get_result_async)
         self._ended.add_done_callback(lambda _: connection.notify())

@@ -18,6 +18,7 @@ pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colco
 from ros_bench import Bench, fresh_domain
 
 from ovseg_ros.ros.client import LOST_S, NoAnswer, NodeClient, NodeGone
+from ovseg_ros.ros.client.connection import Connection
 from ovseg_ros.ros.requests.queues import ALIVE
 
 pytestmark = pytest.mark.ros
@@ -115,6 +116,24 @@ def test_a_node_of_another_name(make_bench):
         until(lambda: "/ovseg/segment" in dict(client._connection.node.get_service_names_and_types()))
         with pytest.raises(NoAnswer, match=r"no node /robot/ovseg .* there is /ovseg: say so with node_name"):
             client.ask_by_services(["red"], timeout_s=0.3)
+
+
+def test_a_goal_whose_answer_was_lost_is_sent_again(make_bench, monkeypatch):
+    result, lost = Connection.result, []
+
+    def lose(self, future, timeout_s, **more):
+        if future is not None and not more.get("give_up", True) and not lost:
+            lost.append(future)
+            return None
+        return result(self, future, timeout_s, **more)
+
+    monkeypatch.setattr(Connection, "result", lose)
+    bench, client = make_bench()
+    bench.active()
+    bench.show()
+    with client:
+        assert client.find("red", timeout_s=0.0).code_name == "FOUND"
+    assert len(lost) == 1
 
 
 def test_an_inactive_node_says_so_through_every_interface(make_bench):
