@@ -20,6 +20,7 @@ from sensor_msgs.msg import RegionOfInterest
 from tf_fixtures import OPTICAL_XYZW, fake_tf2, transform
 from visualization_msgs.msg import Marker, MarkerArray
 
+from ovseg_ros.errors import StoreError
 from ovseg_ros.memory import Entry, Name, default_path
 from ovseg_ros.memory.teaching import taught as weights
 from ovseg_ros.ros.inference.diagnostics import verdict
@@ -294,6 +295,20 @@ def test_a_thing_that_was_shown_is_found_by_its_own_name_and_forgotten(taught, b
     reply = teach(bench, forget=True)
     assert (reply.code, reply.message) == (ResultCode.REMEMBERED, "2 examples of 'my brick' forgotten")
     assert teach(bench, forget=True).code == ResultCode.NOT_FOUND
+
+
+def test_names_go_on_while_the_database_is_away(taught, bench, monkeypatch, caplog):
+    show(bench)
+    assert teach(bench, box=RED_BOX).code == ResultCode.REMEMBERED
+
+    def away(*_):
+        raise StoreError("the database is away")
+
+    monkeypatch.setattr("ovseg_ros.ros.memory.taught_names.NEWS_EVERY_S", 0.0)
+    monkeypatch.setattr(bench.node.remembering.store, "examples", away)
+    result, _ = bench.result_of(bench.begin_find("my brick"))
+    assert result.code == ResultCode.FOUND
+    assert "taught names cannot be read anew" in caplog.text
 
 
 def test_a_track_shows_a_thing_too(taught, bench):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import torch
 
 from ovseg_ros.core.segmentation import Segmentation
 from ovseg_ros.core.words import Vocabulary
-from ovseg_ros.errors import ConfigError
+from ovseg_ros.errors import ConfigError, StoreError
 from ovseg_ros.memory import Example
 from ovseg_ros.memory.frames import crop_jpeg
 from ovseg_ros.memory.teaching import (
@@ -26,6 +27,7 @@ from ovseg_ros.memory.teaching import (
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.requests.answers import RequestError
 
+_LOG = logging.getLogger(__name__)
 NEWS_EVERY_S = 5.0  # other nodes and commands teach names in the same memory
 FITS = 0.3  # IoU from which a mask's box is the one that was drawn
 
@@ -100,7 +102,11 @@ class TaughtNames:
 
     def _known(self) -> dict[str, list[Example]]:
         if time.monotonic() - self._read_at > NEWS_EVERY_S:
-            self._read()
+            try:
+                self._read()
+            except StoreError as error:  # what is known goes on
+                self._read_at = time.monotonic()
+                _LOG.warning("taught names cannot be read anew: %s", error)
         return self._taught
 
     def _read(self) -> None:
