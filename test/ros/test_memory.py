@@ -289,8 +289,8 @@ def test_a_thing_that_was_shown_is_found_by_its_own_name_and_forgotten(taught, b
     received = bench.segmentations()
     assert bench.words("my brick", "blue").success
     show(bench, 1)
-    segments = bench.until(lambda: [one for m in received for one in m.segments], "for a segment")
-    assert segments[-1].label == "my brick"
+    # the image before may still come under the words before
+    bench.until(lambda: "my brick" in [one.label for m in received for one in m.segments], "for its name")
     assert teach(bench, box=RED_BOX).examples == 2
     reply = teach(bench, forget=True)
     assert (reply.code, reply.message) == (ResultCode.REMEMBERED, "2 examples of 'my brick' forgotten")
