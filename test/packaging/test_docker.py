@@ -85,6 +85,9 @@ def test_compose_starts_what_the_images_and_the_launch_file_have():
     assert len(arguments) >= 4
     for argument in arguments:
         assert re.search(rf'\(\s*"{argument.split(":=")[0]}",', launch), argument
+        assert re.search(r":=\$\{OVSEG_\w+:-[^}]+\}$", argument), (
+            f"{argument}: ros2 launch refuses an empty value"
+        )
     recording = compose["services"]["player"]["command"][4]
     assert (ROOT / recording.split("share/ovseg_ros/")[1]).is_dir()
     for text in TEXTS.values():

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -132,7 +131,9 @@ def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python"]
     run(*pip, "install", "--no-deps", "--no-index", "--no-compile", built.wheel, env=outside())
     (site,) = folder.glob("lib/python3*/site-packages")
-    (site / "vision_packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # Of a virtual environment that sees the system's packages, these are in several folders.
+    seen = [path for path in sys.path if path.endswith("-packages") and not Path(path, "ovseg_ros").exists()]
+    (site / "vision_packages.pth").write_text("\n".join(seen) + "\n")
     return folder / "bin"
 
 
