@@ -30,7 +30,7 @@ build: ## bring install/ up to date after adding a file or changing an interface
 demo: setup ## ask a robot's camera for things by name; QUERIES="find teapot, giraffe" asks other words
 	@scripts/env.sh --own-domain python -m ovseg_ros.app.demo.command --queries "$$QUERIES" $(ARGS)
 
-evaluate: setup ## measure on the recordings what the README states
+evaluate: setup ## measure on the recordings what docs/measured.md states
 	@scripts/env.sh ovseg evaluate demo $(ARGS)
 
 bench: setup ## speed and memory on this machine, beside the method as released; ARGS=--quick only shows that it runs

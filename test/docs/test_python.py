@@ -1,4 +1,4 @@
-"""The snippets of the README and of docs/python.md run exactly as they are pasted."""
+"""The snippets of the README, docs/python.md and docs/start.md run exactly as they are pasted."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from pages import blocks, commands_of
 from PIL import Image
 from repository import ROOT
 
 import ovseg_ros
 from ovseg_ros import finder
+from ovseg_ros.app import cli
+from ovseg_ros.app.segment import setup
 
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "python.md"
 
@@ -60,7 +63,7 @@ def run(path: Path) -> dict[str, object]:
 def test_the_readmes_snippets_run(in_garage, capsys):
     assert "import ovseg_ros\n" in snippets(README)[0]
     result = run(README)["result"]
-    assert capsys.readouterr().out.startswith("motorcycle 0.")
+    assert f"  # {capsys.readouterr().out.strip()}\n" in README.read_text(encoding="utf-8")
     assert result.found == ("motorcycle",)
     assert result.missing == ("shelf", "giraffe")
     assert 2.0 < result["motorcycle"][0].centroid_m[2] < 3.0
@@ -89,3 +92,20 @@ def test_the_page_names_every_field():
     methods = [name for name in vars(ovseg_ros.Result) if not name.startswith("_")]
     assert [name for name in (*fields, *methods, "segmentation") if name not in page] == []
     assert [name for name in ovseg_ros.__all__ if name.endswith("Error") and name not in page] == []
+
+
+def test_the_first_steps_find_the_cat(tmp_path, monkeypatch, load_preset_once, capsys):
+    """docs/start.md, without ROS: the command with a picture, and Python."""
+    (tmp_path / "demo").symlink_to(ROOT / "demo")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(finder, "load_preset", load_preset_once)
+    monkeypatch.setattr(setup, "load_preset", load_preset_once)
+    first = next(words for words in commands_of("start.md", "ovseg") if words[1] == "segment")
+    assert cli.main(first[1:]) == 0
+    assert capsys.readouterr().out == blocks("start.md")[0]
+    assert Path("out/segment/overlay/chelsea.png").is_file()
+    names: dict[str, object] = {}
+    (snippet,) = blocks("start.md", "python")
+    exec(compile(snippet, "start.md", "exec"), names)
+    assert f"  # {capsys.readouterr().out.strip()}\n" in snippet
+    assert names["result"]["cat"][0].mask.any()

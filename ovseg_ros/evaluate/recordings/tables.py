@@ -1,4 +1,4 @@
-"""The result of `ovseg evaluate demo` as Markdown tables: readable in a terminal, ready for the README."""
+"""The result of `ovseg evaluate demo` as Markdown tables: for the terminal and docs/measured.md."""
 
 from __future__ import annotations
 
