@@ -84,7 +84,7 @@ sbom() {
 case ${1:-} in
     lock)
         need_tools
-        lock everything requirements/{vision,web,ros,test}.txt
+        lock everything requirements/{vision,web,ros,test,docs}.txt
         lock no_deps --no-deps requirements/no_deps.txt
         ;;
     audit)

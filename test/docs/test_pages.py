@@ -17,7 +17,7 @@ from ovseg_ros.ros.parameters.table import rows
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {
     path: path.read_text(encoding="utf-8")
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 }
 ROS_SOURCES = "\n".join(
     path.read_text(encoding="utf-8") for path in (ROOT / "ovseg_ros" / "ros").rglob("*.py")
