@@ -21,7 +21,11 @@ from ovseg_ros.ros.parameters.docs import markdown_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_PARAMETERS = """# Parameters
+_PARAMETERS = """---
+hide: [toc]
+---
+
+# Parameters
 
 Every parameter of the node, made from its table in `ovseg_ros/ros/parameters`. `live` changes hold from the
 next frame on, `at configure` ones from the next configure, `at start` ones from the next start of the

@@ -115,7 +115,7 @@ def text_of(root: Path, path: str) -> str | None:
 
 def _changes(text: str) -> str:
     """The change log: its reStructuredText is Markdown but for the title, code and numbered headings."""
-    body = text.split("\n\n", 1)[1]
+    body = re.sub(r"(?<![`\w/])docs/([\w/]+\.md)", r"[\1](docs/\1)", text.split("\n\n", 1)[1])
     return f"# Changes\n\n{body.replace('``', '`')}".replace("\n* ", "\n- ")
 
 
