@@ -5,8 +5,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-render setup-web build demo evaluate bench test test-full soak coverage mutation lint lock audit \
-	sbom licences dist shell clean distclean
+.PHONY: help setup setup-render setup-web build demo evaluate bench test test-full soak coverage mutation lint docs lock \
+	audit sbom licences dist shell clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -58,6 +58,9 @@ lint: setup ## ruff, and mypy strict on the core
 	@scripts/env.sh ruff check .
 	@scripts/env.sh ruff format --check .
 	@scripts/env.sh mypy
+
+docs: setup ## the documentation site into out/site; ARGS=--serve shows it at http://127.0.0.1:8000 while you write
+	@NO_MKDOCS_2_WARNING=1 scripts/env.sh mkdocs $(if $(filter --serve,$(ARGS)),serve,build) --strict
 
 lock: ## requirements/locked anew: every version with its hashes
 	@scripts/supply_chain.sh lock

@@ -62,7 +62,7 @@ esac
 hash_of() { cat "$@" | sha256sum | cut -c1-16; }
 machine="python $version $(uname -m) $root"
 want_ros="$machine $(hash_of "$ros_list" scripts/relocate_ros_wheels.py)"
-want_vision="$machine $(hash_of requirements/vision.txt requirements/web.txt requirements/no_deps.txt requirements/test.txt)"
+want_vision="$machine $(hash_of requirements/vision.txt requirements/web.txt requirements/no_deps.txt requirements/test.txt requirements/docs.txt)"
 want_render="$machine $(hash_of requirements/render.txt)"
 have() { [ "$(cat "$venv/.done_$1" 2>/dev/null)" = "$2" ]; }
 all_done() {
@@ -170,9 +170,9 @@ install() {
 if ! all_done; then
     rm -f "$venv/.ready"
     # Both lists in each call: pip then sees all limits at once and never changes a version back and forth.
-    install ros "$want_ros" "ROS 2 $ros_title and colcon (about 30 MB)" "-r $ros_list -c requirements/vision.txt -c requirements/web.txt -c requirements/test.txt"
+    install ros "$want_ros" "ROS 2 $ros_title and colcon (about 30 MB)" "-r $ros_list -c requirements/vision.txt -c requirements/web.txt -c requirements/test.txt -c requirements/docs.txt"
     install vision "$want_vision" "PyTorch and the vision stack (0.5 to 3 GB, some minutes)" \
-        "-r requirements/vision.txt -r requirements/web.txt -r requirements/test.txt -r $ros_list" \
+        "-r requirements/vision.txt -r requirements/web.txt -r requirements/test.txt -r requirements/docs.txt -r $ros_list" \
         "--no-deps -r requirements/no_deps.txt"
     if [ "$render" = render ]; then
         install render "$want_render" "MuJoCo and object meshes" \

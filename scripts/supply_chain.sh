@@ -96,7 +96,7 @@ dist() { # of what git knows: nothing that lies about gets in, and nothing is le
 case ${1:-} in
     lock)
         need_tools
-        lock everything requirements/{vision,web,ros,test}.txt
+        lock everything requirements/{vision,web,ros,test,docs}.txt
         lock no_deps --no-deps requirements/no_deps.txt
         ;;
     audit)

@@ -38,7 +38,7 @@ def mask_probabilities(
 
     Source: OVSeg section 3.2; facebookresearch/ov-seg.
 
-    Example:
+    Examples:
         >>> axes = torch.eye(2)
         >>> mask_probabilities(axes[:1], axes, logit_scale=0.0)
         tensor([[0.5000, 0.5000]])
@@ -108,7 +108,7 @@ def assign_labels(probs: torch.Tensor, thresholds: torch.Tensor) -> tuple[torch.
     Raises:
         InvalidInputError: K differs.
 
-    Example:
+    Examples:
         >>> assign_labels(torch.tensor([[0.7, 0.3], [0.45, 0.55]]), torch.tensor([0.5, 0.6]))
         (tensor([ 0, -1]), tensor([0.7000, 0.5500]))
     """

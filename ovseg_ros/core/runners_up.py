@@ -55,7 +55,7 @@ def find_runners_up(
     Raises:
         InvalidInputError: shapes and names differ.
 
-    Example:
+    Examples:
         >>> find_runners_up(torch.tensor([[0.7, 0.1]]), ["cup", "pot"], torch.tensor([[0.2]]), ["wall"]).names
         ('wall',)
     """

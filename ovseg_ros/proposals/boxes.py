@@ -187,7 +187,7 @@ def matched(boxes: torch.Tensor, others: torch.Tensor, least_iou: float) -> tupl
     Returns:
         (P,) int64 into `boxes` and (P,) into `others`; no index twice.
 
-    Example:
+    Examples:
         >>> boxes = torch.tensor([[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]])
         >>> matched(boxes, torch.tensor([[0, 0, 10, 10]]), 0.7)
         (tensor([0]), tensor([0]))

@@ -40,7 +40,7 @@ def plain(name: str) -> str:
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize(
-    ("lock", "lists"), [("everything", ("vision", "web", "ros", "test")), ("no_deps", ("no_deps",))]
+    ("lock", "lists"), [("everything", ("vision", "web", "ros", "test", "docs")), ("no_deps", ("no_deps",))]
 )
 def test_each_requirement_is_pinned_within_its_limits(lock, lists, python):
     here = {"python_version": python, "python_full_version": f"{python}.5", "sys_platform": "linux"}

@@ -100,7 +100,7 @@ def camera_info_intrinsics(
 def is_rectified(topic: str) -> bool:
     """Whether a topic's name says that its images are rectified: image_rect, image_rect_color, rect/image.
 
-    Example:
+    Examples:
         >>> is_rectified("/camera/color/image_rect_raw/compressed"), is_rectified("/camera/image_raw")
         (True, False)
     """

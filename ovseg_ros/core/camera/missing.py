@@ -47,7 +47,7 @@ def missing_inputs(
     Returns:
         Sentences without a last dot, "" where nothing is missing.
 
-    Example:
+    Examples:
         >>> depth = InputState("depth", "/camera/depth", 1, 9, 12_378_000_000)
         >>> missing_inputs([depth], 12_345_000_000, 0.02, "sync_tolerance")
         'depth on /camera/depth (1 publisher): the nearest to the image of 12.345 s is 33 ms later, \

@@ -143,7 +143,7 @@ class NamedColours:
 def named_colours(name: str) -> NamedColours | None:
     """The colours that a name begins with; None where it names none, or is the name of a thing of its own.
 
-    Example:
+    Examples:
         >>> named_colours("dark red mug")
         NamedColours(colours=('red',), thing='mug')
         >>> named_colours("black and white cat").colours

@@ -156,7 +156,7 @@ def select_by_granularity(class_probs: torch.Tensor, granularity: float) -> torc
 
     Source: the OVSeg demo with Segment Anything (facebook/ov-seg space).
 
-    Example:
+    Examples:
         >>> select_by_granularity(torch.tensor([[0.9], [0.5], [0.4]]), 0.5)
         tensor([ True,  True, False])
     """

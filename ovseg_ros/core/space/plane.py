@@ -112,7 +112,7 @@ def growth(depth_m: npt.NDArray[Any], pixel_noise_m: float, scale: float = 1.0) 
     Part of it stays (surfaces are not flat), part grows with the distance (calibration), and the noise of
     stereo and structured light grows with its square: (0.004 + 0.003 z + 4 n z²) / (0.007 + 4 n).
 
-    Example:
+    Examples:
         >>> growth(np.array([1.0, 2.0]), 0.0).round(2).tolist()
         [1.0, 1.43]
     """

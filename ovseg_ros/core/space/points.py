@@ -37,7 +37,7 @@ def axial_noise_m(z_m: float | Points) -> float | Points:
     Source: Nguyen, Izadi, Lovell, Modeling Kinect Sensor Noise for Improved 3D Reconstruction and Tracking,
     3DIMPVT 2012, section 3, which also has 0.8 pixels across the view. Newer cameras are no worse.
 
-    Example:
+    Examples:
         >>> [round(axial_noise_m(z), 4) for z in (0.4, 1.4, 4.4)]
         [0.0012, 0.0031, 0.0316]
     """

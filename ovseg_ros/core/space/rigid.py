@@ -129,7 +129,7 @@ def quaternion_xyzw(rotation: npt.ArrayLike) -> Floats:
     Raises:
         InvalidInputError: it is no rotation.
 
-    Example:
+    Examples:
         >>> quaternion_xyzw([[0, -1, 0], [1, 0, 0], [0, 0, 1]]).round(3).tolist()
         [0.0, 0.0, 0.707, 0.707]
     """

@@ -29,7 +29,7 @@ def assign(scores: FloatArray, least: float) -> Pairs:
     Returns:
         (row, column) pairs, by row; at most min(T, N).
 
-    Example:
+    Examples:
         >>> assign(np.array([[0.9, 0.8], [0.7, 0.1]], np.float32), 0.3)
         [(0, 1), (1, 0)]
     """

@@ -74,7 +74,7 @@ class Calibration:
         Returns:
             p in (0, 1), of the same shape.
 
-        Example:
+        Examples:
             >>> one = Calibration(odds=1.0, usual_masks=8.0)
             >>> even = torch.zeros(1)
             >>> one.probability(even, even, 8), one.probability(even, even, 16)
@@ -89,7 +89,7 @@ class Calibration:
 def mask_log_odds(mask_scores: torch.Tensor) -> torch.Tensor:
     """(N,) float: m, the log odds of masks' own scores, which are cut to 0.02…0.98 for that.
 
-    Example:
+    Examples:
         >>> mask_log_odds(torch.tensor([0.5, 0.0]))
         tensor([ 0.0000, -3.8918])
     """

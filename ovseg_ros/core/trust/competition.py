@@ -66,7 +66,7 @@ def log_odds(fit: torch.Tensor, competes: torch.Tensor, nothing: float | None = 
     Returns:
         (N, W) float32; +inf where nothing competes.
 
-    Example:
+    Examples:
         >>> log_odds(torch.tensor([[1.0, 1.0, 5.0]]), torch.tensor([[False, True, False]]))[:, 0]
         tensor([0.])
     """

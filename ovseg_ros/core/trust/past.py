@@ -46,7 +46,7 @@ def past_of(text: torch.Tensor, reference: torch.Tensor) -> Past:
     Raises:
         InvalidInputError: widths differ, or fewer than two masks.
 
-    Example:
+    Examples:
         >>> past = past_of(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
         >>> past.mean, past.deviation, past.standardised(torch.tensor([[1.0]]))
         (tensor([0.5000]), tensor([0.5000]), tensor([[1.]]))

@@ -66,7 +66,7 @@ def read_label(text: str) -> str:
         InvalidInputError: see `clean_label`; or a relation, position, number, comparison or negation, which
             no mask by itself can answer; the message says what to ask instead.
 
-    Example:
+    Examples:
         >>> read_label('"top shelf"'), read_label("top hat")
         ('top shelf', 'top hat')
     """
@@ -90,7 +90,7 @@ def clean_label(text: str) -> str:
     Raises:
         InvalidInputError: nothing is left, or more than 128 bytes are, or more than 512 came in.
 
-    Example:
+    Examples:
         >>> clean_label("  red\tmug?!"), clean_label("crayon (red)")
         ('red mug', 'crayon (red)')
     """

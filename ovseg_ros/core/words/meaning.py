@@ -73,7 +73,7 @@ class SpellingMeanings:
 
     It knows no synonyms, and takes a "hot dog" for a dog. For where no dictionary is installed.
 
-    Example:
+    Examples:
         >>> meanings = SpellingMeanings()
         >>> meanings.same("Coffee_mugs", "mug"), meanings.same("red mug", "white mug")
         (True, False)

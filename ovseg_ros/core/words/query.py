@@ -104,7 +104,7 @@ def parse_query(text: str) -> tuple[str, ...]:
         InvalidInputError: too long, words that name no thing ("find the"), or ones that tell where, which or
             how many ("the left teapot", "two mugs"): see `relations`; `parse_request` understands them.
 
-    Example:
+    Examples:
         >>> parse_query("find the apple and the orange")
         ('apple', 'orange')
         >>> parse_query('teapot, my red mug; "salt and pepper shaker"')

@@ -70,7 +70,7 @@ def unread_part(name: str) -> Unread | None:
         name: one name, not a whole query; underscores count as spaces, hyphens keep words together, and
             brackets behind an underscore, as data sets name their classes, only say which kind is meant.
 
-    Example:
+    Examples:
         >>> unread_part("mug near the teapot")
         Unread(kind='relations', words='near the teapot', instead='mug')
         >>> unread_part("the left teapot").instead, unread_part("two teapots").instead

@@ -66,7 +66,7 @@ def words_of(text: str) -> tuple[str, ...]:
     Of two spellings the British one. At most `MAX_WORDS`, the last ones. A text that is all brackets or
     articles gives these; an empty one ().
 
-    Example:
+    Examples:
         >>> words_of("A  red-coffee_Mug (ceramic)")
         ('red', 'coffee', 'mug')
     """
@@ -85,7 +85,7 @@ def _split(text: str) -> tuple[str, ...]:
 def singulars(noun: str) -> tuple[str, ...]:
     """What a noun may be the plural of, by its ending, likeliest first; () if it does not look like a plural.
 
-    Example:
+    Examples:
         >>> singulars("boxes"), singulars("vases"), singulars("knives"), singulars("glass")
         (('box', 'boxe'), ('vase', 'vas'), ('knife',), ())
     """
@@ -132,7 +132,7 @@ def is_called(label: str, name: str) -> bool:
 
     Singular and plural are one.
 
-    Example:
+    Examples:
         >>> is_called("red mug", "mugs"), is_called("mug", "red mug"), is_called("hot dog", "dog")
         (True, False, False)
     """

@@ -57,7 +57,7 @@ class Vocabulary:
         names_by_id: what each id given so far means at present, at most 255 entries, inactive words included.
         retired: when each of these was last active; nothing of it counts for active ones.
 
-    Example:
+    Examples:
         >>> first, rejected = Vocabulary.empty().replace(["teapot", "red  mug", "Teapot"])
         >>> first.names, rejected
         (('teapot', 'red mug'), [Rejected(name='Teapot', reason="the same as 'teapot'")])

@@ -64,7 +64,7 @@ def calibration(scores: Sequence[float], right: Sequence[bool], bins: int = BINS
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks, equation 5.
 
-    Example:
+    Examples:
         >>> calibration([0.95, 0.85], [True, False]).error
         0.45
     """

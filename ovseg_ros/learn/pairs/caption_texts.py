@@ -71,7 +71,7 @@ class Found:
 def caption_in(value: object) -> str | None:
     """A caption, None where there is none.
 
-    Example:
+    Examples:
         >>> caption_in(" A mug. "), caption_in(float("nan")), caption_in("NaN"), caption_in("0 0.5 0.5")
         ('A mug.', None, None, None)
     """

@@ -167,7 +167,7 @@ def _own_name(names: FileNames, name: str, suffixes: tuple[str, ...]) -> str:
 def safe_id(name: str, *, always_hash: bool = False) -> str:
     """An id for a file name: its path without the suffix, with a hash where characters had to go.
 
-    Example:
+    Examples:
         >>> safe_id("000000000139.jpg"), safe_id("kitchen/day 1/a.b.png")
         ('000000000139', 'kitchen_day_1_a_b-a802c7d0')
     """

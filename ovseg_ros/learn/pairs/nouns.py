@@ -93,7 +93,7 @@ class NounFinder:
         Returns:
             Names in lower case and in the singular, possibly none.
 
-        Example:
+        Examples:
             >>> NounFinder().find("There are two moka pots and a red mug on top of the table.")
             ('moka pot', 'mug', 'table')
         """
@@ -190,7 +190,7 @@ def _spelt(name: str) -> str:
 def singular(word: str) -> str:
     """A noun in the singular; what is singular already, or has none ("scissors"), as it is.
 
-    Example:
+    Examples:
         >>> singular("knives"), singular("people"), singular("glass"), singular("scissors")
         ('knife', 'person', 'glass', 'scissors')
     """

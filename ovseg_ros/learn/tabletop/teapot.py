@@ -75,7 +75,7 @@ def teapot_mesh(segments: int = 10) -> tuple[np.ndarray, np.ndarray]:
         vertices (V, 3) float64 in Newell's units, z up, bottom at 0, spout along +x; faces (F, 3)
         int32, wound to face outward where the patch does. Vertices on patch seams are shared.
 
-    Example:
+    Examples:
         >>> v, f = teapot_mesh(4)
         >>> float(v[:, 2].max())
         3.15

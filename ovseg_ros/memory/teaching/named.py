@@ -23,7 +23,7 @@ def is_taught(name: str, taught: Mapping[str, Sequence[Example]]) -> bool:
 def quoted(query: str, names: Sequence[str]) -> str:
     """A query with taught names in quotation marks: they are names as they stand, "my" and all.
 
-    Example:
+    Examples:
         >>> quoted("find my mug and the teapot", ["my mug"])
         'find "my mug" and the teapot'
     """

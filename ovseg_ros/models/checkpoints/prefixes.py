@@ -58,7 +58,7 @@ def fitted(
 def common_beginning(names: Collection[str]) -> str:
     """The longest beginning, up to a dot, that all names share: "model.net."; "" for none.
 
-    Example:
+    Examples:
         >>> common_beginning(["model.a.weight", "model.b"]), common_beginning(["a", "b"])
         ('model.', '')
     """

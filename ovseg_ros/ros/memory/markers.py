@@ -47,7 +47,7 @@ def memory_markers(entries: Sequence[Entry], now_s: float, stamp: Any) -> Marker
 def age_text(seconds: float) -> str:
     """An age as people say it.
 
-    Example:
+    Examples:
         >>> [age_text(seconds) for seconds in (-1, 59, 61, 7200, 200000)]
         ['0 s', '59 s', '1 min', '2 h', '2 days']
     """

@@ -41,7 +41,7 @@ def as_request(words: str | Iterable[str], refuse: Refuse | None = None) -> Aske
     Raises:
         InvalidInputError: see `as_vocabulary` and `parse_request`.
 
-    Example:
+    Examples:
         >>> asked = as_request("the mug left of the teapot, a spoon")
         >>> asked.names, asked.vocabulary.names
         (('mug', 'spoon'), ('mug', 'spoon', 'teapot'))

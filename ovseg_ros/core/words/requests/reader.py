@@ -66,7 +66,7 @@ def parse_request(text: str) -> tuple[Wanted, ...]:
         InvalidInputError: too long, words that name no thing, or a part that is not understood: the message
             says what was read, and the part.
 
-    Example:
+    Examples:
         >>> (wanted,) = parse_request("find the mug left of the teapot")
         >>> wanted.name, str(wanted.relations[0]), wanted.names
         ('mug', 'left of the teapot', ('mug', 'teapot'))
