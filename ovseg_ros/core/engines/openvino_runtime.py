@@ -14,6 +14,7 @@ import logging
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from ovseg_ros.core.engines.job import Job, Store, fingerprint
 PACKAGE = "openvino"
 _LOG = logging.getLogger(__name__)
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_TRACING = threading.Lock()
 
 
 def openvino_network(job: Job, store: Store | None = None) -> Network:
@@ -52,16 +54,20 @@ def openvino_network(job: Job, store: Store | None = None) -> Network:
     def run(*inputs: torch.Tensor) -> Any:
         rows: list[list[torch.Tensor]] = [[]] * len(inputs[0])
 
-        def done(request: Any, number: int) -> None:
+        def done(request: Any, given: tuple[int, Any]) -> None:
+            number, _ = given
             rows[number] = [torch.from_numpy(part.data.copy()) for part in request.output_tensors]  # (1,...)
 
         arrays = [part.detach().float().contiguous().numpy() for part in inputs]
         with alone:
             queue.set_callback(done)
-            for number in range(len(rows)):
-                part = slice(number, number + 1)
-                queue.start_async([array[part] for array in arrays], userdata=number, share_inputs=True)
-            queue.wait_all()
+            try:
+                for number in range(len(rows)):
+                    row = [array[number : number + 1] for array in arrays]
+                    # OpenVINO reads the arrays where they are and does not hold them: as userdata they stay.
+                    queue.start_async(row, userdata=(number, row), share_inputs=True)
+            finally:  # Ctrl+C too leaves none at work, which the next call would find busy
+                queue.wait_all()
         found = tuple(torch.cat(parts) for parts in zip(*rows, strict=True))
         return found if len(found) > 1 else found[0]
 
@@ -87,29 +93,41 @@ def _compiled(openvino: Any, job: Job, settings: dict[str, Any], store: Store | 
                 return core.import_model(kept, "CPU", settings)
             except RuntimeError as error:
                 _LOG.info("a kept program of OpenVINO's is made anew: %s", str(error).splitlines()[0])
-    with warnings.catch_warnings(), torch.no_grad():
+    with _own_classes(), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of torch's tracer, that shapes become constants: they shall
         # Once: torch's own check would trace again to compare, and agreement is checked on more.
         traced = torch.jit.trace(job.module, job.example, strict=False, check_trace=False)
         shapes = [part.shape for part in job.example]
         model = openvino.convert_model(traced, example_input=job.example, input=shapes)
-    del traced
-    _forget_traces()
+        del traced
     compiled = core.compile_model(model, "CPU", settings)
     if store is not None:
         store.write(name, compiled.export_model().getvalue())
     return compiled
 
 
-def _forget_traces() -> None:
-    """Frees the classes that torch's tracer makes of each module and keeps for good, with their constants.
+@contextlib.contextmanager
+def _own_classes() -> Iterator[None]:
+    """A place of its own for the classes that torch's tracer makes of each module, with their constants.
 
-    As torch's own tests do between two networks; other TorchScript modules keep what is theirs.
+    Torch has one place for those of the whole process and keeps them for good. Nothing may be cleared there:
+    what another thread traces, and every other TorchScript module, would be left with methods that are gone,
+    and whoever touches them ends the process with a segmentation fault. A place of its own goes when nothing
+    made there is left. One thread at a time; what others trace meanwhile holds on to where it was made.
     """
-    with contextlib.suppress(AttributeError):  # torch's own business, which may go by another name one day
-        torch._C._jit_clear_class_registry()  # type: ignore[no-untyped-call]
-        torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
-        torch.jit._state._clear_class_state()
+    with _TRACING:
+        try:  # torch's own business, which may go by another name one day: then it keeps them
+            state, recursive = torch.jit._state, torch.jit._recursive
+            kept = state._python_cu, recursive.concrete_type_store
+            own = torch._C.CompilationUnit(), recursive.ConcreteTypeStore()
+        except AttributeError:
+            yield
+            return
+        state._python_cu, recursive.concrete_type_store = own
+        try:
+            yield
+        finally:
+            state._python_cu, recursive.concrete_type_store = kept
 
 
 def _import() -> Any:
