@@ -189,6 +189,15 @@ def _options(path: Path, part: Mapping[str, Any], spec: ComponentSpec) -> Any:
     return from_mapping(path, getattr(importlib.import_module(module), name), part.get("options") or {})
 
 
+def _elsewhere(options: Any) -> dict[str, Any]:
+    """Where programs of a proposal network are kept, and the photographs that they are checked on."""
+    from ovseg_ros.models.engines import engine_parts
+    from ovseg_ros.proposals.agreement import PHOTOGRAPHS
+
+    store, pictures = engine_parts(options.runtime)
+    return {"store": store, "pictures": pictures[:PHOTOGRAPHS]}
+
+
 def _depth_clusters(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     from ovseg_ros.proposals.depth.depth_clusters import DepthClusters
 
@@ -197,14 +206,11 @@ def _depth_clusters(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
 
 def _colour_masks(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     from ovseg_ros.models.bundled.colour_masks import FILE, WEIGHTS_FOLDER, load_colour_masks
-    from ovseg_ros.models.engines import engine_parts
     from ovseg_ros.proposals.colour import ColourMasks
 
     options = _options(context.preset, part, PROPOSERS["colour_masks"])
     backbone, network = load_colour_masks(context.own(part, FILE) or WEIGHTS_FOLDER / FILE)
-    store, pictures = engine_parts(options.runtime)
-    # Two: each costs a frame by torch in 32 bits at every start.
-    return ColourMasks(backbone, network, options, context.device, store, pictures[:2])
+    return ColourMasks(backbone, network, options, context.device, **_elsewhere(options))
 
 
 def _sam(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
@@ -212,7 +218,8 @@ def _sam(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     from ovseg_ros.proposals.sam.proposer import SamProposals
 
     options = _options(context.preset, part, PROPOSERS["sam"])
-    return SamProposals(load_sam(part["model"], context.file(part["weights"])), options, context.device)
+    network = load_sam(part["model"], context.file(part["weights"]))
+    return SamProposals(network, options, context.device, **_elsewhere(options))
 
 
 def _sam2(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
@@ -225,7 +232,7 @@ def _sam2(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
     )
     boxes_from = part.get("boxes_from")
     other = None if boxes_from is None else build(context, boxes_from, PROPOSERS)
-    return Sam2Proposals(network, options, context.device, boxes_from=other)
+    return Sam2Proposals(network, options, context.device, boxes_from=other, **_elsewhere(options))
 
 
 def _maskformer(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
@@ -234,7 +241,8 @@ def _maskformer(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
 
     options = _options(context.preset, part, PROPOSERS["maskformer"])
     weights = context.file(part["weights"])
-    return MaskFormerProposals(load_public_maskformer(weights.parent, weights), options, context.device)
+    network = load_public_maskformer(weights.parent, weights)
+    return MaskFormerProposals(network, options, context.device, **_elsewhere(options))
 
 
 def _ovseg_maskformer(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
@@ -245,7 +253,7 @@ def _ovseg_maskformer(context: LoadContext, part: Mapping[str, Any]) -> Proposer
     network = load_ovseg_maskformer(
         part["model"], context.file(part["weights"]), context.file(part["non_object"])
     )
-    return MaskFormerProposals(network, options, context.device)
+    return MaskFormerProposals(network, options, context.device, **_elsewhere(options))
 
 
 def _union(context: LoadContext, part: Mapping[str, Any]) -> Proposer:
@@ -343,20 +351,25 @@ PROPOSERS: Mapping[str, ComponentSpec] = {
         runtime=True,
     ),
     "sam": ComponentSpec(
-        _sam, needs=("model", "weights"), options="ovseg_ros.proposals.sam.options.SamOptions"
+        _sam,
+        needs=("model", "weights"),
+        options="ovseg_ros.proposals.sam.options.SamOptions",
+        runtime=True,
     ),
     "sam2": ComponentSpec(
         _sam2,
         needs=("weights",),
         takes=("model", "boxes_from"),
         options="ovseg_ros.proposals.sam2.options.Sam2Options",
+        runtime=True,
     ),
-    "maskformer": ComponentSpec(_maskformer, needs=("weights",), options=_MASKFORMER_OPTIONS),
+    "maskformer": ComponentSpec(_maskformer, needs=("weights",), options=_MASKFORMER_OPTIONS, runtime=True),
     "ovseg_maskformer": ComponentSpec(
         _ovseg_maskformer,
         needs=("model", "weights", "non_object"),
         options=_MASKFORMER_OPTIONS,
         files=("weights", "non_object"),
+        runtime=True,
     ),
     "owlv2": ComponentSpec(
         _owlv2,

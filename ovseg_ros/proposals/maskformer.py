@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -14,9 +15,11 @@ from PIL import Image
 from torch import nn
 
 from ovseg_ros.core.device import DTYPES, is_finite
+from ovseg_ros.core.engines import Store, check_runtime
 from ovseg_ros.core.frame import Frame, Proposals
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.proposals.maskformer_runtime import named, network_programs
 
 _FLOATS_AT_ONCE = 1 << 24  # probabilities held at full size: 64 MiB of them
 
@@ -73,6 +76,11 @@ class MaskFormerOptions:
             the network was evaluated with.
         long_side: but never so that the longer side has more than this, >= short_side; None as above.
         precision: "fp32", or "bf16" or "fp16" by autocast.
+        runtime: "torch"; "openvino", on a CPU; "onnxruntime"; "tensorrt", on an NVIDIA card; "auto" is
+            OpenVINO on a CPU where it is installed, from the eighth image of a shape on, else torch. One that
+            cannot be had, or does not find the same masks, gives way to torch.
+        min_agreement: share of pixels that another runtime must give to the same mask as torch in float32
+            does, and of masks whose class embedding must stay, in [0, 1].
         max_mask_pixels: refuse images for which the masks together would hold more pixels (bytes) than this.
     """
 
@@ -80,6 +88,8 @@ class MaskFormerOptions:
     short_side: int | None = None
     long_side: int | None = None
     precision: str = "fp32"
+    runtime: str = "torch"
+    min_agreement: float = 0.995
     max_mask_pixels: int = 1 << 32
 
     def __post_init__(self) -> None:
@@ -91,6 +101,9 @@ class MaskFormerOptions:
             raise ConfigError(f"want long_side >= {self.short_side or 32} pixels, got {self.long_side}")
         if self.precision not in DTYPES:
             raise ConfigError(f"want precision of {list(DTYPES)}, got {self.precision!r}")
+        check_runtime(self.runtime)
+        if not 0 <= self.min_agreement <= 1:
+            raise ConfigError(f"want min_agreement in [0, 1], got {self.min_agreement}")
         if self.max_mask_pixels < 1:
             raise ConfigError(f"want max_mask_pixels >= 1, got {self.max_mask_pixels}")
 
@@ -102,9 +115,12 @@ class MaskFormerProposals:
         network: built and loaded; moved to `device`, in evaluation mode.
         options: see `MaskFormerOptions`.
         device: where the network runs.
+        store: keeps what another runtime makes of the network; None makes it anew at each start.
+        pictures: photographs (H, W, 3) uint8 RGB on which that is held against torch, beside a made-up image.
 
     Attributes:
         classifies: whether proposals carry class embeddings.
+        programs: what runs the network where it is not torch, and how that agreed.
     """
 
     needs_depth: ClassVar[bool] = False
@@ -114,11 +130,16 @@ class MaskFormerProposals:
         network: MaskFormerNetwork,
         options: MaskFormerOptions | None = None,
         device: str | torch.device = "cpu",
+        store: Store | None = None,
+        pictures: Sequence[npt.NDArray[np.uint8]] = (),
     ) -> None:
         self.options = options or MaskFormerOptions()
         self.device = torch.device(device)
         self.network = network.to(self.device).eval() if isinstance(network, nn.Module) else network
         self.classifies = bool(network.classifies)
+        self.programs = network_programs(
+            self.network, self.options, self.device, self._normalised, store, pictures
+        )
 
     def warm_up(self, frame: Frame) -> None:
         """Proposes once, so that the next time is quicker."""
@@ -146,9 +167,7 @@ class MaskFormerProposals:
         Source: MaskFormer's evaluation (facebookresearch/MaskFormer), which OVSeg keeps.
         """
         pixels, valid_hw = self._prepare(frame.image_rgb)
-        dtype = DTYPES[self.options.precision]
-        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            output = self.network(pixels)
+        output = self._output(pixels)
         self._check_finite(output)
         logits = output.mask_logits.float()  # (Q,h,w)
         soft = SoftMasks(logits, tuple(pixels.shape[-2:]), valid_hw)
@@ -165,6 +184,20 @@ class MaskFormerProposals:
             None if embeddings is None or rivals is None else rivals.float().cpu(),
         )
 
+    @torch.no_grad()
+    def prepare(self, size_hw: tuple[int, int]) -> None:
+        """Has another runtime make its program for images of that size now; torch needs none."""
+        pixels, _ = self._prepare(np.zeros((*size_hw, 3), np.uint8))
+        self.programs.prepare(pixels.shape)
+
+    def _output(self, pixels: torch.Tensor) -> MaskFormerOutput:
+        program = self.programs.of(pixels.shape)
+        if program is not None:
+            return MaskFormerOutput(**named(program(pixels), self.classifies))
+        dtype = DTYPES[self.options.precision]
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            return self.network(pixels)
+
     def _prepare(self, image_rgb: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, tuple[int, int]]:
         """Scaled, normalised, padded with zeros: (1,3,h,w) float32, and the size of the image in it."""
         short = self.options.short_side or self.network.short_side
@@ -175,12 +208,15 @@ class MaskFormerProposals:
             :2
         ]:  # Pillow's antialiased bilinear, rounded to uint8: as evaluated
             image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        pixels = torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1)[None].float()
+        divisor = self.network.size_divisor
+        pixels = F.pad(self._normalised(image), (0, -width % divisor, 0, -height % divisor))
+        return pixels, (height, width)
+
+    def _normalised(self, image_rgb: npt.NDArray[np.uint8]) -> torch.Tensor:
+        pixels = torch.from_numpy(np.array(image_rgb)).to(self.device).permute(2, 0, 1)[None].float()
         mean = torch.tensor(self.network.pixel_mean, device=self.device).view(1, 3, 1, 1)
         std = torch.tensor(self.network.pixel_std, device=self.device).view(1, 3, 1, 1)
-        divisor = self.network.size_divisor
-        pixels = F.pad((pixels - mean) / std, (0, -width % divisor, 0, -height % divisor))
-        return pixels, (height, width)
+        return (pixels - mean) / std
 
     def _check_finite(self, output: MaskFormerOutput) -> None:
         values = (output.mask_logits, output.class_embeddings, output.objectness)

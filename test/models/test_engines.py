@@ -127,20 +127,21 @@ def test_a_runtime_reaches_every_part_that_has_one():
     ]
     assert union["members"][1] == {"kind": "colour_masks"}
     boxed = with_runtime({"kind": "sam2", "weights": "w", "boxes_from": union}, PROPOSERS, "openvino")
-    assert boxed == {"kind": "sam2", "weights": "w", "boxes_from": changed}
+    options = {"runtime": "openvino"}
+    assert boxed == {"kind": "sam2", "weights": "w", "boxes_from": changed, "options": options}
+    for kind in ("sam", "maskformer", "ovseg_maskformer"):
+        assert with_runtime({"kind": kind}, PROPOSERS, "openvino") == {"kind": kind, "options": options}
     encoder = with_runtime({"kind": "mini", "options": {"precision": "bf16"}}, ENCODERS, "torch")
     assert encoder["options"] == {"precision": "bf16", "runtime": "torch"}
 
 
 def test_export_finds_networks_wherever_they_are_inside():
-    class Masks:
-        pass
-
-    one, two = Masks(), Masks()
+    one, two = (SimpleNamespace(programs=name) for name in "ab")
     union = SimpleNamespace(members=(object(), one, two))
-    assert list(_within(SimpleNamespace(boxes_from=union, members=()), Masks)) == [one, two]
-    assert list(_within(one, Masks)) == [one]
-    assert list(_within(SimpleNamespace(boxes_from=None), Masks)) == []
+    boxed = SimpleNamespace(boxes_from=union, programs="c")
+    assert list(_within(boxed)) == [boxed, one, two]
+    assert list(_within(SimpleNamespace(cutter=boxed, members=()))) == [boxed, one, two]
+    assert list(_within(SimpleNamespace(boxes_from=None))) == []
 
 
 @pytest.mark.skipif(not has_openvino(), reason="openvino is not installed")

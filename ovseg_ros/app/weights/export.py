@@ -7,11 +7,9 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ovseg_ros.errors import ConfigError
-
-T = TypeVar("T")
 
 
 def add_parser(commands: Any) -> None:
@@ -19,7 +17,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
         help="make a preset's networks ready for OpenVINO, ONNX Runtime or TensorRT",
-        description="Gives the image tower and the colour mask network of a preset to another runtime, holds "
+        description="Gives the image tower and the mask networks of a preset to another runtime, holds "
         "what comes out against torch, and keeps the programs in ~/.cache/ovseg/engines, so that the next "
         "start finds them. A preset whose options name the runtime does the same at its first start. "
         "Exits 1 where torch stays.",
@@ -36,7 +34,7 @@ def add_parser(commands: Any) -> None:
         nargs="+",
         default=["640x480"],
         metavar="WxH",
-        help="of the camera's images, for the colour mask network (default: 640x480)",
+        help="of the camera's images, for mask networks that take any (default: 640x480)",
     )
     parser.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, … (default: cpu)")
     parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here first")
@@ -55,30 +53,34 @@ def run(options: argparse.Namespace) -> int:
     sizes = [_size(text) for text in options.size]
     from ovseg_ros.models.engines import EngineFolder
     from ovseg_ros.models.presets import load_preset
-    from ovseg_ros.proposals.colour import ColourMasks
 
     segmenter = load_preset(
         options.preset, device=options.device, weights_dir=options.weights_dir, runtime=options.runtime
     )
     encoder = segmenter.clip
     taken = [("image tower", getattr(encoder, "runtime", "torch"), getattr(encoder, "report", None))]
-    for masks in _within(segmenter.proposer, ColourMasks):
+    for masks in _within(segmenter.proposer):
         for width, height in sizes:
             masks.prepare((height, width))
-            taken.append((f"colour masks, {width}x{height}", masks.runtime, masks.report))
+        programs = masks.programs
+        for (*_, height, width), agreed in programs.reports.items():
+            taken.append((f"{programs.what}, input of {width}x{height}", programs.runtime, agreed))
+        if not programs.reports:  # none could be made
+            taken.append((programs.what, programs.runtime, None))
     for what, runtime, report in taken:
         print(f"{what}: {runtime}" + ("" if report is None else f"; {report}"))
     print(f"kept in {EngineFolder().folder}", file=sys.stderr)
     return int(any(runtime == "torch" for _, runtime, _ in taken))
 
 
-def _within(proposer: Any, kind: type[T]) -> Iterator[T]:
-    """The generators of a kind in one: itself, a union's members, the one that boxes come from."""
-    if isinstance(proposer, kind):
+def _within(proposer: Any) -> Iterator[Any]:
+    """The generators in one that have programs: itself, a union's members, where boxes or masks come from."""
+    if hasattr(proposer, "programs"):
         yield proposer
-    for inner in (*getattr(proposer, "members", ()), getattr(proposer, "boxes_from", None)):
-        if inner is not None:
-            yield from _within(inner, kind)
+    inner = (getattr(proposer, name, None) for name in ("boxes_from", "cutter"))
+    for one in (*getattr(proposer, "members", ()), *inner):
+        if one is not None:
+            yield from _within(one)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -74,14 +74,14 @@ def under_autocast(network: Network, precision: Precision, device: torch.device)
     return run
 
 
-def repaired(short: Network, exact: Network, *, name: str, precision: Precision) -> Network:
+def repaired(short: Network, exact: Network, *, name: str, precision: str) -> Network:
     """Calls `short`, and `exact` again where anything that came out is not finite.
 
     Args:
         short: in 16 bits.
         exact: the same in float32.
         name: of the network, for the warning that comes the first time.
-        precision: of `short`, for the same.
+        precision: of `short`, or what else runs it, for the same.
     """
     warned = False
 

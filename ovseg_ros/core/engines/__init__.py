@@ -1,7 +1,8 @@
 """Networks run by OpenVINO, ONNX Runtime or TensorRT instead of torch."""
 
-from ovseg_ros.core.engines.job import Job, Store
+from ovseg_ros.core.engines.job import Job, Store, digest_of
 from ovseg_ros.core.engines.measured import measured_once, measurement_name
+from ovseg_ros.core.engines.programs import A_CAMERA, Programs, precision_elsewhere
 from ovseg_ros.core.engines.runtime import (
     RUNTIMES,
     check_runtime,
@@ -11,13 +12,17 @@ from ovseg_ros.core.engines.runtime import (
 )
 
 __all__ = [
+    "A_CAMERA",
     "RUNTIMES",
     "Job",
+    "Programs",
     "Store",
     "check_runtime",
     "choose_runtime",
+    "digest_of",
     "has_openvino",
     "measured_once",
     "measurement_name",
+    "precision_elsewhere",
     "run_elsewhere",
 ]

@@ -52,7 +52,7 @@ class Job:
     @cached_property
     def digest(self) -> str:
         """64 hex digits of the module's weights and structure, as they are when it is first asked for."""
-        return _digest(self.module)
+        return digest_of(self.module)
 
 
 def fingerprint(job: Job, *settings: object) -> str:
@@ -70,7 +70,8 @@ def fingerprint(job: Job, *settings: object) -> str:
     return digest.hexdigest()
 
 
-def _digest(network: nn.Module) -> str:
+def digest_of(network: nn.Module) -> str:
+    """64 hex digits of a network's weights and structure, as they are now."""
     digest = hashlib.sha256(f"{network}\n".encode())
     for name, module in network.named_modules():
         plain = {key: value for key, value in vars(module).items() if _is_plain(value)}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,26 +13,23 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ovseg_ros.core.device import DTYPES, PRECISIONS, Network, Precision, check_device, is_finite
+from ovseg_ros.core.device import DTYPES, PRECISIONS, Network, check_device, is_finite
 from ovseg_ros.core.encoders import AgreementReport
 from ovseg_ros.core.engines import (
     Job,
+    Programs,
     Store,
     check_runtime,
-    choose_runtime,
     measurement_name,
-    run_elsewhere,
+    precision_elsewhere,
 )
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals
 from ovseg_ros.errors import ConfigError, InvalidInputError
-from ovseg_ros.proposals.colour.agreement import check_cells, check_image
+from ovseg_ros.proposals.agreement import check_masks
+from ovseg_ros.proposals.colour.agreement import check_image, of_cells
 from ovseg_ros.proposals.colour.network import Cells, ColourMaskNetwork, WithBackbone, said_cells
 
-_LOG = logging.getLogger(__name__)
-_WHAT = "the colour mask network"
-_SIZES = 4  # shapes of images for which another runtime keeps its program
 _LOOKED = 4  # images whose features are kept: as many as cameras that are followed at a time
-_A_CAMERA = 8  # images of one shape from which on runtime "auto" makes one: of pictures each is another's
 _STRIDE = 32  # both sides of the input are multiples of it
 _LONGEST_OVER_SHORTEST = 4
 _CRUMB = 0.2  # of a mask's largest piece: smaller ones are mistakes more often than parts behind something
@@ -104,8 +99,7 @@ class ColourMasks:
             made-up image.
 
     Attributes:
-        runtime: what runs the network: the option's, or "torch" where that cannot run it or found others.
-        report: how another runtime agreed at the last new shape of image; None before the first.
+        programs: what runs the network where it is not torch, and how that agreed.
     """
 
     needs_depth: ClassVar[bool] = False
@@ -132,16 +126,18 @@ class ColourMasks:
         layout = torch.channels_last
         self.backbone = backbone.to(self.device, memory_format=layout).eval().requires_grad_(False)
         self.network = network.to(self.device, memory_format=layout).eval().requires_grad_(False)
-        self.runtime = choose_runtime(self.options.runtime, self.device, _WHAT)
-        self.report: AgreementReport | None = None
+        self.programs = Programs(
+            "the colour mask network",
+            lambda: self._whole,
+            self._check,
+            runtime=self.options.runtime,
+            precision=precision_elsewhere(self.options.precision, self.precision, self.device),
+            device=self.device,
+            store=store,
+        )
         self._store, self._pictures = store, pictures
-        freely_on_cpu = self.device.type == "cpu" and self.options.precision == "auto"
-        self._elsewhere: Precision = "fp32" if freely_on_cpu else self.precision  # in another runtime
         self._whole = WithBackbone(self.backbone, self.network)
-        self._programs: dict[torch.Size, Network] = {}
         self._looked: deque[tuple[torch.Tensor, torch.Tensor]] = deque(maxlen=_LOOKED)
-        self._seen: dict[torch.Size, int] = {}
-        self._alone = threading.Lock()
 
     @torch.no_grad()
     def propose(self, frame: Frame, hints: Hints = NO_HINTS) -> Proposals:
@@ -182,8 +178,8 @@ class ColourMasks:
         sends them; see `prepare`.
         """
         pixels = network_input(image_rgb, self.options.short_side).to(self.device)
-        program = None if self.runtime == "torch" else self._program(pixels.shape)
-        precision = self.precision if program is None else self._elsewhere
+        program = self.programs.of(pixels.shape)
+        precision = self.precision if program is None else self.programs.precision
         said = self._said(pixels, DTYPES[precision]) if program is None else program(pixels)
         if not is_finite(said):
             precision, said = "fp32", self._said(pixels, torch.float32)
@@ -208,36 +204,9 @@ class ColourMasks:
     @torch.no_grad()
     def prepare(self, size_hw: tuple[int, int]) -> None:
         """Has another runtime make its program for images of that size now; torch needs none."""
-        shape = network_input(np.zeros((*size_hw, 3), np.uint8), self.options.short_side).shape
-        if self.runtime != "torch":
-            self._seen[shape] = _A_CAMERA
-            self._program(shape)
+        self.programs.prepare(network_input(np.zeros((*size_hw, 3), np.uint8), self.options.short_side).shape)
 
-    def _program(self, shape: torch.Size) -> Network | None:
-        """The network for images of that shape in another runtime; None where torch is to run it."""
-        with self._alone:
-            if self.runtime == "torch":  # another thread has found so
-                return None
-            if shape in self._programs:
-                return self._programs[shape]
-            if len(self._seen) > 64 * _SIZES:  # a folder of pictures, each of a shape of its own
-                self._seen.clear()
-            self._seen[shape] = self._seen.get(shape, 0) + 1
-            if self.options.runtime == "auto" and self._seen[shape] < _A_CAMERA:
-                return None
-            example = (torch.zeros(shape, device=self.device),)
-            threads = torch.get_num_threads()
-            job = Job(self._whole, example, self._elsewhere, self.device, threads, rows=False)
-            program = run_elsewhere(self.runtime, job, self._store, _WHAT)
-            if program is None or not self._trusted(program, job):
-                self.runtime = "torch"
-                return None
-            while len(self._programs) >= _SIZES:
-                del self._programs[next(iter(self._programs))]
-            self._programs[shape] = program
-            return program
-
-    def _trusted(self, program: Network, job: Job) -> bool:
+    def _check(self, program: Network, job: Job) -> AgreementReport:
         """Whether it gives pixels to the masks to which torch in float32 gives them."""
         height, width = job.example[0].shape[-2:]
         pictures = [
@@ -245,21 +214,17 @@ class ColourMasks:
             *(cv2.resize(one, (width, height)) for one in self._pictures),
         ]
         images = [_normalised(picture).to(self.device) for picture in pictures]
-        kept = self._store is not None
-        self.report = report = check_cells(
-            lambda pixels: self._run(pixels, torch.float32),
-            lambda pixels: said_cells(program(pixels)),
+        runtime = self.programs.runtime
+        return check_masks(
+            of_cells(
+                lambda pixels: self._run(pixels, torch.float32), lambda pixels: said_cells(program(pixels))
+            ),
             images,
-            what=f"{self._elsewhere} in {self.runtime}",
+            what=f"{job.precision} in {runtime}",
             least=self.options.min_agreement,
             store=self._store,
-            name=measurement_name(job, self.runtime, "masks 1", images) if kept else "",
+            name="" if self._store is None else measurement_name(job, runtime, "masks 1", images),
         )
-        if report.agrees:
-            _LOG.info("%s by %s: %s", _WHAT, self.runtime, report)
-        else:
-            _LOG.warning("%s stays with torch: %s", _WHAT, report)
-        return report.agrees
 
     def _run(self, pixels: torch.Tensor, dtype: torch.dtype) -> Cells:
         return said_cells(self._said(pixels, dtype))

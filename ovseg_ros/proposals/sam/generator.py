@@ -74,6 +74,23 @@ class HeldPredictor(SamPredictor):
         """Does nothing: the image is still needed."""
 
 
+def configured_generator(model: Any, working_hw: tuple[int, int], settings: dict[str, Any]) -> MaskGenerator:
+    """A generator for images of one size, with as many crop layers as these have room for.
+
+    Args:
+        model: a `Sam`, or what behaves as one.
+        working_hw: of the images.
+        settings: of `SamAutomaticMaskGenerator`; its `crop_n_layers` may be lowered.
+    """
+    layers, fewer = settings["crop_n_layers"], settings["crop_n_points_downscale_factor"]
+    while layers and settings["points_per_side"] < fewer**layers:
+        layers -= 1
+    side = model.image_encoder.img_size
+    layers = usable_crop_layers(working_hw, layers, settings["crop_overlap_ratio"], side)
+    # Of small regions and huge pictures; run lengths take a thousandth of the masks' memory until wanted.
+    return MaskGenerator(model, output_mode="uncompressed_rle", **settings | {"crop_n_layers": layers})
+
+
 def usable_crop_layers(size_hw: tuple[int, int], layers: int, overlap_ratio: float, image_size: int) -> int:
     """As many of the layers, from the first, as have no crop that is empty or thinner than one input pixel.
 

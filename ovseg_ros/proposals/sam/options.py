@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ovseg_ros.core.device import PRECISIONS
+from ovseg_ros.core.engines import check_runtime
 from ovseg_ros.errors import ConfigError
 
 _LEAST = {  # of the whole numbers
@@ -21,6 +22,13 @@ _LEAST = {  # of the whole numbers
     "video_points_per_side": 0,
 }
 _MAY_BE_NONE = ("long_side", "image_size")
+_SHARES = (
+    "pred_iou_thresh",
+    "stability_score_thresh",
+    "box_nms_thresh",
+    "crop_nms_thresh",
+    "min_agreement",
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,10 @@ class SamOptions:
         precision: "fp32", "bf16" or "fp16" (not on a CPU), for image encoder and mask decoder; "auto" is bf16
             where the hardware computes in it, fp16 on other GPUs, else fp32.
         precision_tolerance: how far a 16-bit network may be from itself in float32, see `check_precision`.
+        runtime: of the image encoder: "torch"; "openvino", on a CPU; "onnxruntime"; "tensorrt", on an NVIDIA
+            card; "auto" is OpenVINO on a CPU where it is installed, else torch. One that cannot be had, or
+            with which the masks are others, gives way to torch. On a CPU `precision` "auto" is float32 there.
+        min_agreement: share of pixels that must then go to the same mask as with torch in float32, in [0, 1].
         long_side: images with a longer side are shrunk to it first, pixels >= 1; the masks come back at the
             image's own size. None leaves them as they are up to 16384 pixels. OVSeg's demo takes 1280.
         max_mask_pixels: so many pixels, a byte each, all masks of a frame may hold together; of a huge image
@@ -69,6 +81,8 @@ class SamOptions:
     min_mask_region_area: int = 0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     precision_tolerance: float = 0.05
+    runtime: str = "torch"
+    min_agreement: float = 0.995
     long_side: int | None = 1280
     max_mask_pixels: int = 1 << 32
     image_size: int | None = None
@@ -86,7 +100,7 @@ class SamOptions:
             raise ConfigError(f"want image_size as a multiple of 16, got {self.image_size}")
         if not 0 < self.video_duplicate_iou <= 1:
             raise ConfigError(f"want video_duplicate_iou in (0, 1], got {self.video_duplicate_iou}")
-        for name in ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "crop_nms_thresh"):
+        for name in _SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"want {name} in [0, 1], got {getattr(self, name)}")
         if not 0 < self.stability_score_offset < math.inf:
@@ -103,3 +117,4 @@ class SamOptions:
             raise ConfigError(f"want precision one of {', '.join(words)}, got {self.precision!r}")
         if not 0 <= self.precision_tolerance < math.inf:
             raise ConfigError(f"want precision_tolerance >= 0, got {self.precision_tolerance}")
+        check_runtime(self.runtime)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovseg_ros.core.device import Precision, check_device, is_finite, repaired, under_autocast
+from ovseg_ros.core.device import Network, Precision, check_device, is_finite, repaired, under_autocast
 from ovseg_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,13 +33,21 @@ class SamInPrecision:
     is not touched.
     """
 
-    def __init__(self, sam: Sam, precision: Precision = "fp32", *, repair: bool = True) -> None:
+    def __init__(
+        self,
+        sam: Sam,
+        precision: Precision = "fp32",
+        *,
+        repair: bool = True,
+        encoder: Network | None = None,
+    ) -> None:
         """Wraps a network.
 
         Args:
             sam: on its device.
             precision: "fp32" leaves autocast out.
             repair: False hands on what is not finite.
+            encoder: what runs the image encoder in torch's place; `precision` is then the mask decoder's.
 
         Raises:
             ConfigError: another word, or fp16 on a CPU.
@@ -48,6 +56,8 @@ class SamInPrecision:
         self.sam = sam
         self.precision = precision
         self.image_encoder = _Part(sam.image_encoder, precision, sam.device, repair)
+        if encoder is not None:
+            self.image_encoder.run_by(encoder, repair)
         self.mask_decoder = _Part(sam.mask_decoder, precision, sam.device, repair)
 
     def __getattr__(self, name: str) -> Any:
@@ -60,11 +70,17 @@ class _Part:
     def __init__(
         self, part: torch.nn.Module, precision: Precision, device: torch.device, repair: bool
     ) -> None:
-        self._part = part
+        self._part, self._device = part, device
         self._call = under_autocast(part, precision, device)
         if repair and precision != "fp32":
             exact = under_autocast(part, "fp32", device)
             self._call = repaired(self._call, exact, name=type(part).__name__, precision=precision)
+
+    def run_by(self, call: Network, repair: bool) -> None:
+        """Has something else run the part; what is not finite then, torch computes again in float32."""
+        exact = under_autocast(self._part, "fp32", self._device)
+        name, how = type(self._part).__name__, "another runtime"
+        self._call = repaired(call, exact, name=name, precision=how) if repair else call
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._part, name)
@@ -140,7 +156,7 @@ def check_precision(
     """
 
     def ask(one: Precision, image: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, ...]:
-        return _best_logits(SamInPrecision(sam, one, repair=False), image)
+        return grid_answers(SamInPrecision(sam, one, repair=False), image)
 
     return against_fp32(ask, precision, image_rgb, cut=sam.mask_threshold, tolerance=tolerance)
 
@@ -244,7 +260,7 @@ def check_image(side: int) -> npt.NDArray[np.uint8]:
     return np.clip(canvas + grain, 0, 255).astype(np.uint8)
 
 
-def _best_logits(model: SamInPrecision, image: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor]:
+def grid_answers(model: SamInPrecision, image: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor]:
     """(P,3,h,w) mask logits on SAM's own coarse grid and (P,3) predicted IoU, for a grid of P points."""
     from segment_anything import SamPredictor
     from segment_anything.utils.amg import build_point_grid

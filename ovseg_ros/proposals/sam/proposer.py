@@ -5,24 +5,24 @@ Source: segment-anything, `automatic_mask_generator.py` and `predictor.py`, whic
 
 from __future__ import annotations
 
-import logging
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovseg_ros.core.device import Precision, check_device, ran_out
+from ovseg_ros.core.device import Network, Precision, check_device
+from ovseg_ros.core.engines import Store
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals
 from ovseg_ros.core.soft_masks import SoftMasks
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.proposals.sam.bits import from_bits
+from ovseg_ros.proposals.sam.embedded import Embedded, LastFrame, prompted
 from ovseg_ros.proposals.sam.image_size import at_image_size
 from ovseg_ros.proposals.sam.images import resized, unpacked, working_size
+from ovseg_ros.proposals.sam.limits import Limits
 from ovseg_ros.proposals.sam.options import SamOptions
 from ovseg_ros.proposals.sam.precision import (
     PrecisionReport,
@@ -32,18 +32,16 @@ from ovseg_ros.proposals.sam.precision import (
     settled,
 )
 from ovseg_ros.proposals.sam.prompts import ArrayLike, Prompts, read_prompts
+from ovseg_ros.proposals.sam.runtime import encoder_programs
 from ovseg_ros.proposals.sam.video import boxes_on_image, interleaved_grid, stability
 from ovseg_ros.proposals.union import without_duplicates
 
 __all__ = ["Multimask", "SamOptions", "SamProposals", "working_size"]
 
 if TYPE_CHECKING:
-    from segment_anything import SamPredictor
     from segment_anything.modeling import Sam
 
     from ovseg_ros.proposals.sam.generator import MaskGenerator
-
-_LOG = logging.getLogger(__name__)
 
 Multimask = Literal["best", "all", "single"]
 
@@ -52,21 +50,14 @@ _BATCH_PIXELS = 1 << 28  # of float32 mask logits at once: 1 GiB. 64 points on 1
 _OURS = (  # all else is the library's
     "precision",
     "precision_tolerance",
+    "runtime",
+    "min_agreement",
     "long_side",
     "max_mask_pixels",
     "image_size",
     "video_points_per_side",
     "video_duplicate_iou",
 )
-
-
-@dataclass(frozen=True)
-class _Embedded:
-    """What the encoder made of one frame, for prompts that follow."""
-
-    frame: weakref.ref[Frame]
-    predictor: SamPredictor
-    working_hw: tuple[int, int]
 
 
 class SamProposals:
@@ -87,6 +78,8 @@ class SamProposals:
         device: str | torch.device = "cpu",
         *,
         check: bool | None = None,
+        store: Store | None = None,
+        pictures: Sequence[npt.NDArray[np.uint8]] = (),
     ) -> None:
         """Puts the network on its device and, in 16 bits, sees whether it can be trusted there.
 
@@ -96,6 +89,9 @@ class SamProposals:
             device: where it runs.
             check: compare with float32 now, and stay with float32 (and a warning) where they do not agree;
                 None does so where precision is "auto", or not fp32 and the device is no CPU.
+            store: keeps what another runtime makes of the image encoder; None makes it anew at each start.
+            pictures: photographs (H, W, 3) uint8 RGB on which that is held against torch, beside a made-up
+                image.
 
         Raises:
             ConfigError: the device cannot do the precision asked for.
@@ -111,11 +107,11 @@ class SamProposals:
             tolerance = self.options.precision_tolerance
             self.precision_report = check_precision(self.sam, self.precision, tolerance=tolerance)
             self.precision = settled(self.precision_report, "Segment Anything", self.device)
-        self._model = SamInPrecision(self.sam, self.precision)
-        self._embedded: _Embedded | None = None
-        self._warned = False
+        self.programs = encoder_programs(self.sam, self.options, self.precision, store, pictures)
+        self._model = SamInPrecision(self.sam, self.precision, encoder=self.prepare())
+        self._last = LastFrame(self._model)
+        self._limits = Limits(self.options.max_mask_pixels)
         self._phase = 0
-        self._share = 1
 
     @property
     def grid_points(self) -> int | None:
@@ -143,9 +139,18 @@ class SamProposals:
         points = self.options.points_per_side if hints.points_per_side is None else hints.points_per_side
         _check_points(points, 1)
         working = self._working_size(frame)
-        with self._halved_after_running_out(), as_it_is(self.device):
+        with self._limits.halved_after_running_out(), as_it_is(self.device):
             generator = self._generator(working, points_per_side=points)
             return self._generated(generator, resized(frame.image_rgb, working), frame.size_hw)
+
+    def prepare(self, size_hw: tuple[int, int] | None = None) -> Network | None:
+        """Has another runtime make its program of the image encoder, whose input is of one size alone.
+
+        Returns:
+            The program; None where torch runs the encoder.
+        """
+        side = self.sam.image_encoder.img_size
+        return self.programs.prepare(torch.Size((1, 3, side, side)))
 
     def warm_up(self, frame: Frame) -> None:
         """Proposes once where that makes the next time quicker: on a CPU it does not, and takes minutes."""
@@ -174,13 +179,13 @@ class SamProposals:
             InvalidInputError: another shape of boxes, or `points_per_side` is no whole number >= 0.
             torch.OutOfMemoryError: as it comes.
         """
-        boxes = boxes_on_image(boxes_xyxy, frame.size_hw)[: self._most_masks(frame.size_hw)]
+        boxes = boxes_on_image(boxes_xyxy, frame.size_hw)[: self._limits.most_masks(frame.size_hw)]
         points = self.options.video_points_per_side
         if points_per_side is not None:
             _check_points(points_per_side, 0)
             points = min(points, points_per_side)
         gridded = boxed = Proposals.empty(*frame.size_hw)
-        with self._halved_after_running_out():
+        with self._limits.halved_after_running_out():
             if len(boxes):
                 boxed = self._filtered(frame, boxes)
             if points:
@@ -263,23 +268,13 @@ class SamProposals:
         prompts = read_prompts(frame.size_hw, boxes_xyxy, points_xy, point_labels)
         if len(prompts) == 0:
             return Proposals.empty(*frame.size_hw)
-        with self._halved_after_running_out():
+        with self._limits.halved_after_running_out():
             return self._at(frame, prompts, multimask)
-
-    @contextmanager
-    def _halved_after_running_out(self) -> Iterator[None]:
-        """Around one call from outside: sees to how many prompts the next one decodes at once."""
-        try:
-            yield
-        except Exception as error:
-            self._share = 2 if ran_out(error) else 1
-            raise
-        self._share = 1
 
     def _prompts_at_once(self, size_hw: tuple[int, int]) -> int:
         """As many as have room for their masks, at least one."""
         room = _BATCH_PIXELS // (_MASKS_PER_POINT * size_hw[0] * size_hw[1])
-        return max(1, min(self.options.points_per_batch, room) // self._share)
+        return max(1, min(self.options.points_per_batch, room) // self._limits.share)
 
     def _at(self, frame: Frame, prompts: Prompts, multimask: Multimask) -> Proposals:
         """One mask or three per prompt, with soft masks, for at least one prompt."""
@@ -287,10 +282,10 @@ class SamProposals:
         with as_it_is(self.device):
             embedded = self._embed(frame)
             parts = [
-                self._prompted(embedded, frame.size_hw, prompts.part(start, batch), multimask)
+                prompted(self._model, embedded, frame.size_hw, prompts.part(start, batch), multimask)
                 for start in range(0, len(prompts), batch)
             ]
-        masks, scores, logits = (torch.cat(column) for column in zip(*parts))
+        masks, scores, logits = (torch.cat(column) for column in zip(*parts, strict=True))
         side = self.sam.image_encoder.img_size
         soft = SoftMasks(logits, (side, side), tuple(embedded.predictor.input_size))
         return Proposals(masks, scores, soft)
@@ -300,89 +295,23 @@ class SamProposals:
 
     def _generator(self, working_hw: tuple[int, int], **changes: Any) -> MaskGenerator:
         """The library's generator for images of one size, with some of its settings changed."""
-        from ovseg_ros.proposals.sam.generator import MaskGenerator, usable_crop_layers
+        from ovseg_ros.proposals.sam.generator import configured_generator
 
         settings = {name: value for name, value in asdict(self.options).items() if name not in _OURS}
         settings |= {"points_per_side": None, **changes}
-        layers = settings["crop_n_layers"]
-        while layers and settings["points_per_side"] < settings["crop_n_points_downscale_factor"] ** layers:
-            layers -= 1
         settings["points_per_batch"] = self._prompts_at_once(working_hw)
-        settings["crop_n_layers"] = usable_crop_layers(
-            working_hw,
-            layers,
-            self.options.crop_overlap_ratio,
-            self.sam.image_encoder.img_size,
-        )
-        # Of small regions and huge pictures; run lengths take a thousandth of the masks' memory until wanted.
-        return MaskGenerator(self._model, output_mode="uncompressed_rle", **settings)
+        return configured_generator(self._model, working_hw, settings)
 
     def _affordable(self, rated: npt.NDArray[np.floating], size_hw: tuple[int, int]) -> list[int]:
         """Which masks may be unpacked: all, or the best rated of them in the order they came."""
-        most = self._most_masks(size_hw)
+        most = self._limits.most_masks(size_hw)
         if len(rated) <= most:
             return list(range(len(rated)))
-        if not self._warned:
-            _LOG.warning(
-                "of %d masks on %d x %d pixels the best %d are kept: see max_mask_pixels",
-                len(rated),
-                *size_hw[::-1],
-                most,
-            )
-            self._warned = True
+        self._limits.warn(len(rated), size_hw)
         return sorted(sorted(range(len(rated)), key=lambda i: -rated[i])[:most])
 
-    def _most_masks(self, size_hw: tuple[int, int]) -> int:
-        return max(1, self.options.max_mask_pixels // (size_hw[0] * size_hw[1]))
-
-    def _embed(self, frame: Frame) -> _Embedded:
-        kept = self._embedded
-        if kept is not None and kept.frame() is frame:
-            return kept
-        from segment_anything import SamPredictor
-
-        self._embedded = kept = None  # the old embedding's memory first
-        working = self._working_size(frame)
-        predictor = SamPredictor(self._model)
-        predictor.set_image(resized(frame.image_rgb, working))
-        self._embedded = embedded = _Embedded(weakref.ref(frame, self._forget), predictor, working)
-        return embedded
-
-    def _forget(self, gone: weakref.ref[Frame]) -> None:
-        if self._embedded is not None and self._embedded.frame is gone:
-            self._embedded = None
-
-    @torch.no_grad()
-    def _prompted(
-        self, embedded: _Embedded, size_hw: tuple[int, int], prompts: Prompts, multimask: Multimask
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(M,H,W) masks, (M,) scores and (M,h,w) logits of one batch, on the CPU."""
-        scale = np.array(embedded.working_hw[::-1]) / size_hw[::-1]  # (x, y)
-        predictor, working = embedded.predictor, embedded.working_hw
-        points = labels = boxes = None
-        if prompts.points_xy is not None:
-            scaled = predictor.transform.apply_coords(prompts.points_xy * scale, working)  # (N,P,2)
-            points = torch.as_tensor(scaled, dtype=torch.float32, device=self.device)
-            labels = torch.as_tensor(prompts.labels, dtype=torch.int, device=self.device)
-        if prompts.boxes_xyxy is not None:
-            scaled = predictor.transform.apply_boxes(prompts.boxes_xyxy * np.tile(scale, 2), working)  # (N,4)
-            boxes = torch.as_tensor(scaled, dtype=torch.float32, device=self.device)
-        sparse, dense = self._model.prompt_encoder(
-            points=None if points is None else (points, labels), boxes=boxes, masks=None
-        )
-        logits, scores = self._model.mask_decoder(
-            image_embeddings=predictor.get_image_embedding(),
-            image_pe=self._model.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=multimask != "single",
-        )  # (N,3|1,h,w), (N,3|1)
-        if multimask == "best":
-            rows, best = torch.arange(len(scores), device=scores.device), scores.argmax(dim=1)
-            logits, scores = logits[rows, best][:, None], scores[rows, best][:, None]
-        full = self._model.postprocess_masks(logits, predictor.input_size, size_hw)
-        masks = full > self._model.mask_threshold
-        return masks.flatten(0, 1).cpu(), scores.flatten().clamp(0, 1).cpu(), logits.flatten(0, 1).cpu()
+    def _embed(self, frame: Frame) -> Embedded:
+        return self._last.of(frame, self._working_size(frame))
 
 
 def _check_points(points_per_side: int, least: int) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ovseg_ros.core.device import Precision, check_device, repaired, under_autocast
+from ovseg_ros.core.device import Network, Precision, check_device, repaired, under_autocast
 from ovseg_ros.proposals.sam.precision import CHECK_POINTS, PrecisionReport, against_fp32
 from ovseg_ros.proposals.sam.prompts import Prompts
 
@@ -55,15 +55,16 @@ class Sam2Network:
         self.device = next(model.parameters()).device
         self.side: int = self.model.config.prompt_encoder_config.image_size
         self.precision = check_device(precision, self.device)
+        self._repairs = repair
         self._processor = Sam2ImageProcessor(size={"height": self.side, "width": self.side})
         self._mixed = _mixed(self.model)
         self._mixed_video = None if self.video is None else _mixed(self.video)
         self._encode, self._decode = (
-            under_autocast(half, self.precision, self.device) for half in (self._image, self._prompts)
+            under_autocast(half, self.precision, self.device) for half in (self.features_of, self._prompts)
         )
         self._remember = under_autocast(self._video_step, self.precision, self.device)
         if repair and self.precision != "fp32":
-            full = (under_autocast(half, "fp32", self.device) for half in (self._image, self._prompts))
+            full = (under_autocast(half, "fp32", self.device) for half in (self.features_of, self._prompts))
             self._encode, self._decode = (
                 repaired(short, fp32, name=f"{type(model).__name__}'s {part}", precision=self.precision)
                 for short, fp32, part in zip(
@@ -148,7 +149,16 @@ class Sam2Network:
     def _tensor(self, values: npt.NDArray[np.float64]) -> torch.Tensor:
         return torch.from_numpy(values).to(self.device, torch.float32)
 
-    def _image(self, pixels: torch.Tensor) -> Features:
+    def encode_by(self, program: Network) -> None:
+        """Has something else run the image encoder; what is not finite then, torch computes in float32."""
+        self._encode = program
+        if self._repairs:
+            exact = under_autocast(self.features_of, "fp32", self.device)
+            name = f"{type(self.model).__name__}'s image encoder"
+            self._encode = repaired(program, exact, name=name, precision="another runtime")
+
+    def features_of(self, pixels: torch.Tensor) -> Features:
+        """What the image encoder gives of pixels (1, 3, S, S), in whatever precision is around it."""
         if self._mixed_video is None:
             return tuple(self._mixed.get_image_embeddings(pixels))
         out = self._mixed_video.get_image_features(pixels, return_dict=True)
@@ -230,6 +240,12 @@ def grid_prompts(points_xy: npt.NDArray[np.float64], size_hw: tuple[int, int]) -
     return Prompts(None, points, np.ones(points.shape[:2], np.int64))
 
 
+def check_prompts(size_hw: tuple[int, int]) -> Prompts:
+    """The points on whose masks a network is held against itself."""
+    steps = (np.arange(CHECK_POINTS) + 0.5) / CHECK_POINTS
+    return grid_prompts(np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2), size_hw)
+
+
 def check_precision(
     model: nn.Module,
     precision: Precision,
@@ -241,10 +257,8 @@ def check_precision(
 
     def ask(one: Precision, image: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, ...]:
         size_hw = image.shape[0], image.shape[1]
-        steps = (np.arange(CHECK_POINTS) + 0.5) / CHECK_POINTS
-        prompts = grid_prompts(np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2), size_hw)
         network = Sam2Network(model, one, repair=False)
         features = network.embed(image)
-        return (*network.decode(features, prompts, size_hw, multimask=True), *features)
+        return (*network.decode(features, check_prompts(size_hw), size_hw, multimask=True), *features)
 
     return against_fp32(ask, precision, image_rgb, cut=CUT, tolerance=tolerance)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ovseg_ros.core.device import PRECISIONS
+from ovseg_ros.core.engines import check_runtime
 from ovseg_ros.errors import ConfigError
 
 SIDE_STEP = 32
@@ -19,7 +20,13 @@ _LEAST = {  # of the whole numbers
     "memory_objects": 1,
     "memory_lost_frames": 1,
 }
-_SHARES = ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "least_agreement")
+_SHARES = (
+    "pred_iou_thresh",
+    "stability_score_thresh",
+    "box_nms_thresh",
+    "least_agreement",
+    "min_agreement",
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,10 @@ class Sam2Options:
         precision: "auto" is 16 bits where the hardware computes in them; or "fp32", "bf16", "fp16" (not on a
             CPU). Any but fp32 is only used where masks agree.
         precision_tolerance: how far a 16-bit network may be from itself in float32, see `check_precision`.
+        runtime: of the image encoder: "torch"; "openvino", on a CPU; "onnxruntime"; "tensorrt", on an NVIDIA
+            card; "auto" is OpenVINO on a CPU where it is installed, else torch. One that cannot be had, or
+            with which the masks are others, gives way to torch. On a CPU `precision` "auto" is float32 there.
+        min_agreement: share of pixels that must then go to the same mask as with torch in float32, in [0, 1].
         image_size: side of the network's square input in pixels, a multiple of 32; None for its own, 1024 as
             published. It was not trained for another.
         max_mask_pixels: so many pixels, a byte each, all masks of a frame may hold together; beyond, the
@@ -67,6 +78,8 @@ class Sam2Options:
     unrated_trust: float = 0.65
     precision: str = "auto"
     precision_tolerance: float = 0.05
+    runtime: str = "torch"
+    min_agreement: float = 0.995
     image_size: int | None = None
     max_mask_pixels: int = 1 << 32
     video_memory: bool = False
@@ -94,3 +107,4 @@ class Sam2Options:
             raise ConfigError(f"want precision one of auto, {', '.join(PRECISIONS)}, got {self.precision!r}")
         if not 0 <= self.precision_tolerance < math.inf:
             raise ConfigError(f"want precision_tolerance >= 0, got {self.precision_tolerance}")
+        check_runtime(self.runtime)

@@ -6,26 +6,26 @@ Source: transformers' `Sam2Model` and `EdgeTamModel`, which do the work here, an
 
 from __future__ import annotations
 
-import logging
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
-from ovseg_ros.core.device import Precision, check_device, ran_out
+from ovseg_ros.core.device import Network, Precision, check_device
+from ovseg_ros.core.engines import Store
 from ovseg_ros.core.frame import NO_HINTS, Frame, Hints, Proposals, as_proposer
 from ovseg_ros.errors import ConfigError, InvalidInputError
+from ovseg_ros.proposals.sam.limits import Limits
 from ovseg_ros.proposals.sam.precision import PrecisionReport, settled
-from ovseg_ros.proposals.sam.prompts import ArrayLike, Prompts, read_prompts
+from ovseg_ros.proposals.sam.prompts import ArrayLike, read_prompts
 from ovseg_ros.proposals.sam.video import boxes_on_image, interleaved_grid
-from ovseg_ros.proposals.sam2.candidates import COVERED_IOU, Candidates, filled, made, proposed, uncovered
+from ovseg_ros.proposals.sam2.asking import Asking
+from ovseg_ros.proposals.sam2.candidates import COVERED_IOU, Candidates, filled, proposed, uncovered
 from ovseg_ros.proposals.sam2.masks import (
     enlarged,
-    full_stability,
     mask_iou,
     nearest_box_iou,
     outer_boxes,
@@ -33,12 +33,11 @@ from ovseg_ros.proposals.sam2.masks import (
     stability,
 )
 from ovseg_ros.proposals.sam2.memory import ObjectMemory
-from ovseg_ros.proposals.sam2.network import CUT, Features, Sam2Network, check_precision, grid_prompts
+from ovseg_ros.proposals.sam2.network import CUT, Sam2Network, check_precision, grid_prompts
 from ovseg_ros.proposals.sam2.options import Sam2Options
+from ovseg_ros.proposals.sam2.runtime import encoder_programs
 
 __all__ = ["Sam2Options", "Sam2Proposals"]
-
-_LOG = logging.getLogger(__name__)
 
 Multimask = Literal["best", "all", "single"]
 
@@ -63,6 +62,8 @@ class Sam2Proposals:
         *,
         boxes_from: Any = None,
         check: bool = True,
+        store: Store | None = None,
+        pictures: Sequence[npt.NDArray[np.uint8]] = (),
     ) -> None:
         """Puts the network on its device and, in 16 bits, sees whether it can be trusted there.
 
@@ -74,6 +75,9 @@ class Sam2Proposals:
             boxes_from: another generator, whose masks' boxes are asked for; None asks a grid.
             check: in 16 bits, compare with float32 now, and stay with float32 (and a warning) where they do
                 not agree.
+            store: keeps what another runtime makes of the image encoder; None makes it anew at each start.
+            pictures: photographs (H, W, 3) uint8 RGB on which that is held against torch, beside a made-up
+                image.
 
         Raises:
             ConfigError: the device cannot do the precision asked for, there is neither grid nor `boxes_from`,
@@ -93,13 +97,25 @@ class Sam2Proposals:
             self.precision_report = check_precision(model, precision, tolerance=tolerance)
             precision = settled(self.precision_report, type(model).__name__, self.device)
         self.network = Sam2Network(model, precision)
+        self.programs = encoder_programs(model, self.options, precision, store, pictures)
+        if (program := self.prepare()) is not None:
+            self.network.encode_by(program)
         if self.options.video_memory and self.network.video is None:
             raise ConfigError(
                 f"want a whole network for video beside video_memory, got a {type(model).__name__}; load it "
                 "with memory=True, or leave video_memory out"
             )
-        self._embedded: tuple[weakref.ref[Frame], Features] | None = None
-        self._phase, self._share, self._warned = 0, 1, False
+        self._limits = Limits(self.options.max_mask_pixels)
+        self._asking = Asking(self.network, self.options, self._limits)
+        self._phase = 0
+
+    def prepare(self, size_hw: tuple[int, int] | None = None) -> Network | None:
+        """Has another runtime make its program of the image encoder, whose input is of one size alone.
+
+        Returns:
+            The program; None where torch runs the encoder.
+        """
+        return self.programs.prepare(torch.Size((1, 3, self.network.side, self.network.side)))
 
     @property
     def precision(self) -> Precision:
@@ -155,11 +171,11 @@ class Sam2Proposals:
         return proposals
 
     def _proposed(self, frame: Frame, hints: Hints, memory: ObjectMemory | None) -> Proposals:
-        most = self._most_masks(frame.size_hw)
+        most = self._limits.most_masks(frame.size_hw)
         followed = self._followed(frame, hints)[:most]
         found = self._found(frame, hints)
-        with self._halved_after_running_out():
-            carried = None if memory is None else memory.carry(self._embed(frame))
+        with self._limits.halved_after_running_out():
+            carried = None if memory is None else memory.carry(self._asking.embed(frame))
             if carried is not None:
                 found, followed = uncovered(found, followed, carried, self.options.least_agreement)
             parts: list[Candidates] = []
@@ -168,25 +184,19 @@ class Sam2Proposals:
                 followed = followed[nearest_box_iou(followed, boxes) < COVERED_IOU]
                 parts.append(self._refined(frame, found, boxes))
             if len(followed):
-                parts.append(self._boxed(frame, followed))
+                parts.append(self._asking.boxed(frame, followed))
             has_boxes = bool(parts) or (carried is not None and len(carried.scores) > 0)
             grid = self._grid(hints, has_tracks=hints.boxes_xyxy is not None, has_boxes=has_boxes)
             if grid is not None:
-                parts.append(self._gridded(frame, grid_prompts(grid, frame.size_hw)))
+                parts.append(self._asking.gridded(frame, grid_prompts(grid, frame.size_hw)))
             if carried is not None:
                 new = (part.without(carried.cells, self.options.least_agreement) for part in parts)
                 parts = [carried, *new]
             proposals, count = proposed(parts, frame.size_hw, CUT, self.options.duplicate_iou, most)
             if memory is not None:
-                proposals = memory.numbered(self._embed(frame), proposals)
-        if count > most and not self._warned:
-            _LOG.warning(
-                "of %d masks on %d x %d pixels the best %d are kept: see max_mask_pixels",
-                count,
-                *frame.size_hw[::-1],
-                most,
-            )
-            self._warned = True
+                proposals = memory.numbered(self._asking.embed(frame), proposals)
+        if count > most:
+            self._limits.warn(count, frame.size_hw)
         return proposals
 
     def _grid(self, hints: Hints, *, has_tracks: bool, has_boxes: bool) -> np.ndarray | None:
@@ -226,7 +236,7 @@ class Sam2Proposals:
         masks, scores = found.masks.to(self.device), found.scores.to(self.device, torch.float32)
         if not self._boxes_are_rated:
             scores = scores * self.options.unrated_trust
-        best = scores.argsort(descending=True, stable=True)[: self._most_masks(frame.size_hw)]
+        best = scores.argsort(descending=True, stable=True)[: self._limits.most_masks(frame.size_hw)]
         some = best.sort().values
         some = some[masks[some].flatten(1).any(dim=1)]
         return Proposals(masks[some], scores[some])
@@ -266,8 +276,8 @@ class Sam2Proposals:
         prompts = read_prompts(frame.size_hw, boxes_xyxy, points_xy, point_labels)
         if not len(prompts):
             return Proposals.empty(*frame.size_hw)
-        with torch.no_grad(), self._halved_after_running_out():
-            logits, rated = self._answers(frame, prompts, multimask=multimask != "single")
+        with torch.no_grad(), self._limits.halved_after_running_out():
+            logits, rated = self._asking.answers(frame, prompts, multimask=multimask != "single")
             if multimask == "best":
                 best = rated.argmax(dim=1, keepdim=True)
                 rated = rated.gather(1, best)
@@ -297,7 +307,7 @@ class Sam2Proposals:
 
     def _refined(self, frame: Frame, found: Proposals, boxes_xyxy: torch.Tensor) -> Candidates:
         """Of each mask that was found: what the network makes of its box, or the mask itself."""
-        logits, rated, is_good = self._of_boxes(frame, boxes_xyxy)
+        logits, rated, is_good = self._asking.of_boxes(frame, boxes_xyxy)
         cells, own = logits > CUT, shrunk(found.masks, (logits.shape[1], logits.shape[2]))
         agreement = mask_iou(cells, own).diagonal()
         is_good &= agreement >= self.options.least_agreement
@@ -308,83 +318,3 @@ class Sam2Proposals:
             found.masks,
             ~is_good,
         )
-
-    def _boxed(self, frame: Frame, boxes_xyxy: torch.Tensor) -> Candidates:
-        """One mask per box, without those that the network rates low or that change when the cut moves."""
-        logits, rated, is_good = self._of_boxes(frame, boxes_xyxy)
-        return made(logits[is_good], rated[is_good], CUT)
-
-    def _of_boxes(
-        self, frame: Frame, boxes_xyxy: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(N, h, w) logits, (N,) scores and (N,) bool whether both thresholds are passed."""
-        prompts = read_prompts(frame.size_hw, boxes_xyxy, None, None)
-        logits, rated = (part[:, 0] for part in self._answers(frame, prompts, multimask=False))
-        options = self.options
-        stable = stability(logits, CUT, options.stability_score_offset)
-        is_good = (rated > options.pred_iou_thresh) | (options.pred_iou_thresh == 0)
-        is_good &= (stable > options.stability_score_thresh) | (options.stability_score_thresh == 0)
-        return logits, rated.clamp(0, 1) * stable, is_good
-
-    def _gridded(self, frame: Frame, prompts: Prompts) -> Candidates:
-        """The grid's masks as `Sam2ImageProcessor.filter_masks` filters them, each box once."""
-        from torchvision.ops import nms
-
-        options, parts = self.options, []
-        features = self._embed(frame)
-        for part in self._batches(prompts):
-            logits, rated = self.network.decode(features, part, frame.size_hw, multimask=True)
-            logits, rated = logits.flatten(0, 1), rated.flatten()
-            if options.pred_iou_thresh > 0:
-                keep = rated > options.pred_iou_thresh
-                logits, rated = logits[keep], rated[keep]
-            stable, boxes = full_stability(logits, frame.size_hw, CUT, options.stability_score_offset)
-            if options.stability_score_thresh > 0:
-                keep = stable > options.stability_score_thresh
-                logits, rated, stable, boxes = logits[keep], rated[keep], stable[keep], boxes[keep]
-            parts.append((logits, rated, stable, boxes))
-        logits, rated, stable, boxes = (torch.cat(column) for column in zip(*parts, strict=True))
-        keep = nms(boxes, rated, options.box_nms_thresh)
-        return made(logits[keep], rated[keep].clamp(0, 1) * stable[keep], CUT)
-
-    def _answers(
-        self, frame: Frame, prompts: Prompts, *, multimask: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, M, h, w) logits and (N, M) predicted IoU of N >= 1 prompts."""
-        features = self._embed(frame)
-        parts = [
-            self.network.decode(features, part, frame.size_hw, multimask=multimask)
-            for part in self._batches(prompts)
-        ]
-        logits, rated = (torch.cat(column) for column in zip(*parts, strict=True))
-        return logits, rated
-
-    def _batches(self, prompts: Prompts) -> Iterator[Prompts]:
-        batch = max(1, self.options.prompts_per_batch // self._share)
-        for start in range(0, len(prompts), batch):
-            yield prompts.part(start, batch)
-
-    def _most_masks(self, size_hw: tuple[int, int]) -> int:
-        return max(1, self.options.max_mask_pixels // (size_hw[0] * size_hw[1]))
-
-    def _embed(self, frame: Frame) -> Features:
-        if self._embedded is not None and self._embedded[0]() is frame:
-            return self._embedded[1]
-        self._embedded = None  # the old features' memory first
-        features = self.network.embed(frame.image_rgb)
-        self._embedded = weakref.ref(frame, self._forget), features
-        return features
-
-    def _forget(self, gone: weakref.ref[Frame]) -> None:
-        if self._embedded is not None and self._embedded[0] is gone:
-            self._embedded = None
-
-    @contextmanager
-    def _halved_after_running_out(self) -> Iterator[None]:
-        """Around one call from outside: sees to how many prompts the next one decodes at once."""
-        try:
-            yield
-        except Exception as error:
-            self._share = 2 if ran_out(error) else 1
-            raise
-        self._share = 1

@@ -226,8 +226,8 @@ def test_the_baseline_of_lite_embeds_as_its_crops_are():
 
 def test_the_baseline_has_all_networks_in_torch_in_float32():
     colour = ColourMasks(*load_colour_masks(), ColourMasksOptions(short_side=64))
-    colour.runtime = "openvino"
+    colour.programs.runtime = "openvino"
     plain = in_torch_32(UnionProposals([colour, FixedProposer(made_up_masks(1, SIZE_HW))]))
-    assert (plain.members[0].runtime, plain.members[0].precision) == ("torch", "fp32")
+    assert (plain.members[0].programs.runtime, plain.members[0].precision) == ("torch", "fp32")
     assert plain.members[0].network is colour.network
     assert isinstance(plain.members[1], FixedProposer)

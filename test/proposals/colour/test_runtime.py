@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ovseg_ros.core.engines import has_openvino
+from ovseg_ros.core.engines import A_CAMERA, has_openvino, programs
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.models.bundled.colour_masks import load_colour_masks
+from ovseg_ros.proposals.agreement import check_masks
 from ovseg_ros.proposals.colour import ColourMasks, ColourMasksOptions, proposer
-from ovseg_ros.proposals.colour.agreement import check_cells, check_image
+from ovseg_ros.proposals.colour.agreement import check_image, of_cells
 from ovseg_ros.proposals.colour.proposer import network_input
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -30,24 +31,25 @@ def test_cells_are_those_of_torch(parts):
     )
     image = check_image((128, 192))
     wanted, found = exact.cells(image), fast.cells(image)
-    assert fast.runtime == "openvino"
-    assert fast.report.same > 0.999
+    assert fast.programs.runtime == "openvino"
+    (report,) = fast.programs.reports.values()
+    assert report.same > 0.999
     for name in ("scores", "boxes", "kernels", "pixels"):
         torch.testing.assert_close(getattr(found, name), getattr(wanted, name), atol=1e-3, rtol=1e-3)
 
 
 def test_other_masks_give_way_to_torch(parts, monkeypatch, caplog):
     masks = ColourMasks(*parts, ColourMasksOptions(**SMALL))
-    masks.runtime = "openvino"
+    masks.programs.runtime = "openvino"
 
     def other(runtime, job, store, what):
         return lambda pixels: job.module(pixels.flip(2))
 
-    monkeypatch.setattr(proposer, "run_elsewhere", other)
+    monkeypatch.setattr(programs, "run_elsewhere", other)
     image = check_image((64, 64))
     with caplog.at_level(logging.WARNING):
         cells = masks.cells(image)
-    assert masks.runtime == "torch"
+    assert masks.programs.runtime == "torch"
     assert "the colour mask network stays with torch: fp32 in openvino does not agree" in caplog.text
     with torch.no_grad():
         again = ColourMasks(*parts, ColourMasksOptions(**SMALL)).cells(image)
@@ -56,13 +58,13 @@ def test_other_masks_give_way_to_torch(parts, monkeypatch, caplog):
 
 def test_a_program_is_made_once_for_each_shape(parts, monkeypatch):
     masks = ColourMasks(*parts, ColourMasksOptions(**SMALL))
-    masks.runtime, shapes = "openvino", []
+    masks.programs.runtime, shapes = "openvino", []
 
     def same(runtime, job, store, what):
         shapes.append(tuple(job.example[0].shape[2:]))
         return job.module
 
-    monkeypatch.setattr(proposer, "run_elsewhere", same)
+    monkeypatch.setattr(programs, "run_elsewhere", same)
     for width in (64, 96, 64):
         masks.cells(np.zeros((64, width, 3), np.uint8))
     assert shapes == [(64, 64), (64, 96)]
@@ -71,23 +73,23 @@ def test_a_program_is_made_once_for_each_shape(parts, monkeypatch):
 @pytest.mark.parametrize("prepared", [False, True])
 def test_of_its_own_accord_it_takes_a_camera_for_that(parts, monkeypatch, prepared):
     """A program costs seconds: not for a folder of pictures of many shapes."""
-    monkeypatch.setattr(proposer, "choose_runtime", lambda *_: "openvino")
+    monkeypatch.setattr(programs, "choose_runtime", lambda *_: "openvino")
     made = []
 
     def same(runtime, job, store, what):
         made.append(tuple(job.example[0].shape[2:]))
         return job.module
 
-    monkeypatch.setattr(proposer, "run_elsewhere", same)
+    monkeypatch.setattr(programs, "run_elsewhere", same)
     masks = ColourMasks(*parts, ColourMasksOptions(**SMALL, runtime="auto"))
     if prepared:
         masks.prepare((64, 64))
-    for n in range(proposer._A_CAMERA):
+    for n in range(A_CAMERA):
         masks.cells(np.zeros((64, 64 + 32 * (n + 1), 3), np.uint8))
         assert made == [(64, 64)] * prepared
         masks.cells(np.zeros((64, 64, 3), np.uint8))
     assert made == [(64, 64)]
-    assert masks.runtime == "openvino"
+    assert masks.programs.runtime == "openvino"
 
 
 def test_what_is_not_finite_does_not_agree(parts):
@@ -100,8 +102,8 @@ def test_what_is_not_finite_does_not_agree(parts):
         return cells
 
     with torch.no_grad():
-        report = check_cells(
-            lambda given: masks._run(given, torch.float32), broken, [pixels], what="it", least=0.9
+        report = check_masks(
+            of_cells(lambda given: masks._run(given, torch.float32), broken), [pixels], what="it", least=0.9
         )
     assert not report.finite
     assert not report.agrees
@@ -141,4 +143,4 @@ def test_features_in_16_bits_are_not_given_out(parts, monkeypatch):
 
 def test_another_runtime_has_float32_unless_16_bits_were_asked_for(parts):
     asked = {name: ColourMasks(*parts, ColourMasksOptions(precision=name)) for name in ("auto", "bf16")}
-    assert [one._elsewhere for one in asked.values()] == ["fp32", "bf16"]
+    assert [one.programs.precision for one in asked.values()] == ["fp32", "bf16"]

@@ -267,6 +267,8 @@ def test_defaults_are_the_librarys():
     assert set(theirs) - left_out == set(ours) - {
         "precision",
         "precision_tolerance",
+        "runtime",
+        "min_agreement",
         "long_side",
         "max_mask_pixels",
         "image_size",
@@ -504,12 +506,12 @@ def test_bf16_agrees_with_fp32():
 
 def test_the_report_counts_as_a_loop_does(frame):
     """IoU, changed pixels and scores of the best mask of each of 64 points, pixel by pixel."""
-    from ovseg_ros.proposals.sam.precision import _best_logits
+    from ovseg_ros.proposals.sam.precision import grid_answers
 
     sam = tiny_sam(std=0.3)
     report = check_precision(sam, "bf16", frame.image_rgb)
-    exact, exact_scores = _best_logits(SamInPrecision(sam, "fp32"), frame.image_rgb)
-    short, short_scores = _best_logits(SamInPrecision(sam, "bf16"), frame.image_rgb)
+    exact, exact_scores = grid_answers(SamInPrecision(sam, "fp32"), frame.image_rgb)
+    short, short_scores = grid_answers(SamInPrecision(sam, "bf16"), frame.image_rgb)
     assert exact.shape == short.shape == (64, 3, 16, 16)
     ious, changed, off = [], [], []
     for i in range(64):

@@ -354,7 +354,7 @@ def test_the_features_of_a_frame_go_with_it():
     proposals = tiny_proposals()
     frame = Frame(picture())
     proposals.propose_at(frame, boxes_xyxy=BOXES)
-    features = weakref.ref(proposals._embedded[1][0])
+    features = weakref.ref(proposals._asking._embedded[1][0])
     del frame
     gc.collect()
     assert features() is None
