@@ -13,6 +13,7 @@ from ovseg_ros.errors import InvalidInputError
 
 Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
+_AGES = ((2 * 86400, 86400, "days"), (3600, 3600, "h"), (60, 60, "min"))
 
 
 @dataclass(frozen=True)
@@ -166,3 +167,16 @@ class Where:
     gone: bool | None = None
     space: str = ""
     robot: str = ""
+
+
+def age_text(seconds: float) -> str:
+    """How long that is, as people say it.
+
+    Example:
+        >>> [age_text(seconds) for seconds in (-1, 59, 61, 7200, 200000)]
+        ['0 s', '59 s', '1 min', '2 h', '2 days']
+    """
+    for least, unit_s, unit in _AGES:
+        if seconds >= least:
+            return f"{int(seconds / unit_s)} {unit}"
+    return f"{max(int(seconds), 0)} s"

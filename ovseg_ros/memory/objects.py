@@ -150,6 +150,11 @@ class ObjectMemory:
         with self._lock:
             return self._near.most_alike(embedding, k, where)
 
+    def words(self) -> set[str]:
+        """All that things were called."""
+        with self._lock:
+            return self._near.words()
+
     def knows(self, track: tuple[str, int]) -> bool:
         """Whether a track is of an entry."""
         with self._lock:
