@@ -1,4 +1,4 @@
-"""From entries to answers: by words and looks, with a model that sees colours; by kind; by what is on what."""
+"""From entries to answers: by words and looks, with a model that sees colours; by kind; by what is where."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def test_what_is_hardly_sure_is_no_answer_unless_it_is_gone(meanings):
     ],
 )
 def test_questions_are_read(text, read):
-    assert read_question(text) == read
+    assert dataclasses.replace(read_question(text), others=()) == read
 
 
 @pytest.mark.parametrize(
@@ -263,4 +263,4 @@ def test_what_memory_cannot_tell_is_refused(text, said):
 def test_a_request_to_a_camera_asks_memory_for_its_things_alone():
     """Not for what they are beside of: a teapot is no answer to "the mug left of the teapot"."""
     question = question_of(parse_request("the mug left of the teapot"))
-    assert question == Question(names=("mug",), untold=("left of the teapot",))
+    assert question == Question(names=("mug",), others=("teapot",), untold=("left of the teapot",))

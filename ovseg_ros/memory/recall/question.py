@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ovseg_ros.core.words import Wanted, Where, parse_request
+from ovseg_ros.core.words import Wanted, Where, names_of, parse_request
 from ovseg_ros.errors import InvalidInputError
 
 _WHERE = r"(?:on|upon|atop|in|inside|under|below|above|over|near|next to|beside|behind|left of|right of|by) "
@@ -33,12 +33,14 @@ class Question:
 
     Attributes:
         names: called so, or looks so.
+        others: names that compete with these and are no answer: what the thing is beside of.
         kinds: called something that is a kind of one of these.
         on: stands on a thing of this name.
         untold: parts of the request that memory cannot hold against what it has ("left of the teapot").
     """
 
     names: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     on: str = ""
     untold: tuple[str, ...] = ()
@@ -59,7 +61,7 @@ def read_question(text: str, parse: Callable[[str], Sequence[Wanted]] = parse_re
 
     Example:
         >>> read_question("what is on the table?")
-        Question(names=(), kinds=(), on='table', untold=())
+        Question(names=(), others=('table',), kinds=(), on='table', untold=())
         >>> read_question("what crockery is on the table?").kinds
         ('crockery',)
         >>> read_question("where is my mug?").names
@@ -98,6 +100,7 @@ def question_of(asked: Sequence[Wanted]) -> Question:
             untold.append(" ".join(one.order.words()))
         if one.count is not None:
             untold.append(f"{one.count} of them")
-    on, *others = bases or [""]
-    untold += [f"on the {other}" for other in others]
-    return Question(names, on=on, untold=tuple(untold))
+    on, *further = bases or [""]
+    untold += [f"on the {other}" for other in further]
+    others = tuple(name for name in names_of(asked) if name not in names and name.casefold() not in _ANY_NAME)
+    return Question(names, others, on=on, untold=tuple(untold))

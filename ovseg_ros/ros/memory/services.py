@@ -78,11 +78,11 @@ class MemoryServices:
         return found
 
     async def _recall(self, request: Any, response: Any) -> None:
-        self.remembering()
+        remembering = self.remembering()
         question = read_question(request.query, self._node.asked)
         kinds = as_vocabulary(request.kind).names if request.kind.strip() else ()
         question = replace(question, kinds=question.kinds + kinds, on=request.on.strip() or question.on)
-        found, remark = await self._recalled(question, _where_of(request))
+        found, remark = await self._recalled(question, _where_of(request, remembering.frame))
         response.objects = self._messages(found, request.max_results, with_crops=request.with_crops)
         response.count = len(found)
         response.code = ResultCode.REMEMBERED if found else ResultCode.NOT_FOUND
@@ -91,7 +91,7 @@ class MemoryServices:
     async def _recalled(self, question: Question, where: Where) -> Answers:
         remembering, vocabulary = self.remembering(), Vocabulary.empty()
         if question.names:
-            vocabulary, rejected = words_vocabulary(question.names, 0.0, self._node.refusal)
+            vocabulary, rejected = words_vocabulary(question.names + question.others, 0.0, self._node.refusal)
             if rejected:
                 raise RequestError(ResultCode.INVALID_QUERY, reasons_of(rejected))
 
@@ -99,7 +99,8 @@ class MemoryServices:
             segmenter = self._node.segmenter
             if segmenter is None:
                 raise RequestError(ResultCode.INACTIVE, "the node is not configured")
-            return recall(remembering.memory, segmenter, vocabulary, remembering.space, where)
+            found = recall(remembering.memory, segmenter, vocabulary, remembering.space, where)
+            return [one for one in found if one.word not in question.others]
 
         def job() -> Answers:
             return answers(remembering.memory, question, where, best_meanings(), by_names)
@@ -150,12 +151,17 @@ class MemoryServices:
         fill(response, alike, self._messages([one for one, _ in alike.remembered], 0, with_crops=False))
 
 
-def _where_of(request: Any) -> Where:
+def _where_of(request: Any, frame: str) -> Where:
     low, high = ((p.x, p.y, p.z) for p in (request.low, request.high))
     boxed = any(low) or any(high)
     if boxed and not all(a <= b for a, b in zip(low, high, strict=True)):
         raise RequestError(ResultCode.INVALID_QUERY, f"expected low up to high, got {low} and {high}")
+    if boxed and not frame:
+        raise RequestError(
+            ResultCode.NO_IMAGE, "low and high are in the camera's frame, and no image has told it yet"
+        )
     return Where(
+        frame_id=frame if boxed else "",
         low=low if boxed else None,
         high=high if boxed else None,
         seen_after=seconds_of(request.seen_after),
