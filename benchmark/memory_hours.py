@@ -126,7 +126,7 @@ class House:
             {word: float(self.random.uniform(0.6, 0.95))},
             (centre + self.surface).astype(np.float32),
             crop=lambda: self.random.bytes(CROP_BYTES),
-            area_px=int(self.random.integers(300, 600)),
+            clarity=float(self.random.uniform(300, 600)),
         )
 
     def live(self, memory: ObjectMemory, since_s: float, until_s: float) -> None:

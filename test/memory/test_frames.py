@@ -12,10 +12,11 @@ from core_fixtures import ColourEncoder, FixedProposer, words
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.intrinsics import CameraIntrinsics
+from ovseg_ros.core.maps import BoxedMask
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.space import Rigid, objects_3d
-from ovseg_ros.memory.frames import crop_jpeg, sightings_of, space_of, tracked_masks, view_of
+from ovseg_ros.memory.frames import clarity, crop_jpeg, sightings_of, space_of, tracked_masks, view_of
 
 K = CameraIntrinsics(60.0, 60.0, 31.5, 23.5, 64, 48)
 FORWARD = Rigid(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([5.0, 0, 1]))  # along the map's x
@@ -77,6 +78,35 @@ def test_what_something_nearer_covers_is_not_whole(segmenter):
     segmentation = labelled(segmenter, "red", "green")
     segmentation.frame.depth_m[30:40, 20:32] = 0.5
     assert not sightings(segmentation, [0])[0].is_whole
+
+
+def patterned(size, blur=0.0, *, noise=0.0):
+    """A checked square of some size on grey, out of focus or not, and its mask."""
+    y, x = np.indices((size, size)) * 8 // size
+    image = np.full((200, 200, 3), 128, np.uint8)
+    image[20 : 20 + size, 20 : 20 + size] = (40 + 170 * ((x + y) % 2))[..., None]
+    if blur:
+        image = cv2.GaussianBlur(image, (0, 0), blur)
+    image = np.clip(image + np.random.default_rng(0).normal(0, noise, image.shape), 0, 255).astype(np.uint8)
+    return image, BoxedMask(np.ones((size, size), bool), 20, 20, size**2)
+
+
+def test_of_two_pictures_the_sharper_and_the_larger_is_clearer():
+    clear = {(size, blur): clarity(*patterned(size, blur)) for size in (40, 80, 160) for blur in (0, 2, 4)}
+    for size in (40, 80, 160):
+        assert clear[size, 0] > 1.2 * clear[size, 2] > 1.2 * clear[size, 4]
+    for blur in (0, 2, 4):
+        assert clear[160, blur] > 1.2 * clear[80, blur] > 1.2 * clear[40, blur]
+    assert clear[80, 0] > clear[160, 4]  # a large one that is blurred shows less
+
+
+def test_what_is_around_a_thing_and_noise_make_no_picture_clearer():
+    image, mask = patterned(60)
+    busy = image.copy()
+    busy[:15], busy[90:] = 255 * (np.indices((15, 200)).sum(0) % 2)[..., None], 0
+    assert clarity(busy, mask) == clarity(image, mask)
+    assert clarity(*patterned(80, 4, noise=3)) < clarity(*patterned(80))
+    assert clarity(np.full((30, 30, 3), 7, np.uint8), BoxedMask(np.ones((1, 1), bool), 5, 5, 1)) == 0
 
 
 def test_without_depth_nothing_is_seen(segmenter):
