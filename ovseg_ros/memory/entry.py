@@ -13,6 +13,7 @@ from ovseg_ros.errors import InvalidInputError
 
 Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
+_AGES = ((2 * 86400, 86400, "days"), (3600, 3600, "h"), (60, 60, "min"))
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Entry:
         times_missed: those of them in which it was expected and not seen.
         gone_since: from when its place was seen to be free, None while it is not known to be gone.
         crop: a JPEG of its clearest sighting, None where pictures are not kept.
+        clarity: how clear that one was, see `Sighting`; 0 where there is none.
         surface: (P, 3) points of its visible surface less `position`, metres; P may be 0. By them a look at
             its place tells whether it is still there.
         revision: the store's, when this was read or written there; 0: never.
@@ -76,6 +78,7 @@ class Entry:
     crop: bytes | None = field(default=None, repr=False)
     surface: Vectors = field(default_factory=lambda: np.zeros((0, 3), np.float32), repr=False)
     revision: int = 0
+    clarity: float = 0.0
 
     def __post_init__(self) -> None:
         shapes = {"position": (3,), "covariance": (3, 3), "size": (3,), "orientation": (4,)}
@@ -166,3 +169,16 @@ class Where:
     gone: bool | None = None
     space: str = ""
     robot: str = ""
+
+
+def age_text(seconds: float) -> str:
+    """How long that is, as people say it.
+
+    Example:
+        >>> [age_text(seconds) for seconds in (-1, 59, 61, 7200, 200000)]
+        ['0 s', '59 s', '1 min', '2 h', '2 days']
+    """
+    for least, unit_s, unit in _AGES:
+        if seconds >= least:
+            return f"{int(seconds / unit_s)} {unit}"
+    return f"{max(int(seconds), 0)} s"

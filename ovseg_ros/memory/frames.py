@@ -107,7 +107,7 @@ def sightings_of(
                 surface=np.asarray(view.camera.of_points(points), np.float32),
                 is_whole=_is_whole(mask, view.depth_m),
                 crop=partial(crop_jpeg, looked_at.image_rgb, mask.box_xyxy) if crops else None,
-                area_px=mask.area,
+                clarity=clarity(looked_at.image_rgb, mask) if crops else 0.0,
             )
         )
     return found
@@ -129,6 +129,28 @@ def crop_jpeg(image_rgb: npt.NDArray[np.uint8], box_xyxy: tuple[int, int, int, i
         part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
     _, coded = cv2.imencode(".jpg", part[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     return bytes(coded)
+
+
+def clarity(image_rgb: npt.NDArray[np.uint8], mask: BoxedMask) -> float:
+    """How much a picture of a thing shows: the variance of its Laplacian where the thing and its outline are.
+
+    Taken at one size for all: a picture that is enlarged for it has as little detail as one that is blurred,
+    so that of two of one thing the sharper has more, and the larger.
+
+    Args:
+        image_rgb: (H, W, 3).
+        mask: of the thing, not empty.
+
+    Source: Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, ICPR 2000.
+    """
+    x0, y0, x1, y1 = mask.box_xyxy
+    scale = _CROP_PX / max(x1 - x0, y1 - y0)
+    size = (max(round((x1 - x0) * scale), 1), max(round((y1 - y0) * scale), 1))
+    grey = cv2.cvtColor(image_rgb[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY)
+    grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    inside = cv2.resize(mask.crop.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    detail = cv2.Laplacian(cv2.GaussianBlur(grey, (3, 3), 0), cv2.CV_32F)
+    return float(detail[cv2.dilate(inside, _RIM) > 0].var())
 
 
 def _is_whole(mask: BoxedMask, depth_m: Vectors) -> bool:

@@ -19,6 +19,7 @@ _MOST_VIEWS = 4
 _NOTHING_NEW = 0.97  # cosine from which a view adds nothing
 _MEMORY = 30  # sightings after which a new one always has the same weight
 _MOST_POINTS = 64
+_CLEARER = 1.2  # so much clearer is worth a new picture
 _UNIT = np.eye(3)
 
 
@@ -39,12 +40,13 @@ def new_entry(key: str, robot: str, space: str, frame_id: str, sighting: Sightin
         first_seen=stamp,
         last_seen=stamp,
         crop=sighting.crop() if sighting.crop else None,
+        clarity=sighting.clarity if sighting.crop else 0.0,
         surface=_few(sighting.surface - sighting.position),
     )
 
 
 def seen_again(
-    entry: Entry, sighting: Sighting, stamp: float, *, has_moved: bool, is_new_look: bool, clearer: bool
+    entry: Entry, sighting: Sighting, stamp: float, *, has_moved: bool, is_new_look: bool
 ) -> Entry:
     """An entry after one more sighting.
 
@@ -57,7 +59,6 @@ def seen_again(
         stamp: seconds since the epoch.
         has_moved: it is somewhere else now: where it was says nothing of where it is.
         is_new_look: the first sighting after it was out of view: its surface is taken from it too.
-        clearer: its crop is better than the one that is kept.
     """
     if not sighting.is_whole:
         return replace(
@@ -84,6 +85,7 @@ def seen_again(
     if has_moved or is_new_look or len(surface) < _MOST_POINTS // 2:
         new = sighting.surface - position
         surface = _few(new if has_moved else np.concatenate([surface, new]))
+    clearer = sighting.clarity > _CLEARER * entry.clarity
     return replace(
         entry,
         position=position,
@@ -98,7 +100,8 @@ def seen_again(
         times_seen=entry.times_seen + 1,
         times_looked=entry.times_looked + 1,
         gone_since=None,
-        crop=sighting.crop() if sighting.crop and (clearer or entry.crop is None) else entry.crop,
+        crop=sighting.crop() if clearer and sighting.crop else entry.crop,
+        clarity=sighting.clarity if clearer and sighting.crop else entry.clarity,
         surface=surface.astype(np.float32),
     )
 
@@ -124,7 +127,8 @@ def joined(old: Entry, new: Entry) -> Entry:
         times_seen=old.times_seen + new.times_seen,
         times_looked=old.times_looked + new.times_looked,
         times_missed=old.times_missed + new.times_missed,
-        crop=new.crop or old.crop,
+        crop=new.crop if new.clarity >= old.clarity else old.crop,
+        clarity=max(new.clarity, old.clarity),
     )
 
 

@@ -36,6 +36,9 @@ class Shelf(Protocol):
     def nearest(self, embedding: Vectors, k: int, where: Where) -> list[tuple[Entry, float]]:
         """Of those the k most alike, the most alike first, with their cosines."""
 
+    def words(self) -> set[str]:
+        """All that entries were called."""
+
     def changed_since(self, revision: int) -> Changes:
         """What was written and forgotten since."""
 
@@ -149,6 +152,14 @@ class Nearby:
             if meant(entry, where):
                 stored[key] = entry
         return list(stored.values())
+
+    def words(self) -> set[str]:
+        """All that things are called, held or not.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return self._shelf.words().union(*(entry.words for entry in self._held.values()))
 
     def most_alike(self, embedding: Vectors, k: int, where: Where) -> list[Entry]:
         """Of those the k most alike, held or not; what is held alone where the store cannot be read."""

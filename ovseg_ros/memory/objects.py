@@ -38,13 +38,11 @@ class _Track:
         seen: when last, seconds.
         key: its entry, "" while it has none.
         words: images in which it carried a word.
-        best_area: pixels of the crop that was kept.
     """
 
     seen: float
     key: str = ""
     words: int = 0
-    best_area: int = 0
 
 
 @dataclass
@@ -150,6 +148,11 @@ class ObjectMemory:
         with self._lock:
             return self._near.most_alike(embedding, k, where)
 
+    def words(self) -> set[str]:
+        """All that things were called."""
+        with self._lock:
+            return self._near.words()
+
     def knows(self, track: tuple[str, int]) -> bool:
         """Whether a track is of an entry."""
         with self._lock:
@@ -222,7 +225,7 @@ class ObjectMemory:
         self._near.put(entry)
         if self._looked.looks(view.frame_id, entry.position) > 1:
             self._arrived.add(entry.key)
-        track.key, track.best_area = entry.key, sighting.area_px
+        track.key = entry.key
         look.seen.add(entry.key)
         look.urgent.add(entry.key)
 
@@ -231,19 +234,12 @@ class ObjectMemory:
     ) -> None:
         track = self._tracks.setdefault(sighting.track, _Track(view.stamp))
         is_new_look = track.key != entry.key or view.stamp - entry.last_seen > _OUT_OF_VIEW_S
-        clearer = sighting.is_whole and sighting.area_px > 1.2 * track.best_area
         if sighting.is_whole and entry.key in self._doubts:
             for other in self._doubts.settle(entry, sighting.position, self._near.get):
                 self._near.put(other)
-        self._near.put(
-            seen_again(
-                entry, sighting, view.stamp, has_moved=has_moved, is_new_look=is_new_look, clearer=clearer
-            )
-        )
+        self._near.put(seen_again(entry, sighting, view.stamp, has_moved=has_moved, is_new_look=is_new_look))
         track.seen, track.key = view.stamp, entry.key
         track.words += bool(sighting.words)
-        if clearer:
-            track.best_area = sighting.area_px
         look.seen.add(entry.key)
         self._free.pop(entry.key, None)
 

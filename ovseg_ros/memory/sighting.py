@@ -27,7 +27,7 @@ class Sighting:
         surface: (P, 3) points of its visible surface in the fixed frame, metres.
         is_whole: False where the image's edge or something before it hides a part.
         crop: makes a JPEG of it, None where pictures are not kept.
-        area_px: pixels of its mask.
+        clarity: how much such a picture shows, above 0: of two of one thing the larger and sharper has more.
     """
 
     track: tuple[str, int]
@@ -40,7 +40,7 @@ class Sighting:
     surface: Vectors = field(default_factory=lambda: np.zeros((0, 3), np.float32), repr=False)
     is_whole: bool = True
     crop: Callable[[], bytes] | None = field(default=None, repr=False)
-    area_px: int = 0
+    clarity: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

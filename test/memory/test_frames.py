@@ -1,4 +1,4 @@
-"""From labelled frames to sightings, and from entries to answers, with a model that sees colours."""
+"""From labelled frames to sightings, with a model that sees colours."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ import numpy as np
 import pytest
 import torch
 from core_fixtures import ColourEncoder, FixedProposer, words
-from memory_fixtures import DictStore
 
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.intrinsics import CameraIntrinsics
+from ovseg_ros.core.maps import BoxedMask
 from ovseg_ros.core.options import SegmenterOptions
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.space import Rigid, objects_3d
-from ovseg_ros.memory import Entry, Name, Where
-from ovseg_ros.memory.frames import crop_jpeg, sightings_of, space_of, tracked_masks, view_of
-from ovseg_ros.memory.objects import ObjectMemory
-from ovseg_ros.memory.recall import confidence, list_all, name_entries, on_top, recall
+from ovseg_ros.memory.frames import clarity, crop_jpeg, sightings_of, space_of, tracked_masks, view_of
 
 K = CameraIntrinsics(60.0, 60.0, 31.5, 23.5, 64, 48)
 FORWARD = Rigid(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([5.0, 0, 1]))  # along the map's x
@@ -83,6 +80,35 @@ def test_what_something_nearer_covers_is_not_whole(segmenter):
     assert not sightings(segmentation, [0])[0].is_whole
 
 
+def patterned(size, blur=0.0, *, noise=0.0):
+    """A checked square of some size on grey, out of focus or not, and its mask."""
+    y, x = np.indices((size, size)) * 8 // size
+    image = np.full((200, 200, 3), 128, np.uint8)
+    image[20 : 20 + size, 20 : 20 + size] = (40 + 170 * ((x + y) % 2))[..., None]
+    if blur:
+        image = cv2.GaussianBlur(image, (0, 0), blur)
+    image = np.clip(image + np.random.default_rng(0).normal(0, noise, image.shape), 0, 255).astype(np.uint8)
+    return image, BoxedMask(np.ones((size, size), bool), 20, 20, size**2)
+
+
+def test_of_two_pictures_the_sharper_and_the_larger_is_clearer():
+    clear = {(size, blur): clarity(*patterned(size, blur)) for size in (40, 80, 160) for blur in (0, 2, 4)}
+    for size in (40, 80, 160):
+        assert clear[size, 0] > 1.2 * clear[size, 2] > 1.2 * clear[size, 4]
+    for blur in (0, 2, 4):
+        assert clear[160, blur] > 1.2 * clear[80, blur] > 1.2 * clear[40, blur]
+    assert clear[80, 0] > clear[160, 4]  # a large one that is blurred shows less
+
+
+def test_what_is_around_a_thing_and_noise_make_no_picture_clearer():
+    image, mask = patterned(60)
+    busy = image.copy()
+    busy[:15], busy[90:] = 255 * (np.indices((15, 200)).sum(0) % 2)[..., None], 0
+    assert clarity(busy, mask) == clarity(image, mask)
+    assert clarity(*patterned(80, 4, noise=3)) < clarity(*patterned(80))
+    assert clarity(np.full((30, 30, 3), 7, np.uint8), BoxedMask(np.ones((1, 1), bool), 5, 5, 1)) == 0
+
+
 def test_without_depth_nothing_is_seen(segmenter):
     segmentation = labelled(segmenter, "red")
     flat = dataclasses.replace(segmentation.frame, depth_m=None)
@@ -106,77 +132,3 @@ def test_spaces_differ_by_model_and_by_how_regions_are_embedded(segmenter):
     keys = one.embedded.embedding_key, two.embedded.embedding_key
     assert len({space_of("mini", keys[0]), space_of("lite", keys[0]), space_of("mini", keys[1])}) == 3
     assert keys[0] == segmenter.options.embedding_key
-
-
-# ------------------------------------------------------------------------------------------------ answers
-
-
-def entry(key="a", words=None, position=(0, 0, 1.0), size=(0.1, 0.1, 0.1), row=None, **more):
-    row = ColourEncoder().encode_text(["red"])[0].numpy() if row is None else row
-    return Entry(
-        key,
-        "",
-        "map",
-        np.array(position, float),
-        np.eye(3) * 1e-4,
-        np.array(size, float),
-        np.array([0.0, 0, 0, 1]),
-        "space",
-        row,
-        row[None],
-        {"red": Name(0.8, 10)} if words is None else words,
-        1.0,
-        2.0,
-        **more,
-    )
-
-
-def memory_of(*entries):
-    store = DictStore()
-    store.put(entries)
-    return ObjectMemory(store, store, "space")
-
-
-def test_confidence_is_less_for_other_names_and_looks_in_vain_and_nothing_for_what_is_gone():
-    assert confidence(entry(), "red") == pytest.approx(0.8)
-    half = entry(words={"red": Name(0.8, 5), "cup": Name(0.9, 5)})
-    assert confidence(half, "red") == pytest.approx(0.4)
-    missed = entry(times_looked=10, times_missed=5)
-    assert confidence(missed, "red") == pytest.approx(0.4)
-    assert confidence(entry(gone_since=3.0), "red") == 0
-
-
-def test_a_word_nobody_asked_for_then_finds_what_looks_like_it(segmenter):
-    green = ColourEncoder().encode_text(["green"])[0].numpy()
-    memory = memory_of(entry("a"), entry("b", words={"thing": Name(0.5, 3)}, row=green))
-    found = recall(memory, segmenter, words("green", "red"), "space")
-    assert {(one.entry.key, one.word) for one in found} == {("a", "red"), ("b", "green")}
-    assert recall(memory, segmenter, words("blue"), "space") == []
-    assert recall(memory, segmenter, words("green"), "another space") == []
-    assert [one.entry.key for one in recall(memory, segmenter, words("red"), "", Where(keys=("b",)))] == []
-
-
-def test_naming_entries_is_naming_masks(segmenter):
-    """The oracle: the same embeddings as masks of a frame, under the same words."""
-    segmentation = labelled(segmenter, "red", "green")
-    entries = [entry(str(i), words={}, row=row.numpy()) for i, row in enumerate(segmentation.embeddings)]
-    found = name_entries(segmenter, words("red", "green"), entries)
-    assert [(one.entry.key, one.word) for one in found] == [("0", "red"), ("1", "green")]
-    for one, score in zip(found, segmentation.scores.tolist(), strict=True):
-        assert one.confidence == pytest.approx(score, abs=1e-6)
-
-
-def test_what_is_on_the_table():
-    turned = np.array([0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5)])  # its long side along y
-    table = dataclasses.replace(
-        entry("table", {"table": Name(0.9, 5)}, (0, 0, 0.35), (1.6, 0.8, 0.7)), orientation=turned
-    )
-    memory = memory_of(
-        table,
-        entry("cup", position=(0.1, 0.6, 0.75)),
-        entry("under", position=(0.1, 0.2, 0.1)),
-        entry("beside", position=(0.7, 0.0, 0.75)),
-        entry("lamp", position=(0, 0, 2.5)),
-    )
-    found = on_top(list_all(memory, Where()), memory, "table")
-    assert [one.entry.key for one in found] == ["cup"]

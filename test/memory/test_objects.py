@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from memory_fixtures import Ball, DictStore, Room
@@ -39,6 +41,27 @@ def test_one_entry_for_each_thing_however_often_it_is_seen():
         assert entry.times_missed == 0
         assert entry.gone_since is None
         assert entry.crop == b"jpeg"
+
+
+def test_the_clearest_picture_is_kept_also_over_other_looks_and_a_new_start():
+    room = Room([mug(0, 0)])
+    for clear, jpeg in (
+        (100.0, b"first"),
+        (110.0, b"hardly clearer"),
+        (400.0, b"clear"),
+        (150.0, b"blurred"),
+    ):
+        room.crop = clear, jpeg
+        room.look(*A)
+    (entry,) = room.entries()
+    assert (entry.crop, entry.clarity) == (b"clear", 400.0)
+    room.memory.flush()
+    room.store.put([replace(entry, crop=None)])  # as a store gives it
+    room.restart()
+    room.crop = 300.0, b"after the start"
+    room.look(*A)
+    (entry,) = room.entries()
+    assert (entry.crop, entry.clarity) == (None, 400.0)  # the store keeps the one it has
 
 
 def test_nothing_is_remembered_of_what_is_seen_once_or_never_named():

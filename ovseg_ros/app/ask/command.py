@@ -33,8 +33,9 @@ def add_parser(commands: Any) -> None:
         help="ask a running node: where it is, how large, how sure",
         description="Asks a running ovseg node for something, and says in plain English where it is, how "
         "large and how sure that is, with a picture where the terminal can show one. Needs rclpy and this "
-        "package's interfaces; the networks run in the node. Exits 0 if it is there, 1 if it is not (or was "
-        "lost), 2 if that could not be told: no node, no image, a query that cannot be answered; 130 if "
+        "package's interfaces; the networks run in the node. Exits 0 if it is there (with --recall: if "
+        "something is remembered), 1 if it is not (was lost, or is only remembered), 2 if that could not be "
+        "told: no node, no image, a query that cannot be answered; 130 if "
         "interrupted.",
     )
     parser.add_argument("query", help='"find teapot", "the mug left of the teapot", "how many plates"')
@@ -59,6 +60,15 @@ def add_parser(commands: Any) -> None:
     most = parser.add_mutually_exclusive_group()
     most.add_argument("--max", type=int, default=5, metavar="N", help="tell of so many at most (default: 5)")
     most.add_argument("--all", action="store_const", const=0, dest="max", help="tell of all there are")
+    memory = parser.add_mutually_exclusive_group()
+    memory.add_argument(
+        "--memory", action="store_true", help="where it is not in view, tell where it was seen last"
+    )
+    memory.add_argument(
+        "--recall",
+        action="store_true",
+        help='ask memory alone: "my mug", "on the table", "what food do you remember", "everything"',
+    )
     parser.add_argument("--json", action="store_true", help="print the answer as JSON, and nothing else")
     parser.add_argument(
         "--save", type=Path, metavar="DIR", help="write the answer, the picture, masks and points there"
@@ -76,6 +86,12 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"want --max of 0 or more, got {options.max}")
     if options.watch and options.save:
         raise ConfigError("--save keeps one answer, and --watch has many: leave one of them out")
+    if options.watch and (options.memory or options.recall):
+        raise ConfigError("what is followed has to be in view: leave out --watch, or --memory and --recall")
+    if options.recall and options.save:
+        raise ConfigError(
+            "memory has no image to save: leave out --save, or see `ovseg memory show --picture`"
+        )
     try:
         from ovseg_ros.ros.client import NodeClient
     except ModuleNotFoundError as error:
@@ -85,7 +101,8 @@ def run(options: argparse.Namespace) -> int:
         ) from error
     try:
         with NodeClient(node_name=options.node) as client:
-            return _watch(client, options) if options.watch else _ask(client, options)
+            ask = _watch if options.watch else _recall if options.recall else _ask
+            return ask(client, options)
     except BrokenPipeError:  # who read it has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FOUND
@@ -107,13 +124,14 @@ def _ask(client: NodeClient, options: argparse.Namespace) -> int:
         target_frame=options.frame,
         with_masks=wants_picture,
         with_points=options.save is not None,
+        search_memory=options.memory,
         patience_s=PATIENCE_S,
     )
     image = _image(client, camera, reply) if wants_picture else None
     if options.json:
         print(json.dumps({"query": options.query, **reply.as_dict()}, ensure_ascii=False))
     else:
-        _tell(reply)
+        _tell(reply, options.max)
         if how and image is not None:
             from ovseg_ros.app.ask.picture import drawn
 
@@ -128,6 +146,20 @@ def _ask(client: NodeClient, options: argparse.Namespace) -> int:
     return _status(reply)
 
 
+def _recall(client: NodeClient, options: argparse.Namespace) -> int:
+    client.wait_for_node(PATIENCE_S)
+    reply = client.recall(options.query, max_results=options.max, timeout_s=PATIENCE_S)
+    if options.json:
+        print(json.dumps({"query": options.query, **reply.as_dict()}, ensure_ascii=False))
+    else:
+        for one in reply.things:
+            print(sentences.remembered(one))
+        if reply.count > len(reply.things):
+            print(f"and {reply.count - len(reply.things)} more: --all tells of them")
+        print(sentences.conclusion(reply))
+    return {"REMEMBERED": FOUND, "NOT_FOUND": NOT_FOUND}.get(reply.code_name, FAILED)
+
+
 def _status(reply: Reply) -> int:
     if reply.code_name == "NO_DEPTH":  # without things: a limit in metres could not be held against anything
         return FOUND if reply.segments else FAILED
@@ -136,11 +168,15 @@ def _status(reply: Reply) -> int:
     )
 
 
-def _tell(reply: Reply) -> None:
+def _tell(reply: Reply, most: int) -> None:
     for segment in reply.segments:
         print(sentences.thing(segment, reply.frame))
+    for one in reply.remembered[: most or None]:
+        print(sentences.remembered(one))
     more = reply.count - len(reply.segments)
-    if reply.segments and more > 0:
+    if reply.remembered:
+        more = len(reply.remembered[most:]) if most else 0
+    if (reply.segments or reply.remembered) and more > 0:
         print(f"and {more} more: --all tells of them")
     print(sentences.conclusion(reply))
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ovseg_ros.memory.entry import age_text
+
 if TYPE_CHECKING:
-    from ovseg_ros.ros.client import FoundSegment, Place, Reply, Sighting
+    from ovseg_ros.ros.client import FoundSegment, Place, RecallReply, RememberedThing, Reply, Sighting
 
 CODES = {
     "FOUND": "Found.",
@@ -18,16 +20,17 @@ CODES = {
     "NO_DEPTH": "Where it is cannot be told: there is no depth for it.",
     "INACTIVE": "Nothing was searched: the node is not active, or is disabled.",
     "LOST": "Lost.",
-    "REMEMBERED": "Not in view; the node remembers it.",
+    "REMEMBERED": "Remembered, which does not say that it is still there.",
     "INTERNAL": "The node had a fault; its log has the trace.",
 }
 CLOSE = 0.2  # the runner-up is named where the score is ahead of it by less, as in the node's overlay
 
 
-def conclusion(reply: Reply) -> str:
+def conclusion(reply: Reply | RecallReply) -> str:
     """The code in a sentence, its name, and what the node says about it."""
     sentence = CODES.get(reply.code_name, "The node answers with a code that is not known here.")
-    seen_by = f", camera {reply.camera}" if reply.camera else ""
+    camera = getattr(reply, "camera", "")  # a memory has none
+    seen_by = f", camera {camera}" if camera else ""
     remark = f": {reply.message}" if reply.message else ""
     return f"{sentence} ({reply.code_name}{seen_by}{remark})"
 
@@ -47,6 +50,24 @@ def thing(segment: FoundSegment, camera_frame: str) -> str:
     if segment.runner_up and segment.margin < CLOSE:
         parts.append(f"or {segment.runner_up} with {segment.runner_up_score:.2f}")
     return f"{segment.label}: {', '.join(parts)}"
+
+
+def remembered(one: RememberedThing) -> str:
+    """One thing that is remembered: how long ago and where it was seen last, and how sure that is."""
+    x, y, z = one.pose.position_m
+    parts = [
+        f"Remembered, not seen now: {one.label or 'a thing without a name'}",
+        f"last seen {age_text(one.age_s)} ago at {x:.2f}, {y:.2f}, {z:.2f} in {one.frame}",
+        f"confidence {one.confidence:.1f}" if one.confidence >= 0.1 else f"confidence {one.confidence:.2f}",
+    ]
+    told = ", ".join(parts)
+    if one.gone_since_s is not None:
+        ago = one.age_s - (one.gone_since_s - one.last_seen_s)
+        return f"{told}; gone: its place was seen to be free {age_text(ago)} ago"
+    if one.times_missed:
+        missed = {1: "once", 2: "twice"}.get(one.times_missed, f"{one.times_missed} times")
+        return f"{told}; looked for there and missed {missed}"
+    return told
 
 
 def position(place: Place, camera_frame: str) -> str:

@@ -10,7 +10,7 @@ from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.memory import Entry, Where
 from ovseg_ros.memory.frames import space_of
-from ovseg_ros.memory.recall import LEAST_SURE, Recalled, confidence, recall
+from ovseg_ros.memory.recall import LEAST_SURE, Recalled, called_so, recall, surest_first
 
 if TYPE_CHECKING:
     from ovseg_ros.core.segmenter import OpenVocabularySegmenter
@@ -33,14 +33,14 @@ class Stored:
         """Of those the k most alike."""
         return [entry for entry, _ in self._store.nearest(embedding, k, where)]
 
+    def words(self) -> set[str]:
+        """All that things were called."""
+        return self._store.words()
+
 
 def find_by_name(store: Store, vocabulary: Vocabulary, where: Where) -> list[Recalled]:
     """Things that were called by one of the words, the surest first."""
-    found = []
-    for entry in store.load(dataclasses.replace(where, words=vocabulary.names)):
-        word = max(vocabulary.names, key=lambda word: entry.words[word].times if word in entry.words else 0)
-        found.append(Recalled(entry, word, confidence(entry, word)))
-    return _ordered(found)
+    return called_so(Stored(store), vocabulary.names, where)
 
 
 def find(store: Store, vocabulary: Vocabulary, where: Where, load: Load) -> tuple[list[Recalled], list[str]]:
@@ -71,7 +71,7 @@ def find(store: Store, vocabulary: Vocabulary, where: Where, load: Load) -> tupl
         for one in recall(Stored(store), segmenter, vocabulary, space, in_space):
             found[one.entry.key] = one
     sure = [one for one in found.values() if one.confidence >= LEAST_SURE or one.entry.gone_since is not None]
-    return _ordered(sure), remarks
+    return surest_first(sure), remarks
 
 
 def _segmenter_of(space: str, load: Load) -> OpenVocabularySegmenter:
@@ -87,7 +87,3 @@ def _segmenter_of(space: str, load: Load) -> OpenVocabularySegmenter:
     if not f"{space} ".startswith(f"{ours} "):
         raise OvsegError(f"they were seen as {space!r}, and the preset {preset} sees as {ours!r}")
     return segmenter
-
-
-def _ordered(found: list[Recalled]) -> list[Recalled]:
-    return sorted(found, key=lambda one: (-one.confidence, -one.entry.last_seen))

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ovseg_ros.app.memory.selection import short_keys
+from ovseg_ros.memory.entry import age_text
 
 if TYPE_CHECKING:
     from ovseg_ros.memory import Entry
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 UNNAMED = "(no name)"
 _LEAST_NAME = 8  # columns that a name keeps in a narrow terminal
-_STEPS = ((60, 1, "s"), (3600, 60, "min"), (2 * 86400, 3600, "h"), (14 * 86400, 86400, "d"))
+_DATE_FROM_S = 14 * 86400.0
 
 Column = tuple[str, Callable[["Entry"], str]]
 
@@ -28,11 +29,9 @@ def age(then_s: float, now_s: float) -> str:
         now_s: the same.
     """
     passed = abs(now_s - then_s)
-    for end, unit_s, unit in _STEPS:
-        if passed < end:
-            said = f"{int(passed / unit_s)} {unit}"
-            return f"{said} ago" if then_s <= now_s else f"in {said}"
-    return moment(then_s)[:10]
+    if passed >= _DATE_FROM_S:
+        return moment(then_s)[:10]
+    return f"{age_text(passed)} ago" if then_s <= now_s else f"in {age_text(passed)}"
 
 
 def moment(seconds: float) -> str:

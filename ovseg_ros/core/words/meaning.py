@@ -35,6 +35,10 @@ class Meanings(Protocol):
         """What the thing is a kind of, nearest first; () if nothing is known."""
         ...
 
+    def is_kind(self, word: str, kind: str) -> bool:
+        """Whether the word can mean something that is a kind of the other: "mug" of "container"."""
+        ...
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -97,6 +101,10 @@ class SpellingMeanings:
         """The noun at the end of a compound, longest first: "red coffee mug" -> ("coffee mug", "mug")."""
         words = _singular(without_what_follows(words_of(word)))
         return tuple(" ".join(words[start:]) for start in range(1, len(words)))
+
+    def is_kind(self, word: str, kind: str) -> bool:
+        """By the noun at the end: a "coffee mug" is a kind of "mug"."""
+        return not self._entry(kind).meant.isdisjoint(self._entry(word).kinds)
 
     def _entry(self, text: str) -> Entry:
         entry = self._entries.get(text)

@@ -100,6 +100,19 @@ class DictionaryMeanings:
         """See `Meanings.hypernyms`: as `same` has them, so without those too general to ask for."""
         return self._names(self._entry(word).above)
 
+    def is_kind(self, word: str, kind: str) -> bool:
+        """See `Meanings.is_kind`: by all that the word's likeliest sense and its `hypernyms` are kinds of.
+
+        Who asks for "containers" means what `TOO_GENERAL` leaves out of `same` and `hypernyms`, and who asks
+        for "vessels" none that sails, though that sense is the more frequent one: all that can be seen count.
+        """
+        own, asked = self._entry(word), self._entry(kind)
+        lemma = self._lemma(words_of(kind))
+        meant = asked.meant.union(() if lemma is None else self._seen(lemma))
+        nearest = (*own.senses[:1], *own.above) if own.senses else own.above[:1]  # of a compound its head
+        above = {up for number in nearest for up in self.ancestors(number)}
+        return not meant.isdisjoint(own.kinds | above)
+
     def ancestors(self, number: int) -> tuple[int, ...]:
         """Numbers of all that a sense is a kind of, nearest first, without itself; to the very top."""
         found = self._ancestors.get(number)

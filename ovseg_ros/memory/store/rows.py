@@ -40,6 +40,7 @@ def entry_row(entry: Entry, robot: str) -> dict[str, Any]:
         "times_looked": int(entry.times_looked),
         "times_missed": int(entry.times_missed),
         "gone_since": None if entry.gone_since is None else float(entry.gone_since),
+        "clarity": float(entry.clarity),
         "bytes": REST_BYTES + 2 * (entry.embedding.size + entry.views.size + entry.surface.size),
     }
     if not entry.key:
@@ -90,6 +91,7 @@ def entry_of(row: Any, words: Mapping[str, Name], crop: bytes | None) -> Entry:
         gone_since=row.gone_since,
         crop=crop,
         revision=row.revision,
+        clarity=row.clarity,
     )
 
 

@@ -20,7 +20,7 @@ from ovseg_ros.memory.store.database import Database, parse_url
 from ovseg_ros.memory.store.rows import check_text, example_of, example_row
 from ovseg_ros.memory.store.saving import next_revision, save
 from ovseg_ros.memory.store.search import Search
-from ovseg_ros.memory.store.tables import EXAMPLES, FORGOTTEN
+from ovseg_ros.memory.store.tables import EXAMPLES, FORGOTTEN, WORDS
 from ovseg_ros.memory.store.values import Changes, Retention, Saved
 
 logger = logging.getLogger(__name__)
@@ -91,6 +91,11 @@ class Store:
         """How many entries are meant."""
         with self._database.reading() as connection:
             return reading.count(connection, conditions(where, connection.dialect.name))
+
+    def words(self) -> set[str]:
+        """All that entries were called."""
+        with self._database.reading() as connection:
+            return set(connection.scalars(sa.select(WORDS.c.word).distinct()))
 
     def nearest(self, embedding: npt.ArrayLike, k: int, where: Where) -> list[tuple[Entry, float]]:
         """The k entries most like an embedding, each with the largest cosine of its vectors, descending.

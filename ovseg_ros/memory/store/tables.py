@@ -52,6 +52,7 @@ ENTRIES = Table(
     Column("times_missed", BigInteger, nullable=False),
     Column("gone_since", Double),
     Column("bytes", BigInteger, nullable=False),
+    Column("clarity", Double, nullable=False, server_default="0"),
     Index("ovseg_entries_place", "frame_id", "x", "y", "z"),
     Index("ovseg_entries_seen", "last_seen"),
 )

@@ -62,6 +62,7 @@ def newer_of(mine: Entry, theirs: Entry) -> Entry:
     for word, name in newer.words.items():
         other = words.get(word, name)
         words[word] = Name(max(name.score, other.score), max(name.times, other.times))
+    clearest = max((newer, older), key=lambda one: (one.clarity, one.crop is not None))
     return replace(
         newer,
         robot=theirs.robot,
@@ -70,7 +71,8 @@ def newer_of(mine: Entry, theirs: Entry) -> Entry:
         times_seen=max(mine.times_seen, theirs.times_seen),
         times_looked=max(mine.times_looked, theirs.times_looked),
         times_missed=max(mine.times_missed, theirs.times_missed),
-        crop=newer.crop if newer.crop is not None else older.crop,
+        crop=clearest.crop,
+        clarity=clearest.clarity,
     )
 
 

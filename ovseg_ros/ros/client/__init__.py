@@ -4,7 +4,16 @@ from ovseg_ros.core.choice import Limits
 from ovseg_ros.ros.client.client import NodeClient
 from ovseg_ros.ros.client.connection import LOST_S, NoAnswer, NodeGone
 from ovseg_ros.ros.client.goals import Following, Progress, Search
-from ovseg_ros.ros.client.replies import FoundSegment, Place, Pose, Reply, Sighting, Words
+from ovseg_ros.ros.client.recalling import RecallReply
+from ovseg_ros.ros.client.replies import (
+    FoundSegment,
+    Place,
+    Pose,
+    RememberedThing,
+    Reply,
+    Sighting,
+    Words,
+)
 
 __all__ = [
     "LOST_S",
@@ -17,6 +26,8 @@ __all__ = [
     "Place",
     "Pose",
     "Progress",
+    "RecallReply",
+    "RememberedThing",
     "Reply",
     "Search",
     "Sighting",

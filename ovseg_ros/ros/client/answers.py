@@ -9,7 +9,14 @@ import numpy as np
 
 from ovseg_ros.action import FollowObject
 from ovseg_ros.msg import ResultCode
-from ovseg_ros.ros.client.replies import FoundSegment, Place, Pose, Reply, Sighting
+from ovseg_ros.ros.client.replies import (
+    FoundSegment,
+    Place,
+    Pose,
+    RememberedThing,
+    Reply,
+    Sighting,
+)
 from ovseg_ros.ros.io.frame_source import stamp_ns
 
 _STAGES = {
@@ -66,6 +73,31 @@ def reply_of_search(result: Any, start: float) -> Reply:
         count=result.count,
         frames_seen=result.frames_seen,
         agreements=result.agreements,
+        remembered=tuple(map(thing_of, result.remembered)),
+    )
+
+
+def thing_of(remembered: Any) -> RememberedThing:
+    """What a Remembered message says."""
+    one = remembered
+    return RememberedThing(
+        one.label,
+        one.confidence,
+        one.age_s,
+        one.frame_id,
+        _pose_of(one.pose),
+        _xyz(one.size),
+        np.array(one.position_covariance, dtype=np.float64).reshape(3, 3),
+        _seconds(one.first_seen),
+        _seconds(one.last_seen),
+        one.times_seen,
+        one.times_looked,
+        one.times_missed,
+        _seconds(one.gone_since) if one.is_gone else None,
+        dict(zip(one.names, one.name_counts)),
+        one.key,
+        one.robot,
+        bytes(one.crop.data),
     )
 
 
@@ -126,16 +158,23 @@ def segment_of(segment: Any, frame_3d: str) -> FoundSegment:
 
 
 def _place_of(segment: Any, frame: str) -> Place:
-    pose, size = segment.pose, segment.size
-    turned = pose.orientation
     return Place(
         frame,
         _xyz(segment.centroid),
         np.array(segment.centroid_covariance, dtype=np.float64).reshape(3, 3),
-        Pose(_xyz(pose.position), np.array([turned.x, turned.y, turned.z, turned.w])),
-        _xyz(size),
+        _pose_of(segment.pose),
+        _xyz(segment.size),
         segment.distance_m,
     )
+
+
+def _pose_of(pose: Any) -> Pose:
+    turned = pose.orientation
+    return Pose(_xyz(pose.position), np.array([turned.x, turned.y, turned.z, turned.w]))
+
+
+def _seconds(stamp: Any) -> float:
+    return stamp.sec + stamp.nanosec * 1e-9
 
 
 def _xyz(message: Any) -> np.ndarray:

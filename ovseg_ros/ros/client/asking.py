@@ -56,6 +56,7 @@ class Asking:
         where: Limits | None = None,
         with_masks: bool = False,
         with_points: bool = False,
+        search_memory: bool = False,
         patience_s: float = PATIENCE_S,
     ) -> Reply:
         """Looks at fresh images until they agree on what is asked for, or the time is over.
@@ -71,6 +72,8 @@ class Asking:
             where: what may be found at all.
             with_masks: fill `FoundSegment.inside`.
             with_points: fill `FoundSegment.points_m`.
+            search_memory: where it is in no image, tell what memory has of it: `Reply.remembered`, and the
+                code is REMEMBERED, never FOUND. Needs the node's parameter `remember`.
             patience_s: for the node to be there, and to answer beyond `timeout_s`.
 
         Returns:
@@ -92,6 +95,7 @@ class Asking:
             where=where,
             with_masks=with_masks,
             with_points=with_points,
+            search_memory=search_memory,
             patience_s=patience_s,
         ).result()
 
@@ -108,6 +112,7 @@ class Asking:
         where: Limits | None = None,
         with_masks: bool = False,
         with_points: bool = False,
+        search_memory: bool = False,
         patience_s: float = PATIENCE_S,
     ) -> Search:
         """As `find`, but returns as soon as the node has accepted the search."""
@@ -122,6 +127,7 @@ class Asking:
             where=restriction(where),
             with_masks=with_masks,
             with_points=with_points,
+            search_memory=search_memory,
         )
         sent = self._send(self._find, "~/find_object", goal, patience_s, kept=1)
         return Search(sent, timeout_s + patience_s)

@@ -88,7 +88,60 @@ class FoundSegment:
 
     def as_dict(self) -> dict[str, Any]:
         """All but the mask and the points, for JSON."""
-        return _plain(self, leave_out=("inside", "points_m"))
+        return plain(self, leave_out=("inside", "points_m"))
+
+
+@dataclass(frozen=True, eq=False)
+class RememberedThing:
+    """One thing in the node's memory, as it was seen last: it need not be there any more.
+
+    Attributes:
+        label: what it answers to of what was asked for; where nothing was, what it was called most often.
+        confidence: how sure it is that it is that and still there, 0 to 1, without regard to its age; 0 for
+            what is gone.
+        age_s: how long ago it was seen last, by the node's clock.
+        frame: the fixed frame of what is in metres here.
+        pose: of the upright box around it.
+        size_m: (3,) float64, that box's full sides along its own axes.
+        covariance_m2: (3, 3) float64, how uncertain the middle of the box is.
+        first_seen_s: seconds since the epoch, on the clock of the images.
+        last_seen_s: the same.
+        times_seen: images that showed it.
+        times_looked: images in which its place was in view.
+        times_missed: those of them that did not show it.
+        gone_since_s: from when its place was seen to be free; None while it is not known to be gone.
+        names: all it was called, with in how many images, the most frequent first.
+        key: its number for good, for `~/forget`.
+        robot: who saw it first, by the parameter `robot` there.
+        jpeg: its clearest sighting; b"" where it was not asked for, or pictures are not kept.
+    """
+
+    label: str
+    confidence: float
+    age_s: float
+    frame: str
+    pose: Pose
+    size_m: np.ndarray
+    covariance_m2: np.ndarray
+    first_seen_s: float
+    last_seen_s: float
+    times_seen: int
+    times_looked: int
+    times_missed: int
+    gone_since_s: float | None
+    names: dict[str, int]
+    key: str
+    robot: str = ""
+    jpeg: bytes = field(default=b"", repr=False)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its place was seen to be free, and it was not seen elsewhere."""
+        return self.gone_since_s is not None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All but the picture, for JSON."""
+        return {**plain(self, leave_out=("jpeg",)), "is_gone": self.is_gone}
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +165,7 @@ class Reply:
         frames_seen: images that were searched.
         agreements: in how many of the last of them the first segment carried its word.
         vocabulary_version: of the words that were used, 0 for those of one request.
+        remembered: where the code is REMEMBERED, what memory has of it, the surest first; never what is seen.
     """
 
     code: int
@@ -128,6 +182,7 @@ class Reply:
     frames_seen: int = 0
     agreements: int = 0
     vocabulary_version: int = 0
+    remembered: tuple[RememberedThing, ...] = ()
 
     @property
     def code_name(self) -> str:
@@ -136,7 +191,7 @@ class Reply:
 
     @property
     def found(self) -> bool:
-        """Whether the code is FOUND."""
+        """Whether the code is FOUND: it is in view. What is only remembered is not."""
         return self.code == ResultCode.FOUND
 
     @property
@@ -145,9 +200,10 @@ class Reply:
         return self.segments[0] if self.segments else None
 
     def as_dict(self) -> dict[str, Any]:
-        """All but masks and points, for JSON."""
-        plain = {"code_name": self.code_name, **_plain(self, leave_out=("segments", "masks"))}
-        return {**plain, "segments": [one.as_dict() for one in self.segments]}
+        """All but masks, points and pictures, for JSON."""
+        told = {"code_name": self.code_name, **plain(self, leave_out=("segments", "masks", "remembered"))}
+        lists = {"segments": self.segments, "remembered": self.remembered}
+        return {**told, **{name: [one.as_dict() for one in things] for name, things in lists.items()}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +236,7 @@ class Sighting:
     def as_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
         segment = None if self.segment is None else self.segment.as_dict()
-        return {**_plain(self, leave_out=("segment",)), "segment": segment}
+        return {**plain(self, leave_out=("segment",)), "segment": segment}
 
 
 @dataclass(frozen=True)
@@ -200,15 +256,17 @@ class Words:
     message: str = ""
 
 
-def _plain(value: Any, leave_out: tuple[str, ...] = ()) -> Any:
+def plain(value: Any, leave_out: tuple[str, ...] = ()) -> Any:
     """A dataclass as JSON has it: dictionaries, lists, numbers; numbers that are not finite become None."""
     if dataclasses.is_dataclass(value):
         fields = [one.name for one in dataclasses.fields(value) if one.name not in leave_out]
-        return {name: _plain(getattr(value, name)) for name in fields}
+        return {name: plain(getattr(value, name)) for name in fields}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     return value

@@ -62,7 +62,7 @@ def find_alike(remembering: Remembering, engine: Any, request: Any) -> Alike:
         [(segment_message(context, i, with_mask=False), likeness) for i, likeness in seen[:most]],
         [
             (
-                Recalled(entry, entry.name, confidence(entry, entry.name) if entry.words else 0.0),
+                Recalled(entry, entry.name, confidence(entry, [entry.name])),
                 float(max((entry.views @ example.embedding).max(), entry.embedding @ example.embedding)),
             )
             for entry in entries

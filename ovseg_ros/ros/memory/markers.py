@@ -9,6 +9,7 @@ from zlib import crc32
 from visualization_msgs.msg import Marker, MarkerArray
 
 from ovseg_ros.memory import Entry
+from ovseg_ros.memory.entry import age_text
 from ovseg_ros.ros.io.markers import label_colour
 
 TEXT_HEIGHT_M = 0.03
@@ -42,16 +43,3 @@ def memory_markers(entries: Sequence[Entry], now_s: float, stamp: Any) -> Marker
         text.text = f"{entry.name}\n{gone}seen {age_text(now_s - entry.last_seen)} ago"
         markers += [box, text]
     return MarkerArray(markers=markers)
-
-
-def age_text(seconds: float) -> str:
-    """An age as people say it.
-
-    Examples:
-        >>> [age_text(seconds) for seconds in (-1, 59, 61, 7200, 200000)]
-        ['0 s', '59 s', '1 min', '2 h', '2 days']
-    """
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{int(seconds / length)} {unit}"
-    return f"{max(int(seconds), 0)} s"

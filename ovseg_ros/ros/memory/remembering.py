@@ -85,6 +85,7 @@ class Remembering:
         self._writer = Writer(store)
         self._transforms, self._model = transforms, segmenter.name
         self._frame, self._crops, self._robot = settings.memory_frame, settings.memory_crops, settings.robot
+        self._own_frame = ""  # of the newest image
         self._held: deque[tuple[float, str, MessageContext]] = deque()
         self._noted: dict[str, int] = {}  # stamp of the last image of each camera, nanoseconds
         self._jumps = Jumps()
@@ -111,6 +112,11 @@ class Remembering:
     def space(self) -> str:
         """Whose embeddings are remembered now."""
         return self._space
+
+    @property
+    def frame(self) -> str:
+        """The fixed frame; "" where that is a camera's own, and no image has come yet."""
+        return self._frame or self._own_frame
 
     @property
     def memory(self) -> ObjectMemory:
@@ -174,6 +180,7 @@ class Remembering:
         view = view_of(segmentation, self.frame_of(context), placed)
         if view is None:
             return
+        self._own_frame = context.header.frame_id
         space = space_of(self._model, segmentation.embedded.embedding_key)
         if space != self._space:
             with self._lock:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from visualization_msgs.msg import MarkerArray
 
-from ovseg_ros.core.words import Vocabulary, names_of
+from ovseg_ros.core.words import Vocabulary, Wanted, as_vocabulary
 from ovseg_ros.memory import Where
-from ovseg_ros.memory.recall import LEAST_SURE, Recalled, list_all, on_top, recall
+from ovseg_ros.memory.recall import Answers, Question, Recalled, answers, question_of, read_question, recall
+from ovseg_ros.models.trusted import best_meanings
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.memory.alike import fill, find_alike
 from ovseg_ros.ros.memory.markers import memory_markers
 from ovseg_ros.ros.memory.messages import remembered_message, seconds_of
 from ovseg_ros.ros.memory.remembering import Remembering
 from ovseg_ros.ros.memory.taught_names import region_of
-from ovseg_ros.ros.requests.answers import RequestError, request_error_of
-from ovseg_ros.ros.requests.queries import beyond_names, checked_text, reasons_of, words_vocabulary
-from ovseg_ros.ros.requests.queues import SERVICES
+from ovseg_ros.ros.requests.answers import RequestError
+from ovseg_ros.ros.requests.queries import checked_text, reasons_of, words_vocabulary
+from ovseg_ros.ros.requests.serving import serve
 from ovseg_ros.srv import FindLike, Forget, Recall, Teach
 
 MARKERS_EVERY_S = 1.0
@@ -34,18 +35,16 @@ class MemoryServices:
     def __init__(self, node: Any) -> None:
         """`node` is an `ovseg_ros.ros.node.OvsegNode`."""
         self._node = node
-        group = ReentrantCallbackGroup()
         self._markers = node.create_publisher(MarkerArray, "~/memory_markers", 1)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # these go on while simulated time stands
         node.create_timer(MARKERS_EVERY_S, self._show, clock=steady)
-        for kind, name, answer in (
+        serve(
+            node,
             (Recall, "~/recall", self._recall),
             (Forget, "~/forget", self._forget),
             (Teach, "~/teach", self._teach),
             (FindLike, "~/find_like", self._find_like),
-        ):
-            answered = partial(self._answered, answer)
-            node.create_service(kind, name, answered, qos_profile=SERVICES, callback_group=group)
+        )
 
     def _show(self) -> None:
         """Markers, where somebody looks."""
@@ -56,15 +55,16 @@ class MemoryServices:
         entries = remembering.memory.held()
         self._markers.publish(memory_markers(entries, now.nanoseconds * 1e-9, now.to_msg()))
 
-    async def remembered(self, vocabulary: Vocabulary, limit: int = 0) -> list[Any]:
-        """Messages of what is remembered and not gone under words, the surest first; `limit` 0: all.
+    async def remembered(self, asked: Sequence[Wanted]) -> tuple[list[Any], str]:
+        """What is remembered and not gone of what a camera was asked for, and what there is to say about it.
 
         Raises:
             RequestError: INVALID_QUERY: nothing is remembered at all.
         """
-        remembering = self.remembering()
-        found = await self._recalled(remembering, vocabulary, Where(gone=False))
-        return self._messages(found, limit, with_crops=False)
+        question = question_of(asked)
+        found, remark = await self._recalled(question, Where(gone=False))
+        said = [remark, *(f"memory does not tell {part!r}" for part in question.untold)]
+        return self._messages(found, 0, with_crops=False), "; ".join(one for one in said if one)
 
     def remembering(self) -> Remembering:
         """The memory.
@@ -77,50 +77,35 @@ class MemoryServices:
             raise RequestError(ResultCode.INVALID_QUERY, NO_MEMORY)
         return found
 
-    async def _answered(self, answer: Any, request: Any, response: Any) -> Any:
-        try:
-            await answer(request, response)
-        except Exception as error:
-            refusal = request_error_of(error)
-            self._node.report(refusal, error)
-            return type(response)(code=refusal.code, message=refusal.message)
-        return response
-
     async def _recall(self, request: Any, response: Any) -> None:
         remembering = self.remembering()
-        where = _where_of(request)
-        vocabulary = None
-        if request.query.strip():
-            asked = self._node.asked(request.query)
-            if beyond_names(asked):
-                raise RequestError(
-                    ResultCode.INVALID_QUERY,
-                    "memory takes plain names; say where with `on`, `low` and `high`",
-                )
-            vocabulary, rejected = words_vocabulary(names_of(asked), 0.0, self._node.refusal)
+        question = read_question(request.query, self._node.asked)
+        kinds = as_vocabulary(request.kind).names if request.kind.strip() else ()
+        question = replace(question, kinds=question.kinds + kinds, on=request.on.strip() or question.on)
+        found, remark = await self._recalled(question, _where_of(request, remembering.frame))
+        response.objects = self._messages(found, request.max_results, with_crops=request.with_crops)
+        response.count = len(found)
+        response.code = ResultCode.REMEMBERED if found else ResultCode.NOT_FOUND
+        response.message = remark or f"{len(response.objects)} of {len(found)} remembered things"
+
+    async def _recalled(self, question: Question, where: Where) -> Answers:
+        remembering, vocabulary = self.remembering(), Vocabulary.empty()
+        if question.names:
+            vocabulary, rejected = words_vocabulary(question.names + question.others, 0.0, self._node.refusal)
             if rejected:
                 raise RequestError(ResultCode.INVALID_QUERY, reasons_of(rejected))
-        found = await self._recalled(remembering, vocabulary, where, request.on.strip())
-        response.objects = self._messages(found, request.max_results, with_crops=request.with_crops)
-        response.code = ResultCode.REMEMBERED if response.objects else ResultCode.NOT_FOUND
-        response.message = f"{len(response.objects)} of {len(found)} remembered things"
 
-    async def _recalled(
-        self, remembering: Remembering, vocabulary: Vocabulary | None, where: Where, on: str = ""
-    ) -> list[Recalled]:
-        def job() -> list[Recalled]:
-            memory = remembering.memory
-            if vocabulary is None:
-                found = list_all(memory, where)
-            else:
-                segmenter = self._node.segmenter
-                if segmenter is None:
-                    raise RequestError(ResultCode.INACTIVE, "the node is not configured")
-                found = recall(memory, segmenter, vocabulary, remembering.space, where)
-                found = [one for one in found if one.confidence >= LEAST_SURE or one.entry.gone_since]
-            return on_top(found, memory, on) if on else found
+        def by_names(where: Where) -> list[Recalled]:
+            segmenter = self._node.segmenter
+            if segmenter is None:
+                raise RequestError(ResultCode.INACTIVE, "the node is not configured")
+            found = recall(remembering.memory, segmenter, vocabulary, remembering.space, where)
+            return [one for one in found if one.word not in question.others]
 
-        found: list[Recalled] = await self._node.bridge.wrap(self._node.submit(job))
+        def job() -> Answers:
+            return answers(remembering.memory, question, where, best_meanings(), by_names)
+
+        found: Answers = await self._node.bridge.wrap(self._node.submit(job))
         return found
 
     def _messages(self, found: Sequence[Recalled], limit: int, *, with_crops: bool) -> list[Any]:
@@ -166,12 +151,17 @@ class MemoryServices:
         fill(response, alike, self._messages([one for one, _ in alike.remembered], 0, with_crops=False))
 
 
-def _where_of(request: Any) -> Where:
+def _where_of(request: Any, frame: str) -> Where:
     low, high = ((p.x, p.y, p.z) for p in (request.low, request.high))
     boxed = any(low) or any(high)
     if boxed and not all(a <= b for a, b in zip(low, high, strict=True)):
         raise RequestError(ResultCode.INVALID_QUERY, f"expected low up to high, got {low} and {high}")
+    if boxed and not frame:
+        raise RequestError(
+            ResultCode.NO_IMAGE, "low and high are in the camera's frame, and no image has told it yet"
+        )
     return Where(
+        frame_id=frame if boxed else "",
         low=low if boxed else None,
         high=high if boxed else None,
         seen_after=seconds_of(request.seen_after),

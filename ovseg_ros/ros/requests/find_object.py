@@ -17,6 +17,7 @@ from ovseg_ros.core.choice import Limits
 from ovseg_ros.core.maps import boxed_masks
 from ovseg_ros.core.tracking import Confirmation, Sighting
 from ovseg_ros.core.words import Vocabulary, Wanted, names_of
+from ovseg_ros.memory.entry import age_text
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.camera import searched
 from ovseg_ros.ros.io.context import MessageContext
@@ -194,8 +195,8 @@ class FindObjectServer:
             said += answer.said
             result.frames_seen, result.best_score = _seen(searches)
             if refusal is not None and goal_handle.request.search_memory:
-                refusal = await self._recall(searches[0].vocabulary, result, refusal)
-                said = [refusal.message, *said]
+                before, refusal = refusal, await self._recall(result, goal_handle.request, refusal)
+                said = [refusal.message, *said[refusal.code == before.code :]]
         except Exception as error:
             refusal = request_error_of(error)
             self._node.report(refusal, error)
@@ -207,17 +208,16 @@ class FindObjectServer:
         _conclude(goal_handle, result.code)
         return result
 
-    async def _recall(self, vocabulary: Vocabulary, result: Any, refusal: RequestError) -> RequestError:
-        """What memory has of what is in no image; `refusal` itself where that is nothing."""
-        result.remembered = await self._node.memory_services.remembered(vocabulary)
+    async def _recall(self, result: Any, request: Any, refusal: RequestError) -> RequestError:
+        """What memory has of what is in no image; `refusal` itself, with a remark, where that is nothing."""
+        asked = self._node.asked(request.query)
+        result.remembered, remark = await self._node.memory_services.remembered(asked)
+        said = f"; {remark}" if remark else ""
         if not result.remembered:
-            return refusal
+            return RequestError(refusal.code, f"{refusal.message}{said}")
         best = result.remembered[0]
-        ago = f"{best.age_s:.0f} s ago (confidence {best.confidence:.2f})"
-        return RequestError(
-            ResultCode.REMEMBERED,
-            f"{best.label} was last seen {ago}",
-        )
+        ago = f"{age_text(best.age_s)} ago (confidence {best.confidence:.2f})"
+        return RequestError(ResultCode.REMEMBERED, f"{best.label} was last seen {ago}{said}")
 
     def _begin(self, request: Any) -> list[Search]:
         """Checks a goal; a search for each camera that is asked.

@@ -6,12 +6,10 @@ import array
 import dataclasses
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rclpy.callback_groups import ReentrantCallbackGroup
 from std_msgs.msg import String
 
 from ovseg_ros.core.words import Refuse, Vocabulary, Wanted, names_of, wanted_of
@@ -19,11 +17,12 @@ from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.io.context import UNLABELLED, MessageContext
 from ovseg_ros.ros.io.conversions import segmentation_message, vocabulary_message
-from ovseg_ros.ros.requests.answers import RequestError, name_of, request_error_of
+from ovseg_ros.ros.requests.answers import RequestError, name_of
 from ovseg_ros.ros.requests.best import answer_of
 from ovseg_ros.ros.requests.placing import told
 from ovseg_ros.ros.requests.queues import SERVICES
 from ovseg_ros.ros.requests.restrictions import left_out_by, limits_of
+from ovseg_ros.ros.requests.serving import serve
 from ovseg_ros.srv import EmbedText, SegmentImage, SetVocabulary
 
 MAX_TEXTS = 255
@@ -66,24 +65,18 @@ def _check_threshold(threshold: float) -> None:
 
 
 class Queries:
-    """`~/query`, `~/set_vocabulary`, `~/segment` and `~/embed_text`.
-
-    Callbacks that need the model are coroutines: they hand their work to the inference thread and leave the
-    executor free until it is done.
-    """
+    """`~/query`, `~/set_vocabulary`, `~/segment` and `~/embed_text`."""
 
     def __init__(self, node: Any) -> None:
         """`node` is an `ovseg_ros.ros.node.OvsegNode`."""
         self._node = node
-        group = ReentrantCallbackGroup()
         node.create_subscription(String, "~/query", self._on_query, 10)
         node.create_service(SetVocabulary, "~/set_vocabulary", self._on_set_vocabulary, qos_profile=SERVICES)
-        for kind, name, answer in (
+        serve(
+            node,
             (SegmentImage, "~/segment", self._on_segment),
             (EmbedText, "~/embed_text", self._on_embed_text),
-        ):
-            answered = partial(self._answered, answer)
-            node.create_service(kind, name, answered, qos_profile=SERVICES, callback_group=group)
+        )
 
     def _on_query(self, message: String) -> None:
         """The words of a query become the vocabulary; a bad query is said and changes nothing."""
@@ -122,19 +115,6 @@ class Queries:
         response.reasons = [r.reason for r in rejected]
         stamp = node.get_clock().now().to_msg()
         response.vocabulary = vocabulary_message(node.vocabulary, node.words.default_threshold(), stamp)
-        return response
-
-    async def _answered(
-        self, answer: Callable[[Any, Any], Awaitable[None]], request: Any, response: Any
-    ) -> Any:
-        """Awaits an answer; whatever goes wrong becomes the reply's code and message."""
-        try:
-            await answer(request, response)
-        except Exception as error:
-            refusal = request_error_of(error)
-            self._node.report(refusal, error)
-            # A message of its own: a job that was given up on may still write into the other.
-            return type(response)(code=refusal.code, message=refusal.message)
         return response
 
     async def _on_segment(self, request: Any, response: Any) -> None:

@@ -19,13 +19,15 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
 
 import fake_answers
-from fake_answers import FakeNode, sighting
+from fake_answers import FakeNode, mug, sighting
+from ovseg_ros.action import FindObject
 from ovseg_ros.msg import ResultCode
+from ovseg_ros.srv import Recall
 from ros_bench import Bench, fresh_domain, image_message, picture
 
 from ovseg_ros.app.ask import command, sentences, terminal
 from ovseg_ros.app.cli import main
-from ovseg_ros.ros.client.answers import segment_of
+from ovseg_ros.ros.client.answers import segment_of, thing_of
 from ovseg_ros.ros.requests.answers import CODE_NAMES
 
 pytestmark = pytest.mark.ros
@@ -257,6 +259,90 @@ def place(frame, centroid):
     message = fake_answers.teapot()
     message.centroid.x, message.centroid.y, message.centroid.z = centroid
     return segment_of(message, frame).place
+
+
+MUG = "Remembered, not seen now: mug, last seen 12 min ago at 1.20, 0.40, 0.80 in map, confidence 0.8"
+MISSED = f"{MUG}; looked for there and missed once"
+
+
+def remembers(node, *things):
+    node.found = FindObject.Result(code=ResultCode.REMEMBERED, message="told so", remembered=things)
+
+
+def test_what_is_only_remembered_is_said_so_and_is_not_there(node, capsys):
+    remembers(node, mug(), mug(times_missed=0))
+    assert main(["ask", "where is my mug?", "--memory"]) == 1
+    assert node.goals[0].search_memory
+    assert capsys.readouterr().out.splitlines() == [
+        MISSED,
+        MUG,
+        "Remembered, which does not say that it is still there. (REMEMBERED: told so)",
+    ]
+    assert main(["ask", "mug", "--memory", "--max", "1"]) == 1
+    assert "and 1 more: --all tells of them" in capsys.readouterr().out
+    main(["ask", "mug"])
+    assert not node.goals[-1].search_memory
+
+
+def test_what_is_remembered_in_json(node, capsys):
+    remembers(node, mug())
+    assert main(["ask", "mug", "--memory", "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["code_name"], said["segments"]) == ("REMEMBERED", [])
+    (thing,) = said["remembered"]
+    assert (thing["age_s"], thing["pose"]["position_m"], thing["is_gone"]) == (731.5, [1.2, 0.4, 0.8], False)
+
+
+def test_memory_alone_is_asked_as_people_ask_it(node, capsys):
+    assert main(["ask", "--recall", "what is on the table?", "--max", "3"]) == 0
+    (request,) = node.goals
+    assert (request.query, request.max_results) == ("what is on the table?", 3)
+    assert capsys.readouterr().out.splitlines() == [
+        MISSED,
+        "Remembered, which does not say that it is still there. (REMEMBERED: 1 of 1 remembered things)",
+    ]
+    node.recalled.count = 4
+    main(["ask", "--recall", "on the table"])
+    assert "and 3 more" in capsys.readouterr().out
+    assert main(["ask", "--recall", "everything", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["query"], said["count"], said["things"][0]["label"]) == ("everything", 4, "mug")
+
+
+@pytest.mark.parametrize(("code", "status"), [("NOT_FOUND", 1), ("INVALID_QUERY", 2), ("INTERNAL", 2)])
+def test_nothing_remembered_and_what_stands_against_it(node, capsys, code, status):
+    node.recalled = Recall.Response(code=getattr(ResultCode, code), message="no table is remembered")
+    assert main(["ask", "--recall", "on the table"]) == status
+    assert capsys.readouterr().out.endswith(f"({code}: no table is remembered)\n")
+
+
+@pytest.mark.parametrize(
+    "other", [["--watch", "--memory"], ["--recall", "--watch"], ["--recall", "--save", "x"]]
+)
+def test_what_memory_cannot_do_is_refused(capsys, other):
+    assert main(["ask", "mug", *other]) == 2
+    assert "leave" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"times_missed": 2}, "; looked for there and missed twice"),
+        ({"times_missed": 7}, "; looked for there and missed 7 times"),
+        ({"confidence": 0.04, "times_missed": 0}, ", confidence 0.04"),
+        ({"label": "", "times_missed": 0, "age_s": 90000.0}, "a thing without a name, last seen 25 h ago"),
+    ],
+)
+def test_what_is_remembered_in_words(given, said):
+    assert said in sentences.remembered(thing_of(mug(**given)))
+
+
+def test_what_is_gone_is_said_so():
+    gone = mug(is_gone=True, confidence=0.0)
+    gone.gone_since.sec = 2180  # it was seen last at 2000.5, 731.5 s ago
+    assert sentences.remembered(thing_of(gone)).endswith(
+        "confidence 0.00; gone: its place was seen to be free 9 min ago"
+    )
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,31 @@ def test_like_walking_up_by_hand(meanings):
         assert meanings.same(a, b) == naive_same(a, b), (a, b)
 
 
+@pytest.mark.parametrize(
+    ("word", "kind", "is_one"),
+    [
+        ("bottle", "container", True),  # too general for `same`
+        ("wine bottles", "containers", True),
+        ("kitchen bottle", "container", True),  # by its head
+        ("couch", "sofa", True),
+        ("couch", "furniture", True),
+        ("furniture", "couch", False),  # unlike `same` it has a direction
+        ("container", "bottle", False),
+        ("dog", "container", False),
+        ("xyzzy", "container", False),
+    ],
+)
+def test_a_kind_of(meanings, word, kind, is_one):
+    assert meanings.is_kind(word, kind) == is_one
+
+
+def test_a_kind_of_by_spelling_alone():
+    meanings = SpellingMeanings()
+    assert meanings.is_kind("coffee mugs", "mug")
+    assert not meanings.is_kind("mug", "coffee mug")
+    assert not meanings.is_kind("mug", "container")
+
+
 def test_senses_that_people_mean(meanings):
     assert meanings.meant_senses("dog") == (7, 9)  # not the man
     assert meanings.meant_senses("driver") == (12,)  # a person first, and the thing is in no tagged text

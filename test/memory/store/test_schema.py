@@ -59,7 +59,7 @@ def test_a_newer_schema_is_refused_with_the_cure(place: str) -> None:
         connection.execute(sa.text(NEWER))
     with pytest.raises(ConfigError) as refused:
         open_store(place)
-    assert re.search("newer ovseg_ros.*9999.*this one knows 0001; update ovseg_ros here", str(refused.value))
+    assert re.search("newer ovseg_ros.*9999.*this one knows 0002; update ovseg_ros here", str(refused.value))
     assert "s3cret" not in str(refused.value)
     with connected(place).connect() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM ovseg_entries")) == 2

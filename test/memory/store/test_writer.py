@@ -61,6 +61,14 @@ def writer(fake: FakeStore):
     made.close()
 
 
+def test_of_two_states_the_clearer_picture_is_kept() -> None:
+    clear, blurred = entry(0, crop=b"clear", clarity=9.0), entry(0, crop=b"blurred", clarity=2.0)
+    for one, other in ((clear, blurred), (blurred, clear)):
+        assert (newer_of(one, other).crop, newer_of(one, other).clarity) == (b"clear", 9.0)
+    in_store = entry(0, crop=None, clarity=9.0)  # a conflict comes without its picture
+    assert (newer_of(blurred, in_store).crop, newer_of(blurred, in_store).clarity) == (None, 9.0)
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     until = time.monotonic() + 10
     while not condition():

@@ -120,6 +120,23 @@ DIFFERENT = pairs_in(
 )
 
 
+KINDS = {
+    "container": "mug plate! bottle box basket teapot lamp! kettle person!",
+    "crockery": "mug cup plate saucer bowl fork! teapot!",
+    "furniture": "chair desk couch lamp mug! refrigerator!",
+    "food": "apple bread milk plate! dog!",
+    "tools": "hammer knife screwdriver mug!",
+    "vessel": "mug bottle vase",
+    "table": "desk chair!",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_of_household_things(meanings, kind):
+    words = {word.strip("!"): not word.endswith("!") for word in KINDS[kind].split()}
+    assert {word: meanings.is_kind(word, kind) for word in words} == words
+
+
 @pytest.mark.parametrize("pair", SAME)
 def test_words_that_mean_the_same(meanings, pair):
     a, b = pair.split("/")

@@ -18,7 +18,13 @@ from ovseg_ros.core.intrinsics import CameraIntrinsics
 from ovseg_ros.core.words import Quoted
 from ovseg_ros.errors import InvalidInputError
 from ovseg_ros.ros.client import Limits, requests
-from ovseg_ros.ros.client.answers import reply_of_search, reply_of_segmentation, segment_of, sighting_of
+from ovseg_ros.ros.client.answers import (
+    reply_of_search,
+    reply_of_segmentation,
+    segment_of,
+    sighting_of,
+    thing_of,
+)
 
 pytestmark = pytest.mark.ros
 
@@ -39,6 +45,35 @@ def test_a_segment_becomes_a_thing_with_its_place():
     whole = thing.mask((6, 8))
     assert whole.sum() == 12
     assert whole[1:4, 2:6].all()
+
+
+def test_what_is_remembered_becomes_a_thing_with_its_age_its_last_pose_and_its_confidence():
+    thing = thing_of(fake_answers.mug())
+    assert (thing.label, thing.key, thing.frame, thing.robot) == ("mug", "8e23", "map", "tidy")
+    assert thing.confidence == pytest.approx(0.8)
+    assert (thing.age_s, thing.first_seen_s, thing.last_seen_s) == (731.5, 1000.0, 2000.5)
+    assert thing.pose.position_m.tolist() == [1.2, 0.4, 0.8]
+    assert thing.pose.orientation_xyzw.tolist() == [0, 0, 0, 1]
+    assert thing.size_m.tolist() == [0.12, 0.08, 0.1]
+    assert thing.covariance_m2.tolist() == np.diag([1e-4, 2e-4, 3e-4]).tolist()
+    assert (thing.times_seen, thing.times_looked, thing.times_missed) == (11, 12, 1)
+    assert (thing.is_gone, thing.gone_since_s, thing.jpeg) == (False, None, b"")
+    assert thing.names == {"mug": 9, "cup": 2}
+    gone = fake_answers.mug(is_gone=True, confidence=0.0)
+    gone.gone_since.sec, gone.crop.data = 2100, bytearray(b"jpeg")
+    gone = thing_of(gone)
+    assert (gone.is_gone, gone.gone_since_s, gone.confidence, gone.jpeg) == (True, 2100.0, 0, b"jpeg")
+    told = json.loads(json.dumps(gone.as_dict()))
+    assert (told["is_gone"], told["age_s"], told["pose"]["position_m"]) == (True, 731.5, [1.2, 0.4, 0.8])
+    assert (told["names"], "jpeg" in told) == ({"mug": 9, "cup": 2}, False)
+
+
+def test_what_is_remembered_is_never_found():
+    result = FindObject.Result(code=ResultCode.REMEMBERED, remembered=[fake_answers.mug()])
+    reply = reply_of_search(result, 0.0)
+    assert (reply.found, reply.code_name, reply.best, reply.segments) == (False, "REMEMBERED", None, ())
+    assert reply.remembered[0].label == "mug"
+    assert json.loads(json.dumps(reply.as_dict()))["remembered"][0]["confidence"] == pytest.approx(0.8)
 
 
 def test_a_thing_without_depth_has_no_place_and_one_without_its_mask_says_so():
