@@ -25,7 +25,8 @@ from ovseg_ros.core.engines.job import Job, Store, fingerprint
 PACKAGE = "openvino"
 _LOG = logging.getLogger(__name__)
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-_TRACING = threading.Lock()
+_TRACING, _STARTING = threading.Lock(), threading.Lock()
+_CORES: list[Any] = []  # one, from the first network on
 
 
 def openvino_network(job: Job, store: Store | None = None) -> Network:
@@ -76,16 +77,14 @@ def openvino_network(job: Job, store: Store | None = None) -> Network:
 
 def version() -> tuple[object, ...]:
     """Of OpenVINO, and of the processor as it sees it: what a program of a network's depends on besides."""
-    openvino = _import()
-    core = openvino.Core()
+    openvino, core = _import(), _core()
     processor = core.get_property("CPU", "FULL_DEVICE_NAME")
     return openvino.__version__, processor, sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def _compiled(openvino: Any, job: Job, settings: dict[str, Any], store: Store | None) -> Any:
     """The program, from the store where it has it."""
-    core = openvino.Core()
-    name = ""
+    core, name = _core(), ""
     if store is not None:
         name = fingerprint(job, *version(), sorted(settings.items())) + ".openvino"
         if (kept := store.read(name)) is not None:
@@ -128,6 +127,20 @@ def _own_classes() -> Iterator[None]:
             yield
         finally:
             state._python_cu, recursive.concrete_type_store = kept
+
+
+def _core() -> Any:
+    """OpenVINO's Core, one for the process, and to its end.
+
+    Each Core that uses the CPU gives its thread an alternate signal stack. When the last of its networks is
+    gone, it unmaps that and puts back the one before, which may be another Core's and gone by then: networks
+    that go in the order in which they came. The next signal that Python has a handler for (Ctrl+C, an alarm)
+    ends the process with a segmentation fault, for Python handles signals there. So with OpenVINO 2026.4.1.
+    """
+    with _STARTING:
+        if not _CORES:
+            _CORES.append(_import().Core())
+        return _CORES[0]
 
 
 def _import() -> Any:
