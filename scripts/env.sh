@@ -16,6 +16,8 @@
 #   ROS_DOMAIN_ID        kept if set, else 67: two terminals find each other, other robots do not
 #   ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST   nothing leaves this machine (set it to SUBNET to change that)
 #   FASTRTPS_DEFAULT_PROFILES_FILE   config/fastdds.xml: images go through shared memory whole, and so arrive
+#                        (in Kilted FASTDDS_DEFAULT_PROFILES_FILE)
+#   ROS_DISTRO           what `make setup` took: jazzy, or kilted
 #   OVSEG_SOURCE_DIR     the repository
 set -euo pipefail
 
@@ -61,8 +63,13 @@ export ROS_DISTRO
 export RMW_IMPLEMENTATION=rmw_fastrtps_cpp
 export ROS_DOMAIN_ID=${ROS_DOMAIN_ID:-67}
 export ROS_AUTOMATIC_DISCOVERY_RANGE=${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}
-export FASTRTPS_DEFAULT_PROFILES_FILE=${FASTRTPS_DEFAULT_PROFILES_FILE:-$root/config/fastdds.xml}
-export FASTDDS_DEFAULT_PROFILES_FILE=${FASTDDS_DEFAULT_PROFILES_FILE:-$FASTRTPS_DEFAULT_PROFILES_FILE} # Kilted's name
+profiles=${FASTDDS_DEFAULT_PROFILES_FILE:-${FASTRTPS_DEFAULT_PROFILES_FILE:-$root/config/fastdds.xml}}
+unset FASTDDS_DEFAULT_PROFILES_FILE FASTRTPS_DEFAULT_PROFILES_FILE # Kilted warns of the old name
+if [ "$ROS_DISTRO" = jazzy ]; then
+    export FASTRTPS_DEFAULT_PROFILES_FILE=$profiles
+else
+    export FASTDDS_DEFAULT_PROFILES_FILE=$profiles
+fi
 export ROS_LOG_DIR=${ROS_LOG_DIR:-$root/log/ros}
 export OVSEG_SOURCE_DIR=$root
 exec "$@"

@@ -36,6 +36,13 @@ class Licence(NamedTuple):
     kind: str
 
 
+def installed() -> list[Distribution]:
+    """What is installed beside this package; not what setuptools keeps for itself and adds to the path."""
+    folders = [folder for folder in sys.path if folder.endswith("-packages")]
+    found = distributions(path=folders)
+    return [one for one in found if one.metadata["Name"] and one.metadata["Name"] != "ovseg_ros"]
+
+
 def stated_by(package: Distribution, share: Path) -> str:
     """The licence that a package states, in its own words; empty where it states none."""
     metadata = package.metadata
@@ -104,8 +111,7 @@ def as_markdown(found: list[Licence]) -> str:
 
 def main() -> int:
     """Write the list, and name what nobody has looked at."""
-    own = [one for one in distributions() if one.metadata["Name"] and one.metadata["Name"] != "ovseg_ros"]
-    found = licences(own, Path(sys.prefix, "share"))
+    found = licences(installed(), Path(sys.prefix, "share"))
     (ROOT / "out").mkdir(exist_ok=True)
     (ROOT / "out" / "licences.md").write_text(as_markdown(found), encoding="utf-8")
     new = unnamed(found, NOTICES.read_text(encoding="utf-8"))

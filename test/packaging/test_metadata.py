@@ -154,3 +154,19 @@ def test_the_build_has_a_setuptools_that_knows_licence_files():
 
     (wanted,) = tomllib.loads(text("pyproject.toml"))["build-system"]["requires"]
     assert int(re.fullmatch(r"setuptools>=(\d+)", wanted)[1]) >= 77
+
+
+@pytest.mark.parametrize(
+    "name", ["QUALITY_DECLARATION.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md"]
+)
+def test_what_pages_of_the_project_link_to_or_name_exists(name: str):
+    page = text(name)
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page):
+        assert (ROOT / target).exists(), target
+    for path in re.findall(
+        r"`((?:test|\.github|\.ci|docker|scripts|requirements|benchmark)/[\w./-]*\w)`", page
+    ):
+        assert (ROOT / path).exists(), path
+    makefile = text("Makefile")
+    for target in re.findall(r"`make ([a-z-]+)", page):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

@@ -209,14 +209,21 @@ def test_env_takes_the_distribution_that_was_set_up(checkout: Path) -> None:
     python.touch(mode=0o755)
     (checkout / ".venv" / "lib" / "python3.11" / "site-packages").mkdir(parents=True)
 
-    def distribution() -> str:
-        command = ["bash", "scripts/env.sh", "printenv", "ROS_DISTRO"]
-        done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=60)
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("_PROFILES_FILE")}
+
+    def printed(name: str) -> str:
+        command = ["bash", "scripts/env.sh", "printenv", name]
+        done = subprocess.run(
+            command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=60
+        )
         return done.stdout.strip()
 
-    assert distribution() == "jazzy"
+    assert printed("ROS_DISTRO") == "jazzy"
+    assert printed("FASTRTPS_DEFAULT_PROFILES_FILE") == f"{checkout}/config/fastdds.xml"
     (checkout / ".venv" / ".ros").write_text("kilted\n")
-    assert distribution() == "kilted"
+    assert printed("ROS_DISTRO") == "kilted"
+    assert printed("FASTDDS_DEFAULT_PROFILES_FILE") == f"{checkout}/config/fastdds.xml"
+    assert printed("FASTRTPS_DEFAULT_PROFILES_FILE") == ""  # of which Kilted warns
 
 
 def test_kilted_has_the_packages_of_jazzy() -> None:
