@@ -3,14 +3,18 @@
     scripts/env.sh python benchmark/runtimes.py
     scripts/env.sh python benchmark/runtimes.py lite colour_masks --rounds 9 --threads 2
     scripts/env.sh python benchmark/runtimes.py lite mini --int8 CALIBRATE --pictures PICTURES
-    scripts/env.sh python benchmark/runtimes.py sam512    # Segment Anything's image encoder, 512 pixels
+    scripts/env.sh python benchmark/runtimes.py ViT-B-16 --int8 CALIBRATE
+    scripts/env.sh python benchmark/runtimes.py sam512 sam2 edgetam maskformer
+
+`sam512` is the image encoder of Segment Anything's ViT-B at 512 pixels, `sam2` and `edgetam` those of SAM 2.1
+tiny and EdgeTAM, `maskformer` the paper's whole network with Swin-B on an image of 640x480.
 
 Each network's first variant is torch in float32; the others are what is installed, in bf16 too where the
 processor computes in it, whether they agree or not. The ratios are medians over rounds, by wall clock and by
 processor time of all threads; on a busy machine read the second. Agreement is what the check at the start
 finds on its own regions and the bundled photographs, or on those of --pictures. Programs are kept in
-out/benchmark/engines, figures in out/benchmark/runtimes.json. ViT-B-16 has random weights: its cost does not
-depend on them, and its agreement would say nothing.
+out/benchmark/engines, figures in out/benchmark/runtimes.json. All but lite, mini and colour_masks have random
+weights: what they cost does not depend on them, and agreement would say nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from ovseg_ros.app.bench.clock import Stages, Variant, interleave, ratios
 from ovseg_ros.app.bench.scene import made_up_frame
@@ -41,12 +46,19 @@ from ovseg_ros.models.bundled.lite import load_lite
 from ovseg_ros.models.bundled.mini import load_mini
 from ovseg_ros.models.clip import architecture, build_network
 from ovseg_ros.models.engines import EngineFolder, bundled_photographs
+from ovseg_ros.models.maskformer.config import CONFIGS
+from ovseg_ros.models.maskformer.network import build_ovseg_maskformer
 from ovseg_ros.models.sam import build_sam
+from ovseg_ros.models.sam2 import build_sam2
+from ovseg_ros.proposals.agreement import Ask, check_masks
 from ovseg_ros.proposals.colour import ColourMasks, ColourMasksOptions
-from ovseg_ros.proposals.colour.agreement import check_cells, check_image
-from ovseg_ros.proposals.colour.network import Cells
-from ovseg_ros.proposals.colour.proposer import _cells, _Whole, network_input
+from ovseg_ros.proposals.colour.agreement import check_image, of_cells
+from ovseg_ros.proposals.colour.network import Cells, WithBackbone, said_cells
+from ovseg_ros.proposals.colour.proposer import network_input
+from ovseg_ros.proposals.maskformer_runtime import InParts
 from ovseg_ros.proposals.sam.image_size import at_image_size
+from ovseg_ros.proposals.sam2.network import Sam2Network
+from ovseg_ros.proposals.sam2.runtime import ImageEncoder
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "benchmark")]
@@ -107,31 +119,59 @@ def colour_masks(store: EngineFolder, pictures: Pictures, calibrate: Pictures) -
         options = ColourMasksOptions(precision=precision, runtime=runtime, min_agreement=0)
         one = ColourMasks(*parts, options, store=store)
         one.prepare(SIZE_HW)
-        if one.runtime == runtime:
+        if one.programs.runtime == runtime:
             networks[f"{runtime} {precision}"] = one.cells
     if calibrate:
         rows = [(network_input(picture, SIZE_HW[0]),) for picture in _of_one_size(calibrate[:CALIBRATED])]
-        job = Job(_Whole(*parts), rows[0], "fp32", CPU, torch.get_num_threads(), rows=False)
+        job = Job(WithBackbone(*parts), rows[0], "fp32", CPU, torch.get_num_threads(), rows=False)
         for what, network in in_8_bits(job, rows, False).items():
-            networks[what] = lambda image, network=network: _cells(network, network_input(image, SIZE_HW[0]))
-    exact, seen = networks["torch fp32"], [check_image(SIZE_HW), *_of_one_size(pictures)]
+            networks[what] = lambda image, network=network: said_cells(
+                network(network_input(image, SIZE_HW[0]))
+            )
+    exact = networks["torch fp32"]
+    seen = [torch.from_numpy(picture) for picture in (check_image(SIZE_HW), *_of_one_size(pictures))]
     for what, look in networks.items():
-        report = None if look is exact else check_cells(exact, look, seen, what=what, least=0.995)
+        report = None
+        if look is not exact:
+            report = check_masks(_asks(exact, look), seen, what=what, least=0.995)
         made[what] = (_run(lambda look=look: look(frame.image_rgb)), report)
     return made
 
 
-def sam_encoder(side: int, store: EngineFolder) -> Made:
-    """Segment Anything's image encoder, ViT-B, with random weights: the package itself has torch run it."""
-    network = at_image_size(build_sam("vit_b"), side).image_encoder.requires_grad_(False)
-    pixels, made = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)), Made()
+def _asks(exact: Callable[[Any], Cells], look: Callable[[Any], Cells]) -> Ask:
+    """`of_cells` of pictures in the place of pixels; they are not scaled, so the numbers are the same."""
+    ask = of_cells(lambda one: exact(one.numpy()), lambda one: look(one.numpy()))
+    return ask
+
+
+def mask_network(name: str) -> tuple[nn.Module, torch.Tensor]:
+    """A proposal network with random weights, or the part of it that runs elsewhere, and its input."""
+    size_hw: tuple[int, int]
+    if name == "maskformer":
+        network: nn.Module = InParts(build_ovseg_maskformer(CONFIGS["swin_base"]))
+        size_hw = (640, 864)  # what 640x480 is scaled and padded to
+    elif name in ("sam2", "edgetam"):
+        model = build_sam2("tiny" if name == "sam2" else name)
+        inside = Sam2Network(model)
+        network, size_hw = ImageEncoder(inside, model), (inside.side, inside.side)
+    else:
+        side = int(name.removeprefix("sam"))
+        network, size_hw = at_image_size(build_sam("vit_b"), side).image_encoder, (side, side)
+    pixels = torch.randn(1, 3, *size_hw, generator=torch.Generator().manual_seed(0))
+    return network.requires_grad_(False), pixels
+
+
+def masks_of(name: str, store: EngineFolder) -> Made:
+    """A proposal network by each runtime that is here."""
+    network, pixels = mask_network(name)
+    made = Made()
     for runtime, precision in VARIANTS:
         job = Job(network, (pixels,), precision, CPU, torch.get_num_threads(), rows=False)
         program: Network | None = under_autocast(network, precision, CPU)
         if runtime != "torch":
             program = None
-            if choose_runtime(runtime, CPU, "the image encoder") == runtime:
-                program = run_elsewhere(runtime, job, store, "the image encoder")
+            if choose_runtime(runtime, CPU, name) == runtime:
+                program = run_elsewhere(runtime, job, store, name)
         if program is not None:
             made[f"{runtime} {precision}"] = (_run(lambda program=program: program(pixels)), None)
     return made
@@ -189,8 +229,8 @@ def main() -> None:
         with torch.no_grad():
             if name == "colour_masks":
                 made = colour_masks(store, pictures, calibrate)
-            elif name.startswith("sam"):
-                made = sam_encoder(int(name.removeprefix("sam")), store)
+            elif name in ("edgetam", "maskformer") or name.startswith("sam"):
+                made = masks_of(name, store)
             else:
                 made = towers(name, store, pictures, calibrate)
             variants = {runtime: variant for runtime, (variant, _) in made.items()}

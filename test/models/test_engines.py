@@ -9,11 +9,19 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import torch
+import yaml
+from public_maskformer import tiny
+from sam2_fixtures import save_tiny_sam2
+from sam_fixtures import TINY_SAM, save_tiny_sam
 
 from ovseg_ros.app.weights.export import _within
-from ovseg_ros.core.engines import has_openvino
+from ovseg_ros.core.encoders.accelerate import AcceleratedEncoder
+from ovseg_ros.core.engines import has_openvino, measured, programs
 from ovseg_ros.models.engines import EngineFolder, bundled_photographs, engine_parts
 from ovseg_ros.models.preset_parts import ENCODERS, PROPOSERS, with_runtime
+
+accelerate = sys.modules[AcceleratedEncoder.__module__]  # its name is also that of a function
 
 
 def test_what_is_kept_comes_back_whole(tmp_path):
@@ -142,6 +150,53 @@ def test_export_finds_networks_wherever_they_are_inside():
     assert list(_within(boxed)) == [boxed, one, two]
     assert list(_within(SimpleNamespace(cutter=boxed, members=()))) == [boxed, one, two]
     assert list(_within(SimpleNamespace(boxes_from=None))) == []
+
+
+def save_preset(folder):
+    """Two Segment Anything networks, a MaskFormer and `mini`."""
+    save_tiny_sam(folder / "sam.pth")
+    save_tiny_sam2(folder / "sam2")
+    tiny("maskformer", "swin").save_pretrained(folder / "maskformer")
+    members = [
+        {"kind": "sam", "model": TINY_SAM, "weights": "sam.pth", "options": {"image_size": 96}},
+        {"kind": "sam2", "weights": "sam2/model.safetensors", "options": {"precision": "fp32"}},
+        {
+            "kind": "maskformer",
+            "weights": "maskformer/model.safetensors",
+            "options": {"short_side": 64, "long_side": 96},
+        },
+    ]
+    preset = {"proposer": {"kind": "union", "members": members}, "encoder": {"kind": "mini"}}
+    (folder / "several.yaml").write_text(yaml.safe_dump(preset))
+    return str(folder / "several.yaml")
+
+
+def test_export_asks_every_network_of_a_preset(tmp_path, monkeypatch, capsys):
+    """By a made-up runtime, which runs each as it is, but for SAM 2, of which it gives something else."""
+    from ovseg_ros.app.cli import main
+
+    def run_elsewhere(runtime, job, store, what):
+        wrong = "Sam2Model" in what
+        return lambda pixels: tuple(map(torch.neg, job.module(pixels))) if wrong else job.module(pixels)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(programs, "choose_runtime", lambda asked, *_: asked)
+    monkeypatch.setattr(programs, "run_elsewhere", run_elsewhere)
+    monkeypatch.setattr(accelerate, "choose_runtime", lambda *_: "torch")
+    preset = save_preset(tmp_path)
+    command = ["export", preset, "--runtime", "onnxruntime", "--size", "640x480", "480x480"]
+    monkeypatch.setattr(measured.onnx_runtime, "version", lambda: ("1",))
+    assert main(command) == 1
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert {what: said.split(";")[0] for what, said in lines.items()} == {
+        "image tower": "torch",
+        "Segment Anything's image encoder, input of 96x96": "onnxruntime",
+        "the image encoder of Sam2Model, input of 64x64": "torch",
+        "MaskFormer, input of 96x64": "onnxruntime",
+        "MaskFormer, input of 64x64": "onnxruntime",
+    }
+    assert "does not agree with fp32" in lines["the image encoder of Sam2Model, input of 64x64"]
+    assert "100.00 % of labels agree" in lines["MaskFormer, input of 64x64"]
 
 
 @pytest.mark.skipif(not has_openvino(), reason="openvino is not installed")
