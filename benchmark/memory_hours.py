@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -183,6 +184,7 @@ def simulate(
                 memory.flush()
                 writer.flush(60.0)
                 rows.append(row(path, store, memory, now_s / 3600, told, taken))
+                print(rows[-1], file=sys.stderr, flush=True)
                 taken = []
         writer.close()
     return rows
