@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -75,12 +76,14 @@ class House:
             self.add(number % ROOMS)
 
     def free_place(self, room: int) -> np.ndarray:
-        """Where nothing else stands, 0.25 m apart."""
+        """Where nothing else stands, 0.25 m apart; the fuller the room the farther out."""
         taken = [one.place for one in self.things if one.room == room]
+        reach = 0.6
         while True:
-            place = np.array([*self.random.uniform(-0.6, 0.6, 2), RADIUS_M])
+            place = np.array([*self.random.uniform(-reach, reach, 2), RADIUS_M])
             if all(np.linalg.norm(place - other) > 0.25 for other in taken):
                 return place
+            reach += 0.002
 
     def add(self, room: int) -> None:
         word = WORDS[int(self.random.integers(len(WORDS)))]
@@ -183,6 +186,7 @@ def simulate(
                 memory.flush()
                 writer.flush(60.0)
                 rows.append(row(path, store, memory, now_s / 3600, told, taken))
+                print(rows[-1], file=sys.stderr, flush=True)
                 taken = []
         writer.close()
     return rows

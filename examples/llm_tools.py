@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_ros.errors import InvalidInputError, OvsegError
-from ovseg_ros.ros.client import FoundSegment, NodeClient, Reply
+from ovseg_ros.ros.client import FoundSegment, NodeClient, RecallReply, RememberedThing, Reply
 
-TYPES = {"string": str, "integer": int, "number": (int, float), "array": list}
+TYPES = {"string": str, "integer": int, "number": (int, float), "array": list, "boolean": bool}
 
 
 def anthropic_tools() -> list[dict[str, Any]]:
@@ -68,15 +68,32 @@ def _checked(name: str, arguments: Any) -> dict[str, Any]:
         raise InvalidInputError(f"{name} takes {', '.join(known)} (needed: {', '.join(needed) or 'none'})")
     for key, value in arguments.items():
         kind = known[key]["type"]
-        if not isinstance(value, TYPES[kind]) or isinstance(value, bool):
+        if not isinstance(value, TYPES[kind]) or isinstance(value, bool) != (kind == "boolean"):
             raise InvalidInputError(f"{name} wants {key} as {kind}, got {value!r}")
     return arguments
 
 
-def find(ovseg: NodeClient, query: str, frame: str = "", max_results: int = 5) -> dict[str, Any]:
+def find(
+    ovseg: NodeClient, query: str, frame: str = "", max_results: int = 5, search_memory: bool = False
+) -> dict[str, Any]:
     """Where things are."""
-    reply = ovseg.find(query, target_frame=frame, max_results=max_results)
-    return {"answer": _answer(reply), "count": reply.count, "things": [_thing(one) for one in reply.segments]}
+    reply = ovseg.find(query, target_frame=frame, max_results=max_results, search_memory=search_memory)
+    told = {"answer": _answer(reply), "count": reply.count, "things": [_thing(one) for one in reply.segments]}
+    if reply.remembered:  # apart from what is in view
+        told["remembered"] = [_remembered(one) for one in reply.remembered[:max_results]]
+    return told
+
+
+def recall(
+    ovseg: NodeClient, query: str = "", kind: str = "", within_hours: float = 0.0, max_results: int = 10
+) -> dict[str, Any]:
+    """What was seen where."""
+    since_s = (
+        time.time() - 3600 * within_hours if within_hours else 0.0
+    )  # as the images' clock, if that is real
+    reply = ovseg.recall(query, kind=kind, seen_after_s=since_s, max_results=max_results)
+    told = [_remembered(one) for one in reply.things]
+    return {"answer": _answer(reply), "count": reply.count, "remembered": told}
 
 
 def count(ovseg: NodeClient, query: str) -> dict[str, Any]:
@@ -116,13 +133,14 @@ def follow(ovseg: NodeClient, query: str, seconds: float = 5.0) -> dict[str, Any
 
 TOOLS: dict[str, Callable[..., dict[str, Any]]] = {
     "find": find,
+    "recall": recall,
     "count": count,
     "describe_scene": describe_scene,
     "follow": follow,
 }
 
 
-def _answer(reply: Reply) -> str:
+def _answer(reply: Reply | RecallReply) -> str:
     return f"{reply.code_name}: {reply.message}" if reply.message else reply.code_name
 
 
@@ -137,6 +155,21 @@ def _thing(segment: FoundSegment) -> dict[str, Any]:
         told["position_m"] = [round(value, 3) for value in place.centroid_m.tolist()]
         told["size_m"] = [round(value, 3) for value in place.size_m.tolist()]
         told["distance_m"] = round(place.distance_m, 3)
+    return told
+
+
+def _remembered(one: RememberedThing) -> dict[str, Any]:
+    """The same of what is remembered; its age always beside its place."""
+    told: dict[str, Any] = {
+        "name": one.label,
+        "seen_s_ago": round(one.age_s),
+        "confidence": round(one.confidence, 2),
+        "frame": one.frame,
+        "position_m": [round(value, 3) for value in one.pose.position_m.tolist()],
+        "size_m": [round(value, 3) for value in one.size_m.tolist()],
+    }
+    if one.times_missed:
+        told["looked_for_there_in_vain"] = one.times_missed
     return told
 
 

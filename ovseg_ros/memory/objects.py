@@ -11,13 +11,12 @@ import numpy as np
 
 from ovseg_ros.core.space import Rigid
 from ovseg_ros.errors import StoreError
-from ovseg_ros.memory.doubts import Doubts
 from ovseg_ros.memory.entry import Entry, Vectors, Where
-from ovseg_ros.memory.looked import LookedAt
+from ovseg_ros.memory.jumps import Doubts
 from ovseg_ros.memory.matching import distance_m, likeness, match_elsewhere, match_near, reach_m
 from ovseg_ros.memory.merging import joined, new_entry, seen_again
 from ovseg_ros.memory.nearby import Nearby, Shelf, Sink, meant
-from ovseg_ros.memory.place import Place, look_at
+from ovseg_ros.memory.place import LookedAt, Place, look_at
 from ovseg_ros.memory.sighting import Sighting, View
 
 _CONFIRM = 3  # images in which a track must carry a word to become an entry

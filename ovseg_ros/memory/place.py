@@ -1,4 +1,4 @@
-"""Whether a place where a thing was is free now: depth sees through where its surface was."""
+"""Which places were looked at, and whether one where a thing was is free: depth sees through its surface."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from enum import Enum
 
 import numpy as np
 
-from ovseg_ros.core.space import axial_noise_m
-from ovseg_ros.memory.entry import Entry
+from ovseg_ros.core.space import Rigid, axial_noise_m
+from ovseg_ros.memory.entry import Entry, Floats
 from ovseg_ros.memory.sighting import View
 
 _NEAREST_M, _FARTHEST_M = 0.15, 5.0  # depth cameras say nothing nearer, and little that helps farther away
@@ -17,6 +17,11 @@ _NOISES = 4.0
 _LEAST_POINTS = 8
 _IN_VIEW = 0.5  # of the surface must be in view to tell anything
 _FREE = 0.6  # of what is not hidden must be seen through
+_CELL_M = 0.25
+_ROWS = 32  # of depth that are looked at, so that a view costs less than a millisecond
+_FARTHEST_LOOKED_M = 4.0
+_ANOTHER_LOOK_S = 10.0  # a place out of view for so long is looked at anew
+_MOST_CELLS = 200_000
 
 
 class Place(Enum):
@@ -72,3 +77,37 @@ def points_seen(entry: Entry, view: View) -> Seen:
     limit = np.maximum(_LEAST_GAP_M, _NOISES * axial_noise_m(away[known].astype(np.float32)))
     through, hidden = int((behind > limit).sum()), int((behind < -limit).sum())
     return Seen(through, int(known.sum()) - through - hidden, hidden, int((~known).sum()))
+
+
+class LookedAt:
+    """Places by cubes of 25 cm, and how many looks they had. Not stored."""
+
+    def __init__(self) -> None:
+        """Nowhere."""
+        self._cells: dict[tuple[str, int, int, int], tuple[float, int]] = {}  # last time, looks
+
+    def note(self, view: View) -> None:
+        """Takes what a view shows."""
+        for i, j, k in self._surfaces(view):
+            cell = (view.frame_id, i, j, k)
+            last, looks = self._cells.pop(cell, (view.stamp, 1))
+            self._cells[cell] = view.stamp, looks + (view.stamp - last > _ANOTHER_LOOK_S)
+        while len(self._cells) > _MOST_CELLS:  # those not seen for longest are first
+            del self._cells[next(iter(self._cells))]
+
+    def looks(self, frame_id: str, position: Floats) -> int:
+        """How many looks a place had, the one now included, by what stood there or was below it."""
+        i, j, k = (int(value) for value in np.floor(position / _CELL_M))
+        return max(self._cells.get((frame_id, i, j, low), (0.0, 0))[1] for low in (k, k - 1))
+
+    def _surfaces(self, view: View) -> list[tuple[int, int, int]]:
+        step = max(view.depth_m.shape[0] // _ROWS, 1)
+        depth = view.depth_m[::step, ::step].astype(np.float64)
+        rows, columns = np.nonzero((depth > 0) & (depth < _FARTHEST_LOOKED_M))  # NaN is neither
+        away, k = depth[rows, columns], view.intrinsics
+        points = np.stack(
+            [(columns * step - k.cx) / k.fx * away, (rows * step - k.cy) / k.fy * away, away], axis=1
+        )
+        camera: Rigid = view.camera
+        cells = np.unique(np.floor(camera.of_points(points) / _CELL_M).astype(np.int64), axis=0)
+        return [(i, j, k) for i, j, k in cells.tolist()]

@@ -14,7 +14,8 @@ from repository import ROOT
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("ovseg_ros.msg", reason="the interfaces are not built (colcon build)")
 
-from fake_answers import FakeNode, sighting
+from fake_answers import FakeNode, mug, sighting
+from ovseg_ros.action import FindObject
 from ovseg_ros.msg import ResultCode
 from ros_bench import Bench, fresh_domain, picture
 
@@ -142,7 +143,7 @@ def test_the_schemas_are_schemas_and_each_tool_is_carried_out(tools):
 
 def test_the_schemas_have_the_forms_that_models_take(tools):
     names = [tool["name"] for tool in tools.anthropic_tools()]
-    assert names == list(tools.TOOLS) == ["find", "count", "describe_scene", "follow"]
+    assert names == list(tools.TOOLS) == ["find", "recall", "count", "describe_scene", "follow"]
     for tool, function in zip(tools.anthropic_tools(), tools.openai_tools(), strict=True):
         assert set(tool) == {"name", "description", "input_schema"}
         assert function["type"] == "function"
@@ -175,6 +176,37 @@ def test_find_tells_a_model_where_things_are(tools, ovseg, node):
     assert json.loads(tools.call(ovseg, "count", '{"query": "teapots"}'))["count"] == 3
 
 
+REMEMBERED = {
+    "name": "mug",
+    "seen_s_ago": 732,
+    "confidence": 0.8,
+    "frame": "map",
+    "position_m": [1.2, 0.4, 0.8],
+    "size_m": [0.12, 0.08, 0.1],
+    "looked_for_there_in_vain": 1,
+}
+
+
+def test_what_is_remembered_is_told_apart_from_what_is_in_view(tools, ovseg, node):
+    node.found = FindObject.Result(code=ResultCode.REMEMBERED, message="told so", remembered=[mug()])
+    said = json.loads(tools.call(ovseg, "find", {"query": "mug", "search_memory": True}))
+    assert node.goals[0].search_memory
+    assert said == {"answer": "REMEMBERED: told so", "count": 0, "things": [], "remembered": [REMEMBERED]}
+
+
+def test_recall_asks_memory_alone(tools, ovseg, node):
+    asked = {"query": "what is on the table?", "kind": "container", "within_hours": 2, "max_results": 3}
+    said = json.loads(tools.call(ovseg, "recall", asked))
+    (request,) = node.goals
+    assert (request.query, request.kind, request.max_results) == ("what is on the table?", "container", 3)
+    assert 7100 < time.time() - request.seen_after.sec < 7300
+    assert said == {
+        "answer": "REMEMBERED: 1 of 1 remembered things",
+        "count": 1,
+        "remembered": [REMEMBERED],
+    }
+
+
 def test_follow_tells_a_model_what_became_of_it(tools, ovseg, node):
     moved = sighting(1)
     moved.segment.centroid.z += 0.3
@@ -195,12 +227,13 @@ def test_following_ends_when_its_seconds_are_over(tools, ovseg, node):
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("grasp", {}, "want one of the tools find, count, describe_scene, follow"),
-        ("find", {}, "find takes query, frame, max_results (needed: query)"),
+        ("grasp", {}, "want one of the tools find, recall, count, describe_scene, follow"),
+        ("find", {}, "find takes query, frame, max_results, search_memory (needed: query)"),
         ("find", {"query": "mug", "colour": "red"}, "find takes query"),
         ("find", {"query": 5}, "wants query as string, got 5"),
         ("find", {"query": "mug", "max_results": True}, "wants max_results as integer"),
         ("find", {"query": "mug", "max_results": -2}, "0 or more"),
+        ("find", {"query": "mug", "search_memory": 1}, "wants search_memory as boolean"),
         ("find", "{query", "Expecting property name"),
         ("count", "[1]", "count takes query"),
     ],

@@ -173,6 +173,12 @@ def test_what_is_on_the_table(meanings):
     assert on_top(everything, memory, "mug", meanings) == ([], True)
 
 
+def test_a_second_box_around_a_table_top_does_not_stand_on_it(meanings):
+    top = entry("top", {"table": Name(0.9, 9)}, (0, 0, 0.7), (1.6, 0.8, 0.04))
+    memory = memory_of(top, called("board", position=(0, 0, 0.69), size=(1.5, 0.8, 0.04)))
+    assert on_top(list_all(memory, Where()), memory, "table", meanings) == ([], True)
+
+
 def test_what_was_once_taken_for_a_table_carries_nothing(meanings):
     box = entry("box", {"box": Name(0.9, 9), "table": Name(0.4, 1)}, (0, 0, 0.35), (1.6, 0.8, 0.7))
     memory = memory_of(box, called("mug", position=(0.1, 0.2, 0.75)))

@@ -55,7 +55,7 @@ def entry_json(entry: Entry, *, vectors: bool = False) -> dict[str, Any]:
     }
     if vectors:
         given |= {name: _numbers(getattr(entry, name)) for name in ("embedding", "views", "surface")}
-        given["crop"] = _picture(entry.crop)
+        given |= {"crop": _picture(entry.crop), "clarity": entry.clarity}
     return given
 
 

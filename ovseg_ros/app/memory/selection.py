@@ -70,7 +70,6 @@ def where_of(options: argparse.Namespace, words: Sequence[str], store: Store) ->
         ConfigError: a time or region that is none, or a region where it is not clear in which frame.
         InvalidInputError: words that cannot be looked for.
     """
-    from ovseg_ros.core.words import as_vocabulary
     from ovseg_ros.memory import Where
 
     since = None if options.since is None else time_of(options.since)
@@ -81,7 +80,7 @@ def where_of(options: argparse.Namespace, words: Sequence[str], store: Store) ->
     if low and high and not all(a <= b for a, b in zip(low, high, strict=True)):
         raise ConfigError(f"want --low below --high in x, y and z, got {low} and {high}")
     where = Where(
-        words=as_vocabulary(" ".join(words)).names if words else (),
+        words=_words_of(words, getattr(options, "kind", None), store),
         frame_id=options.frame,
         low=low,
         high=high,
@@ -100,6 +99,22 @@ def where_of(options: argparse.Namespace, words: Sequence[str], store: Store) ->
             )
         where = dataclasses.replace(where, frame_id=frames[0] if frames else "map")
     return where
+
+
+def _words_of(words: Sequence[str], kind: str | None, store: Store) -> tuple[str, ...]:
+    """What things have to be called; () for anything."""
+    from ovseg_ros.core.words import as_vocabulary
+
+    names = as_vocabulary(" ".join(words)).names if words else ()
+    if kind is None:
+        return names
+    from ovseg_ros.memory.recall import kind_words
+    from ovseg_ros.models.trusted import best_meanings
+
+    kinds = as_vocabulary(kind).names
+    if not kinds:
+        raise ConfigError('expected --kind with a word, such as "container", got none')
+    return kind_words(names or store.words(), kinds, best_meanings()) or ("",)  # which nothing was called
 
 
 def entries_of(store: Store, keys: Sequence[str]) -> list[Entry]:

@@ -2,6 +2,7 @@
 
 from ovseg_ros.memory.recall.chosen import Answers, answers, kind_words, of_kinds, on_top
 from ovseg_ros.memory.recall.named import (
+    LEAST_SURE,
     Recalled,
     Remembers,
     called_so,
@@ -14,6 +15,7 @@ from ovseg_ros.memory.recall.named import (
 from ovseg_ros.memory.recall.question import Question, question_of, read_question
 
 __all__ = [
+    "LEAST_SURE",
     "Answers",
     "Question",
     "Recalled",

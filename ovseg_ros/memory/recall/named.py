@@ -72,9 +72,9 @@ def confidence(entry: Entry, words: Collection[str], score: float | None = None)
 
 
 def most_said(entry: Entry, words: Collection[str]) -> str:
-    """The word of these that an entry was called by most often; "" where it was called by none."""
+    """The word of these that an entry was called by most often, among equals most surely; "" for none."""
     called = [word for word in words if word in entry.words]
-    return max(called, key=lambda word: entry.words[word].times, default="")
+    return max(called, key=lambda word: (entry.words[word].times, entry.words[word].score), default="")
 
 
 def surest_first(found: Iterable[Recalled]) -> list[Recalled]:

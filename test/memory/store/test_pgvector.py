@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 
 from ovseg_ros.memory import Where
 from ovseg_ros.memory.store import open_store, pgvector
-from ovseg_ros.memory.store.conditions import conditions
+from ovseg_ros.memory.store.reading import conditions
 
 
 def test_the_question_as_it_is_sent() -> None:

@@ -15,8 +15,7 @@ from memory_entries import entries, plain
 from ovseg_ros.errors import ConfigError
 from ovseg_ros.memory.store import open_store, pgvector
 from ovseg_ros.memory.store.database import parse_url
-from ovseg_ros.memory.store.schema import FOLDER, bring_up_to_date
-from ovseg_ros.memory.store.tables import METADATA, SCHEMA_TABLE
+from ovseg_ros.memory.store.tables import FOLDER, METADATA, SCHEMA_TABLE, bring_up_to_date
 
 NEWER = "UPDATE ovseg_schema SET version_num = '9999'"
 

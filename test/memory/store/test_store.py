@@ -272,7 +272,7 @@ class TestWriters:
             assert (after.everything, keys(after.entries)) == (True, ["thing 20"])
 
     def test_forgotten_keys_are_kept_within_bounds(self, store, monkeypatch) -> None:
-        monkeypatch.setattr("ovseg_ros.memory.store.forgetting.KEPT_FORGOTTEN", 3)
+        monkeypatch.setattr("ovseg_ros.memory.store.writing.KEPT_FORGOTTEN", 3)
         revisions = [store.save(entries(8)).revision]
         for number in range(4):
             store.forget(Where(keys=(f"thing {2 * number}", f"thing {2 * number + 1}")))
