@@ -294,7 +294,7 @@ def weights_of(preset: str, *, sized: bool) -> Weights:
     """
     if preset not in WEIGHTS:
         raise ConfigError(
-            f"names taught by example work with {sorted(WEIGHTS)}, got {preset!r}: cosines of other encoders "
-            "mean something else; fit weights by benchmark/taught.py and pass them"
+            f"names taught by example work with the preset {' or '.join(WEIGHTS)}, got {preset!r}: cosines "
+            "of other encoders mean something else (benchmark/taught.py fits weights)"
         )
     return WEIGHTS[preset][0 if sized else 1]

@@ -5,6 +5,7 @@ from ovseg_ros.ros.client.client import NodeClient
 from ovseg_ros.ros.client.connection import LOST_S, NoAnswer, NodeGone
 from ovseg_ros.ros.client.goals import Following, Progress, Search
 from ovseg_ros.ros.client.replies import FoundSegment, Place, Pose, Reply, Sighting, Words
+from ovseg_ros.ros.client.teaching import TaughtReply
 
 __all__ = [
     "LOST_S",
@@ -20,5 +21,6 @@ __all__ = [
     "Reply",
     "Search",
     "Sighting",
+    "TaughtReply",
     "Words",
 ]

@@ -17,6 +17,7 @@ from ovseg_ros.ros.client.images import Images
 from ovseg_ros.ros.client.query_topic import QueryTopic
 from ovseg_ros.ros.client.replies import Reply, Words
 from ovseg_ros.ros.client.requests import as_words
+from ovseg_ros.ros.client.teaching import Teaching
 from ovseg_ros.srv import SetVocabulary
 
 _OPERATIONS = {
@@ -26,7 +27,7 @@ _OPERATIONS = {
 }
 
 
-class NodeClient(Asking):
+class NodeClient(Asking, Teaching):
     """Asks one `ovseg` node. Use as a context manager, or call `close`; docs/client.md tells all of it.
 
     Made for programs with or without an executor of their own: a thread of the client's spins a node of the
@@ -45,7 +46,8 @@ class NodeClient(Asking):
         if not node_name.startswith("/") or node_name.endswith("/"):
             raise InvalidInputError(f'want the full name of a node, such as "/ovseg", got {node_name!r}')
         connection = Connection(domain_id=domain_id, node_name=node_name)
-        super().__init__(connection)
+        Asking.__init__(self, connection)
+        Teaching.__init__(self, connection)
         self.images = Images(connection)
         self._get_state = connection.node.create_client(GetState, f"{node_name}/get_state")
         self._set_vocabulary = connection.service(SetVocabulary, "set_vocabulary")
