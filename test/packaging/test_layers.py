@@ -41,8 +41,8 @@ BELOW = {
     },
     "ros": {"errors", "core", "proposals", "models", "memory"},
 }
-# The steps aside: the player publishes what evaluate.recordings reads; the demo, `ovseg ask` and `ovseg teach` are planners;
-# `ovseg doctor` listens to a camera.
+# The steps aside: the player publishes what evaluate.recordings reads; the demo, `ovseg ask` and
+# `ovseg teach` are planners; `ovseg doctor` listens to a camera.
 # Of io, the decoder of compressed images takes BytesIO, which is memory.
 ALLOWED_TOO = {
     ("core/camera/compressed.py", "io"),

@@ -20,6 +20,7 @@ from ovseg_ros.memory.teaching.taught import (
     features,
     find_like,
     find_taught,
+    fit_of,
     has_weights,
     weights_of,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "features",
     "find_like",
     "find_taught",
+    "fit_of",
     "has_weights",
     "is_taught",
     "looks_of",

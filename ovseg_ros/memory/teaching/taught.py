@@ -123,13 +123,19 @@ def find_taught(
     """
     if len({example.name for example in examples}) > 1:
         raise InvalidInputError(f"expected examples of one name, got {sorted({e.name for e in examples})}")
+    fit = fit_of(examples, looks, weights, rivals)
+    return decide(fit, looks, weights.threshold) if len(looks) else NOTHING
+
+
+def fit_of(
+    examples: Sequence[Example], looks: Looks, weights: Weights, rivals: Sequence[Rivals] = ()
+) -> Floats:
+    """(N,) f of each region, see `Weights`; -inf where nobody has looked at it. Errors as for `features`."""
     evidence = features(examples, looks, rivals)
-    if not len(looks):
-        return NOTHING
     rival = np.nan_to_num(evidence["rival"], nan=weights.usual_rival)
     colour_rival = np.nan_to_num(evidence["colour_rival"], nan=weights.usual_colour_rival)
     size = np.nan_to_num(evidence["size"], nan=weights.usual_size)
-    fit = (
+    fit: Floats = (
         weights.bias
         + weights.cosine * evidence["cosine"]
         + weights.ahead * (evidence["cosine"] - rival)
@@ -139,8 +145,8 @@ def find_taught(
         + weights.mask * evidence["mask"]
         - weights.examples * math.log(len(examples))
     )
-    fit[~looks.embeddings.any(axis=1)] = -np.inf  # nobody has looked at it
-    return decide(fit, looks, weights.threshold)
+    fit[~looks.embeddings.any(axis=1)] = -np.inf
+    return fit
 
 
 def features(examples: Sequence[Example], looks: Looks, rivals: Sequence[Rivals] = ()) -> dict[str, Floats]:
