@@ -278,7 +278,37 @@ WEIGHTS = {
             usual_size=0.0,
             threshold=0.91,
         ),
-    )
+    ),
+    "mini": (
+        Weights(
+            bias=-9.84,
+            cosine=12.51,
+            ahead=2.35,
+            colour=2.61,
+            colour_ahead=2.94,
+            size=3.41,
+            mask=-0.13,
+            examples=1.21,
+            usual_rival=0.71,
+            usual_colour_rival=0.72,
+            usual_size=0.47,
+            threshold=0.85,
+        ),
+        Weights(
+            bias=-11.73,
+            cosine=13.44,
+            ahead=3.03,
+            colour=2.57,
+            colour_ahead=2.83,
+            size=0.0,
+            mask=0.02,
+            examples=1.01,
+            usual_rival=0.71,
+            usual_colour_rival=0.72,
+            usual_size=0.0,
+            threshold=0.84,
+        ),
+    ),
 }
 """By preset, with and without sizes: by `benchmark/taught.py fit` on rendered scenes, docs/teaching.md."""
 
