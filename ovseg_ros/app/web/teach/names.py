@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from ovseg_ros.memory.store.store import Store
 
 MAX_NAME_BYTES = 128
-MOST_EACH = 32
-"""Examples of one visitor, where there is no memory: an example takes about 30 KB."""
-MOST_VISITORS = 64
+MOST_EACH = 16
+"""Examples of one visitor, where there is no memory: an example of `lite` takes 134 KB."""
+MOST_VISITORS = 32
 """Visitors whose names are kept; those of who was away for longest go."""
 MOST_STORED = 500
 """Examples in a memory from which on none is taken from the page, which asks for no password."""
