@@ -18,7 +18,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "demo")]
 from tqdm import tqdm  # noqa: E402
 
 from ovseg_ros.core.frame import Frame  # noqa: E402
-from ovseg_ros.evaluate.recordings.recording import FRAME_ID, RecordedFrame, write_recording  # noqa: E402
+from ovseg_ros.evaluate.recordings.recording import FRAME_ID, RecordedFrame  # noqa: E402
+from ovseg_ros.evaluate.recordings.writing import write_recording  # noqa: E402
 
 VIEWS = 2
 """Of one scene: frames 2k and 2k + 1 have their things, table and room in common."""

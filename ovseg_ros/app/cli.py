@@ -21,6 +21,7 @@ from ovseg_ros.app.learn import commands as learn_commands
 from ovseg_ros.app.learn import tabletop_road
 from ovseg_ros.app.memory import command as memory
 from ovseg_ros.app.segment import command as segment
+from ovseg_ros.app.teach import command as teach
 from ovseg_ros.app.web import command as web
 from ovseg_ros.app.weights import convert_checkpoint, download, export
 from ovseg_ros.errors import OvsegError, missing_module
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_parser(commands)
     segment.add_parser(commands)
     memory.add_parser(commands)
+    teach.add_parser(commands)
     web.add_parser(commands)
     doctor.add_parser(commands)
     _add_presets(commands)

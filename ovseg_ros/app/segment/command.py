@@ -40,6 +40,11 @@ def add_parser(commands: Any) -> None:
         "--labels", "-l", required=True, metavar="WORDS", help='what to look for: "teapot, red mug"'
     )
     parser.add_argument(
+        "--memory",
+        metavar="FILE_OR_URL",
+        help="also know the names that were taught there, as with `ovseg teach` (default: no taught names)",
+    )
+    parser.add_argument(
         "--out",
         "-o",
         type=Path,
@@ -173,7 +178,7 @@ def _segment(options: argparse.Namespace, load: Load | None) -> tuple[int, dict[
     settings = {**plan.settings, "weights": about["weights"], "options": about["options"]}
     folder = OutputFolder(plan.out, settings, overwrite=options.overwrite, resume=options.resume)
     progress = Progress(sum(source.count for source in plan.sources))
-    job = Run(segmenter, plan.vocabulary, folder, progress)
+    job = Run(segmenter, plan.vocabulary, folder, progress, plan.known)
     status = "failed"
     try:
         status = _work(job, plan)

@@ -6,15 +6,20 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from ovseg_ros.app.segment.inputs import InputFrame, Picture, Recording, Source, readable
 from ovseg_ros.app.segment.outputs import OutputFolder
+from ovseg_ros.app.segment.taught import segment
 from ovseg_ros.core.camera import DepthDoubt
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.core.words import Vocabulary
 from ovseg_ros.errors import InvalidInputError, NotFiniteError, OutOfMemoryError
+
+if TYPE_CHECKING:
+    from ovseg_ros.memory.teaching import KnownNames
 
 MAX_FAILURES_LISTED = 1000
 MAX_FAILURES_SAID = 20
@@ -85,8 +90,10 @@ class Run:
         vocabulary: Vocabulary,
         folder: OutputFolder,
         progress: Progress,
+        known: KnownNames | None = None,
     ) -> None:
         self.tally = Tally()
+        self._known = known
         self._segmenter = segmenter
         self._vocabulary = vocabulary
         self._folder = folder
@@ -149,7 +156,7 @@ class Run:
             if doubt := self._doubt(loaded.depth_m):
                 self.remark(f"{frame.source}: {doubt}")
             read = time.perf_counter()
-            result = self._segmenter.segment(loaded, self._vocabulary)
+            result = segment(self._segmenter, loaded, self._vocabulary, self._known)
         except (InvalidInputError, NotFiniteError, OutOfMemoryError, MemoryError) as error:
             too_large = "this frame does not fit into memory; make it smaller"
             self.fail(frame.source, too_large if isinstance(error, MemoryError) else str(error))

@@ -19,6 +19,7 @@ from ovseg_ros import __version__
 from ovseg_ros.app.segment.folder import FOLDERS, check_folder, default_folder
 from ovseg_ros.app.segment.inputs import InputOptions, Source, readable
 from ovseg_ros.app.segment.plan import plan_inputs
+from ovseg_ros.app.segment.taught import Taught, asked_names, known_to, read_taught, with_names_quoted
 from ovseg_ros.core.camera import check_depth_scale
 from ovseg_ros.core.words import Refuse, Rejected, Vocabulary, parse_query
 from ovseg_ros.errors import ConfigError, InvalidInputError
@@ -40,6 +41,7 @@ from ovseg_ros.models.yaml_files import setting
 
 if TYPE_CHECKING:
     from ovseg_ros.core.segmenter import OpenVocabularySegmenter
+    from ovseg_ros.memory.teaching import KnownNames
 
 Load = Callable[..., "OpenVocabularySegmenter"]
 """What `models.presets.load_preset` is."""
@@ -62,6 +64,8 @@ class Checked:
         chosen: the preset, and why it is taken.
         weights: name of each weights file, and the preset that names it.
         settings: what a resumed run must share, as far as it is known without the networks.
+        taught: examples by name in small letters, from `--memory`.
+        known: the same as the model knows them, None without or before it is loaded.
     """
 
     vocabulary: Vocabulary
@@ -73,17 +77,24 @@ class Checked:
     chosen: Choice
     weights: dict[str, Path]
     settings: dict[str, Any]
+    taught: Taught
+    known: KnownNames | None = None
 
 
 def checked(options: argparse.Namespace) -> Checked:
-    """Checks all that can be checked without a network; `options.preset` becomes the preset that is taken.
+    """Checks all that can be checked without a network.
+
+    `options.preset` becomes the preset that is taken, and in `options.labels` taught names stand in quotes.
 
     Raises:
         OvsegError: what cannot be used, and the cure.
     """
-    vocabulary, rejected = vocabulary_of(options.labels)
+    vocabulary_of(options.labels)  # that there is a word at all is said before all else
     chosen = resolve_preset(options.preset, options.device, options.weights_dir)
     options.preset = chosen.preset
+    taught = read_taught(options.memory, chosen.preset)
+    options.labels = with_names_quoted(options.labels, taught)
+    vocabulary, rejected = vocabulary_of(options.labels)
     proposer, weights = read_presets(options)
     out = options.out or default_folder(again=options.resume or options.overwrite)
     settings = {
@@ -91,13 +102,15 @@ def checked(options: argparse.Namespace) -> Checked:
         "labels": list(vocabulary.names),
         "ovseg_ros": __version__,
     }
+    if shown := asked_names(options.labels, taught):
+        settings["taught"] = shown
     check_folder(out, settings, overwrite=options.overwrite, resume=options.resume)
     sources, unusable = plan_inputs(options.inputs, input_options(options, out, needs_depth(proposer)))
     check_depth(options, sources)
     check_frames(sources, unusable)
     check_weights(options, weights)
     changes = changed_options(options)  # may import torch, for a list of templates
-    return Checked(vocabulary, rejected, changes, out, sources, unusable, chosen, weights, settings)
+    return Checked(vocabulary, rejected, changes, out, sources, unusable, chosen, weights, settings, taught)
 
 
 def vocabulary_of(labels: str, refuse: Refuse | None = None) -> tuple[Vocabulary, list[Rejected]]:
@@ -123,8 +136,13 @@ def understood(plan: Checked, labels: str, segmenter: OpenVocabularySegmenter) -
     Raises:
         InvalidInputError: no word is left.
     """
-    vocabulary, rejected = vocabulary_of(labels, segmenter.refusal)
-    return dataclasses.replace(plan, vocabulary=vocabulary, rejected=rejected)
+    known = known_to(segmenter, plan.taught)
+
+    def refusal(word: str) -> str:
+        return known.refusal(word) if known is not None and known.knows(word) else segmenter.refusal(word)
+
+    vocabulary, rejected = vocabulary_of(labels, refusal)
+    return dataclasses.replace(plan, vocabulary=vocabulary, rejected=rejected, known=known)
 
 
 def changed_options(options: argparse.Namespace) -> dict[str, Any]:

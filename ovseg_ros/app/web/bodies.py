@@ -34,6 +34,7 @@ MAX_VALUES = 32
 MAX_TEXT = 20_000
 """Characters of one text field; what the fields themselves allow is less."""
 MAX_NUMBER = 1e9
+MAX_SIDE = 100_000
 CONTENT_POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
@@ -85,6 +86,8 @@ def checked_event(body: bytes, real: Callable[[object], Path]) -> bytes:
             raise InvalidInputError(f"want {key} as a small whole number")
         event[key] = number
     event["session_hash"] = _name(given.get("session_hash"))
+    if given.get("event_data") is not None:
+        event["event_data"] = _click(given["event_data"])
     return json.dumps(event).encode()
 
 
@@ -112,6 +115,16 @@ def _name(value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise InvalidInputError("want a name of at most 64 letters and digits")
     return value
+
+
+def _click(given: object) -> dict[str, Any] | None:
+    """Where a picture was clicked at, column and row; None of other events, whose data is not used."""
+    index = given.get("index") if isinstance(given, dict) else None
+    if not isinstance(index, list) or len(index) != 2:
+        return None
+    if any(type(number) is not int or not 0 <= number <= MAX_SIDE for number in index):
+        raise InvalidInputError(f"want a click as two whole numbers from 0 to {MAX_SIDE}")
+    return {"index": index, "value": None}
 
 
 def _value(value: object, real: Callable[[object], Path]) -> Any:

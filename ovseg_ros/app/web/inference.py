@@ -12,11 +12,12 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from ovseg_ros.app.web.images import read_frame
 from ovseg_ros.app.web.results import (
@@ -29,12 +30,16 @@ from ovseg_ros.app.web.results import (
     what_is_missing,
     without_labels,
 )
+from ovseg_ros.app.web.teach.picking import Picked, pick, shown
 from ovseg_ros.core.embedded_frame import EmbeddedFrame
 from ovseg_ros.core.frame import Frame
 from ovseg_ros.core.overlay import draw_overlay
 from ovseg_ros.core.segmenter import OpenVocabularySegmenter, SegmenterOptions
 from ovseg_ros.core.words import Refuse, Vocabulary, parse_query
 from ovseg_ros.errors import InvalidInputError, OvsegError
+from ovseg_ros.memory import Example
+from ovseg_ros.memory.frames import space_of
+from ovseg_ros.memory.teaching import KnownNames, by_name, example_of, has_weights, quoted, weights_of
 
 Loader = Callable[[str, str | None], OpenVocabularySegmenter]
 """(preset, preset whose proposal generator stands in for its own or None) -> segmenter."""
@@ -90,29 +95,74 @@ class Inference:
         with self._lock:
             self._segmenter(preset, None)
 
-    def answer(self, inputs: Inputs) -> Answer:
-        """Never raises: what is wrong with the input stands in `Answer.error`, bugs go to the log."""
+    def answer(self, inputs: Inputs, taught: Sequence[Example] = ()) -> Answer:
+        """Never raises: what is wrong with the input stands in `Answer.error`, bugs go to the log.
+
+        Args:
+            inputs: what to look for and where.
+            taught: examples of names that may be among the words.
+        """
         try:
-            return self._answer(inputs)
+            return self._answer(inputs, by_name(taught))
         except OvsegError as error:
             return Answer(error=str(error))
         except Exception as error:
             _log.exception("the request failed")
             return Answer(error=f"the program failed ({type(error).__name__}); its terminal says where")
 
-    def _answer(self, inputs: Inputs) -> Answer:
+    def pick(
+        self, inputs: Inputs, at: tuple[int, int], before: Picked | None
+    ) -> tuple[Picked, npt.NDArray[np.uint8]]:
+        """The mask that a click on the answer means, and a picture (h, w, 3) uint8 RGB of it.
+
+        Raises:
+            OvsegError: there is none, or the picture cannot be used any more.
+        """
+        with self._lock:
+            _, embedded = self._embedded(inputs)
+        found = pick(embedded, content_hash(embedded.frame), at, before)
+        return found, shown(embedded, found.region)
+
+    def example(self, inputs: Inputs, picked: Picked | None, name: str) -> Example:
+        """What was clicked at as an example of a name.
+
+        Raises:
+            OvsegError: nothing was, the picture is another by now, or this preset knows no taught names.
+        """
+        if picked is None:
+            raise InvalidInputError("click on a thing in the overlay first")
+        with self._lock:
+            loaded, embedded = self._embedded(inputs)
+        if content_hash(embedded.frame) != picked.picture or picked.region >= len(embedded):
+            raise InvalidInputError("the picture has changed: press Submit, and click on the thing again")
+        weights_of(loaded.segmenter.name, sized=True)
+        return example_of(embedded, picked.region, name, space_in(loaded.segmenter))
+
+    def _embedded(self, inputs: Inputs) -> tuple[_Loaded, EmbeddedFrame]:
+        """The picture's masks, from the last call where they are known."""
         if inputs.image is None:
             raise InvalidInputError("upload an image first, or press one of the examples")
-        read_words(inputs.words)  # what can be said without the networks is said at once
+        frame, _ = read_frame(inputs.image, inputs.depth, inputs.field_of_view_deg, inputs.camera)
+        loaded = self._segmenter(inputs.preset, inputs.proposals_from)
+        _check_depth(loaded.segmenter, frame, inputs.preset)
+        return loaded, loaded.embed(frame)[0]
+
+    def _answer(self, inputs: Inputs, taught: Mapping[str, Sequence[Example]]) -> Answer:
+        if inputs.image is None:
+            raise InvalidInputError("upload an image first, or press one of the examples")
+        words = quoted(inputs.words or "", [examples[0].name for examples in taught.values()])
+        read_words(words)  # what can be said without the networks is said at once
         frame, converted = read_frame(inputs.image, inputs.depth, inputs.field_of_view_deg, inputs.camera)
         with self._lock:
             loaded = self._segmenter(inputs.preset, inputs.proposals_from)
-            vocabulary, remarks = read_words(inputs.words, loaded.segmenter.refusal)
+            segmenter = loaded.segmenter
+            known = KnownNames(taught, segmenter.name, space_in(segmenter))
+            vocabulary, remarks = read_words(words, lambda word: _refusal(segmenter, known, word))
             start = time.perf_counter()
-            _check_depth(loaded.segmenter, frame, inputs.preset)
+            _check_depth(segmenter, frame, inputs.preset)
             embedded, reused = loaded.embed(frame)
-            options = chosen_options(loaded.segmenter.options, inputs.threshold, inputs.granularity)
-            result = loaded.segmenter.label(embedded, vocabulary, options)
+            options = chosen_options(segmenter.options, inputs.threshold, inputs.granularity)
+            result = known.label(vocabulary, lambda some: segmenter.label(embedded, some, options))
             timing = timing_line(result, reused, time.perf_counter() - start)
         label_ids, _ = result.semantic()
         painted = painted_masks(result)
@@ -196,6 +246,21 @@ def content_hash(frame: Frame) -> str:
             digest.update(np.ascontiguousarray(part))
     digest.update(repr(frame.intrinsics).encode())
     return digest.hexdigest()
+
+
+def space_in(segmenter: OpenVocabularySegmenter) -> str:
+    """Whose embeddings the page's frames have."""
+    return space_of(segmenter.name, segmenter.options.embedding_key)
+
+
+def _refusal(segmenter: OpenVocabularySegmenter, known: KnownNames, word: str) -> str:
+    """Why a word cannot be looked for, "" where it can."""
+    if not known.knows(word):
+        return segmenter.refusal(word)
+    if not has_weights(segmenter.name):
+        was = known.taught[word.casefold()][0].space.split(" ")[0]
+        return f"it was taught to the preset {was}, and {segmenter.name or 'this one'} knows no taught names"
+    return known.refusal(word)
 
 
 def _check_depth(segmenter: OpenVocabularySegmenter, frame: Frame, preset: str) -> None:

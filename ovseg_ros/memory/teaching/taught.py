@@ -123,13 +123,19 @@ def find_taught(
     """
     if len({example.name for example in examples}) > 1:
         raise InvalidInputError(f"expected examples of one name, got {sorted({e.name for e in examples})}")
+    fit = fit_of(examples, looks, weights, rivals)
+    return decide(fit, looks, weights.threshold) if len(looks) else NOTHING
+
+
+def fit_of(
+    examples: Sequence[Example], looks: Looks, weights: Weights, rivals: Sequence[Rivals] = ()
+) -> Floats:
+    """(N,) f of each region, see `Weights`; -inf where nobody has looked at it. Errors as for `features`."""
     evidence = features(examples, looks, rivals)
-    if not len(looks):
-        return NOTHING
     rival = np.nan_to_num(evidence["rival"], nan=weights.usual_rival)
     colour_rival = np.nan_to_num(evidence["colour_rival"], nan=weights.usual_colour_rival)
     size = np.nan_to_num(evidence["size"], nan=weights.usual_size)
-    fit = (
+    fit: Floats = (
         weights.bias
         + weights.cosine * evidence["cosine"]
         + weights.ahead * (evidence["cosine"] - rival)
@@ -139,8 +145,8 @@ def find_taught(
         + weights.mask * evidence["mask"]
         - weights.examples * math.log(len(examples))
     )
-    fit[~looks.embeddings.any(axis=1)] = -np.inf  # nobody has looked at it
-    return decide(fit, looks, weights.threshold)
+    fit[~looks.embeddings.any(axis=1)] = -np.inf
+    return fit
 
 
 def features(examples: Sequence[Example], looks: Looks, rivals: Sequence[Rivals] = ()) -> dict[str, Floats]:
@@ -272,7 +278,37 @@ WEIGHTS = {
             usual_size=0.0,
             threshold=0.91,
         ),
-    )
+    ),
+    "mini": (
+        Weights(
+            bias=-9.84,
+            cosine=12.51,
+            ahead=2.35,
+            colour=2.61,
+            colour_ahead=2.94,
+            size=3.41,
+            mask=-0.13,
+            examples=1.21,
+            usual_rival=0.71,
+            usual_colour_rival=0.72,
+            usual_size=0.47,
+            threshold=0.85,
+        ),
+        Weights(
+            bias=-11.73,
+            cosine=13.44,
+            ahead=3.03,
+            colour=2.57,
+            colour_ahead=2.83,
+            size=0.0,
+            mask=0.02,
+            examples=1.01,
+            usual_rival=0.71,
+            usual_colour_rival=0.72,
+            usual_size=0.0,
+            threshold=0.84,
+        ),
+    ),
 }
 """By preset, with and without sizes: by `benchmark/taught.py fit` on rendered scenes, docs/teaching.md."""
 
@@ -294,7 +330,7 @@ def weights_of(preset: str, *, sized: bool) -> Weights:
     """
     if preset not in WEIGHTS:
         raise ConfigError(
-            f"names taught by example work with {sorted(WEIGHTS)}, got {preset!r}: cosines of other encoders "
-            "mean something else; fit weights by benchmark/taught.py and pass them"
+            f"names taught by example work with the preset {' or '.join(WEIGHTS)}, got {preset!r}: cosines "
+            "of other encoders mean something else (benchmark/taught.py fits weights)"
         )
     return WEIGHTS[preset][0 if sized else 1]

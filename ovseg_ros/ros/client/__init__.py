@@ -14,6 +14,7 @@ from ovseg_ros.ros.client.replies import (
     Sighting,
     Words,
 )
+from ovseg_ros.ros.client.teaching import TaughtReply
 
 __all__ = [
     "LOST_S",
@@ -31,5 +32,6 @@ __all__ = [
     "Reply",
     "Search",
     "Sighting",
+    "TaughtReply",
     "Words",
 ]

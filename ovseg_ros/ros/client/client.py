@@ -18,6 +18,7 @@ from ovseg_ros.ros.client.query_topic import QueryTopic
 from ovseg_ros.ros.client.recalling import Recalling
 from ovseg_ros.ros.client.replies import Reply, Words
 from ovseg_ros.ros.client.requests import as_words
+from ovseg_ros.ros.client.teaching import Teaching
 from ovseg_ros.srv import SetVocabulary
 
 _OPERATIONS = {
@@ -27,7 +28,7 @@ _OPERATIONS = {
 }
 
 
-class NodeClient(Asking, Recalling):
+class NodeClient(Asking, Recalling, Teaching):
     """Asks one `ovseg` node. Use as a context manager, or call `close`; docs/client.md tells all of it.
 
     Made for programs with or without an executor of their own: a thread of the client's spins a node of the
@@ -48,6 +49,7 @@ class NodeClient(Asking, Recalling):
         connection = Connection(domain_id=domain_id, node_name=node_name)
         Asking.__init__(self, connection)
         Recalling.__init__(self, connection)
+        Teaching.__init__(self, connection)
         self.images = Images(connection)
         self._get_state = connection.node.create_client(GetState, f"{node_name}/get_state")
         self._set_vocabulary = connection.service(SetVocabulary, "set_vocabulary")

@@ -94,6 +94,16 @@ def depth_message(depth: np.ndarray | None) -> Image:
     return _message(pixels.astype("<f4"), "32FC1")
 
 
+def mask_message(mask: np.ndarray | None) -> Image:
+    """(H, W) bool as the mask of a request; None: the empty one."""
+    if mask is None:
+        return Image()
+    pixels = np.asarray(mask)
+    if pixels.ndim != 2 or pixels.dtype != bool:
+        raise InvalidInputError(f"want a mask (H, W) bool, got {pixels.shape} {pixels.dtype}")
+    return _message(pixels.astype(np.uint8) * 255, "mono8")
+
+
 def _message(pixels: np.ndarray, encoding: str) -> Image:
     height, width = pixels.shape[:2]
     message = Image(height=height, width=width, encoding=encoding)

@@ -18,7 +18,7 @@ from ovseg_ros.memory.teaching import find_like, looks_of
 from ovseg_ros.msg import ResultCode
 from ovseg_ros.ros.io.conversions import segment_message
 from ovseg_ros.ros.memory.remembering import Remembering
-from ovseg_ros.ros.memory.taught_names import region_of
+from ovseg_ros.ros.memory.showing import region_of
 
 MOST = 10
 
@@ -53,7 +53,7 @@ def find_alike(remembering: Remembering, engine: Any, request: Any) -> Alike:
     if is_given:
         example = _example(engine, request.picture, remembering.space)
     else:
-        region = region_of(context.segmentation, request)
+        region = region_of(context.segmentation.embedded, request)
         example = looks.example(region, "this", 0.0)
     ranked = find_like([example], looks.embeddings, looks.palettes) if len(looks) else []
     seen = [(i, likeness) for i, likeness in ranked if i != region and looks.embeddings[i].any()]

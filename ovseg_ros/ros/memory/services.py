@@ -19,9 +19,9 @@ from ovseg_ros.ros.memory.alike import fill, find_alike
 from ovseg_ros.ros.memory.markers import memory_markers
 from ovseg_ros.ros.memory.messages import remembered_message, seconds_of
 from ovseg_ros.ros.memory.remembering import Remembering
-from ovseg_ros.ros.memory.taught_names import region_of
+from ovseg_ros.ros.memory.showing import taught_name, teach
 from ovseg_ros.ros.requests.answers import RequestError
-from ovseg_ros.ros.requests.queries import checked_text, reasons_of, words_vocabulary
+from ovseg_ros.ros.requests.queries import reasons_of, words_vocabulary
 from ovseg_ros.ros.requests.serving import serve
 from ovseg_ros.srv import FindLike, Forget, Recall, Teach
 
@@ -123,26 +123,27 @@ class MemoryServices:
 
     async def _teach(self, request: Any, response: Any) -> None:
         taught = self.remembering().taught
-        name = checked_text(request.name).strip()
-        if '"' in name:
-            raise RequestError(
-                ResultCode.INVALID_QUERY, f"expected a name without quotation marks, got {name}"
-            )
-        if request.forget:
-            count = await self._node.bridge.wrap(self._node.submit(lambda: taught.forget(name)))
-            response.code = ResultCode.REMEMBERED if count else ResultCode.NOT_FOUND
-            response.message = f"{count} examples of {name!r} forgotten"
-            return
-        camera = self._node.ready_cameras(request.camera)[0]
+        if not request.list:
+            name = taught_name(request.name)
+            if request.forget:
+                await self._forget_name(name, response)
+            else:
+                camera = self._node.ready_cameras(request.camera)[0]
+                job = partial(teach, taught, camera.engine, name, request)
+                response.examples = await self._node.bridge.wrap(self._node.submit(job))
+                plural = "s" if response.examples > 1 else ""
+                response.message = f"{name!r} has {response.examples} example{plural}"
+                response.code = ResultCode.REMEMBERED
+        else:
+            response.code = ResultCode.REMEMBERED
+        counts = await self._node.bridge.wrap(self._node.submit(lambda: taught.counts))
+        response.names, response.counts = list(counts), list(counts.values())
 
-        def job() -> int:
-            image = camera.engine.newest()
-            segmentation = camera.engine.label(image, Vocabulary.empty()).segmentation
-            return taught.teach(name, segmentation, region_of(segmentation, request))
-
-        response.examples = await self._node.bridge.wrap(self._node.submit(job))
-        response.code = ResultCode.REMEMBERED
-        response.message = f"{name!r} has {response.examples} example{'s' if response.examples > 1 else ''}"
+    async def _forget_name(self, name: str, response: Any) -> None:
+        taught = self.remembering().taught
+        count = await self._node.bridge.wrap(self._node.submit(lambda: taught.forget(name)))
+        response.code = ResultCode.REMEMBERED if count else ResultCode.NOT_FOUND
+        response.message = f"{count} examples of {name!r} forgotten"
 
     async def _find_like(self, request: Any, response: Any) -> None:
         remembering, camera = self.remembering(), self._node.ready_cameras(request.camera)[0]

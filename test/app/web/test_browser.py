@@ -303,3 +303,52 @@ def test_what_is_remembered_is_looked_up_on_its_tab(tmp_path):
         assert "red mug" in page.text("#memory-table")
         assert "book" not in page.text("#memory-table")
         assert not [one for one in driver.get_log("browser") if one["level"] == "SEVERE"]
+
+
+def click_in(page, css: str, at: tuple[float, float]) -> None:
+    """Clicks on a picture at a place in its own pixels, wherever and however large it is shown."""
+    from selenium.webdriver import ActionChains
+
+    picture = page.wait(css)
+    page.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", picture)
+    script = """const i = arguments[0], r = i.getBoundingClientRect();
+        return [r.width, r.height, i.naturalWidth, i.naturalHeight]"""
+    width, height, columns, rows = page.until(
+        lambda: (size := page.driver.execute_script(script, picture))[2] and size, "the picture"
+    )
+    scale = min(width / columns, height / rows)  # object-fit: scale-down, in the middle
+    offset = (at[0] - columns / 2) * scale, (at[1] - rows / 2) * scale
+    ActionChains(page.driver).move_to_element_with_offset(picture, *map(round, offset)).click().perform()
+
+
+def test_a_click_and_a_name_teach_it(truth, tmp_path):
+    folder, camera, teapot = truth
+    with (
+        command_running(tmp_path, "--preset", "lite") as address,
+        browser_running() as driver,
+    ):
+        page = Page(driver, address)
+        page.upload("depth", folder / "depth.png")  # first: the picture's event answers with what was there
+        page.upload("image", folder / "frame.png")
+        page.type("#camera textarea, #camera input", camera)
+        page.type("#words textarea, #words input", "kettle, mug")
+        page.submit("masks on")
+        page.wait("#teach").click()
+        page.until(lambda: "Type a name" in page.text("#teach-message"), "what is missing")
+        rows, columns = np.nonzero(teapot)
+        click_in(page, "#overlay img", (float(np.median(columns)), float(np.median(rows))))
+        page.until(lambda: "This is mask" in page.text("#teach-message"), "the mask under the click")
+        page.wait("#teach-crop img")
+        page.type("#teach-name textarea, #teach-name input", "grandma's pot")
+        page.wait("#teach").click()
+        page.until(lambda: "grandma's pot (1 example)" in page.text("#teach-message"), "that it was taught")
+        page.type("#words textarea, #words input", "find grandma's pot and the mug")
+        page.submit("grandma's pot (1)")
+        painted = (page.map_pixels() == page.colour("grandma's pot")).all(axis=2)
+        assert mask_iou(painted[None], teapot[None])[0, 0] > 0.8
+        if target := os.environ.get("OVSEG_TEST_SCREENSHOT_TEACH"):
+            time.sleep(0.5)
+            height = driver.execute_script("return document.documentElement.scrollHeight")
+            driver.set_window_size(1280, height + 150)
+            Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB").save(target)
+        assert not [one for one in driver.get_log("browser") if one["level"] == "SEVERE"]

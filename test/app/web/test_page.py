@@ -63,13 +63,13 @@ def test_submit_gives_message_map_overlay_legend_and_table(page, tmp_path):
     (submit,) = events(blocks, "submit", "click")
     assert events(blocks, "words", "submit") == [submit]  # Enter in the words
     picture = str(save(tmp_path / "a.png", colours()))
-    message, label_map, overlay, legend, table, answered = submit.fn(*values(image=picture))
+    message, label_map, overlay, legend, table, answered = submit.fn(None, *values(image=picture))
     assert "Found: red (1)" in message
     assert label_map.shape == overlay.shape == colours().shape
     assert "red" in legend
     assert table.count("<tr") == 4  # the head and three masks
     assert answered is True
-    nothing = submit.fn(*values())
+    nothing = submit.fn(None, *values())
     assert "ov-error" in nothing[0]
     assert nothing[1:] == [None, None, "", "", False]  # no old picture stays beside an error
 
@@ -79,14 +79,14 @@ def test_sliders_answer_again_only_after_an_answer(page, tmp_path):
     picture = str(save(tmp_path / "a.png", colours()))
     for slider in ("threshold", "granularity"):
         (moved,) = events(blocks, slider, "input")
-        assert "Found" in moved.fn(True, *values(image=picture))[0]
-        assert all(not isinstance(value, str) for value in moved.fn(False, *values(image=picture)))
+        assert "Found" in moved.fn(None, True, *values(image=picture))[0]
+        assert all(not isinstance(value, str) for value in moved.fn(None, False, *values(image=picture)))
 
 
 def test_the_networks_work_for_one_request_at_a_time(page):
     _, blocks = page
     busy = [fn for fn in blocks.fns.values() if fn.concurrency_id == "networks"]
-    assert len(busy) == 2 + 3  # submit, sliders, and three examples
+    assert len(busy) == 2 + 3 + 3  # submit, sliders, three examples, clicks on two pictures, and Teach
     assert {fn.concurrency_limit for fn in busy} == {1}
     assert all(fn.api_visibility == "private" for fn in blocks.fns.values())
 
@@ -114,7 +114,7 @@ def test_another_presets_generator_is_handed_on(tmp_path):
     (submit,) = events(blocks, "submit", "click")
     picture = str(save(tmp_path / "a.png", colours()))
     for generator in ("mini", "vitb16"):
-        assert "Found" in submit.fn(*values(image=picture, generator=generator))[0]
+        assert "Found" in submit.fn(None, *values(image=picture, generator=generator))[0]
     assert asked == [("mini", None), ("mini", "vitb16")]
     assert parts["preset"].info is None  # nothing is missing
     assert "example-0" not in parts
@@ -136,7 +136,7 @@ def test_a_presets_folder_is_nobodys_business(tmp_path):
     (submit,) = events(blocks, "submit", "click")
     picture = str(save(tmp_path / "a.png", colours()))
     for name in ("mini.yaml", "mini"):
-        assert "Found" in submit.fn(*values(image=picture, preset=name, generator=name))[0]
+        assert "Found" in submit.fn(None, *values(image=picture, preset=name, generator=name))[0]
     assert asked == [(str(mine), None), ("mini", None)]
 
 

@@ -1,0 +1,1 @@
+"""Names of one's own on the page: a click shows a thing, a name teaches it."""
