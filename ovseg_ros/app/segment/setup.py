@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,16 +113,6 @@ def vocabulary_of(labels: str, refuse: Refuse | None = None) -> tuple[Vocabulary
         reasons = "; ".join(f"{word.name!r}: {word.reason}" for word in rejected) or "got none"
         raise InvalidInputError(f'want a word to look for, as in --labels "teapot, red mug"; {reasons}')
     return vocabulary, rejected
-
-
-def understood(plan: Checked, labels: str, segmenter: OpenVocabularySegmenter) -> Checked:
-    """The plan without the words that the text tower cannot mean, which are told with the rejected ones.
-
-    Raises:
-        InvalidInputError: no word is left.
-    """
-    vocabulary, rejected = vocabulary_of(labels, segmenter.refusal)
-    return dataclasses.replace(plan, vocabulary=vocabulary, rejected=rejected)
 
 
 def changed_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -310,5 +298,4 @@ def about(options: argparse.Namespace, run: Checked, segmenter: OpenVocabularySe
         "options": dataclasses.asdict(segmenter.options),
         "device": str(segmenter.device),
         "inputs": [readable(path) for path in options.inputs],
-        "command": readable(shlex.join(["ovseg", *sys.argv[1:]])),
     }
