@@ -1,4 +1,4 @@
-"""What a worker of `ovseg learn pairs` does: images with captions in, encoded pairs out. It writes no file."""
+"""What a worker of `ovseg learn pairs` does: images with captions in, encoded pairs out, and no file."""
 
 from __future__ import annotations
 

@@ -104,6 +104,11 @@ class Cluster:
             flush=True,
         )
 
+    @property
+    def starting(self) -> int:
+        """How many workers have not loaded their networks yet, or have no place in the cluster."""
+        return len(self._starting)
+
     def about(self) -> Any:
         """See `Crew`: of the worker that is ready first."""
         self._wait(None)
@@ -124,10 +129,10 @@ class Cluster:
             if row.turn in row.done:
                 self._settle(row, lost, 0)  # who is free meanwhile need not wait until this is written
                 yield from row.take()
-            elif row.open:
-                self._settle(row, lost, None)
-            else:
+            elif row.is_over:
                 return
+            else:
+                self._settle(row, lost, None)
 
     def close(self) -> None:
         """Lets the workers go, at once or when they are done; the cluster stays as it was found."""
@@ -179,6 +184,7 @@ class _Row:
         open: number -> shard that was handed out and has no outcomes yet.
         done: number -> outcomes that wait for their turn.
         turn: the number whose outcomes come next.
+        is_over: no shard is left that has not been taken.
     """
 
     def __init__(self, left: Iterator[tuple[int, Any]], *, most_ahead: int) -> None:
@@ -186,6 +192,11 @@ class _Row:
         self.open: dict[int, Any] = {}
         self.done: dict[int, Iterable[Any]] = {}
         self.turn = 0
+        self._is_last = False  # whether the newest is known to be the last
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_last and not self.open and not self.done
 
     def next(self, held: Sequence[int]) -> int | None:
         """The shard to hand out now, None where there is nothing to do but wait.
@@ -196,10 +207,11 @@ class _Row:
         Args:
             held: the numbers that workers are at.
         """
-        if self._newest < self.turn + self._most_ahead and (new := next(self._left, None)) is not None:
-            self._newest, shard = new
-            self.open[self._newest] = shard
-            return self._newest
+        if self._newest < self.turn + self._most_ahead and not self._is_last:
+            if (new := next(self._left, None)) is not None:
+                self._newest, self.open[new[0]] = new
+                return self._newest
+            self._is_last = True
         return next((number for number in self.open if held.count(number) < 2), None)
 
     def settle(self, number: int, outcomes: Iterable[Any]) -> None:

@@ -66,6 +66,12 @@ def test_a_row_hands_out_in_order_waits_its_turn_and_asks_twice_at_the_end() -> 
     assert [row.take(), row.take(), row.take()] == ["A", "B", "C"]
     assert [row.next([]), row.next([]), row.next([])] == [3, 4, 5]
     assert row.next([3, 3, 4, 5]) == 4
+    for number in (3, 4, 5):
+        assert not row.is_over
+        row.settle(number, "")
+        row.take()
+    assert row.is_over
+    assert not _Row(enumerate("a"), most_ahead=2).is_over, "nobody was free to take it yet"
 
 
 def test_what_each_worker_holds() -> None:
