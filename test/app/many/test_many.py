@@ -70,6 +70,7 @@ def test_a_row_hands_out_in_order_waits_its_turn_and_asks_twice_at_the_end() -> 
         assert not row.is_over
         row.settle(number, "")
         row.take()
+    assert row.next([]) is None
     assert row.is_over
     assert not _Row(enumerate("a"), most_ahead=2).is_over, "nobody was free to take it yet"
 
