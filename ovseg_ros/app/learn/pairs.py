@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import shlex
 import sys
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovseg_ros import __version__
+from ovseg_ros.app.many import Crew, add_ray, crew_of, ranges
 from ovseg_ros.errors import ConfigError, InvalidInputError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from ovseg_ros.learn.pairs.captions import CaptionSource
-    from ovseg_ros.learn.pairs.collect import PairTally
+    from ovseg_ros.learn.pairs.collect import Outcome, PairTally
     from ovseg_ros.learn.pairs.store import PairWriter
 
 
@@ -50,6 +48,7 @@ def add_parser(commands: Any) -> None:
     _add_nouns(parser.add_argument_group("nouns"))
     _add_model(parser.add_argument_group("masks and CLIP"))
     _add_filters(parser.add_argument_group("filters, all off unless given"))
+    add_ray(parser)
     parser.set_defaults(run=run)
 
 
@@ -126,64 +125,60 @@ def run(options: argparse.Namespace, load: Any = None) -> int:
     if options.check is not None:
         return _check(options.check)
     _check_options(options)
-    from ovseg_ros.app.learn import pairs_setup as setup
-    from ovseg_ros.app.learn.pairs_sources import open_source
-    from ovseg_ros.app.segment.setup import loaded
-    from ovseg_ros.learn.pairs.collect import collect
-    from ovseg_ros.learn.pairs.nouns import NounFinder
-    from ovseg_ros.learn.pairs.store import PairWriter
+    from ovseg_ros.app.learn.pairs_work import PairsJob
     from ovseg_ros.models.presets import resolve_preset
 
-    noun_options = setup.noun_options_of(options)
-    finder = NounFinder(noun_options)
     options.offline = not options.download
     chosen = resolve_preset(options.preset, options.device, options.weights_dir)
     options.preset = chosen.preset  # what the manifest says
     _say(f"loading {chosen.preset}; {chosen.reason}")
-    segmenter = loaded(options, load, {})
-    pair_options = setup.pair_options_of(options, segmenter)
-    source = open_source(options, needs_depth=segmenter.needs_depth)
-    remarks = list(getattr(source, "remarks", ()))
-    for remark in remarks:
-        _say(remark)
-    settings = {
-        "model": setup.model_of(options, segmenter),
-        "options": asdict(pair_options),
-        "nouns": setup.describe_nouns(noun_options),
-        "source": source.describe(),
-        "ovseg_ros": __version__,
-    }
-    if options.depth_scale is not None:
-        settings["depth_scale"] = options.depth_scale
+    with crew_of(options, PairsJob(options, load)) as crew:
+        return _collect(options, crew)
+
+
+def _collect(options: argparse.Namespace, crew: Crew) -> int:
+    """The same, with workers that are ready."""
+    from ovseg_ros.app.learn.pairs_work import PER_SHARD, lost
+    from ovseg_ros.learn.pairs.collect import store
+    from ovseg_ros.learn.pairs.store import PairWriter
+
+    about = crew.about()
+    said: list[str] = []
+    _say_new(about.remarks, said)
     writer = PairWriter(
         options.out,
-        settings,
+        about.settings,
         pairs_per_shard=options.pairs_per_shard,
         resume=options.resume,
         overwrite=options.overwrite,
     )
+    shards = [(0, None)] if options.ray is None else ranges(about.count, PER_SHARD)
     tally = None
     with writer:
-        with _bar(source, options.limit) as bar, contextlib.suppress(KeyboardInterrupt):
+        with _bar(about.count) as bar, contextlib.suppress(KeyboardInterrupt):
 
             def show(tally: PairTally) -> None:
                 bar.set_postfix({"pairs": tally.pairs, "failed": tally.failed}, refresh=False)
                 bar.update()
 
-            tally = collect(
-                itertools.islice(source, options.limit),
-                segmenter.proposer,
-                segmenter.clip,
-                finder,
-                pair_options,
-                writer,
-                device=segmenter.device,
-                progress=show,
-            )
-        for remark in getattr(source, "remarks", ()):
-            if remark not in remarks:  # a recording's damage shows as it is read
-                _say(remark)
-        return _finish(writer, settings, options, tally)
+            tally = store(_heard(crew.do(shards, writer.done, lost), said), writer, show)
+        return _finish(writer, about.settings, options, tally)
+
+
+def _heard(outcomes: Iterable[Outcome | tuple[str, ...]], said: list[str]) -> Iterator[Outcome]:
+    """The outcomes, less remarks among them, which are said: a recording's damage shows as it is read."""
+    for outcome in outcomes:
+        if isinstance(outcome, tuple):
+            _say_new(outcome, said)
+        else:
+            yield outcome
+
+
+def _say_new(remarks: Iterable[str], said: list[str]) -> None:
+    for remark in remarks:
+        if remark not in said:
+            said.append(remark)
+            _say(remark)
 
 
 def _check(folder: Path) -> int:
@@ -251,14 +246,17 @@ def _finish(
         _say(f"no pair came of it: everything was left out{first}")
         return 2
     write_contact_sheet(options.out, options.out / SHEET, pairs=options.sheet_pairs)
+    for name, reason in tally.failures:
+        _say(f"could not be used: {name}: {reason}")
+    if tally.failed > len(tally.failures):
+        _say(f"and {tally.failed - len(tally.failures)} more")
     return 1 if FAILED in counts["skipped"] else 0
 
 
-def _bar(source: CaptionSource, limit: int | None) -> tqdm:
+def _bar(total: int) -> tqdm:
     """A bar over the images."""
     from tqdm import tqdm
 
-    total = len(source) if limit is None else min(limit, len(source))
     every_s = 0.2 if sys.stderr.isatty() else 10.0
     return tqdm(total=total, unit="image", desc="pairs", mininterval=every_s, file=sys.stderr)
 

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovseg_ros import __version__
+from ovseg_ros.app.many import Crew, add_ray, crew_of
 
 if TYPE_CHECKING:
     from ovseg_ros.app.segment.outputs import OutputFolder
@@ -59,6 +61,7 @@ def add_parser(commands: Any) -> None:
     _add_camera(parser.add_argument_group("depth and camera"))
     _add_pictures(parser.add_argument_group("pictures"))
     _add_moving(parser.add_argument_group("videos and recordings"))
+    add_ray(parser)
     parser.set_defaults(run=run)
 
 
@@ -160,17 +163,27 @@ def run(options: argparse.Namespace, load: Load | None = None) -> int:
 def _segment(options: argparse.Namespace, load: Load | None) -> tuple[int, dict[str, Any], str]:
     """Everything but what goes to stdout: the exit status, the summary, and what was found in one line."""
     from ovseg_ros.app.segment import setup
-    from ovseg_ros.app.segment.inputs import Picture
+    from ovseg_ros.app.segment.inputs import readable
+    from ovseg_ros.app.segment.work import SegmentJob
 
     started = time.time()
     plan = setup.checked(options)
     _say(f"loading {plan.chosen.preset}; {plan.chosen.reason}")
-    segmenter = setup.loaded(options, load, plan.changes)
-    plan = setup.understood(plan, options.labels, segmenter)
-    for word in plan.rejected:
-        _say(f"word not taken: {word.name!r}: {word.reason}")
-    about = setup.about(options, plan, segmenter)
+    job = SegmentJob(options, dataclasses.replace(plan, sources=[]), load)
+    with crew_of(options, job) as crew:
+        about = crew.about()
+        plan = dataclasses.replace(plan, vocabulary=about.vocabulary, rejected=about.rejected)
+        for word in plan.rejected:
+            _say(f"word not taken: {word.name!r}: {word.reason}")
+        command = readable(shlex.join(["ovseg", *sys.argv[1:]]))
+        return _with(crew, options, plan, {**about.made_with, "command": command}, started)
 
+
+def _with(
+    crew: Crew, options: argparse.Namespace, plan: Checked, about: Mapping[str, Any], started: float
+) -> tuple[int, dict[str, Any], str]:
+    """The same, with workers that are ready."""
+    from ovseg_ros.app.segment.inputs import Picture
     from ovseg_ros.app.segment.outputs import OutputFolder
     from ovseg_ros.app.segment.run import Progress, Run
     from ovseg_ros.app.segment.summary import found_text
@@ -178,10 +191,10 @@ def _segment(options: argparse.Namespace, load: Load | None) -> tuple[int, dict[
     settings = {**plan.settings, "weights": about["weights"], "options": about["options"]}
     folder = OutputFolder(plan.out, settings, overwrite=options.overwrite, resume=options.resume)
     progress = Progress(sum(source.count for source in plan.sources))
-    job = Run(segmenter, plan.vocabulary, folder, progress, plan.known)
+    job = Run(plan.sources, folder, progress)
     status = "failed"
     try:
-        status = _work(job, plan)
+        status = _work(job, plan, crew, folder, whole=options.ray is None)
     finally:
         progress.close()
         summary = _finish(folder, job, plan, about, status, started)
@@ -189,12 +202,14 @@ def _segment(options: argparse.Namespace, load: Load | None) -> tuple[int, dict[
     return _verdict(job, status, noun), summary, found_text(summary, noun)
 
 
-def _work(job: Run, plan: Checked) -> str:
+def _work(job: Run, plan: Checked, crew: Crew, folder: OutputFolder, *, whole: bool) -> str:
     """Does everything, or what comes before Ctrl-C; which of both is the summary's status."""
+    from ovseg_ros.app.segment.work import lost, shards_of
+
     try:
         for source, reason in plan.unusable:
             job.fail(source, reason)
-        job.over(plan.sources)
+        job.take(crew.do(shards_of(plan.sources, whole=whole), folder.done, lost))
         job.films()
     except KeyboardInterrupt:
         return "interrupted"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 
@@ -18,7 +18,13 @@ from ovseg_ros.files.cameras import Camera
 from ovseg_ros.files.depth import find_depth
 from ovseg_ros.files.frames import read_frame
 from ovseg_ros.files.pictures import MAX_PIXELS, STORED, read_header
-from ovseg_ros.files.recordings import DEPTH_TOLERANCE_S, find_topics, open_recording, read_bag_frames
+from ovseg_ros.files.recordings import (
+    DEPTH_TOLERANCE_S,
+    Bag,
+    find_topics,
+    open_recording,
+    read_bag_frames,
+)
 from ovseg_ros.files.videos import decoded, open_video, readable, stamp_ns
 
 CURE = "raise --max-pixels if there is memory for it"
@@ -91,6 +97,7 @@ class Source(ABC):
         gives_depth: whether its frames can have depth.
         rate_hz: of its frames as they are taken; None: it does not move.
         remarks: what people should know, filled while it is read.
+        without_depth: the same of the first frame that lacked depth though the others have it; "" for none.
     """
 
     camera_cure: ClassVar[str] = "give them with --intrinsics"
@@ -101,6 +108,7 @@ class Source(ABC):
     gives_depth: bool = False
     rate_hz: float | None = None
     remarks: list[str] = field(default_factory=list)
+    without_depth: str = ""
 
     @abstractmethod
     def frames(self) -> Iterator[InputFrame]:
@@ -227,8 +235,7 @@ class Recording(Source):
 
     def __post_init__(self) -> None:
         options = self.options
-        self._lacks = False
-        self._bag = open_recording(self.path)
+        self._bag: Bag | None = open_recording(self.path)
         self._chosen, total = find_topics(
             self._bag,
             image=options.image_topic,
@@ -243,10 +250,15 @@ class Recording(Source):
         image, depth, info = (name or "none" for name in names)
         self.remarks.append(f"{self.path}: colour {image}, depth {depth}, camera_info {info}")
         self.remarks += self._chosen.remarks
-        self._remark_losses()
+        self._remark_losses(self._bag)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the opened files: on another machine they are opened when its frames are read."""
+        return {**self.__dict__, "_bag": None, "_current": None}
 
     def frames(self) -> Iterator[InputFrame]:
         """Each n-th image, with the depth that is nearest in time."""
+        self._bag = bag = self._bag or open_recording(self.path)
         before_ns = 0
         options = self.options
         how = {
@@ -254,7 +266,7 @@ class Recording(Source):
             "depth_scale": options.depth_scale,
             "intrinsics": options.intrinsics,
         }
-        frames = read_bag_frames(self._bag, self._chosen, every=options.every, **how)
+        frames = read_bag_frames(bag, self._chosen, every=options.every, **how)
         for taken, frame in enumerate(frames):
             if taken == options.max_frames:
                 return
@@ -262,8 +274,8 @@ class Recording(Source):
                 self.rate_hz = min(1e9 / (frame.stamp_ns - before_ns), 60.0)
             before_ns = frame.stamp_ns
             self._current = frame
-            yield self._frame(frame.index, frame.load, *self._bag.files, *how.items(), self._chosen)
-        self._remark_losses()
+            yield self._frame(frame.index, frame.load, *bag.files, *how.items(), self._chosen)
+        self._remark_losses(bag)
 
     def loaded(self, frame: InputFrame) -> Frame:
         """See `Source.loaded`; what is missing is named with topics and times."""
@@ -273,14 +285,13 @@ class Recording(Source):
         reason = self._current.missing(loaded.size_hw)
         if self.options.needs_depth:
             raise InvalidInputError(f"the preset needs depth and the camera's intrinsics. {reason}")
-        if self.gives_depth and not self._lacks:
-            self._lacks = True
-            self.remarks.append(f"{frame.source} is looked at without depth. {reason}")
+        if self.gives_depth and not self.without_depth:
+            self.without_depth = f"{frame.source} is looked at without depth. {reason}"
         return loaded
 
-    def _remark_losses(self) -> None:
+    def _remark_losses(self, bag: Bag) -> None:
         """What is lost is known in part when the recording is opened, in part when it was read."""
-        self.remarks += [remark for remark in self._bag.remarks if remark not in self.remarks]
+        self.remarks += [remark for remark in bag.remarks if remark not in self.remarks]
 
 
 def _identity(*parts: object) -> str:

@@ -77,31 +77,25 @@ class OutputFolder:
         }
         return {"folder": str(self.path), **{key: str(self.path / name) for key, name in names.items()}}
 
-    def is_done(self, name: str, identity: str) -> bool:
-        """Whether an earlier run left the outputs of exactly this frame."""
-        return self._done.get(name) == identity
+    @property
+    def done(self) -> Mapping[str, str]:
+        """Name -> identity of the frames whose outputs an earlier run left."""
+        return self._done
 
-    def write(self, name: str, entry: Mapping[str, Any], result: Segmentation) -> None:
+    def write(self, name: str, line: Mapping[str, Any], images: Mapping[str, bytes]) -> None:
         """Writes one frame's outputs and its line in the journal.
 
         Args:
             name: of the frame, see `InputFrame.name`.
-            entry: what the line says beside sizes and masks; with "identity".
-            result: the frame's.
+            line: what the journal says of it; with "name", "identity" and what `encoded` says.
+            images: folder -> PNG file.
 
         Raises:
             OvsegError: the disk is full or the like.
         """
-        labels, _ = result.semantic()
-        numbers = result.instances()
         with writing(self.path):
-            overlay = draw_overlay(result.frame.image_rgb, result)
-            self._write(f"overlay/{name}.png", _png(cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR)))
-            self._write(f"labels/{name}.png", palette_png(labels))
-            self._write(f"instances/{name}.png", _png(numbers))
-            height, width = result.frame.size_hw
-            line = {"name": name, **entry, "height": height, "width": width, "masks": masks_of(result)}
-            line["remarks"] = [remark for remark in dict.fromkeys(result.remarks) if remark]
+            for folder, content in images.items():
+                self._write(f"{folder}/{name}.png", content)
             self._journal.write(json.dumps(line, ensure_ascii=False) + "\n")
         if name in self._done:
             self._replaced.add(name)
@@ -208,6 +202,17 @@ class OutputFolder:
                 ):
                     self._done[name] = str(entry.get("identity"))
                     out.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+def encoded(result: Segmentation) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """What is kept of a frame: a PNG file for each of `FOLDERS`, and what the journal says of it."""
+    labels, _ = result.semantic()
+    overlay = draw_overlay(result.frame.image_rgb, result)
+    images = (_png(cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR)), palette_png(labels), _png(result.instances()))
+    height, width = result.frame.size_hw
+    remarks = [remark for remark in dict.fromkeys(result.remarks) if remark]
+    found = {"height": height, "width": width, "masks": masks_of(result), "remarks": remarks}
+    return dict(zip(FOLDERS, images, strict=True)), found
 
 
 def palette_png(labels: npt.NDArray[np.uint8]) -> bytes:

@@ -1,25 +1,18 @@
-"""The loop of `ovseg segment`: every frame through the segmenter, and what goes wrong named."""
+"""The loop of `ovseg segment`: what becomes of the frames is written and counted, in their order."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from ovseg_ros.app.segment.inputs import InputFrame, Picture, Recording, Source, readable
+from ovseg_ros.app.many import pace
+from ovseg_ros.app.segment.inputs import Picture, Recording, Source, readable
 from ovseg_ros.app.segment.outputs import OutputFolder
-from ovseg_ros.app.segment.taught import segment
-from ovseg_ros.core.camera import DepthDoubt
-from ovseg_ros.core.segmenter import OpenVocabularySegmenter
-from ovseg_ros.core.words import Vocabulary
-from ovseg_ros.errors import InvalidInputError, NotFiniteError, OutOfMemoryError
-
-if TYPE_CHECKING:
-    from ovseg_ros.memory.teaching import KnownNames
+from ovseg_ros.app.segment.work import End, Outcome
 
 MAX_FAILURES_LISTED = 1000
 MAX_FAILURES_SAID = 20
@@ -76,54 +69,40 @@ class Progress:
 
     def _line(self) -> None:
         self._said, self._said_done = time.monotonic(), self._done
-        rate = self._done / max(self._said - self._start, 1e-9)
         total = f"/{self._total}" if self._total >= self._done else ""
-        self.say(f"ovseg: {self._done}{total} frames, {rate:{'.1f' if rate >= 1 else '.2g'}} per second")
+        said = pace(self._done, self._total, self._said - self._start)
+        self.say(f"ovseg: {self._done}{total} frames, {said}")
 
 
 class Run:
     """One run over all inputs."""
 
-    def __init__(
-        self,
-        segmenter: OpenVocabularySegmenter,
-        vocabulary: Vocabulary,
-        folder: OutputFolder,
-        progress: Progress,
-        known: KnownNames | None = None,
-    ) -> None:
+    def __init__(self, sources: Sequence[Source], folder: OutputFolder, progress: Progress) -> None:
+        """Takes the inputs whose outcomes will come."""
         self.tally = Tally()
-        self._known = known
-        self._segmenter = segmenter
-        self._vocabulary = vocabulary
         self._folder = folder
         self._progress = progress
-        self._doubt = DepthDoubt()
-        self._films: list[tuple[Source, list[int]]] = []
+        self._is_doubted = False  # whether depth is in its unit: said once
+        self._films = {one.name: (one, list[int]()) for one in sources if not isinstance(one, Picture)}
+        self._remarks: dict[str, list[str]] = {}  # of a source that goes on
+        self._ended: set[str] = set()  # sources that broke off
 
-    def over(self, sources: Iterable[Source]) -> None:
-        """Does every frame; a bad one costs itself alone, a file that breaks off what comes after.
+    def take(self, outcomes: Iterable[Outcome | End]) -> None:
+        """Writes what became of each frame.
 
         Raises:
             OvsegError: outputs cannot be written.
         """
-        for source in sources:
-            indices: list[int] = []
-            if not isinstance(source, Picture):
-                self._films.append((source, indices))
-            try:
-                for frame in source.frames():
-                    if self._one(source, frame):
-                        indices.append(frame.index)
-                    self._progress.step()
-            except InvalidInputError as error:
-                self.fail(readable(source.path), str(error))
-            for remark in dict.fromkeys(source.remarks):  # the check of the inputs read it too
-                self.remark(remark)
+        for outcome in outcomes:
+            if isinstance(outcome, End):
+                self._end(outcome)
+            elif outcome.of not in self._ended:
+                self._one(outcome)
+                self._progress.step()
 
     def films(self) -> None:
         """Makes the film of each video and recording."""
-        for source, indices in self._films:
+        for source, indices in self._films.values():
             moves = len(indices) > 1 or not isinstance(source, Recording)
             if moves and (problem := self._folder.write_film(source.name, indices, source.rate_hz or 10.0)):
                 self.remark(problem)
@@ -145,32 +124,35 @@ class Run:
         elif self.tally.failed == MAX_FAILURES_SAID + 1:
             self._progress.say("ovseg: more failures; summary.json lists them")
 
-    def _one(self, source: Source, frame: InputFrame) -> bool:
-        """Whether the frame's outputs are there."""
-        if self._folder.is_done(frame.name, frame.identity):
+    def _end(self, end: End) -> None:
+        """A shard of a source is done: what is known of it is said when it is the last."""
+        if end.broke_off and end.of not in self._ended:
+            self._ended.add(end.of)  # each later shard of it says so again
+            self.fail(end.source, end.broke_off)
+        remarks = self._remarks.setdefault(end.of, [])
+        remarks += [remark for remark in end.remarks if remark not in remarks]
+        if end.of in self._films:
+            self._films[end.of][0].rate_hz = end.rate_hz or self._films[end.of][0].rate_hz
+            if end.without_depth and not self._films[end.of][0].without_depth:
+                self._films[end.of][0].without_depth = end.without_depth
+        if end.is_last:
+            for remark in self._remarks.pop(end.of):
+                self.remark(remark)
+            if end.of in self._films and (lacking := self._films[end.of][0].without_depth):
+                self.remark(lacking)
+
+    def _one(self, outcome: Outcome) -> None:
+        if outcome.doubt and not self._is_doubted:
+            self._is_doubted = True
+            self.remark(f"{outcome.source}: {outcome.doubt}")
+        if outcome.failed:
+            self.fail(outcome.source, outcome.failed)
+            self._folder.drop(outcome.name)
+            return
+        if outcome.kept:
             self.tally.kept += 1
-            return True
-        try:
-            start = time.perf_counter()
-            loaded = source.loaded(frame)
-            if doubt := self._doubt(loaded.depth_m):
-                self.remark(f"{frame.source}: {doubt}")
-            read = time.perf_counter()
-            result = segment(self._segmenter, loaded, self._vocabulary, self._known)
-        except (InvalidInputError, NotFiniteError, OutOfMemoryError, MemoryError) as error:
-            too_large = "this frame does not fit into memory; make it smaller"
-            self.fail(frame.source, too_large if isinstance(error, MemoryError) else str(error))
-            self._folder.drop(frame.name)
-            return False
-        seconds = {"read": read - start, **result.timings}
-        entry = {
-            "source": frame.source,
-            "index": frame.index,
-            "stamp_ns": loaded.stamp_ns,
-            "identity": frame.identity,
-            "proposals": len(result),
-            "ms": {stage: round(1000 * value, 3) for stage, value in seconds.items()},
-        }
-        self._folder.write(frame.name, entry, result)
-        self.tally.segmented += 1
-        return True
+        else:
+            self._folder.write(outcome.name, outcome.line, outcome.images)
+            self.tally.segmented += 1
+        if outcome.of in self._films:
+            self._films[outcome.of][1].append(outcome.index)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +63,6 @@ class Checked:
         weights: name of each weights file, and the preset that names it.
         settings: what a resumed run must share, as far as it is known without the networks.
         taught: examples by name in small letters, from `--memory`.
-        known: the same as the model knows them, None without or before it is loaded.
     """
 
     vocabulary: Vocabulary
@@ -78,7 +75,6 @@ class Checked:
     weights: dict[str, Path]
     settings: dict[str, Any]
     taught: Taught
-    known: KnownNames | None = None
 
 
 def checked(options: argparse.Namespace) -> Checked:
@@ -130,19 +126,20 @@ def vocabulary_of(labels: str, refuse: Refuse | None = None) -> tuple[Vocabulary
     return vocabulary, rejected
 
 
-def understood(plan: Checked, labels: str, segmenter: OpenVocabularySegmenter) -> Checked:
-    """The plan without the words that the text tower cannot mean, which are told with the rejected ones.
+def words_known(
+    labels: str, segmenter: OpenVocabularySegmenter, taught: Taught
+) -> tuple[Vocabulary, list[Rejected], KnownNames | None]:
+    """The words of `--labels` without those that the text tower cannot mean, and the taught names.
 
     Raises:
         InvalidInputError: no word is left.
     """
-    known = known_to(segmenter, plan.taught)
+    known = known_to(segmenter, taught)
 
     def refusal(word: str) -> str:
         return known.refusal(word) if known is not None and known.knows(word) else segmenter.refusal(word)
 
-    vocabulary, rejected = vocabulary_of(labels, refusal)
-    return dataclasses.replace(plan, vocabulary=vocabulary, rejected=rejected, known=known)
+    return *vocabulary_of(labels, refusal), known
 
 
 def changed_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -328,5 +325,4 @@ def about(options: argparse.Namespace, run: Checked, segmenter: OpenVocabularySe
         "options": dataclasses.asdict(segmenter.options),
         "device": str(segmenter.device),
         "inputs": [readable(path) for path in options.inputs],
-        "command": readable(shlex.join(["ovseg", *sys.argv[1:]])),
     }

@@ -62,9 +62,8 @@ def made_with(
         options: under which it was measured; None: the segmenter's own.
         dataset: what it was measured on; with it comes the hash of its list.
     """
-    typed = ["ovseg", *sys.argv[1:]] if command is None else list(command)
     found: dict[str, Any] = {
-        "command": shlex.join(typed),
+        "command": shlex.join(typed() if command is None else command),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "versions": versions(),
         "hardware": hardware(),
@@ -87,6 +86,11 @@ def made_with(
             "sha256": dataset.sha256(),
         }
     return found
+
+
+def typed() -> list[str]:
+    """The command line of this process."""
+    return ["ovseg", *sys.argv[1:]]
 
 
 def versions() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from ovseg_ros.core.segmenter import OpenVocabularySegmenter
 from ovseg_ros.errors import ConfigError, InvalidInputError, OvsegError, WeightsError
 from ovseg_ros.evaluate.datasets.dataset import Sample, SegmentationDataset
 from ovseg_ros.evaluate.scores.miou import ConfusionMatrix, Scores
-from ovseg_ros.evaluate.scores.predict import Names, named_map, text_rows
+from ovseg_ros.evaluate.scores.predict import Names, TextRows, named_map, text_rows
 from ovseg_ros.evaluate.scores.shift import shift_remark
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Result(Scores):
         dataset: its name.
         images: pictures that were scored.
         failed: (name, reason) of each that was not.
-        seconds: per scored picture, reading and scoring included.
+        seconds: per scored picture, reading and scoring included, of one worker where there are several.
         remarks: what people should know of the figures.
     """
 
@@ -89,10 +89,101 @@ def evaluate_dataset(
     segmenter.check(chosen)
     rows = text_rows(segmenter, dataset.classes, chosen, names)
 
-    def predict(sample: Sample) -> dict[str, Prediction]:
-        return {"": named_map(segmenter, segmenter.embed(sample.frame, chosen), rows, chosen)}
+    return gather(dataset, look(dataset, predictor(segmenter, rows, chosen), range(len(dataset))), progress)[
+        ""
+    ]
 
-    return score_each(dataset, predict, ("",), progress)[""]
+
+def predictor(segmenter: OpenVocabularySegmenter, rows: TextRows, options: SegmenterOptions) -> Predict:
+    """What `evaluate_dataset` asks of each picture: one map, of the variant ""."""
+
+    def predict(sample: Sample) -> dict[str, Prediction]:
+        return {"": named_map(segmenter, segmenter.embed(sample.frame, options), rows, options)}
+
+    return predict
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of one picture.
+
+    Attributes:
+        name: of the picture.
+        counts: variant -> (places, numbers): the entries of `ConfusionMatrix.count` that are not 0, in the
+            order of its rows; one after the other (C,) int64 each.
+        seconds: reading and scoring it.
+        failed: why it was not scored, or "".
+    """
+
+    name: str
+    counts: Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]
+    seconds: float = 0.0
+    failed: str = ""
+
+
+def look(
+    dataset: SegmentationDataset, predict: Predict, which: Iterable[int], variants: Sequence[str] = ("",)
+) -> Iterator[Scored]:
+    """Scores pictures one after the other; those that cannot be read or segmented say why.
+
+    Args:
+        dataset: with the truth.
+        predict: gives every variant's map of a sample.
+        which: places in the data set.
+        variants: their names.
+
+    Raises:
+        ConfigError, WeightsError: these concern every picture.
+    """
+    matrix = ConfusionMatrix(len(dataset.class_names))
+    for i in which:
+        start = time.perf_counter()
+        try:
+            sample = dataset.load(i)
+            maps = predict(sample)
+            counts = {}
+            for name in variants:
+                flat = matrix.count(sample.truth, maps[name]).reshape(-1)
+                places = np.flatnonzero(flat)
+                counts[name] = places, flat[places]
+        except (ConfigError, WeightsError):
+            raise
+        except Exception as error:
+            yield Scored(dataset.items[i].name, {}, failed=reason_of(error))
+        else:
+            yield Scored(dataset.items[i].name, counts, time.perf_counter() - start)
+
+
+def gather(
+    dataset: SegmentationDataset,
+    outcomes: Iterable[Scored],
+    progress: Progress = lambda done, total: None,
+    variants: Sequence[str] = ("",),
+) -> dict[str, Result]:
+    """Sums up what became of every picture; see `score_each`."""
+    matrices = {name: ConfusionMatrix(len(dataset.class_names)) for name in variants}
+    failed: list[tuple[str, str]] = []
+    seconds = 0.0
+    for done, one in enumerate(outcomes, 1):
+        if one.failed:
+            failed.append((one.name, one.failed))
+            _give_up(failed, done, len(dataset), dataset.name)
+        for name, (places, numbers) in one.counts.items():
+            matrices[name].counts.reshape(-1)[places] += numbers
+        seconds += one.seconds
+        progress(done, len(dataset))
+    images = len(dataset) - len(failed)
+    return {
+        name: Result(
+            **vars(matrix.scores(dataset.class_names, dataset.unseen)),
+            dataset=dataset.name,
+            images=images,
+            failed=tuple(failed),
+            seconds=seconds / images,
+            remarks=(remark,) if (remark := shift_remark(matrix.counts)) else (),
+        )
+        for name, matrix in matrices.items()
+    }
 
 
 def score_each(
@@ -119,31 +210,18 @@ def score_each(
         InvalidInputError: no picture could be scored, or none of the first `GIVE_UP_AFTER`.
         ConfigError, WeightsError: these concern every picture.
     """
-    matrices = {name: ConfusionMatrix(len(dataset.class_names)) for name in variants}
+    return gather(dataset, look(dataset, predict, range(len(dataset)), variants), progress, variants)
 
-    def score(i: int) -> None:
-        sample = dataset.load(i)
-        maps = predict(sample)
-        # All of a picture, or an error before anything of it is added.
-        counts = {name: matrix.count(sample.truth, maps[name]) for name, matrix in matrices.items()}
-        for name, matrix in matrices.items():
-            matrix.counts += counts[name]
 
-    start = time.perf_counter()
-    failed = each_picture([item.name for item in dataset.items], score, dataset.name, progress)
-    images = len(dataset) - len(failed)
-    seconds = (time.perf_counter() - start) / images
-    return {
-        name: Result(
-            **vars(matrix.scores(dataset.class_names, dataset.unseen)),
-            dataset=dataset.name,
-            images=images,
-            failed=tuple(failed),
-            seconds=seconds,
-            remarks=(remark,) if (remark := shift_remark(matrix.counts)) else (),
-        )
-        for name, matrix in matrices.items()
-    }
+def _give_up(
+    failed: Sequence[tuple[str, str]], done: int, total: int, dataset: str, error: Exception | None = None
+) -> None:
+    """Raises where every picture so far failed, and these are enough."""
+    if len(failed) == done == min(GIVE_UP_AFTER, total):
+        first, reason = failed[0]
+        raise InvalidInputError(
+            f"none of the {len(failed)} pictures tried of {dataset} could be scored; {first}: {reason}"
+        ) from error
 
 
 def reason_of(error: Exception) -> str:
@@ -180,11 +258,6 @@ def each_picture(
             raise
         except Exception as error:
             failed.append((name, reason_of(error)))
-            if len(failed) == i + 1 == min(GIVE_UP_AFTER, len(names)):
-                first, reason = failed[0]
-                raise InvalidInputError(
-                    f"none of the {len(failed)} pictures tried of {dataset} could be scored; "
-                    f"{first}: {reason}"
-                ) from error
+            _give_up(failed, i + 1, len(names), dataset, error)
         progress(i + 1, len(names))
     return failed

@@ -8,7 +8,7 @@ all of them; the filters here are off unless asked for.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,9 +26,12 @@ from ovseg_ros.errors import ConfigError, InvalidInputError, OutOfMemoryError
 from ovseg_ros.learn.pairs.captions import CaptionedImage
 from ovseg_ros.learn.pairs.crop import make_pair
 from ovseg_ros.learn.pairs.nouns import NounFinder
-from ovseg_ros.learn.pairs.store import Pair, PairWriter
+from ovseg_ros.learn.pairs.store import Pair, PairWriter, encoded_pairs
 
 _LOG = logging.getLogger(__name__)
+
+REST = "(the rest)"
+"""Stands for the images behind the place where a source breaks off."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,25 @@ class PairTally:
     failures: list[tuple[str, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image.
+
+    Attributes:
+        image: its id; `REST` of what comes after a source broke off.
+        kept: an earlier run dealt with it.
+        failed: why it cannot be used, or "".
+        pairs: noun and tar members of each pair, in order.
+        skipped: why nouns have no pair.
+    """
+
+    image: str
+    kept: bool = False
+    failed: str = ""
+    pairs: tuple[tuple[str, bytes], ...] = ()
+    skipped: tuple[Mapping[str, Any], ...] = ()
+
+
 def collect(
     source: Iterable[CaptionedImage],
     proposer: Proposer,
@@ -135,26 +157,70 @@ def collect(
     Raises:
         OvsegError: the pairs cannot be written.
     """
-    counted = _Watched(proposer)
-    segmenter = OpenVocabularySegmenter(counted, clip, options.of_segmenter(), device)
+    look = Look(proposer, clip, nouns, options, device=device)
+    return store(look.at(source, writer), writer, progress)
+
+
+class Look:
+    """Looks at images, and writes nothing."""
+
+    def __init__(
+        self,
+        proposer: Proposer,
+        clip: RegionEncoder,
+        nouns: NounFinder,
+        options: PairOptions,
+        *,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """See `collect`."""
+        self._counted = _Watched(proposer)
+        self._segmenter = OpenVocabularySegmenter(self._counted, clip, options.of_segmenter(), device)
+        self._nouns, self._options = nouns, options
+
+    def at(self, images: Iterable[CaptionedImage], kept: Container[str]) -> Iterator[Outcome]:
+        """What becomes of each image, up to the end or to where a recording breaks off.
+
+        Args:
+            images: with captions.
+            kept: ids of those that an earlier run dealt with.
+        """
+        try:
+            for image in images:
+                yield Outcome(image.id, kept=True) if image.id in kept else self._one(image)
+        except InvalidInputError as error:
+            yield Outcome(REST, failed=str(error))
+
+    def _one(self, image: CaptionedImage) -> Outcome:
+        self._counted.empty = 0
+        try:
+            pairs, skipped = pairs_of(image, self._segmenter, self._nouns, self._options)
+        except (InvalidInputError, OutOfMemoryError) as error:
+            return Outcome(image.id, failed=str(error))
+        except MemoryError:
+            return Outcome(image.id, failed="it does not fit into memory")
+        if self._counted.empty:
+            skipped.append({"reason": "mask of zero area", "count": self._counted.empty})
+        return Outcome(image.id, pairs=encoded_pairs(image.id, pairs), skipped=tuple(skipped))
+
+
+def store(
+    outcomes: Iterable[Outcome], writer: PairWriter, progress: Callable[[PairTally], None] | None = None
+) -> PairTally:
+    """Writes what became of images, in the order they come; see `collect`."""
     tally = PairTally()
-    for image in _until_it_breaks(source, tally, writer):
-        if image.id in writer:
+    for outcome in outcomes:
+        if outcome.failed:
+            _fail(outcome.image, outcome.failed, tally, writer)
+            if outcome.image == REST:
+                break
+        elif outcome.kept or outcome.image in writer:
             tally.kept += 1
         else:
-            counted.empty = 0
-            try:
-                pairs, skipped = pairs_of(image, segmenter, nouns, options)
-            except (InvalidInputError, OutOfMemoryError) as error:
-                _fail(image.id, str(error), tally, writer)
-            except MemoryError:
-                _fail(image.id, "it does not fit into memory", tally, writer)
-            else:
-                if counted.empty:
-                    skipped.append({"reason": "mask of zero area", "count": counted.empty})
-                writer.add(image.id, pairs, {"skipped": skipped} if skipped else None)
-                tally.images += 1
-                tally.pairs += len(pairs)
+            notes = {"skipped": list(outcome.skipped)} if outcome.skipped else None
+            writer.add_encoded(outcome.image, outcome.pairs, notes)
+            tally.images += 1
+            tally.pairs += len(outcome.pairs)
         if progress is not None:
             progress(tally)
     return tally
@@ -246,16 +312,6 @@ def _filtered(
         else:
             kept.append(k)
     return dropped
-
-
-def _until_it_breaks(
-    source: Iterable[CaptionedImage], tally: PairTally, writer: PairWriter
-) -> Iterator[CaptionedImage]:
-    """The images of a source up to its end, or to where a recording breaks off."""
-    try:
-        yield from source
-    except InvalidInputError as error:
-        _fail("(the rest)", str(error), tally, writer)
 
 
 def _fail(image: str, reason: str, tally: PairTally, writer: PairWriter) -> None:

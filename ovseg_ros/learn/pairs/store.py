@@ -99,6 +99,11 @@ class PairWriter:
         """Whether an image has been dealt with, by this run or an earlier one."""
         return image in self._done
 
+    @property
+    def done(self) -> frozenset[str]:
+        """The images that have been dealt with."""
+        return frozenset(self._done)
+
     def add(self, image: str, pairs: Sequence[Pair], notes: Mapping[str, Any] | None = None) -> None:
         """Stores the pairs of one image, possibly none, and that it is done.
 
@@ -111,21 +116,27 @@ class PairWriter:
             InvalidInputError: an id that was there before or cannot be a file's name.
             OvsegError: the disk is full or the like.
         """
+        self.add_encoded(image, encoded_pairs(image, pairs), notes)
+
+    def add_encoded(
+        self, image: str, pairs: Sequence[tuple[str, bytes]], notes: Mapping[str, Any] | None = None
+    ) -> None:
+        """The same with pairs as `encoded_pairs` gives them."""
         if image in self._done:
             raise InvalidInputError(f"want each image once, got {image!r} again")
         if not image or any(c in image for c in "./\\\0\n"):
             raise InvalidInputError(f"want an image id without dots and slashes, got {image!r}")
         with _writing(self.path):
-            for number, pair in enumerate(pairs):
+            for _, members in pairs:
                 if self._tar is None:
                     self._tar = self._part().open("wb")
-                self._tar.write(encode_pair(f"{image}-{number}", pair))
+                self._tar.write(members)
             entry = {
                 "image": image,
                 "pairs": len(pairs),
                 "shard": self._shard,
                 "end": 0 if self._tar is None else self._tar.tell(),
-                "nouns": [pair.noun for pair in pairs],
+                "nouns": [noun for noun, _ in pairs],
             }
             self._waiting.append({**entry, **(notes or {})})
             self._done.add(image)
@@ -285,6 +296,11 @@ class PairWriter:
         for pattern in patterns:
             for file in self.path.glob(pattern):
                 file.unlink()
+
+
+def encoded_pairs(image: str, pairs: Sequence[Pair]) -> tuple[tuple[str, bytes], ...]:
+    """Noun and tar members of each pair of an image, as a shard holds them."""
+    return tuple((pair.noun, encode_pair(f"{image}-{i}", pair)) for i, pair in enumerate(pairs))
 
 
 @contextlib.contextmanager
