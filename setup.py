@@ -41,8 +41,22 @@ def version() -> str:
 
 
 def long_description() -> str:
-    readme = HERE / "README.md"
-    return readme.read_text(encoding="utf-8") if readme.exists() else ""
+    """The README; its links lead to the repository of package.xml, as on PyPI no file lies beside it."""
+    readme, package = HERE / "README.md", HERE / "package.xml"
+    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    urls = ElementTree.parse(package).getroot().iter("url") if package.exists() else ()
+    repository = next((url.text for url in urls if url.get("type") == "repository"), None)
+    return with_whole_links(text, repository) if repository else text
+
+
+def with_whole_links(text: str, repository: str) -> str:
+    """Markdown whose relative links and pictures are those of a repository's newest commit on a forge."""
+
+    def whole(link: re.Match[str]) -> str:
+        kind = "raw" if link[1] else "blob"
+        return f"{link[1]}[{link[2]}]({repository.rstrip('/')}/{kind}/HEAD/{link[3]})"
+
+    return re.sub(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)]+)\)", whole, text)
 
 
 def addresses() -> dict[str, str]:

@@ -124,6 +124,19 @@ def extras() -> dict[str, list[str]]:
     return given["extras_require"]
 
 
+def test_on_pypi_the_readmes_links_lead_to_the_repository() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setuptools, "setup", lambda **_: None)
+        whole = runpy.run_path(str(ROOT / "setup.py"))["with_whole_links"]
+    there = "https://forge.example/robots/ovseg_ros"
+    assert whole("![two cups](a.png) [b](docs/b.md#c) [d](#d) [e](https://e.example)", there) == (
+        f"![two cups]({there}/raw/HEAD/a.png) [b]({there}/blob/HEAD/docs/b.md#c) [d](#d) [e](https://e.example)"
+    )
+    text = whole((ROOT / "README.md").read_text(encoding="utf-8"), there + "/")
+    assert f"]({there}/raw/HEAD/docs/images/demo.png)" in text
+    assert re.findall(r"\]\((?!https://)[^)]+\)", text) == []
+
+
 def pages() -> list[Path]:
     """Every file that may tell how to install something; tests only match what those tell."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, timeout=60)
