@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     unknown = sorted(set(args.presets) - set(models))
     if unknown:
-        parser.error(f"want presets of {', '.join(models)}, got {', '.join(unknown)}")
+        parser.error(f"expected presets of {', '.join(models)}, got {', '.join(unknown)}")
     costs: dict[str, dict[str, Any]] = {}
     for preset in args.presets or models:
         command = [sys.executable, __file__, "--one", models[preset]]

@@ -132,7 +132,7 @@ def main() -> None:
         render_frames(args.folder, args.frames or 200)
         return
     if args.what == "real" and not args.truth:
-        parser.error("want --truth LABELS.json beside real frames")
+        parser.error("expected --truth LABELS.json beside real frames")
     proposer, rows, single = proposer_of(args.preset), [], {}
     print(f"things of {LEAST_PIXELS} pixels and more\n{HEAD}" if args.what == "rendered" else HEAD)
     sets = {s: read_frames(args.folder, s, args.frames) for s in args.sensors}

@@ -64,7 +64,7 @@ def encoder(name: str) -> tuple[Any, SegmenterOptions]:
     network = build_network(config, model).eval().requires_grad_(False)
     if not can_pool(network):
         raise SystemExit(
-            f"want a preset or a convolutional network of open_clip, got {name}; see ovseg bench"
+            f"expected a preset or a convolutional network of open_clip, got {name}; see ovseg bench"
         )
     return PooledClip(network, no_words, pooled_side=640), SegmenterOptions()
 

@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "benchmark" / "taught.json")
     args = parser.parse_args()
     if args.what != "measure" and args.folder is None:
-        parser.error(f"want FOLDER with {args.what}")
+        parser.error(f"expected FOLDER with {args.what}")
     if args.what == "render":
         render_scenes(args.folder, args.scenes)
     else:

@@ -221,7 +221,7 @@ def all_frames(scenes: Sequence[Scene], rate_hz: float, truth: Truth) -> Iterato
 def check_same(recorded: Sequence[RecordedFrame], rendered: Sequence[RecordedFrame]) -> None:
     """Ends the program where a recording does not show what was rendered, to the millimetre."""
     if len(recorded) != len(rendered):
-        raise SystemExit(f"want the recording's {len(recorded)} frames, rendered {len(rendered)}")
+        raise SystemExit(f"expected the recording's {len(recorded)} frames, rendered {len(rendered)}")
     for n, (old, new) in enumerate(zip(recorded, rendered, strict=True)):
         moved = np.mean(old.instances != new.instances)
         off = np.mean(depth_to_mm(old.frame.depth_m) != depth_to_mm(new.frame.depth_m))

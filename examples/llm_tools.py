@@ -49,7 +49,7 @@ def call(ovseg: NodeClient, name: str, arguments: str | dict[str, Any]) -> str:
     """Carries out one call, and says as JSON what came of it; the model's mistakes are said, not raised."""
     try:
         if name not in TOOLS:
-            raise InvalidInputError(f"want one of the tools {', '.join(TOOLS)}, got {name!r}")
+            raise InvalidInputError(f"expected one of the tools {', '.join(TOOLS)}, got {name!r}")
         given = json.loads(arguments) if isinstance(arguments, str) else arguments
         return json.dumps(TOOLS[name](ovseg, **_checked(name, given)), ensure_ascii=False)
     except (OvsegError, ValueError, TypeError) as error:

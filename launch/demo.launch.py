@@ -52,7 +52,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     folder = SHARE / "demo" / name if name in PRESETS else Path(name).expanduser()
     if not any((folder / file).is_file() for file in ("metadata.yaml", "classes.txt")):
         raise FileNotFoundError(
-            f"recording: want one of {', '.join(PRESETS)}, a rosbag2 folder or photographs in the layout "
+            f"recording: expected one of {', '.join(PRESETS)}, a rosbag2 folder or photographs in the layout "
             f"folder, but there is neither metadata.yaml nor classes.txt in {folder}"
         )
     rate = as_rate("rate", given["rate"])

@@ -250,7 +250,7 @@ class Finder:
             return options
         number = isinstance(threshold, int | float | np.number) and not isinstance(threshold, bool)
         if not (number and 0 <= threshold <= 1):
-            raise InvalidInputError(f"want threshold= in [0, 1], got {threshold!r}")
+            raise InvalidInputError(f"expected threshold= in [0, 1], got {threshold!r}")
         return dataclasses.replace(options, threshold=float(threshold))
 
     def _frame(self, image: Any, depth: Any, intrinsics: Any, depth_scale: Any) -> Frame:
@@ -290,7 +290,9 @@ def _checked_masks(masks: Any, size_hw: tuple[int, int]) -> npt.NDArray[np.bool_
     try:
         given = np.asarray(masks)
     except ValueError as error:  # of differing sizes
-        raise InvalidInputError(f"want masks (N,H,W) bool, all of one size, got a list: {error}") from error
+        raise InvalidInputError(
+            f"expected masks (N,H,W) bool, all of one size, got a list: {error}"
+        ) from error
     cure = ""
     if given.shape == size_hw:
         cure = "; one mask is masks[None]"
@@ -298,7 +300,7 @@ def _checked_masks(masks: Any, size_hw: tuple[int, int]) -> npt.NDArray[np.bool_
         cure = "; numbers become masks by masks > 0"
     if given.ndim != 3 or given.shape[1:] != size_hw or given.dtype != bool:
         raise InvalidInputError(
-            f"want masks (N,H,W) bool on the image, (N, {size_hw[0]}, {size_hw[1]}), got {given.shape} "
+            f"expected masks (N,H,W) bool on the image, (N, {size_hw[0]}, {size_hw[1]}), got {given.shape} "
             f"{given.dtype}{cure}"
         )
     return np.array(given)

@@ -197,7 +197,7 @@ class Result(Sequence[Thing]):
         try:
             return self._things[key]
         except IndexError:
-            raise IndexError(f"want one of the {len(self)} things found, got [{key}]") from None
+            raise IndexError(f"expected one of the {len(self)} things found, got [{key}]") from None
 
     def _spelled(self, word: str) -> str | None:
         """A word as it was asked for, whatever its case here; None for one that was not asked."""
@@ -227,10 +227,10 @@ class Result(Sequence[Thing]):
         path = Path(path).expanduser()
         if path.suffix.lower() not in Image.registered_extensions():
             raise InvalidInputError(
-                f"want a file name that ends in .png, .jpg or the like, got {str(path)!r}"
+                f"expected a file name that ends in .png, .jpg or the like, got {str(path)!r}"
             )
         if not path.parent.is_dir():
-            raise InvalidInputError(f"want a folder that is there, got {str(path.parent)!r}")
+            raise InvalidInputError(f"expected a folder that is there, got {str(path.parent)!r}")
         try:
             self.plot().save(path)
         except (OSError, ValueError) as error:

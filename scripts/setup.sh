@@ -25,7 +25,7 @@ esac
 render=${1:-}
 case $render in
     '' | render | web) ;;
-    *) echo "[setup] want nothing, render or web, got $render" >&2 && exit 2 ;;
+    *) echo "[setup] expected nothing, render or web, got $render" >&2 && exit 2 ;;
 esac
 mkdir -p log
 : >>"$log"
@@ -55,7 +55,7 @@ command -v "$python" >/dev/null || stop "no $python found; install Python 3.10 t
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 case $version in
     3.10 | 3.11 | 3.12 | 3.13) ;;
-    *) stop "$python is Python $version, want 3.10 to 3.13; name another: make setup PYTHON=python3.12" ;;
+    *) stop "$python is Python $version, expected 3.10 to 3.13; name another: make setup PYTHON=python3.12" ;;
 esac
 
 # ---------------------------------------------------------------- what is done already

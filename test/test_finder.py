@@ -348,10 +348,10 @@ FLOATS = np.zeros((HEIGHT, WIDTH, 3), np.float32)
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ("nowhere.jpg", "want a picture, nowhere.jpg is not there"),
-        ("https://example.org/cup.jpg", "want a file of this machine"),
-        (None, "want a file, a Pillow image or an array, got NoneType"),
-        ([IMAGE], "want a file, a Pillow image or an array, got list"),
+        ("nowhere.jpg", "expected a picture, nowhere.jpg is not there"),
+        ("https://example.org/cup.jpg", "expected a file of this machine"),
+        (None, "expected a file, a Pillow image or an array, got NoneType"),
+        ([IMAGE], "expected a file, a Pillow image or an array, got list"),
         (IMAGE[..., 0], r"got \(40, 60\) uint8; grey becomes RGB by np.stack\(\[image\] \* 3, axis=-1\)"),
         (IMAGE[..., :1], r"got \(40, 60, 1\) uint8; grey becomes RGB by np.repeat"),
         (np.zeros((40, 60, 4), np.uint8), r"leave the fourth channel out, image\[..., :3\]"),
@@ -359,7 +359,7 @@ FLOATS = np.zeros((HEIGHT, WIDTH, 3), np.float32)
         (IMAGE[None], "give its pictures one by one"),
         (IMAGE[:0], "it is empty"),
         (FLOATS, r"float32; colours from 0 to 1 become bytes by \(image \* 255\)"),
-        (IMAGE.astype(np.int64), r"want an image \(H,W,3\) uint8 RGB, got \(40, 60, 3\) int64"),
+        (IMAGE.astype(np.int64), r"expected an image \(H,W,3\) uint8 RGB, got \(40, 60, 3\) int64"),
     ],
 )
 def test_images_that_are_refused(image, message):
@@ -385,17 +385,17 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path):
         ("", "name at least one thing"),
         ("find the", "name a thing: 'find the' names none"),
         (["cup", ""], "'' cannot be looked for: no word in it"),
-        (["cup", 3], "3 cannot be looked for: want a label as text, got int"),
-        (["x" * 129], "cannot be looked for: want at most 128 bytes, got 129"),
+        (["cup", 3], "3 cannot be looked for: expected a label as text, got int"),
+        (["x" * 129], "cannot be looked for: expected at most 128 bytes, got 129"),
         (
             "cup, mug without a handle",
             "'?without a handle'? ?.* not answered|not answered .'without a handle'",
         ),
         (["cup", "another mug"], "'another mug' cannot be looked for: "),
-        (None, "want words as a list or as text such as"),
-        (b"cup", "want words as a list or as text"),
-        ({0: "cup"}, "want words as a list or as text"),
-        ([f"thing {i}" for i in range(256)], "want at most 255 words, got 256"),
+        (None, "expected words as a list or as text such as"),
+        (b"cup", "expected words as a list or as text"),
+        ({0: "cup"}, "expected words as a list or as text"),
+        ([f"thing {i}" for i in range(256)], "expected at most 255 words, got 256"),
     ],
 )
 def test_words_that_are_refused(words, message):
@@ -463,25 +463,28 @@ def test_requests_hold_in_every_frame_of_a_video():
     [
         (
             {"depth": depth_m()[:-1]},
-            r"want depth of the image's size \(H,W\) = \(40, 60\), .* got \(39, 60\)",
+            r"expected depth of the image's size \(H,W\) = \(40, 60\), .* got \(39, 60\)",
         ),
-        ({"depth": "nowhere.png"}, "want a depth image, nowhere.png is not there"),
-        ({"depth": np.zeros((40, 60), np.uint8)}, "want depth as 16-bit millimetres or as floats in metres"),
-        ({"depth": np.zeros((40, 60, 1), np.uint16)}, r"want depth \(H,W\)"),
-        ({"depth": [["near"]]}, "want depth as 16-bit millimetres or as floats"),
-        ({"depth": depth_m(), "depth_scale": 0}, "want a depth scale > 0, metres per unit, got 0"),
-        ({"depth": depth_m(), "depth_scale": float("nan")}, "want a depth scale > 0"),
-        ({"depth": depth_m(), "depth_scale": "mm"}, "want a depth scale > 0, metres per unit, got 'mm'"),
-        ({"depth_scale": 0.001}, "want depth= beside depth_scale=0.001, got none"),
-        ({"intrinsics": (1, 2, 3)}, r"want fx, fy, cx, cy or a 3x3 camera matrix, got the shape \(3,\)"),
-        ({"intrinsics": 500}, r"want fx, fy, cx, cy or a 3x3 camera matrix, got the shape \(\)"),
-        ({"intrinsics": np.zeros((3, 3))}, "want focal lengths > 0"),
-        ({"intrinsics": object()}, "want fx, fy, cx, cy or a 3x3 camera matrix"),
+        ({"depth": "nowhere.png"}, "expected a depth image, nowhere.png is not there"),
+        (
+            {"depth": np.zeros((40, 60), np.uint8)},
+            "expected depth as 16-bit millimetres or as floats in metres",
+        ),
+        ({"depth": np.zeros((40, 60, 1), np.uint16)}, r"expected depth \(H,W\)"),
+        ({"depth": [["near"]]}, "expected depth as 16-bit millimetres or as floats"),
+        ({"depth": depth_m(), "depth_scale": 0}, "expected a depth scale > 0, metres per unit, got 0"),
+        ({"depth": depth_m(), "depth_scale": float("nan")}, "expected a depth scale > 0"),
+        ({"depth": depth_m(), "depth_scale": "mm"}, "expected a depth scale > 0, metres per unit, got 'mm'"),
+        ({"depth_scale": 0.001}, "expected depth= beside depth_scale=0.001, got none"),
+        ({"intrinsics": (1, 2, 3)}, r"expected fx, fy, cx, cy or a 3x3 camera matrix, got the shape \(3,\)"),
+        ({"intrinsics": 500}, r"expected fx, fy, cx, cy or a 3x3 camera matrix, got the shape \(\)"),
+        ({"intrinsics": np.zeros((3, 3))}, "expected focal lengths > 0"),
+        ({"intrinsics": object()}, "expected fx, fy, cx, cy or a 3x3 camera matrix"),
         ({"intrinsics": "nowhere.yaml"}, "the camera file nowhere.yaml cannot be read"),
-        ({"intrinsics": "wide"}, "want intrinsics fx,fy,cx,cy"),
+        ({"intrinsics": "wide"}, "expected intrinsics fx,fy,cx,cy"),
         (
             {"intrinsics": CameraIntrinsics(*CAMERA, 40, 40)},
-            "want intrinsics of the image's shape, 60x40, got 40x40",
+            "expected intrinsics of the image's shape, 60x40, got 40x40",
         ),
     ],
 )
@@ -496,9 +499,9 @@ def test_depth_and_cameras_that_are_refused(given, message):
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), "high", True])
 def test_thresholds_that_are_refused(threshold):
     find = never_finder()
-    with pytest.raises(Refused, match=r"want threshold= in \[0, 1\], got"):
+    with pytest.raises(Refused, match=r"expected threshold= in \[0, 1\], got"):
         find(IMAGE, ["cup"], threshold=threshold)
-    with pytest.raises(Refused, match=r"want threshold= in \[0, 1\], got"):
+    with pytest.raises(Refused, match=r"expected threshold= in \[0, 1\], got"):
         find.video([IMAGE], ["cup"], threshold=threshold)
 
 
@@ -507,9 +510,9 @@ def test_thresholds_that_are_refused(threshold):
     [
         (np.zeros((HEIGHT, WIDTH), bool), r"got \(40, 60\) bool; one mask is masks\[None\]"),
         (np.zeros((2, HEIGHT, WIDTH), np.uint8), r"uint8; numbers become masks by masks > 0"),
-        (np.zeros((2, HEIGHT, WIDTH + 1), bool), r"want masks .* \(N, 40, 60\), got \(2, 40, 61\) bool"),
-        ([np.zeros((2, 2), bool), np.zeros((3, 3), bool)], "want masks .* all of one size"),
-        (None, "want masks"),
+        (np.zeros((2, HEIGHT, WIDTH + 1), bool), r"expected masks .* \(N, 40, 60\), got \(2, 40, 61\) bool"),
+        ([np.zeros((2, 2), bool), np.zeros((3, 3), bool)], "expected masks .* all of one size"),
+        (None, "expected masks"),
     ],
 )
 def test_masks_that_are_refused(given, message):
@@ -540,10 +543,10 @@ def test_a_preset_that_needs_depth_says_so_in_words_of_python(given, message):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("nowhere.mp4", "want a video or a recording, 'nowhere.mp4' is not there"),
-        ("rtsp://camera/1", "want a file of this machine"),
-        (0, "want a video file, a recording, or what gives frame after frame .* got 0"),
-        (None, "want a video file, a recording"),
+        ("nowhere.mp4", "expected a video or a recording, 'nowhere.mp4' is not there"),
+        ("rtsp://camera/1", "expected a file of this machine"),
+        (0, "expected a video file, a recording, or what gives frame after frame .* got 0"),
+        (None, "expected a video file, a recording"),
         (IMAGE, "got one picture: call the finder itself on it"),
         (Image.fromarray(IMAGE), "got one picture"),
     ],
@@ -586,7 +589,7 @@ def test_video_files_that_are_refused_at_once(tmp_path):
 def test_a_frame_that_is_refused_is_named():
     video = colour_finder().video([picture(), FLOATS], ["red"])
     next(video)
-    with pytest.raises(Refused, match=r"frame 1 of the video: want an image \(H,W,3\) uint8"):
+    with pytest.raises(Refused, match=r"frame 1 of the video: expected an image \(H,W,3\) uint8"):
         next(video)
     with pytest.raises(
         Refused, match=r"frame 0 of the video: the preset 'never' finds masks in depth: pass depth="

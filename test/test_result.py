@@ -98,7 +98,7 @@ def test_it_is_indexed_by_number_slice_and_word(result):
 def test_a_word_that_was_not_asked_names_those_that_were(result):
     with pytest.raises(KeyError, match="'cup' was not asked for; the words were: green, red, blue"):
         result["cup"]
-    with pytest.raises(IndexError, match=r"want one of the 3 things found, got \[3\]"):
+    with pytest.raises(IndexError, match=r"expected one of the 3 things found, got \[3\]"):
         result[3]
 
 
@@ -143,7 +143,7 @@ def test_it_is_drawn_and_saved(result, tmp_path):
 def test_it_is_saved_only_where_that_can_be_done(result, tmp_path):
     with pytest.raises(ovseg_ros.InvalidInputError, match=r"ends in .png, .jpg or the like, got 'found'"):
         result.save("found")
-    with pytest.raises(ovseg_ros.InvalidInputError, match="want a folder that is there"):
+    with pytest.raises(ovseg_ros.InvalidInputError, match="expected a folder that is there"):
         result.save(tmp_path / "nowhere" / "found.png")
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(ovseg_ros.OvsegError, match="cannot write"):

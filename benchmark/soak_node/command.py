@@ -97,7 +97,7 @@ def _properties(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     if code and not breaches:
         breaches = [f"pytest ended with {code}; see {log}"]
     if not breaches and int(counted) < options.cases:
-        breaches = [f"want {options.cases} cases, {counted} ran"]
+        breaches = [f"expected {options.cases} cases, {counted} ran"]
     minutes = round((time.monotonic() - begun_s) / 60, 2)
     return {"cases": int(counted), "minutes": minutes, "breaches": breaches}
 
@@ -113,7 +113,7 @@ def _play(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     found["growth"] = growth(longest)
     found["breaches"] += breaches(found["growth"], "the node that lived longest")
     if options.minutes >= 60 and found["results"] < RESULTS_PER_HOUR * options.minutes / 60:
-        found["breaches"].append(f"want {RESULTS_PER_HOUR} results an hour, got {found['results']}")
+        found["breaches"].append(f"expected {RESULTS_PER_HOUR} results an hour, got {found['results']}")
     found["samples"] = [
         [tuple(round(value, 1) for value in sample) for sample in life] for life in play.lives
     ]

@@ -49,7 +49,7 @@ class Running:
         program = shutil.which(name)
         if program is None:
             raise ConfigError(
-                f"want the program {name} on PATH; run scripts/env.sh, or source install/setup.bash"
+                f"expected the program {name} on PATH; run scripts/env.sh, or source install/setup.bash"
             )
         settings = [part for key, value in parameters.items() for part in ("-p", f"{key}:={_yaml(value)}")]
         self.log = log

@@ -134,7 +134,9 @@ class Walk:
         self._state = wanted or self._state
         state = self._ask(self._get, GetState.Request(), PATIENCE_S)
         if state is None or state.current_state.id != self._state:
-            self.breaches.append(f"{where}: now {state and state.current_state.label}, want {self._state}")
+            self.breaches.append(
+                f"{where}: now {state and state.current_state.label}, expected {self._state}"
+            )
         self._look_at_answers(where)
         if self._state == UNCONFIGURED and transition == Transition.TRANSITION_CLEANUP:
             sample = self._process.sample()

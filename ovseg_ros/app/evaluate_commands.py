@@ -242,14 +242,14 @@ def _sweep(options: argparse.Namespace) -> int:
     from ovseg_ros.evaluate.scores.sweeps import DEFAULT_VALUES, sweep
 
     if options.option not in DEFAULT_VALUES:
-        raise ConfigError(f"want an option of {', '.join(DEFAULT_VALUES)}, got {options.option!r}")
+        raise ConfigError(f"expected an option of {', '.join(DEFAULT_VALUES)}, got {options.option!r}")
     dataset = _opened(options)
     values = None
     if options.values is not None:
         try:
             values = [float(value) for value in options.values.split(",")]
         except ValueError as error:
-            raise ConfigError(f"want --values as numbers with commas, got {options.values!r}") from error
+            raise ConfigError(f"expected --values as numbers with commas, got {options.values!r}") from error
     results, made_with = measured(options, dataset, sweep, name=options.option, values=values)
     write_sweep(options.out, options.option, results, made_with)
     return _told(options.out, {f"{options.option} {value:g}": r for value, r in results.items()})
@@ -263,7 +263,7 @@ def _opened(options: argparse.Namespace) -> SegmentationDataset:
     )
     if options.limit is not None:
         if options.limit < 1:
-            raise InvalidInputError(f"want --limit at least 1, got {options.limit}")
+            raise InvalidInputError(f"expected --limit at least 1, got {options.limit}")
         dataset = dataset.take(slice(options.limit))
     return dataset
 

@@ -42,7 +42,7 @@ def _masks(options: argparse.Namespace) -> int:
     from ovseg_ros.models.presets import load_proposer
 
     if options.overlays and options.out is None:
-        raise ConfigError("want --out DIR beside --overlays: it says where they go")
+        raise ConfigError("expected --out DIR beside --overlays: it says where they go")
     dataset = read_instances(options.json, options.images)
     if options.limit is not None:
         dataset = dataset.take(options.limit)
@@ -50,7 +50,8 @@ def _masks(options: argparse.Namespace) -> int:
     proposer = load_proposer(options.preset, device=options.device, weights_dir=options.weights_dir)
     if proposer.needs_depth:
         raise ConfigError(
-            f"the masks of {options.preset} need depth, which the pictures of a COCO file do not have; want "
+            f"the masks of {options.preset} need depth, which the pictures of a COCO file do not have; "
+            f"expected "
             "a preset that takes colour alone (ovseg presets --json lists needs_depth)"
         )
     scores = score_masks(dataset, proposer.propose, progress=show_progress("picture"))

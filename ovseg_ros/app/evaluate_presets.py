@@ -29,7 +29,7 @@ def by_name(presets: Sequence[str]) -> dict[str, str]:
         Path(preset).stem if preset.endswith((".yaml", ".yml")) else preset: preset for preset in presets
     }
     if len(named) < len(presets):
-        raise ConfigError(f"want each preset once and no two files of one name, got {', '.join(presets)}")
+        raise ConfigError(f"expected each preset once and no two files of one name, got {', '.join(presets)}")
     return named
 
 

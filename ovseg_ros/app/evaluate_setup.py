@@ -60,9 +60,9 @@ def measured(
 def prepare(options: argparse.Namespace, dataset: SegmentationDataset, *, true_masks: bool = False) -> None:
     """Refuses what will fail; `options.preset` becomes the preset that is taken, and what it is is said."""
     if options.rules not in ("benchmark", "preset"):
-        raise ConfigError(f"want --rules benchmark or preset, got {options.rules!r}")
+        raise ConfigError(f"expected --rules benchmark or preset, got {options.rules!r}")
     if options.names not in ("first", "average"):
-        raise ConfigError(f"want --names first or average, got {options.names!r}")
+        raise ConfigError(f"expected --names first or average, got {options.names!r}")
     changed_options(options)
     chosen_preset = presets.resolve_preset(options.preset, options.device, options.weights_dir)
     options.preset = chosen_preset.preset  # what the results say they were made with

@@ -56,7 +56,7 @@ def _softmax_over(region_emb: torch.Tensor, rows: torch.Tensor, logit_scale: flo
     """(N, R) softmax(logit_scale · cos) of regions (N, D) over all rows (R, D), labels or not."""
     if rows.ndim != 2 or region_emb.ndim != 2 or rows.shape[1] != region_emb.shape[1]:
         raise InvalidInputError(
-            f"want regions (N,D) and words (K,D), got {tuple(region_emb.shape)} and {tuple(rows.shape)}"
+            f"expected regions (N,D) and words (K,D), got {tuple(region_emb.shape)} and {tuple(rows.shape)}"
         )
     return (logit_scale * (region_emb.float() @ rows.float().T)).softmax(dim=-1)
 
@@ -82,10 +82,10 @@ def ensemble(
     Source: OVSeg section 3.2 and appendix; facebookresearch/ov-seg.
     """
     if not 0.0 <= lam <= 1.0:
-        raise ConfigError(f"want the ensemble weight in [0, 1], got {lam}")
+        raise ConfigError(f"expected the ensemble weight in [0, 1], got {lam}")
     if p_maskformer.shape != p_clip.shape or valid.shape != p_clip.shape[:1]:
         raise InvalidInputError(
-            f"want (N,K), (N,K) and (N,), got {tuple(p_maskformer.shape)}, {tuple(p_clip.shape)} and "
+            f"expected (N,K), (N,K) and (N,), got {tuple(p_maskformer.shape)}, {tuple(p_clip.shape)} and "
             f"{tuple(valid.shape)}"
         )
     known = torch.where(valid[:, None], p_clip, torch.ones_like(p_clip))
@@ -114,7 +114,7 @@ def assign_labels(probs: torch.Tensor, thresholds: torch.Tensor) -> tuple[torch.
     """
     count, labels = probs.shape
     if thresholds.shape != (labels,):
-        raise InvalidInputError(f"want thresholds ({labels},), got {tuple(thresholds.shape)}")
+        raise InvalidInputError(f"expected thresholds ({labels},), got {tuple(thresholds.shape)}")
     if labels == 0 or count == 0:
         none = torch.full((count,), -1, dtype=torch.int64, device=probs.device)
         return none, torch.zeros(count, device=probs.device)
@@ -259,7 +259,8 @@ def _generator_probabilities(embedded: EmbeddedFrame, words: torch.Tensor, class
         )
     if own.shape[1] != words.shape[1]:
         raise ConfigError(
-            f"want class embeddings as wide as the text's {words.shape[1]}, got {own.shape[1]}: generator "
+            f"expected class embeddings as wide as the text's {words.shape[1]}, got {own.shape[1]}: "
+            f"generator "
             "and CLIP are not of one pair (Swin-B goes with ViT-L/14, R101c with ViT-B/16)"
         )
     rows, odds = F.normalize(own.to(words), dim=-1), embedded.scale_shift

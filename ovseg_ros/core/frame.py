@@ -46,15 +46,15 @@ class Frame:
     def __post_init__(self) -> None:
         image = self.image_rgb
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-            raise InvalidInputError(f"want image_rgb (H,W,3) uint8, got {image.shape} {image.dtype}")
+            raise InvalidInputError(f"expected image_rgb (H,W,3) uint8, got {image.shape} {image.dtype}")
         if self.depth_m is not None:
             if self.depth_m.shape != image.shape[:2]:
                 raise InvalidInputError(
-                    f"want depth registered to the image, {image.shape[:2]}, got {self.depth_m.shape}; "
+                    f"expected depth registered to the image, {image.shape[:2]}, got {self.depth_m.shape}; "
                     "use the depth topic registered to colour (for example aligned_depth_to_color)"
                 )
             if self.depth_m.dtype != np.float32:
-                raise InvalidInputError(f"want depth_m float32 metres, got {self.depth_m.dtype}")
+                raise InvalidInputError(f"expected depth_m float32 metres, got {self.depth_m.dtype}")
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -99,26 +99,29 @@ class Proposals:
 
         if self.masks.ndim != 3 or self.masks.dtype != torch.bool:
             raise InvalidInputError(
-                f"want masks (N,H,W) bool, got {tuple(self.masks.shape)} {self.masks.dtype}"
+                f"expected masks (N,H,W) bool, got {tuple(self.masks.shape)} {self.masks.dtype}"
             )
         if self.scores.shape != self.masks.shape[:1]:
-            raise InvalidInputError(f"want scores ({self.masks.shape[0]},), got {tuple(self.scores.shape)}")
+            raise InvalidInputError(
+                f"expected scores ({self.masks.shape[0]},), got {tuple(self.scores.shape)}"
+            )
         if self.soft is not None and len(self.soft) != len(self):
-            raise InvalidInputError(f"want {len(self)} soft masks, got {len(self.soft)}")
+            raise InvalidInputError(f"expected {len(self)} soft masks, got {len(self.soft)}")
         own, rivals = self.class_embeddings, self.non_object
         if own is not None and (own.ndim != 2 or own.shape[0] != len(self)):
-            raise InvalidInputError(f"want class_embeddings ({len(self)},C), got {tuple(own.shape)}")
+            raise InvalidInputError(f"expected class_embeddings ({len(self)},C), got {tuple(own.shape)}")
         if rivals is not None and (own is None or rivals.ndim != 2 or rivals.shape[1] != own.shape[1]):
             raise InvalidInputError(
-                f"want non_object (B,C) beside class_embeddings (N,C), got {tuple(rivals.shape)} beside "
+                f"expected non_object (B,C) beside class_embeddings (N,C), got {tuple(rivals.shape)} beside "
                 f"{None if own is None else tuple(own.shape)}"
             )
         if self.object_ids is not None and self.object_ids.shape != self.scores.shape:
-            raise InvalidInputError(f"want object_ids ({len(self)},), got {tuple(self.object_ids.shape)}")
+            raise InvalidInputError(f"expected object_ids ({len(self)},), got {tuple(self.object_ids.shape)}")
         odds = self.scale_shift
         if odds is not None and (own is None or odds.shape != (len(self), 2)):
             raise InvalidInputError(
-                f"want scale_shift ({len(self)},2) beside class_embeddings, got {tuple(odds.shape)} beside "
+                f"expected scale_shift ({len(self)},2) beside class_embeddings, got {tuple(odds.shape)} "
+                f"beside "
                 f"{None if own is None else tuple(own.shape)}"
             )
 
@@ -147,7 +150,7 @@ class Proposals:
         size_hw = tuple(self.masks.shape[1:])
         if size_hw != frame.size_hw:
             raise InvalidInputError(
-                f"want proposals of size {frame.size_hw}, got {size_hw} from {type(generator).__name__}"
+                f"expected proposals of size {frame.size_hw}, got {size_hw} from {type(generator).__name__}"
             )
 
     @classmethod

@@ -21,10 +21,12 @@ class CameraIntrinsics:
 
     def __post_init__(self) -> None:
         if not (self.fx > 0 and self.fy > 0):
-            raise InvalidInputError(f"want focal lengths > 0, got fx={self.fx}, fy={self.fy}")
+            raise InvalidInputError(f"expected focal lengths > 0, got fx={self.fx}, fy={self.fy}")
         numbers = (self.fx, self.fy, self.cx, self.cy)
         if not all(map(math.isfinite, numbers)):  # also of a huge one that was resized
-            raise InvalidInputError("want finite intrinsics, got fx={}, fy={}, cx={}, cy={}".format(*numbers))
+            raise InvalidInputError(
+                "expected finite intrinsics, got fx={}, fy={}, cx={}, cy={}".format(*numbers)
+            )
 
     def resized(self, width: int, height: int) -> CameraIntrinsics:
         """Those of the image resized to `width` x `height`; a pixel's centre has whole coordinates."""

@@ -99,25 +99,27 @@ class SegmenterOptions:
     def __post_init__(self) -> None:
         for name, (low, high) in _UNIT_RANGES.items():
             if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"want {name} in [{low}, {high}], got {getattr(self, name)}")
+                raise ConfigError(f"expected {name} in [{low}, {high}], got {getattr(self, name)}")
         if not -1.0 <= self.background_max_similarity <= 1.0:
             raise ConfigError(
-                f"want background_max_similarity in [-1, 1], got {self.background_max_similarity}"
+                f"expected background_max_similarity in [-1, 1], got {self.background_max_similarity}"
             )
         if any(isinstance(words, str) for words in (self.background, self.templates, self.rivals)):
-            raise ConfigError("want tuples of background words, templates and rivals, got a single string")
+            raise ConfigError(
+                "expected tuples of background words, templates and rivals, got a single string"
+            )
         if not isinstance(self.colour_check, bool):
-            raise ConfigError(f"want colour_check true or false, got {self.colour_check!r}")
+            raise ConfigError(f"expected colour_check true or false, got {self.colour_check!r}")
         if not self.templates or any("{}" not in template for template in self.templates):
-            raise ConfigError(f"want templates with {{}} in each, got {self.templates}")
+            raise ConfigError(f"expected templates with {{}} in each, got {self.templates}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ConfigError(f"want {name} one of {', '.join(choices)}, got {getattr(self, name)!r}")
+                raise ConfigError(f"expected {name} one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if not 1.0 <= self.expand_ratio < float("inf"):
-            raise ConfigError(f"want expand_ratio at least 1 and finite, got {self.expand_ratio}")
+            raise ConfigError(f"expected expand_ratio at least 1 and finite, got {self.expand_ratio}")
         for name in _AT_LEAST_1:
             if getattr(self, name) < 1:
-                raise ConfigError(f"want {name} at least 1, got {getattr(self, name)}")
+                raise ConfigError(f"expected {name} at least 1, got {getattr(self, name)}")
 
     @property
     def uses_clip(self) -> bool:

@@ -68,7 +68,8 @@ def draw_on(canvas: Image, segmentation: Segmentation) -> None:
     size_hw = canvas.shape[:2]
     if tuple(segmentation.masks.shape[1:]) != size_hw or canvas.dtype != np.uint8:
         raise InvalidInputError(
-            f"want an image {tuple(segmentation.masks.shape[1:])} uint8, got {canvas.shape} {canvas.dtype}"
+            f"expected an image {tuple(segmentation.masks.shape[1:])} uint8, got {canvas.shape} "
+            f"{canvas.dtype}"
         )
     masks = segmentation.masks.numpy().view(np.uint8)  # (N,H,W)
     boxes = [_Box(x0, y0, x1 - x0, y1 - y0) for x0, y0, x1, y1 in segmentation.boxes_xyxy.tolist()]

@@ -28,7 +28,7 @@ class RunnersUp:
 
     def __post_init__(self) -> None:
         if self.scores.shape != (len(self.names),):
-            raise InvalidInputError(f"want {len(self.names)} scores, got {tuple(self.scores.shape)}")
+            raise InvalidInputError(f"expected {len(self.names)} scores, got {tuple(self.scores.shape)}")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -63,7 +63,7 @@ def find_runners_up(
     everything = probs if rival_probs is None else torch.cat([probs, rival_probs.to(probs)], dim=1)  # (N,K+B)
     words = (*names, *rivals)
     if probs.shape[1] != len(names) or everything.shape[1] != len(words):
-        raise InvalidInputError(f"want {len(words)} columns for {words}, got {tuple(everything.shape)}")
+        raise InvalidInputError(f"expected {len(words)} columns for {words}, got {tuple(everything.shape)}")
     if count == 0 or len(names) == 0 or len(words) < 2:
         return RunnersUp(("",) * count, torch.zeros(count))
     best = probs.argmax(dim=1, keepdim=True)  # (N,1), the first of equals

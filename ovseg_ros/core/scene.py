@@ -74,7 +74,9 @@ class SettledScene:
         """
         others = [word for word in words if word not in self.words]
         if others:
-            raise InvalidInputError(f"want words that the masks were found by, got {others}: embed it again")
+            raise InvalidInputError(
+                f"expected words that the masks were found by, got {others}: embed it again"
+            )
         columns = torch.tensor([self.words.index(word) for word in words], dtype=torch.int64)
         return dataclasses.replace(self.found, probs=self.found.probs[:, columns])
 

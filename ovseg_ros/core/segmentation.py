@@ -57,7 +57,7 @@ class Segmentation:
         second = len(self) if self.runners_up is None else len(self.runners_up)
         if (len(self.remarks), second) != (len(self), len(self)):
             raise InvalidInputError(
-                f"want runners-up and remarks of {len(self)} masks, got {second} and {len(self.remarks)}"
+                f"expected runners-up and remarks of {len(self)} masks, got {second} and {len(self.remarks)}"
             )
 
     def __len__(self) -> int:

@@ -30,10 +30,12 @@ class SoftMasks:
     def __post_init__(self) -> None:
         if self.logits.ndim != 3 or not self.logits.is_floating_point() or 0 in self.logits.shape[1:]:
             raise InvalidInputError(
-                f"want logits (N,h,w) float, got {tuple(self.logits.shape)} {self.logits.dtype}"
+                f"expected logits (N,h,w) float, got {tuple(self.logits.shape)} {self.logits.dtype}"
             )
         if not all(1 <= v <= p for v, p in zip(self.valid_hw, self.padded_hw, strict=True)):
-            raise InvalidInputError(f"want 1 <= valid_hw <= padded_hw, got {self.valid_hw}, {self.padded_hw}")
+            raise InvalidInputError(
+                f"expected 1 <= valid_hw <= padded_hw, got {self.valid_hw}, {self.padded_hw}"
+            )
 
     def __len__(self) -> int:
         return self.logits.shape[0]

@@ -81,9 +81,11 @@ def as_intrinsics(
     try:
         values = np.asarray(given, np.float64)
     except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"want fx, fy, cx, cy or a 3x3 camera matrix, got {given!r}") from error
+        raise InvalidInputError(f"expected fx, fy, cx, cy or a 3x3 camera matrix, got {given!r}") from error
     if values.shape not in ((4,), (3, 3)):
-        raise InvalidInputError(f"want fx, fy, cx, cy or a 3x3 camera matrix, got the shape {values.shape}")
+        raise InvalidInputError(
+            f"expected fx, fy, cx, cy or a 3x3 camera matrix, got the shape {values.shape}"
+        )
     if values.shape == (3, 3):
         values = values.flat[[0, 4, 2, 5]]
     return Camera.of(_checked(values.tolist(), given)).at(size_hw)
@@ -107,7 +109,7 @@ def read_camera(source: str | Path) -> Camera:
         numbers = numbers_in(str(source))
     except ValueError as error:
         raise InvalidInputError(
-            "want intrinsics fx,fy,cx,cy (four numbers, pixels) or a camera_info YAML file, got "
+            "expected intrinsics fx,fy,cx,cy (four numbers, pixels) or a camera_info YAML file, got "
             f"{str(source)!r}"
         ) from error
     return Camera.of(_checked(numbers, source))
@@ -127,7 +129,7 @@ def _checked(numbers: Sequence[float], source: object) -> Sequence[float]:
     fx, fy, cx, cy = numbers
     if not (fx > 0 and fy > 0 and all(map(math.isfinite, numbers))):
         raise InvalidInputError(
-            f"want focal lengths > 0 in {str(source)!r}, got fx={fx}, fy={fy}, cx={cx}, cy={cy}"
+            f"expected focal lengths > 0 in {str(source)!r}, got fx={fx}, fy={fy}, cx={cx}, cy={cy}"
         )
     return numbers
 
@@ -161,7 +163,8 @@ def _read_file(path: Path) -> Camera:
         )
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(
-            f"want fx, fy, cx, cy or a 3x3 camera matrix (k, or camera_matrix: data) in {path}, and whole "
+            f"expected fx, fy, cx, cy or a 3x3 camera matrix (k, or camera_matrix: data) in {path}, and "
+            f"whole "
             f"numbers for sizes, binning and roi, got {reprlib.repr(k if p is None else (k, p))}"
         ) from error
     if (scale := content.get("depth_scale")) is not None:

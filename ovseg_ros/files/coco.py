@@ -49,7 +49,7 @@ def read_json(path: Path, kind: str) -> tuple[bytes, Any]:
     refuse_what_is_no_file(path, kind)
 
     def refuse(problem: str) -> InvalidInputError:
-        return InvalidInputError(f"want a {kind}: {problem}")
+        return InvalidInputError(f"expected a {kind}: {problem}")
 
     data = read_bytes(path, refuse=refuse)
     return data, parse_json(decoded(data, path, refuse=refuse), path, refuse=refuse)
@@ -63,14 +63,14 @@ def rows_of(path: Path, content: object, name: str, needed: Sequence[str]) -> Se
     """
     rows = content.get(name) if isinstance(content, Mapping) else None
     if not isinstance(rows, list):
-        raise InvalidInputError(f"want a list of {name} in {path}, as COCO's instance files have")
+        raise InvalidInputError(f"expected a list of {name} in {path}, as COCO's instance files have")
     for row in rows:
         if not isinstance(row, Mapping) or any(key not in row for key in needed):
-            raise InvalidInputError(f"want {', '.join(needed)} in each of the {name} in {path}")
+            raise InvalidInputError(f"expected {', '.join(needed)} in each of the {name} in {path}")
         for key in ("id", "image_id", "category_id"):
             if isinstance(row.get(key), list | Mapping):
                 raise InvalidInputError(
-                    f"want {key} as a number in the {name} in {path}, got {row[key]!r:.60}"
+                    f"expected {key} as a number in the {name} in {path}, got {row[key]!r:.60}"
                 )
     return rows
 
@@ -93,24 +93,26 @@ def run_lengths(segmentation: object, size_hw: tuple[int, int], where: str) -> R
         size, counts = segmentation.get("size"), segmentation.get("counts")
         if counts is None or not isinstance(size, list | tuple) or tuple(size) != size_hw:
             raise InvalidInputError(
-                f"want the run lengths of {where} with counts and a size of {list(size_hw)}, got the size "
+                f"expected the run lengths of {where} with counts and a size of {list(size_hw)}, got the "
+                f"size "
                 f"{size!r:.60}"
             )
         runs = _unpacked(counts) if isinstance(counts, str | bytes) else counts
         whole = isinstance(runs, list) and all(type(run) is int and run >= 0 for run in runs)
         if not whole or sum(runs) != size_hw[0] * size_hw[1]:
             raise InvalidInputError(
-                f"want run lengths of {where} that fill {size_hw[1]}x{size_hw[0]} pixels, got {counts!r:.60}"
+                f"expected run lengths of {where} that fill {size_hw[1]}x{size_hw[0]} pixels, got "
+                f"{counts!r:.60}"
             )
         rle: RunLengths = coco_mask.frPyObjects({"size": list(size_hw), "counts": runs}, *size_hw)
         return rle
     if not isinstance(segmentation, list) or not segmentation:
         raise InvalidInputError(
-            f"want a mask for {where}, got none; boxes alone cannot be scored, leave such annotations out"
+            f"expected a mask for {where}, got none; boxes alone cannot be scored, leave such annotations out"
         )
     for polygon in segmentation:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-            raise InvalidInputError(f"want polygons x,y,x,y,… of three corners or more in {where}")
+            raise InvalidInputError(f"expected polygons x,y,x,y,… of three corners or more in {where}")
         _check_corners(polygon, size_hw, where)
     merged: RunLengths = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size_hw))
     return merged
@@ -122,7 +124,7 @@ def _check_corners(polygon: Sequence[Any], size_hw: tuple[int, int], where: str)
         side = size_hw[1 - i % 2]
         if not isinstance(value, int | float) or not math.isfinite(value) or not -side <= value <= 2 * side:
             raise InvalidInputError(
-                f"want corners in the picture of {size_hw[1]}x{size_hw[0]} in {where}, got {value!r:.40}"
+                f"expected corners in the picture of {size_hw[1]}x{size_hw[0]} in {where}, got {value!r:.40}"
             )
 
 

@@ -40,7 +40,7 @@ def find_depth(depth: Path, image: Path, below: Path) -> Path:
     for stem in stems:
         if (found := files.look(stem, DEPTH_SUFFIXES, what="depth image")) is not None:
             return found
-    raise InvalidInputError(f"want depth of {image} in {depth}, none of {', '.join(tried)} is there")
+    raise InvalidInputError(f"expected depth of {image} in {depth}, none of {', '.join(tried)} is there")
 
 
 def as_depth(
@@ -88,7 +88,8 @@ def read_depth(
         ) from error
     if numbers.size > max_pixels:
         raise InvalidInputError(
-            f"want at most {max_pixels / 1e6:g} million pixels, {shown} has {numbers.size / 1e6:.1f} million"
+            f"expected at most {max_pixels / 1e6:g} million pixels, {shown} has {numbers.size / 1e6:.1f} "
+            f"million"
         )
     return _metres(numbers, depth_scale, name or str(path))
 
@@ -97,9 +98,9 @@ def _metres(numbers: npt.NDArray[Any], depth_scale: float | None, name: str) -> 
     if depth_scale is not None:
         check_depth_scale(depth_scale)
     if numbers.ndim != 2 or numbers.size == 0:
-        raise InvalidInputError(f"want depth (H,W) in {name}, got an array of shape {numbers.shape}")
+        raise InvalidInputError(f"expected depth (H,W) in {name}, got an array of shape {numbers.shape}")
     if numbers.dtype.kind != "f" and (numbers.dtype.kind not in "iu" or numbers.dtype.itemsize < 2):
         raise InvalidInputError(
-            f"want depth as 16-bit millimetres or as floats in metres, {name} holds {numbers.dtype}"
+            f"expected depth as 16-bit millimetres or as floats in metres, {name} holds {numbers.dtype}"
         )
     return metres(numbers, depth_scale)

@@ -30,7 +30,7 @@ def as_frame(
         InvalidInputError: see there; depth of another size than the picture, or a scale without depth.
     """
     if depth is None and depth_scale is not None:
-        raise InvalidInputError(f"want depth= beside depth_scale={depth_scale!r}, got none")
+        raise InvalidInputError(f"expected depth= beside depth_scale={depth_scale!r}, got none")
     if isinstance(intrinsics, str | Path):
         intrinsics = read_camera(intrinsics)
     scale = depth_scale
@@ -44,7 +44,7 @@ def as_frame(
     size_hw = image_rgb.shape[:2]
     if depth_m is not None and depth_m.shape != size_hw:
         raise InvalidInputError(
-            f"want depth of the image's size (H,W) = {size_hw}, registered to it pixel by pixel, got "
+            f"expected depth of the image's size (H,W) = {size_hw}, registered to it pixel by pixel, got "
             f"{depth_m.shape}"
         )
     return Frame(image_rgb, depth_m, None if intrinsics is None else as_intrinsics(intrinsics, size_hw))
@@ -82,7 +82,7 @@ def read_frame(
     image_rgb = read_image(image, grid_hw=grid_hw, max_pixels=max_pixels)
     if depth_m.shape != image_rgb.shape[:2]:
         raise InvalidInputError(
-            f"want depth registered to {image}, {image_rgb.shape[1]}x{image_rgb.shape[0]}, got "
+            f"expected depth registered to {image}, {image_rgb.shape[1]}x{image_rgb.shape[0]}, got "
             f"{depth_m.shape[1]}x{depth_m.shape[0]} in {depth}"
         )
     return Frame(image_rgb, depth_m, None if camera is None else camera.at(depth_m.shape))

@@ -140,7 +140,7 @@ def _open(
     """An image file; `shown` is what messages call it."""
     refuse_what_is_no_file(path, kind, shown)
     if path.stat().st_size == 0:
-        raise InvalidInputError(f"want a {kind}, {shown} is empty (0 bytes)")
+        raise InvalidInputError(f"expected a {kind}, {shown} is empty (0 bytes)")
     formats = _formats()
     with ExitStack() as stack:
         try:
@@ -156,7 +156,7 @@ def _open(
                         *image.size, max_pixels, name=shown, cure=cure
                     )  # a TIFF may now say another size
         except UnidentifiedImageError as error:
-            raise InvalidInputError(f"want a {kind}, {shown} {_what_else(path)}") from error
+            raise InvalidInputError(f"expected a {kind}, {shown} {_what_else(path)}") from error
         yield image
 
 
@@ -175,14 +175,16 @@ def refuse_what_is_no_file(path: Path, kind: str, name: str = "") -> None:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError as error:
-        raise InvalidInputError(f"want a {kind}, {shown} is not there") from error
+        raise InvalidInputError(f"expected a {kind}, {shown} is not there") from error
     except OSError as error:
-        raise InvalidInputError(f"want a {kind}, {shown:.300} cannot be read: {error.strerror}") from error
+        raise InvalidInputError(
+            f"expected a {kind}, {shown:.300} cannot be read: {error.strerror}"
+        ) from error
     except ValueError as error:  # a NUL in the name
-        raise InvalidInputError(f"want a {kind}, {shown!r} is not there") from error
+        raise InvalidInputError(f"expected a {kind}, {shown!r} is not there") from error
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device"
-        raise InvalidInputError(f"want a {kind}, {shown} is {what}")
+        raise InvalidInputError(f"expected a {kind}, {shown} is {what}")
 
 
 def _formats() -> list[str]:

@@ -83,7 +83,8 @@ class Picture:
         if image.shape[:2] != self.size_hw:
             (height, width), (own_height, own_width) = self.size_hw, image.shape[:2]
             raise InvalidInputError(
-                f"want {self.path} as {width}x{height}, as the masks are, it is {own_width}x{own_height}; "
+                f"expected {self.path} as {width}x{height}, as the masks are, it is "
+                f"{own_width}x{own_height}; "
                 "was it made smaller? Turned as its EXIF orientation says it does not fit either"
             )
         return image
@@ -116,7 +117,7 @@ class InstanceDataset:
             InvalidInputError: less than one.
         """
         if limit < 1:
-            raise InvalidInputError(f"want a limit of at least 1 picture, got {limit}")
+            raise InvalidInputError(f"expected a limit of at least 1 picture, got {limit}")
         return replace(self, pictures=self.pictures[:limit])
 
 
@@ -139,7 +140,9 @@ def read_instances(path: Path, images: Path | None = None) -> InstanceDataset:
         raise InvalidInputError(f"{path} names no pictures")
     sizes = {row["id"]: _size_hw(path, row) for row in rows}
     if len(sizes) < len(rows):
-        raise InvalidInputError(f"want a number of its own for each picture in {path}, some have the same id")
+        raise InvalidInputError(
+            f"expected a number of its own for each picture in {path}, some have the same id"
+        )
     has_names = isinstance(content.get("categories"), list)
     listed = rows_of(path, content, "categories", ("id", "name")) if has_names else ()
     names = {row["id"]: _name(path, row) for row in listed}
@@ -190,7 +193,8 @@ def _size_hw(path: Path, row: Mapping[str, Any]) -> tuple[int, int]:
     )
     if not whole or sides[0] * sides[1] > MAX_PIXELS:
         raise InvalidInputError(
-            f"want width and height of picture {row['id']} in {path} in pixels, at most {MAX_PIXELS / 1e6:g} "
+            f"expected width and height of picture {row['id']} in {path} in pixels, at most "
+            f"{MAX_PIXELS / 1e6:g} "
             f"million together, got {sides[1]!r:.40} and {sides[0]!r:.40}"
         )
     return int(sides[0]), int(sides[1])
@@ -201,7 +205,7 @@ def _area(area: object, where: str) -> float | None:
     if area is None:
         return None
     if not isinstance(area, int | float) or not 0 <= area < math.inf:
-        raise InvalidInputError(f"want the area of {where} in pixels, got {area!r:.40}")
+        raise InvalidInputError(f"expected the area of {where} in pixels, got {area!r:.40}")
     return float(area)
 
 
@@ -209,6 +213,6 @@ def _name(path: Path, row: Mapping[str, Any]) -> str:
     name = row["name"]
     if not isinstance(name, str | int) or not str(name).strip():
         raise InvalidInputError(
-            f"want the name of category {row['id']} in {path} as a text, got {name!r:.40}"
+            f"expected the name of category {row['id']} in {path} as a text, got {name!r:.40}"
         )
     return str(name)

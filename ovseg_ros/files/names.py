@@ -52,10 +52,12 @@ class FileNames:
         if (found := self.look(name, suffixes, what=what)) is not None:
             return found
         if not any(self._ways(name)):
-            raise InvalidInputError(f"want the name of a {what}, got {_shown(name)}")
+            raise InvalidInputError(f"expected the name of a {what}, got {_shown(name)}")
         near = self.near(name)
         beside = f", {' and '.join(near[:3])} {'is' if len(near) == 1 else 'are'}" if near else ""
-        raise InvalidInputError(f"want the {what} {_shown(name)} in {self.folder}, it is not there{beside}")
+        raise InvalidInputError(
+            f"expected the {what} {_shown(name)} in {self.folder}, it is not there{beside}"
+        )
 
     def look(self, name: str, suffixes: Sequence[str] = (), *, what: str = "file") -> Path | None:
         """The same; None where nothing is there.
@@ -154,7 +156,7 @@ class FileNames:
         if len(found) > 1:
             both = " and ".join(repr(os.path.relpath(path, self.folder)) for path in found)
             raise InvalidInputError(
-                f"want one {what} {_shown(name)} in {self.folder}, {both} are equally near; rename one"
+                f"expected one {what} {_shown(name)} in {self.folder}, {both} are equally near; rename one"
             )
         return Path(found[0])
 
@@ -180,7 +182,7 @@ def _parts(spelling: str) -> list[str]:
         if part == "..":
             if not parts:
                 raise InvalidInputError(
-                    f"want a name below the folder, {_shown(spelling)} leads out of it by '..'; nothing "
+                    f"expected a name below the folder, {_shown(spelling)} leads out of it by '..'; nothing "
                     "outside is read"
                 )
             parts.pop()

@@ -79,11 +79,11 @@ def as_image(
         with named_errors("the image given"):
             return to_rgb("the image given", image, grid_hw=grid_hw)
     if not isinstance(image, np.ndarray):
-        raise InvalidInputError(f"want a file, a Pillow image or an array, got {type(image).__name__}")
+        raise InvalidInputError(f"expected a file, a Pillow image or an array, got {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         cure = _array_cure(image)
         raise InvalidInputError(
-            f"want an image (H,W,3) uint8 RGB, got {image.shape} {image.dtype}{cure and '; '}{cure}"
+            f"expected an image (H,W,3) uint8 RGB, got {image.shape} {image.dtype}{cure and '; '}{cure}"
         )
     return image
 
@@ -95,7 +95,7 @@ def refuse_addresses(path: str | Path) -> None:
         InvalidInputError: it is an address.
     """
     if str(path).lower().startswith(("http:", "https:", "rtsp:")):
-        raise InvalidInputError(f"want a file of this machine, got {str(path)!r}; download it first")
+        raise InvalidInputError(f"expected a file of this machine, got {str(path)!r}; download it first")
 
 
 def _array_cure(image: npt.NDArray[Any]) -> str:
@@ -154,7 +154,8 @@ def to_rgb(name: str, image: Image.Image, *, grid_hw: tuple[int, int] | None = N
         image = Image.fromarray(_grey_8_bit(name, np.asarray(image)), "L")
     elif image.mode == "F":
         raise InvalidInputError(
-            f"want 8 or 16 bits per channel, {name} holds floating-point numbers; if that is depth, give it "
+            f"expected 8 or 16 bits per channel, {name} holds floating-point numbers; if that is depth, "
+            f"give it "
             "beside the picture (--depth, depth=)"
         )
     if image.has_transparency_data:
@@ -168,6 +169,8 @@ def _grey_8_bit(name: str, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """(H, W) integers of 16 bit -> 8 bit; Pillow itself would cut them off at 255."""
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
-        raise InvalidInputError(f"want 8 or 16 bits per channel, {name} holds values from {low} to {high}")
+        raise InvalidInputError(
+            f"expected 8 or 16 bits per channel, {name} holds values from {low} to {high}"
+        )
     rounded: npt.NDArray[np.uint8] = ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     return rounded

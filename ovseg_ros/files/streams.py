@@ -65,12 +65,13 @@ def open_stream(source: Any, intrinsics: Any = None, depth_scale: float | None =
     refuse_addresses(source)
     path = Path(source).expanduser()
     if not path.exists():
-        raise InvalidInputError(f"want a video or a recording, {str(source)!r} is not there")
+        raise InvalidInputError(f"expected a video or a recording, {str(source)!r} is not there")
     if is_recording(path):
         return _recording(path, intrinsics, depth_scale)
     if path.is_dir():
         raise InvalidInputError(
-            f"want a recording, {str(path)!r} has no metadata.yaml and no .mcap or .db3 file; of a folder of "
+            f"expected a recording, {str(path)!r} has no metadata.yaml and no .mcap or .db3 file; of a "
+            f"folder of "
             "pictures pass the sorted list of their paths"
         )
     if depth_scale is not None:
@@ -82,10 +83,10 @@ def open_stream(source: Any, intrinsics: Any = None, depth_scale: float | None =
 def _checked(source: Any) -> Iterable[Any]:
     """A source that was given as Python objects, if it can give frame after frame."""
     if isinstance(source, Image.Image | Frame) or (isinstance(source, np.ndarray) and source.ndim < 4):
-        raise InvalidInputError("want frame after frame, got one picture: call the finder itself on it")
+        raise InvalidInputError("expected frame after frame, got one picture: call the finder itself on it")
     if isinstance(source, bytes) or not isinstance(source, Iterable):
         raise InvalidInputError(
-            "want a video file, a recording, or what gives frame after frame (a list, a generator over a "
+            "expected a video file, a recording, or what gives frame after frame (a list, a generator over a "
             f"camera), got {source!r:.60}"
         )
     frames: Iterable[Any] = source

@@ -72,9 +72,9 @@ def read_bytes(path: Path, *, refuse: Refuse = InvalidInputError, max_bytes: int
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise refuse(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if endless:
-        raise refuse(f"{path} is a device, want a file")
+        raise refuse(f"{path} is a device, expected a file")
     if len(data) > max_bytes:
-        raise refuse(f"{path} has more than {max_bytes} bytes, want a text of at most these")
+        raise refuse(f"{path} has more than {max_bytes} bytes, expected a text of at most these")
     return data
 
 

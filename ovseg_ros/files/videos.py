@@ -25,9 +25,9 @@ def open_video(path: Path) -> cv2.VideoCapture:
         InvalidInputError: empty, damaged, or of a format or a name that OpenCV cannot do with.
     """
     if not path.stat().st_size:
-        raise InvalidInputError(f"want a video, {path} is empty (0 bytes)")
+        raise InvalidInputError(f"expected a video, {path} is empty (0 bytes)")
     if readable(path).encode() != os.fsencode(path):  # OpenCV would crash
-        raise InvalidInputError(f"want a video whose name is UTF-8, got {readable(path)}; rename it")
+        raise InvalidInputError(f"expected a video whose name is UTF-8, got {readable(path)}; rename it")
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
         raise InvalidInputError(
@@ -61,7 +61,7 @@ def decoded(
     height, width = image_bgr.shape[:2]
     if height * width > max_pixels:
         raise InvalidInputError(
-            f"want at most {max_pixels / 1e6:g} million pixels, got {width}x{height}; {cure}"
+            f"expected at most {max_pixels / 1e6:g} million pixels, got {width}x{height}; {cure}"
         )
     return Frame(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), stamp_ns=stamp)
 

@@ -106,7 +106,7 @@ class _Loader(yaml.SafeLoader):
             return super().compose_node(parent, index)
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise _Unwanted(f"want at most {MAX_DEPTH} levels, it nests deeper", event.start_mark)
+            raise _Unwanted(f"expected at most {MAX_DEPTH} levels, it nests deeper", event.start_mark)
         self._open.add(event.anchor)
         node = super().compose_node(parent, index)
         self._open.discard(event.anchor)
@@ -115,7 +115,9 @@ class _Loader(yaml.SafeLoader):
         pairs = [part for pair in parts for part in pair] if isinstance(node, yaml.MappingNode) else parts
         size = self._sizes[id(node)] = 1 + sum(self._sizes[id(part)] for part in pairs)
         if size > MAX_VALUES:
-            raise _Unwanted(f"want at most {MAX_VALUES} values, got more with the aliases", event.start_mark)
+            raise _Unwanted(
+                f"expected at most {MAX_VALUES} values, got more with the aliases", event.start_mark
+            )
         return node
 
     def compose_mapping_node(self, anchor: Any) -> Any:
@@ -125,7 +127,9 @@ class _Loader(yaml.SafeLoader):
             merges = key.tag == "tag:yaml.org,2002:merge"
             if not merges and key.tag != "tag:yaml.org,2002:str":
                 shown = key.value if isinstance(key, yaml.ScalarNode) else "a collection"
-                raise _Unwanted(f"want text as a key, got {shown}: put it in quotation marks", key.start_mark)
+                raise _Unwanted(
+                    f"expected text as a key, got {shown}: put it in quotation marks", key.start_mark
+                )
             if key.value in seen:
                 raise _Unwanted(f"the key {key.value!r:.60} stands twice in one mapping", key.start_mark)
             seen.add(key.value)
@@ -142,9 +146,9 @@ def _whole_number(loader: _Loader, node: Any) -> int:
     try:
         value = int(text, base)
     except ValueError as error:  # also where there are thousands of digits
-        raise _Unwanted(f"want a whole number, got {text[:60]!r}", node.start_mark) from error
+        raise _Unwanted(f"expected a whole number, got {text[:60]!r}", node.start_mark) from error
     if loader.finite and abs(value) >= 2**63:
-        raise _Unwanted(f"want a number of at most 64 bits, got {text[:60]}", node.start_mark)
+        raise _Unwanted(f"expected a number of at most 64 bits, got {text[:60]}", node.start_mark)
     return value
 
 
@@ -153,16 +157,16 @@ def _number(loader: _Loader, node: Any) -> float:
     try:
         value = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     except ValueError as error:
-        raise _Unwanted(f"want a number, got {text[:60]!r}", node.start_mark) from error
+        raise _Unwanted(f"expected a number, got {text[:60]!r}", node.start_mark) from error
     if loader.finite and not math.isfinite(value):
-        raise _Unwanted(f"want a finite number, got {text[:60]}", node.start_mark)
+        raise _Unwanted(f"expected a finite number, got {text[:60]}", node.start_mark)
     return value
 
 
 def _truth(loader: _Loader, node: Any) -> bool:
     text = str(loader.construct_scalar(node)).lower()
     if text not in ("true", "false"):
-        raise _Unwanted(f"want true or false, got {text[:60]!r}", node.start_mark)
+        raise _Unwanted(f"expected true or false, got {text[:60]!r}", node.start_mark)
     return text == "true"
 
 

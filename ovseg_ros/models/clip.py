@@ -194,7 +194,7 @@ def architecture(model: str | Mapping[str, Any]) -> tuple[dict[str, Any], str, s
         if config is None:
             near = [known for known in open_clip.list_models() if known.lower()[:5] == name.lower()[:5]]
             raise ConfigError(
-                f"want an architecture of open_clip, got {model!r}; it knows "
+                f"expected an architecture of open_clip, got {model!r}; it knows "
                 f"{', '.join(near or ['ViT-L-14', '…'])}"
             )
         stated = "quick_gelu" if config.get("quick_gelu") else None
@@ -217,7 +217,7 @@ def activation_of(
     if "activation" in metadata:
         if metadata["activation"] not in ACTIVATIONS:
             raise WeightsError(
-                f"want the metadata of {path} to say gelu or quick_gelu, got {metadata['activation']!r}; "
+                f"expected the metadata of {path} to say gelu or quick_gelu, got {metadata['activation']!r}; "
                 "convert the checkpoint again"
             )
         return metadata["activation"], "its metadata says so"
@@ -246,7 +246,7 @@ def read_prompts(path: Path) -> torch.Tensor:
         if key in tensors:
             return tensors[key]
     raise WeightsError(
-        f"want mask prompts in {path} as {PROMPT_KEYS[0]!r} or {PROMPT_KEYS[1]!r}, got "
+        f"expected mask prompts in {path} as {PROMPT_KEYS[0]!r} or {PROMPT_KEYS[1]!r}, got "
         f"{sorted(tensors)[:5]}; name the prompts.safetensors of a converted checkpoint"
     )
 
@@ -254,9 +254,11 @@ def read_prompts(path: Path) -> torch.Tensor:
 def _decide(asked: str, stated: str | None, known: tuple[str, str] | None, weights: Path, name: str) -> str:
     """One activation out of what is asked for, what the architecture's name states, and what is known."""
     if asked not in ("auto", *ACTIVATIONS):
-        raise ConfigError(f"want activation auto, gelu or quick_gelu, got {asked!r}")
+        raise ConfigError(f"expected activation auto, gelu or quick_gelu, got {asked!r}")
     if asked != "auto" and stated is not None and asked != stated:
-        raise ConfigError(f"want one activation, got {asked} beside the architecture {name} with {stated}")
+        raise ConfigError(
+            f"expected one activation, got {asked} beside the architecture {name} with {stated}"
+        )
     wanted = stated if asked == "auto" else asked
     if known is not None:
         if wanted is not None and wanted != known[0]:
@@ -267,7 +269,8 @@ def _decide(asked: str, stated: str | None, known: tuple[str, str] | None, weigh
         return known[0]
     if wanted is None:
         raise WeightsError(
-            f"want to know whether {weights} was trained with GELU or QuickGELU, nothing in it tells; say "
+            f"expected to be told whether {weights} was trained with GELU or QuickGELU, nothing in it tells; "
+            f"say "
             "activation quick_gelu (OpenAI's weights and what was finetuned from them, DFN, MetaCLIP) or "
             "gelu (most others of open_clip)"
         )
@@ -278,18 +281,19 @@ def _check_architecture(metadata: Mapping[str, str], model: str | Mapping[str, A
     """What a converted file says of itself, against what it is asked to be."""
     held = metadata.get("architecture", "").removesuffix(_SUFFIX)
     if held and isinstance(model, str) and held != model.replace("/", "-").removesuffix(_SUFFIX):
-        raise WeightsError(f"want CLIP {model} in {weights}, it holds CLIP {held}; {DEFAULT_CURE}")
+        raise WeightsError(f"expected CLIP {model} in {weights}, it holds CLIP {held}; {DEFAULT_CURE}")
 
 
 def _check_config(config: Mapping[str, Any], name: str) -> None:
     unknown, missing = set(config) - _CONFIG_KEYS, {"embed_dim", "vision_cfg", "text_cfg"} - set(config)
     if unknown or missing:
         raise ConfigError(
-            f"CLIP {name} is not supported: want embed_dim, vision_cfg, text_cfg and at most quick_gelu and "
+            f"CLIP {name} is not supported: expected embed_dim, vision_cfg, text_cfg and at most "
+            f"quick_gelu and "
             f"custom_text, missing {sorted(missing)}, not known {sorted(unknown)}"
         )
     if not isinstance(config["vision_cfg"], Mapping) or not isinstance(config["text_cfg"], Mapping):
-        raise ConfigError("want vision_cfg and text_cfg as mappings, see open_clip's model_configs")
+        raise ConfigError("expected vision_cfg and text_cfg as mappings, see open_clip's model_configs")
     text = config["text_cfg"]
     if text.get("hf_model_name"):
         raise ConfigError(f"CLIP {name} is not supported: its text tower comes from a hub")
@@ -297,7 +301,7 @@ def _check_config(config: Mapping[str, Any], name: str) -> None:
         raise ConfigError(f"CLIP {name} is not supported: its tokenizer comes from a hub")
     if not text.get("hf_tokenizer_name") and text.get("vocab_size", VOCABULARY) != VOCABULARY:
         raise ConfigError(
-            f"want vocab_size {VOCABULARY} (open_clip's own tokenizer), got {text['vocab_size']}"
+            f"expected vocab_size {VOCABULARY} (open_clip's own tokenizer), got {text['vocab_size']}"
         )
     if config["vision_cfg"].get("timm_model_pretrained"):
         raise ConfigError(f"CLIP {name} is not supported: its image tower comes from a hub")
@@ -331,6 +335,6 @@ def _check_extras(
         value = state.pop(key, None)
         if value is not None and (value.numel() != 1 or int(value) != wanted[key]):
             raise WeightsError(
-                f"{weights} does not hold CLIP {name}: want {key} {wanted[key]}, got {value.tolist()}; "
+                f"{weights} does not hold CLIP {name}: expected {key} {wanted[key]}, got {value.tolist()}; "
                 f"{DEFAULT_CURE}"
             )

@@ -39,7 +39,7 @@ def normalisation_of(config: Mapping[str, Any], name: str) -> Normalisation:
             tuple(tuple(stated[key]) for key in ("mean", "std")) if set(stated) == {"mean", "std"} else ()
         )
         if [len(value) for value in values] != [3, 3] or not all(number > 0 for number in values[1]):
-            raise ConfigError(f"want preprocess_cfg as mean and std of three numbers each, got {stated}")
+            raise ConfigError(f"expected preprocess_cfg as mean and std of three numbers each, got {stated}")
         return values[0], values[1]
     tags = [get_pretrained_cfg(name, tag) for tag in list_pretrained_tags_by_model(name)]
     found = {(tuple(tag["mean"]), tuple(tag["std"])) for tag in tags}
@@ -97,7 +97,7 @@ class FileTokenizer:
         Raises:
             WeightsError: not such a file, or another tower's.
         """
-        cure = "want the tokenizer.json that lies beside the weights of SigLIP 2 (docs/weights.md)"
+        cure = "expected the tokenizer.json that lies beside the weights of SigLIP 2 (docs/weights.md)"
         try:
             self._tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises nothing more exact
@@ -109,7 +109,7 @@ class FileTokenizer:
         size = self._tokenizer.get_vocab_size()
         if None in ids or size > vocabulary:
             raise WeightsError(
-                f"{file} is another model's: want {PADDING}, {END} and at most {vocabulary} tokens, got "
+                f"{file} is another model's: expected {PADDING}, {END} and at most {vocabulary} tokens, got "
                 f"{size} tokens, {PADDING} as {ids[0]} and {END} as {ids[1]}; {cure}"
             )
         self._padding, self._end = ids

@@ -94,10 +94,10 @@ def check_part(
         ConfigError: names the file, what was wanted and what came.
     """
     if not isinstance(part, Mapping):
-        raise ConfigError(f"{path}: want {what} as key: value pairs, got {part!r}")
+        raise ConfigError(f"{path}: expected {what} as key: value pairs, got {part!r}")
     name = part.get("kind")
     if not isinstance(name, str) or name not in kinds:
-        raise ConfigError(f"{path}: want {what} kind one of {', '.join(sorted(kinds))}, got {name!r}")
+        raise ConfigError(f"{path}: expected {what} kind one of {', '.join(sorted(kinds))}, got {name!r}")
     spec = kinds[name]
     known = {"kind", *spec.needs, *spec.takes, *(["options"] if spec.options else [])}
     check_keys(path, f"{what} {name}", part, known)
@@ -106,13 +106,13 @@ def check_part(
         raise ConfigError(f"{path}: {what} {name} needs {', '.join(missing)}")
     for key in spec.files:
         if part.get(key) is not None and not isinstance(part[key], str):
-            raise ConfigError(f"{path}: want {key} as a file name, got {part[key]!r}")
+            raise ConfigError(f"{path}: expected {key} as a file name, got {part[key]!r}")
     if options and spec.options:
         _options(path, part, spec)
     if part.get("members") is not None:
         members = part["members"]
         if not isinstance(members, Sequence) or isinstance(members, str) or not members:
-            raise ConfigError(f"{path}: want members as a list of proposers, got {members!r}")
+            raise ConfigError(f"{path}: expected members as a list of proposers, got {members!r}")
         for member in members:
             check_part(path, f"{name} member", member, kinds, options=options)
     if name == "sam2" and part.get("boxes_from") is not None:

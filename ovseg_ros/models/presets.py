@@ -97,7 +97,7 @@ def preset_path(name_or_path: str | Path) -> Path:
     """
     if str(name_or_path) == AUTO:
         raise ConfigError(
-            f"want one preset here, and {AUTO!r} stands for any of several: {', '.join(list_presets())}"
+            f"expected one preset here, and {AUTO!r} stands for any of several: {', '.join(list_presets())}"
         )
     return yaml_file(name_or_path, PRESETS_FOLDER, "a preset name")
 
@@ -276,17 +276,17 @@ def read_preset(path: Path, *, part_options: bool = True) -> dict[str, Any]:
     check_keys(path, "the preset", preset, _KEYS)
     for part in ("proposer", "encoder"):
         if part not in preset:
-            raise ConfigError(f"{path}: want a {part!r} part, it has none")
+            raise ConfigError(f"{path}: expected a {part!r} part, it has none")
     check_part(path, "proposer", preset["proposer"], PROPOSERS, options=part_options)
     check_part(path, "encoder", preset["encoder"], ENCODERS, options=part_options)
     for key in ("logit_scale", "gpu_memory_gb"):
         number = preset.get(key)
         is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
         if number is not None and not (is_number and number > 0):
-            raise ConfigError(f"{path}: want {key} > 0, got {number!r}")
+            raise ConfigError(f"{path}: expected {key} > 0, got {number!r}")
     reference = preset.get("reference")
     if reference is not None and not isinstance(reference, str):
-        raise ConfigError(f"{path}: want reference as a file name, got {reference!r}")
+        raise ConfigError(f"{path}: expected reference as a file name, got {reference!r}")
     if part_options:
         from ovseg_ros.models.trusted import build_calibration
 

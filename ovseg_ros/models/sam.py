@@ -70,19 +70,20 @@ class SamArchitecture:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name != "global_attn_indexes" and (type(value) is not int or value < 1):
-                raise ConfigError(f"want SAM's {field.name} as a whole number >= 1, got {value!r}")
+                raise ConfigError(f"expected SAM's {field.name} as a whole number >= 1, got {value!r}")
         indexes = self.global_attn_indexes
         if type(indexes) is not tuple or any(type(i) is not int or not 0 <= i < self.depth for i in indexes):
             raise ConfigError(
-                f"want global_attn_indexes as a list of numbers from 0 to {self.depth - 1}, got {indexes!r}"
+                f"expected global_attn_indexes as a list of numbers from 0 to {self.depth - 1}, got "
+                f"{indexes!r}"
             )
         if self.image_size % 16:
-            raise ConfigError(f"want SAM's image_size divisible by 16, got {self.image_size}")
+            raise ConfigError(f"expected SAM's image_size divisible by 16, got {self.image_size}")
         if self.embed_dim % self.heads:
-            raise ConfigError(f"want embed_dim divisible by heads, got {self.embed_dim}, {self.heads}")
+            raise ConfigError(f"expected embed_dim divisible by heads, got {self.embed_dim}, {self.heads}")
         if self.prompt_embed_dim % 8 or self.prompt_embed_dim % (2 * self.decoder_heads):
             raise ConfigError(
-                "want prompt_embed_dim divisible by 8 and by twice decoder_heads, got "
+                "expected prompt_embed_dim divisible by 8 and by twice decoder_heads, got "
                 f"{self.prompt_embed_dim}, {self.decoder_heads}"
             )
 
@@ -99,7 +100,7 @@ def build_sam(model: str | Mapping[str, Any]) -> Sam:
     """
     if isinstance(model, str):
         if model not in MODELS:
-            raise ConfigError(f"want a SAM model of {', '.join(MODELS)} or a mapping, got {model!r}")
+            raise ConfigError(f"expected a SAM model of {', '.join(MODELS)} or a mapping, got {model!r}")
         from segment_anything import sam_model_registry
 
         return sam_model_registry[model]()

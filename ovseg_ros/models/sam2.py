@@ -71,7 +71,7 @@ def build_sam2(
     try:
         built: nn.Module = network(config)
     except Exception as error:  # a configuration that contradicts itself can raise anything in there
-        raise ConfigError(f"want a configuration of {network.__name__}, got: {error}") from error
+        raise ConfigError(f"expected a configuration of {network.__name__}, got: {error}") from error
     return built.eval().requires_grad_(False)
 
 
@@ -130,7 +130,7 @@ def _config(model: str | Mapping[str, Any], image_size: int | None, memory: bool
     }
     if isinstance(model, str):
         if model not in MODELS:
-            raise ConfigError(f"want a model of {', '.join(MODELS)} or a mapping, got {model!r}")
+            raise ConfigError(f"expected a model of {', '.join(MODELS)} or a mapping, got {model!r}")
         kind = "edgetam" if model == "edgetam" else "sam2"
         settings: Mapping[str, Any] = {"vision_config": _vision(model)}
     else:
@@ -142,7 +142,7 @@ def _config(model: str | Mapping[str, Any], image_size: int | None, memory: bool
     except ConfigError:
         raise
     except Exception as error:
-        raise ConfigError(f"want a configuration of {kind}, got: {error}") from error
+        raise ConfigError(f"expected a configuration of {kind}, got: {error}") from error
     return config, classes[kind, memory][1]
 
 
@@ -155,7 +155,8 @@ def _kind(settings: Mapping[str, Any], memory: bool) -> str:
     found = body.get("model_type") if isinstance(body, Mapping) else None
     if kind is None or found != _BACKBONES[kind]:
         raise ConfigError(
-            f"want a configuration with model_type of {', '.join(kinds)} and the vision backbone that goes "
+            f"expected a configuration with model_type of {', '.join(kinds)} and the vision backbone that "
+            f"goes "
             f"with it, got {settings.get('model_type')!r} with {found!r}"
         )
     return kind
@@ -191,7 +192,7 @@ def _at_size(config: Any, side: int | None) -> None:
     if side is None or side == config.prompt_encoder_config.image_size:
         return
     if type(side) is not int or side < 32 or side % 32:
-        raise ConfigError(f"want image_size as a multiple of 32, got {side!r}")
+        raise ConfigError(f"expected image_size as a multiple of 32, got {side!r}")
     config.prompt_encoder_config.image_size = side
     config.vision_config.backbone_feature_sizes = [[side // stride] * 2 for stride in (4, 8, 16)]
     if hasattr(config, "memory_attention_rope_feat_sizes"):
@@ -205,11 +206,11 @@ def _read_config(weights: Path, cure: str) -> dict[str, Any]:
     path = weights.parent / "config.json"
     if not path.is_file():
         raise WeightsError(
-            f"want {path} beside the weights, or model: one of {', '.join(MODELS)} in the preset; {cure}"
+            f"expected {path} beside the weights, or model: one of {', '.join(MODELS)} in the preset; {cure}"
         )
-    content = read_json(path, refuse=lambda text: WeightsError(f"want {path} as JSON: {text}; {cure}"))
+    content = read_json(path, refuse=lambda text: WeightsError(f"expected {path} as JSON: {text}; {cure}"))
     if not isinstance(content, dict):
-        raise WeightsError(f"want a mapping in {path}, got a {type(content).__name__}; {cure}")
+        raise WeightsError(f"expected a mapping in {path}, got a {type(content).__name__}; {cure}")
     return content
 
 

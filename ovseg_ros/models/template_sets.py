@@ -21,5 +21,5 @@ def template_set(name: str) -> tuple[str, ...]:
         return tuple(sentence("{}") for sentence in OPENAI_IMAGENET_TEMPLATES)
     known = {"bare": BARE_TEMPLATE, "single": SINGLE, "vild": VILD_TEMPLATES}
     if name not in known:
-        raise ConfigError(f"want templates one of {', '.join(TEMPLATE_SETS)}, got {name!r}")
+        raise ConfigError(f"expected templates one of {', '.join(TEMPLATE_SETS)}, got {name!r}")
     return known[name]

@@ -24,7 +24,7 @@ def check_torchvision() -> None:
         import torch
 
         raise ConfigError(
-            f"want torchvision as built for torch {torch.__version__}, got torchvision "
+            f"expected torchvision as built for torch {torch.__version__}, got torchvision "
             f"{version('torchvision')}, whose operators do not load with it ({error}); install both anew, in "
             "one command and from one index: pip install --force-reinstall torch torchvision"
         ) from error

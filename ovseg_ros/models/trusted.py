@@ -92,7 +92,7 @@ def read_reference(file: Path, embedding_dim: int) -> torch.Tensor:
     if rows is None or rows.ndim != 2 or len(rows) < 2 or rows.shape[1] != embedding_dim:
         got = sorted(state) if rows is None else tuple(rows.shape)
         raise WeightsError(
-            f"want {KEY} (M,{embedding_dim}) of masks seen before in {file}, got {got}; {_CURE}"
+            f"expected {KEY} (M,{embedding_dim}) of masks seen before in {file}, got {got}; {_CURE}"
         )
     if not bool(rows.isfinite().all()):
         raise WeightsError(f"{file} holds NaN or infinity; {_CURE}")

@@ -40,7 +40,9 @@ def yaml_file(name_or_path: str | Path, folder: Path, what: str) -> Path:
         meant = ", which is not there"
     elif near := difflib.get_close_matches(text.lower(), known, n=1):
         meant = f"; did you mean {near[0]!r}?"
-    raise ConfigError(f"want {what} ({', '.join(known)}) or the path of a .yaml file, got {text!r}{meant}")
+    raise ConfigError(
+        f"expected {what} ({', '.join(known)}) or the path of a .yaml file, got {text!r}{meant}"
+    )
 
 
 def yaml_names(folder: Path) -> tuple[str, ...]:
@@ -69,7 +71,7 @@ def setting(text: str, option: str) -> tuple[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"want {option} KEY=VALUE, got {text[:80]!r}")
+        raise ConfigError(f"expected {option} KEY=VALUE, got {text[:80]!r}")
     return key.strip(), yaml_texts.parse_yaml(value, f"{option} {key.strip()[:80]}", refuse=ConfigError)
 
 
@@ -80,7 +82,7 @@ def check_keys(path: Path, what: str, value: object, known: set[str]) -> None:
         ConfigError: the keys, and those that are known.
     """
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{path}: want {what} as key: value pairs, got {value!r:.80}")
+        raise ConfigError(f"{path}: expected {what} as key: value pairs, got {value!r:.80}")
     unknown = sorted(str(key) for key in value if key not in known)
     if unknown:
         raise ConfigError(
@@ -115,7 +117,7 @@ def from_mapping(path: Path, kind: type, values: Mapping[str, Any]) -> Any:
         if default is not None and (
             not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)
         ):
-            raise ConfigError(f"{path}: want {name} as {wanted[0].__name__}, got {value!r:.80}")
+            raise ConfigError(f"{path}: expected {name} as {wanted[0].__name__}, got {value!r:.80}")
     tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
         return kind(**tuples)
@@ -141,23 +143,23 @@ def sizes_from(kind: type, values: Mapping[str, Any], what: str) -> Any:
     missing = [n for n, field in fields.items() if field.default is dataclasses.MISSING and n not in values]
     if missing:
         got = ", ".join(map(str, values)) or "nothing"
-        raise ConfigError(f"want {', '.join(missing)} for {what} of its own size, got {got}")
+        raise ConfigError(f"expected {', '.join(missing)} for {what} of its own size, got {got}")
     sizes = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     for name, value in sizes.items():
         _check_size(what, name, value, str(fields[name].type))
     try:
         return kind(**sizes)
     except ZeroDivisionError as error:
-        raise ConfigError(f"want sizes above 0 for {what}, got {sizes!r:.200}") from error
+        raise ConfigError(f"expected sizes above 0 for {what}, got {sizes!r:.200}") from error
 
 
 def _check_size(what: str, name: str, value: object, kind: str) -> None:
     if kind == "int" and (type(value) is not int or not 1 <= value <= _LARGEST):
-        raise ConfigError(f"want {what}'s {name} as a whole number >= 1, got {value!r:.80}")
+        raise ConfigError(f"expected {what}'s {name} as a whole number >= 1, got {value!r:.80}")
     if kind == "float" and not _is_number(value):
-        raise ConfigError(f"want {what}'s {name} as a number, got {value!r:.80}")
+        raise ConfigError(f"expected {what}'s {name} as a number, got {value!r:.80}")
     if kind.startswith("tuple[") and not (isinstance(value, tuple) and all(map(_is_number, value))):
-        raise ConfigError(f"want {what}'s {name} as a list of numbers, got {value!r:.80}")
+        raise ConfigError(f"expected {what}'s {name} as a list of numbers, got {value!r:.80}")
 
 
 def _is_number(value: object) -> bool:

@@ -67,12 +67,14 @@ class BoxOptions:
 
     def __post_init__(self) -> None:
         if self.max_boxes < 1:
-            raise ConfigError(f"want max_boxes >= 1, got {self.max_boxes}")
+            raise ConfigError(f"expected max_boxes >= 1, got {self.max_boxes}")
         for name in ("nms_iou", "mask_iou"):
             if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"want {name} in (0, 1], got {getattr(self, name)}")
+                raise ConfigError(f"expected {name} in (0, 1], got {getattr(self, name)}")
         if self.precision not in ("auto", *PRECISIONS):
-            raise ConfigError(f"want precision one of auto, {', '.join(PRECISIONS)}, got {self.precision!r}")
+            raise ConfigError(
+                f"expected precision one of auto, {', '.join(PRECISIONS)}, got {self.precision!r}"
+            )
 
 
 class BoxProposals:
@@ -163,7 +165,8 @@ class BoxProposals:
     def _check_finite(self, output: BoxOutput) -> None:
         if not is_finite((output.boxes_xyxy, output.objectness, output.class_embeddings, output.scale_shift)):
             raise ConfigError(
-                f"want finite boxes and embeddings, the network overflows in {self._dtype}; take precision "
+                f"expected finite boxes and embeddings, the network overflows in {self._dtype}; take "
+                f"precision "
                 "fp32, or look after its weights"
             )
 

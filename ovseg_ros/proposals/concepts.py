@@ -75,11 +75,13 @@ class ConceptOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_score < 1:
-            raise ConfigError(f"want min_score in [0, 1), got {self.min_score}")
+            raise ConfigError(f"expected min_score in [0, 1), got {self.min_score}")
         if not 0 < self.duplicate_iou <= 1:
-            raise ConfigError(f"want duplicate_iou in (0, 1], got {self.duplicate_iou}")
+            raise ConfigError(f"expected duplicate_iou in (0, 1], got {self.duplicate_iou}")
         if self.precision not in ("auto", *PRECISIONS):
-            raise ConfigError(f"want precision one of auto, {', '.join(PRECISIONS)}, got {self.precision!r}")
+            raise ConfigError(
+                f"expected precision one of auto, {', '.join(PRECISIONS)}, got {self.precision!r}"
+            )
 
 
 class ConceptProposals:

@@ -94,18 +94,18 @@ class MaskFormerOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_threshold < 1:
-            raise ConfigError(f"want mask_threshold in (0, 1), got {self.mask_threshold}")
+            raise ConfigError(f"expected mask_threshold in (0, 1), got {self.mask_threshold}")
         if self.short_side is not None and self.short_side < 32:
-            raise ConfigError(f"want short_side >= 32 pixels, got {self.short_side}")
+            raise ConfigError(f"expected short_side >= 32 pixels, got {self.short_side}")
         if self.long_side is not None and self.long_side < (self.short_side or 32):
-            raise ConfigError(f"want long_side >= {self.short_side or 32} pixels, got {self.long_side}")
+            raise ConfigError(f"expected long_side >= {self.short_side or 32} pixels, got {self.long_side}")
         if self.precision not in DTYPES:
-            raise ConfigError(f"want precision of {list(DTYPES)}, got {self.precision!r}")
+            raise ConfigError(f"expected precision of {list(DTYPES)}, got {self.precision!r}")
         check_runtime(self.runtime)
         if not 0 <= self.min_agreement <= 1:
-            raise ConfigError(f"want min_agreement in [0, 1], got {self.min_agreement}")
+            raise ConfigError(f"expected min_agreement in [0, 1], got {self.min_agreement}")
         if self.max_mask_pixels < 1:
-            raise ConfigError(f"want max_mask_pixels >= 1, got {self.max_mask_pixels}")
+            raise ConfigError(f"expected max_mask_pixels >= 1, got {self.max_mask_pixels}")
 
 
 class MaskFormerProposals:
@@ -223,14 +223,17 @@ class MaskFormerProposals:
         if not is_finite(tuple(value for value in values if value is not None)):
             chosen = self.options.precision
             cure = "look after its weights" if chosen == "fp32" else "take precision fp32"
-            raise ConfigError(f"want finite masks and embeddings, the network overflows in {chosen}; {cure}")
+            raise ConfigError(
+                f"expected finite masks and embeddings, the network overflows in {chosen}; {cure}"
+            )
 
     def _check_size(self, count: int, size_hw: tuple[int, int]) -> None:
         pixels = count * size_hw[0] * size_hw[1]
         if pixels > self.options.max_mask_pixels:
             side = math.isqrt(self.options.max_mask_pixels // max(count, 1))
             raise InvalidInputError(
-                f"want {count} masks of at most {self.options.max_mask_pixels} pixels together, got an image "
+                f"expected {count} masks of at most {self.options.max_mask_pixels} pixels together, got "
+                f"an image "
                 f"of {size_hw[0]} x {size_hw[1]}; scale it down to about {side} x {side}, or raise "
                 "max_mask_pixels"
             )
@@ -261,7 +264,7 @@ def check_pixels(pixels: torch.Tensor, size_divisor: int) -> None:
     """
     if pixels.shape[:2] != (1, 3) or any(side % size_divisor for side in pixels.shape[2:]):
         raise InvalidInputError(
-            f"want pixels (1,3,h,w) with sides that are multiples of {size_divisor}, "
+            f"expected pixels (1,3,h,w) with sides that are multiples of {size_divisor}, "
             f"got {tuple(pixels.shape)}"
         )
 

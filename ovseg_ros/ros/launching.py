@@ -32,7 +32,7 @@ def as_bool(name: str, text: str) -> bool:
         return True
     if text.lower() in ("false", "0", "no", "off"):
         return False
-    raise ConfigError(f"{name}: want true or false, got {text!r}")
+    raise ConfigError(f"{name}: expected true or false, got {text!r}")
 
 
 def as_rate(name: str, text: str) -> float:
@@ -43,7 +43,7 @@ def as_rate(name: str, text: str) -> float:
         rate = math.nan
     if not 0 < rate <= MAX_RATE:
         raise ConfigError(
-            f"{name}: want a number of Hz above 0 and up to {MAX_RATE:g}, such as 5.0, got {text!r}"
+            f"{name}: expected a number of Hz above 0 and up to {MAX_RATE:g}, such as 5.0, got {text!r}"
         )
     return rate
 
@@ -55,14 +55,14 @@ def as_count(name: str, text: str) -> int:
     except ValueError:
         count = 0
     if count < 1:
-        raise ConfigError(f"{name}: want a whole number, 1 or more, got {text!r}")
+        raise ConfigError(f"{name}: expected a whole number, 1 or more, got {text!r}")
     return count
 
 
 def as_log_level(name: str, text: str) -> str:
     """One of `LOG_LEVELS`, in whatever case."""
     if text.lower() not in LOG_LEVELS:
-        raise ConfigError(f"{name}: want one of {', '.join(LOG_LEVELS)}, got {text!r}")
+        raise ConfigError(f"{name}: expected one of {', '.join(LOG_LEVELS)}, got {text!r}")
     return text.lower()
 
 
@@ -81,7 +81,8 @@ def topic_of(name: str, topic: str, default: str, camera: str) -> str:
         topic = "/".join(["", CAMERA, *topic.split("/")[2:]])
     if CAMERA not in topic:
         raise ConfigError(
-            f"{name}: want {CAMERA} in it, which stands for the name of each of the cameras, got {topic!r}"
+            f"{name}: expected {CAMERA} in it, which stands for the name of each of the cameras, got "
+            f"{topic!r}"
         )
     return topic.replace(CAMERA, camera)
 
@@ -94,7 +95,8 @@ def wants_rviz(name: str, text: str) -> bool:
         get_package_prefix("rviz2")
     except PackageNotFoundError:
         raise ConfigError(
-            f"{name}: want the package rviz2, which is not installed (apt install ros-$ROS_DISTRO-rviz2); "
+            f"{name}: expected the package rviz2, which is not installed (apt install "
+            f"ros-$ROS_DISTRO-rviz2); "
             f"without {name}:=true the node starts alone"
         ) from None
     return True

@@ -103,7 +103,7 @@ class _Ear:
         kinds = sorted({one.topic_type for one in publishers})
         if kinds and not set(kinds) & set(_WANTED[self.name]):
             wanted = _WANTED[self.name][0]
-            return f"want {wanted} there, got {', '.join(kinds)}; name the topic that carries it"
+            return f"expected {wanted} there, got {', '.join(kinds)}; name the topic that carries it"
         if self.name in _TRANSPORTS and not publishers:
             word = _TRANSPORTS[self.name]
             base = self.topic.removesuffix(f"/{word}")

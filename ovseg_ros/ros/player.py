@@ -91,7 +91,7 @@ def read_moments(folder: Path) -> list[Moment]:
         return _photographs(folder)
     if folder.is_dir() and not is_recording(folder):
         raise InvalidInputError(
-            "want a rosbag2 recording (metadata.yaml, .mcap, .db3), or photographs with classes.txt, at "
+            "expected a rosbag2 recording (metadata.yaml, .mcap, .db3), or photographs with classes.txt, at "
             f"{folder}"
         )
     bag = open_recording(folder)
@@ -118,7 +118,7 @@ def read_moments(folder: Path) -> list[Moment]:
             print(f"player: an image is left out: {error}", file=sys.stderr)
             complete.remove((stamp, moment))
     if not complete:
-        raise InvalidInputError(f"want images on {COMPRESSED}, found none in {folder}")
+        raise InvalidInputError(f"expected images on {COMPRESSED}, found none in {folder}")
     tree = _transforms_of(bag)
     for stamp, moment in complete:
         moment.transforms = [*tree.static, *tree.moving(stamp)]

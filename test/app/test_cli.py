@@ -105,7 +105,7 @@ def test_presets_are_listed_with_what_they_lack(capsys, tmp_path, monkeypatch):
 
 def test_unknown_preset(capsys):
     assert main(["presets", "vitb17"]) == 2
-    assert f"want a preset name ({', '.join(list_presets())})" in capsys.readouterr().err
+    assert f"expected a preset name ({', '.join(list_presets())})" in capsys.readouterr().err
 
 
 def test_help_waits_for_no_network_to_be_imported():

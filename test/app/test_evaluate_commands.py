@@ -189,7 +189,7 @@ class TestBeforeTheFirstPicture:
             ("annotations/validation/b.png", values((1, 2, 4, 0)), "label values that no class has: 4"),
             ("annotations/validation/c.png", values((1, 2, 3, 0)), "c.jpg is not there"),
             ("instances/validation/a.png", values((1, 2, 3, 0)), "instance image 'b'"),
-            ("depth/validation/a.png", values((9,) * 4, dtype=np.uint16), "want depth of"),
+            ("depth/validation/a.png", values((9,) * 4, dtype=np.uint16), "expected depth of"),
         ],
     )
     def test_files_that_do_not_fit(self, words, tree, stand_in, capsys, path, image, said) -> None:
@@ -202,7 +202,7 @@ class TestBeforeTheFirstPicture:
 
     def test_where_results_go(self, words, tmp_path: Path, stand_in, capsys) -> None:
         (tmp_path / "out").write_text("")
-        assert "want --out as a folder" in self.refused(capsys, words)
+        assert "expected --out as a folder" in self.refused(capsys, words)
         assert "is a file" in self.refused(capsys, [*words, "--out", tmp_path / "out/deeper/still"])
         assert stand_in == []
 
@@ -219,8 +219,8 @@ class TestBeforeTheFirstPicture:
         for words, said in (
             (["dataset", "folder", *out, "--names", "all"], "--names"),
             (["bottleneck", "folder", *out, "--regions", "instance"], "with instances"),
-            (["bottleneck", "folder", *out, "--masks", "own"], "want masks of all, true"),
-            (["sweep", "size", "folder", *out], "want an option of"),
+            (["bottleneck", "folder", *out, "--masks", "own"], "expected masks of all, true"),
+            (["sweep", "size", "folder", *out], "expected an option of"),
         ):
             assert said in self.refused(capsys, words)
         assert stand_in == []

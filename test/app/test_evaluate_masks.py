@@ -76,7 +76,7 @@ def test_pictures_that_fail_are_named_and_the_exit_code_says_so(tiny, tmp_path, 
     (tiny.parent / "pictures/p2.png").unlink()
     assert ran(tiny, "--out", tmp_path / "out") == 1
     said = capsys.readouterr().err
-    assert "want the picture 'pictures/p2.png' in " in said
+    assert "expected the picture 'pictures/p2.png' in " in said
     assert "it is not there" in said
     assert "**1 pictures could not be scored:**" in (tmp_path / "out/masks.md").read_text()
     for i in (0, 1, 3):
@@ -89,7 +89,7 @@ def test_what_cannot_be_measured(tiny: Path, tmp_path: Path, stand_in, capsys) -
     assert ran(tmp_path / "none.json") == 2
     assert ran(tiny, "--limit", "0") == 2
     assert ran(tiny, "--overlays") == 2
-    assert "want --out DIR beside --overlays" in capsys.readouterr().err
+    assert "expected --out DIR beside --overlays" in capsys.readouterr().err
 
 
 def test_depth_is_refused_before_any_picture_is_read(tiny: Path, capsys) -> None:

@@ -107,7 +107,7 @@ def test_presets_that_cannot_be_compared_are_refused_first(boxes, stand_in, caps
     assert ran(boxes, "--preset", "lite", "--preset", "vitb16") == 2
     assert "weights are not here of vitb16 (" in capsys.readouterr().err
     assert ran(boxes, "--preset", "lite", "--preset", "lite") == 2
-    assert "want each preset once" in capsys.readouterr().err
+    assert "expected each preset once" in capsys.readouterr().err
     assert ran(boxes, "--preset", "lite", "--preset", "mini") == 2
     assert "the masks of mini need depth" in capsys.readouterr().err
     assert not stand_in, "nothing was loaded"
@@ -130,7 +130,7 @@ def test_a_missing_picture_is_said_and_exit_1(boxes, stand_in, capsys) -> None:
 @pytest.mark.parametrize(
     ("content", "words", "what"),
     [
-        ("no json", (), "want a COCO instance file"),
+        ("no json", (), "expected a COCO instance file"),
         ("[]", (), "list of images"),
         (None, ("--masks", "some"), "masks one of true, own"),
         (None, ("--limit", 0), "at least 1 picture"),

@@ -41,7 +41,7 @@ def test_default_scale_and_no_labels():
     assert float(mask_probabilities(tilted[:1], tilted)[0, 0]) == pytest.approx(expected, abs=1e-5)
     assert mask_probabilities(region, torch.zeros(0, 2), non_object=region).shape == (2, 0)
     assert mask_probabilities(torch.zeros(3, 2), torch.zeros(0, 0)).shape == (3, 0)
-    with pytest.raises(InvalidInputError, match="want"):
+    with pytest.raises(InvalidInputError, match="expected"):
         mask_probabilities(region, torch.eye(3))
 
 
@@ -61,11 +61,11 @@ def test_ensemble_against_a_loop(lam):
 def test_ensemble_refuses():
     p = torch.ones(2, 3)
     for lam in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ConfigError, match="want"):
+        with pytest.raises(ConfigError, match="expected"):
             ensemble(p, p, lam, torch.ones(2, dtype=torch.bool))
-    with pytest.raises(InvalidInputError, match="want"):
+    with pytest.raises(InvalidInputError, match="expected"):
         ensemble(p, p[:1], 0.5, torch.ones(2, dtype=torch.bool))
-    with pytest.raises(InvalidInputError, match="want"):
+    with pytest.raises(InvalidInputError, match="expected"):
         ensemble(p, p, 0.5, torch.ones(3, dtype=torch.bool))
 
 
@@ -92,7 +92,7 @@ def test_nothing_to_assign(masks, labels):
 
 
 def test_assign_refuses_other_thresholds():
-    with pytest.raises(InvalidInputError, match="want thresholds"):
+    with pytest.raises(InvalidInputError, match="expected thresholds"):
         assign_labels(torch.zeros(2, 3), torch.zeros(2))
 
 

@@ -155,7 +155,7 @@ def test_an_outline_stands_out_from_any_picture(picture):
 
 def test_refuses_another_image():
     scene = segmentation([box(0, 9, 0, 9)], ["teapot"], [0])
-    with pytest.raises(InvalidInputError, match="want an image"):
+    with pytest.raises(InvalidInputError, match="expected an image"):
         draw_overlay(np.zeros((120, 161, 3), dtype=np.uint8), scene)
-    with pytest.raises(InvalidInputError, match="want an image"):
+    with pytest.raises(InvalidInputError, match="expected an image"):
         draw_overlay(np.zeros((120, 160, 3), dtype=np.float32), scene)

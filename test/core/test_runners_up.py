@@ -62,11 +62,11 @@ def test_where_little_competes(probs, labels, rivals, expected):
 
 
 def test_shapes_and_names_must_agree():
-    with pytest.raises(InvalidInputError, match="want 3 columns"):
+    with pytest.raises(InvalidInputError, match="expected 3 columns"):
         find_runners_up(PROBS, LABELS, RIVALS)
-    with pytest.raises(InvalidInputError, match="want 1 columns"):
+    with pytest.raises(InvalidInputError, match="expected 1 columns"):
         find_runners_up(torch.ones(1, 2), ("a",))
-    with pytest.raises(InvalidInputError, match="want 1 scores"):
+    with pytest.raises(InvalidInputError, match="expected 1 scores"):
         RunnersUp(("a",), torch.zeros(2))
     with pytest.raises(InvalidInputError, match="remarks of 4 masks, got 4 and 1"):
         segmentation(PROBS, remarks=("white",))

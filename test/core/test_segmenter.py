@@ -194,7 +194,7 @@ def test_batches(segmenter, frame):
 
 def test_proposals_of_another_size_are_refused(frame, masks):
     segmenter = OpenVocabularySegmenter(FixedProposer(masks[:, :-1]), ColourEncoder())
-    with pytest.raises(InvalidInputError, match="want proposals of size"):
+    with pytest.raises(InvalidInputError, match="expected proposals of size"):
         segmenter.embed(frame)
 
 
@@ -220,7 +220,7 @@ def test_proposals_of_another_size_are_refused(frame, masks):
     ],
 )
 def test_bad_options(options):
-    with pytest.raises(ConfigError, match="want"):
+    with pytest.raises(ConfigError, match="expected"):
         SegmenterOptions(**options)
 
 
@@ -284,7 +284,7 @@ def test_a_generator_of_frames_of_its_own_is_left_in_peace(segmenter):
 
 def test_what_stands_against_warming_up():
     """A picture that is not for a generator says nothing of it; all else is found out before the start."""
-    refusing = Watching(InvalidInputError("want another camera"))
+    refusing = Watching(InvalidInputError("expected another camera"))
     OpenVocabularySegmenter(refusing, ColourEncoder()).warm_up()
     assert len(refusing.frames) == 1
     with pytest.raises(ZeroDivisionError):

@@ -227,7 +227,7 @@ def test_following_ends_when_its_seconds_are_over(tools, ovseg, node):
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("grasp", {}, "want one of the tools find, recall, count, describe_scene, follow"),
+        ("grasp", {}, "expected one of the tools find, recall, count, describe_scene, follow"),
         ("find", {}, "find takes query, frame, max_results, search_memory (needed: query)"),
         ("find", {"query": "mug", "colour": "red"}, "find takes query"),
         ("find", {"query": 5}, "wants query as string, got 5"),

@@ -56,7 +56,7 @@ def test_a_camera_in_any_form(tmp_path):
         assert as_intrinsics(given, (480, 640)) == want
     assert as_intrinsics(want, (240, 320)) == want.resized(320, 240)
     for wrong in ((1, 2, 3), np.eye(4), None, "abcd", (0, 1, 2, 3), {"fx": 1}):
-        with pytest.raises(InvalidInputError, match="want"):
+        with pytest.raises(InvalidInputError, match="expected"):
             as_intrinsics(wrong, (480, 640))
 
 
@@ -119,7 +119,7 @@ def test_a_calibration_whose_k_is_0_is_read_by_its_p(tmp_path):
 )
 def test_a_camera_info_with_odd_values(tmp_path, change):
     (tmp_path / "a.yaml").write_text(ECHO.replace("p: [900.0", "p: [0.0").replace(*change, 1))
-    with pytest.raises(InvalidInputError, match="want"):
+    with pytest.raises(InvalidInputError, match="expected"):
         read_camera(tmp_path / "a.yaml")
 
 

@@ -120,7 +120,7 @@ def test_no_file_name_leads_out_of_the_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"segmentation": []}, "want a mask for annotation 0 .*boxes alone"),
+        ({"segmentation": []}, "expected a mask for annotation 0 .*boxes alone"),
         ({"segmentation": [[1, 2, 3, 4]]}, "three corners or more in annotation 0"),
         ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "three corners or more in annotation 0"),
         (
@@ -128,12 +128,12 @@ def test_no_file_name_leads_out_of_the_folder(tmp_path: Path) -> None:
             r"a size of \[240, 320\], got the size \[9, 9\]",
         ),
         ({"segmentation": {"size": [240, 320]}}, "with counts"),
-        ({"segmentation": "-"}, "want image_id, segmentation in each of the annotations"),
+        ({"segmentation": "-"}, "expected image_id, segmentation in each of the annotations"),
         ({"image_id": 5}, "belongs to picture 5, which the file has not"),
         ({"images": []}, "names no pictures"),
-        ({"images": "-"}, "want a list of images in .* as COCO's instance files have"),
-        ({"annotations": {}}, "want a list of annotations"),
-        ({"images": [{"id": 0, "file_name": "a"}]}, "want id, file_name, width, height"),
+        ({"images": "-"}, "expected a list of images in .* as COCO's instance files have"),
+        ({"annotations": {}}, "expected a list of annotations"),
+        ({"images": [{"id": 0, "file_name": "a"}]}, "expected id, file_name, width, height"),
         ({"images": [{"id": 0, "file_name": "a", "width": 3, "height": 3}] * 2}, "have the same id"),
     ],
 )

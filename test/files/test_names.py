@@ -91,13 +91,13 @@ def test_no_name_leads_out_of_the_folder(folder: Path, name: str) -> None:
     ["A.jpg", "c.png", "a", "a.png", "sub", "", ".", "/", "a\0.jpg", "x" * 5000, "a.jpg/a.jpg", "no/a.jpg"],
 )
 def test_what_is_not_there(folder: Path, name: str) -> None:
-    with pytest.raises(InvalidInputError, match=r"is not there|want the name of a file") as caught:
+    with pytest.raises(InvalidInputError, match=r"is not there|expected the name of a file") as caught:
         FileNames(folder).find(name)
     assert len(str(caught.value)) < 500 + len(str(folder))
 
 
 def test_what_differs_by_its_suffix_alone_is_named(folder: Path) -> None:
-    with pytest.raises(InvalidInputError, match=r"want the picture 'a.png' in .*, a\.jpg is$"):
+    with pytest.raises(InvalidInputError, match=r"expected the picture 'a.png' in .*, a\.jpg is$"):
         FileNames(folder).find("a.png", what="picture")
 
 

@@ -178,9 +178,9 @@ def test_several_cameras_have_topics_of_their_own(monkeypatch: pytest.MonkeyPatc
 
 def test_topics_of_several_cameras_say_whose_they_are() -> None:
     module = load("ovseg.launch.py")
-    with pytest.raises(ValueError, match=r"^depth_topic: want \{camera\} in it, .* got '/depth'"):
+    with pytest.raises(ValueError, match=r"^depth_topic: expected \{camera\} in it, .* got '/depth'"):
         started(module, cameras="front, left", depth_topic="/depth")
-    with pytest.raises(ValueError, match=r"^parameter cameras: want each name once, got 'front' 2 times"):
+    with pytest.raises(ValueError, match=r"^parameter cameras: expected each name once, got 'front' 2 times"):
         started(module, cameras="front,front")
 
 
@@ -201,10 +201,10 @@ def test_a_params_file_that_is_missing_ends_the_launch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "want"),
     [
-        ("rviz", "ture", "want true or false, got 'ture'"),
-        ("autostart", "ture", "want true or false"),
-        ("use_sim_time", "maybe", "want true or false, got 'maybe'"),
-        ("log_level", "loud", "want one of debug, info, warn, error, fatal, got 'loud'"),
+        ("rviz", "ture", "expected true or false, got 'ture'"),
+        ("autostart", "ture", "expected true or false"),
+        ("use_sim_time", "maybe", "expected true or false, got 'maybe'"),
+        ("log_level", "loud", "expected one of debug, info, warn, error, fatal, got 'loud'"),
     ],
 )
 def test_an_argument_that_cannot_be_ends_the_launch_by_name(name: str, value: str, want: str) -> None:
@@ -254,7 +254,7 @@ def test_without_rviz2_nothing_starts() -> None:
     if "rviz2" in get_packages_with_prefixes():
         pytest.skip("rviz2 is installed here")
     with pytest.raises(
-        ValueError, match=r"^rviz: want the package rviz2, which is not installed \(apt install"
+        ValueError, match=r"^rviz: expected the package rviz2, which is not installed \(apt install"
     ):
         started(load("ovseg.launch.py"), rviz="true")
 
@@ -297,11 +297,11 @@ def test_demo_plays_the_recording_into_the_node(monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize(
     ("name", "value", "want"),
     [
-        ("rate", "fast", r"want a number of Hz above 0 and up to 1000, such as 5.0, got 'fast'"),
-        ("rate", "0", "want a number of Hz above 0"),
-        ("rate", "nan", "want a number of Hz above 0"),
-        ("repeat", "often", "want a whole number, 1 or more, got 'often'"),
-        ("repeat", "0", "want a whole number, 1 or more"),
+        ("rate", "fast", r"expected a number of Hz above 0 and up to 1000, such as 5.0, got 'fast'"),
+        ("rate", "0", "expected a number of Hz above 0"),
+        ("rate", "nan", "expected a number of Hz above 0"),
+        ("repeat", "often", "expected a whole number, 1 or more, got 'often'"),
+        ("repeat", "0", "expected a whole number, 1 or more"),
     ],
 )
 def test_demo_names_an_argument_that_cannot_be(name: str, value: str, want: str, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_arguments_that_can_be(read, text, value):
     ],
 )
 def test_arguments_that_cannot_be_are_named_with_what_is_wanted(read, text, want):
-    with pytest.raises(ValueError, match=rf"^argument: want {want}.*, got '{text}'$"):
+    with pytest.raises(ValueError, match=rf"^argument: expected {want}.*, got '{text}'$"):
         read("argument", text)
 
 
@@ -99,6 +99,6 @@ def test_rviz_that_is_not_installed_is_said_with_the_cure(monkeypatch):
     monkeypatch.setattr(launching, "get_package_prefix", missing)
     assert launching.wants_rviz("rviz", "false") is False
     with pytest.raises(
-        ValueError, match=r"^rviz: want the package rviz2.*apt install ros-\$ROS_DISTRO-rviz2"
+        ValueError, match=r"^rviz: expected the package rviz2.*apt install ros-\$ROS_DISTRO-rviz2"
     ):
         launching.wants_rviz("rviz", "true")

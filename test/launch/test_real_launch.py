@@ -95,17 +95,17 @@ def test_ctrl_c_ends_everything_by_itself(moment: str, tmp_path: Path) -> None:
         (
             "demo.launch.py",
             "rate:=fast",
-            "rate: want a number of Hz above 0 and up to 1000, such as 5.0, got 'fast'",
+            "rate: expected a number of Hz above 0 and up to 1000, such as 5.0, got 'fast'",
         ),
         (
             "demo.launch.py",
             "log_level:=loud",
-            "log_level: want one of debug, info, warn, error, fatal, got 'loud'",
+            "log_level: expected one of debug, info, warn, error, fatal, got 'loud'",
         ),
-        ("demo.launch.py", "rviz:=ture", "rviz: want true or false, got 'ture'"),
-        ("ovseg.launch.py", "use_sim_time:=2", "use_sim_time: want true or false, got '2'"),
-        ("demo.launch.py", "rviz:=true", "rviz: want the package rviz2, which is not installed"),
-        ("ovseg.launch.py", "rviz:=true", "rviz: want the package rviz2, which is not installed"),
+        ("demo.launch.py", "rviz:=ture", "rviz: expected true or false, got 'ture'"),
+        ("ovseg.launch.py", "use_sim_time:=2", "use_sim_time: expected true or false, got '2'"),
+        ("demo.launch.py", "rviz:=true", "rviz: expected the package rviz2, which is not installed"),
+        ("ovseg.launch.py", "rviz:=true", "rviz: expected the package rviz2, which is not installed"),
     ],
 )
 def test_an_argument_that_cannot_be_is_said_and_nothing_starts(

@@ -187,7 +187,7 @@ def test_unknown_activation_has_to_be_stated(save):
     assert blocks_of(load_clip(MODEL, path, activation="gelu")) == {"GELU"}
     assert blocks_of(load_clip(MODEL | {"quick_gelu": True}, path)) == {"QuickGELU"}
     assert blocks_of(load_clip(MODEL | {"quick_gelu": False}, path)) == {"GELU"}
-    with pytest.raises(ConfigError, match="want activation auto, gelu or quick_gelu, got 'relu'"):
+    with pytest.raises(ConfigError, match="expected activation auto, gelu or quick_gelu, got 'relu'"):
         load_clip(MODEL, path, activation="relu")
 
 
@@ -225,11 +225,14 @@ def test_prompts_from_a_file_of_their_own_go_first(save, key):
     [
         (
             {"mask_prompts": torch.zeros(3, 9, 16)},
-            r"prompts.pth does not fit.*want mask_prompts \(1…4,16,16\)",
+            r"prompts.pth does not fit.*expected mask_prompts \(1…4,16,16\)",
         ),
         ({"mask_prompts": torch.zeros(5, 16, 16)}, r"got \(5, 16, 16\)"),
         ({"mask_prompts": torch.full((3, 16, 16), torch.nan)}, r"finite weights in .*prompts.pth"),
-        ({"other": torch.zeros(1)}, r"want mask prompts in .*prompts.pth as 'mask_prompts'.*got \['other'\]"),
+        (
+            {"other": torch.zeros(1)},
+            r"expected mask prompts in .*prompts.pth as 'mask_prompts'.*got " r"\['other'\]",
+        ),
     ],
 )
 def test_prompts_that_do_not_fit(save, prompts, message):
@@ -255,7 +258,7 @@ def test_wrong_architectures_are_refused(save):
     with pytest.raises(WeightsError, match=r"of 4x4 patches \(32 pixels\), got 6x6 \(48 pixels\)"):
         load_clip(MODEL, save(larger), activation="gelu")
     for key, value in (("input_resolution", 224), ("context_length", 64), ("vocab_size", 7)):
-        with pytest.raises(WeightsError, match=rf"want {key} \d+, got {value}"):
+        with pytest.raises(WeightsError, match=rf"expected {key} \d+, got {value}"):
             load_clip(MODEL, save(random_clip() | openai_extras(TINY) | {key: torch.tensor(value)}))
     for part in ("token_embedding.weight", "visual.conv1.weight"):
         with pytest.raises(WeightsError, match=rf"NaN or infinity in \['{part}'\]"):
@@ -264,7 +267,7 @@ def test_wrong_architectures_are_refused(save):
 
 def test_metadata_names_the_architecture(save):
     path = save(random_clip(), metadata={"activation": "quick_gelu", "architecture": "ViT-B-16-quickgelu"})
-    with pytest.raises(WeightsError, match=r"want CLIP ViT-L-14 in .*, it holds CLIP ViT-B-16"):
+    with pytest.raises(WeightsError, match=r"expected CLIP ViT-L-14 in .*, it holds CLIP ViT-B-16"):
         load_clip("ViT-L-14", path)
     with pytest.raises(WeightsError, match="does not hold CLIP ViT-B-16"):  # past that check, by its shapes
         load_clip("ViT-B/16", path)
@@ -273,8 +276,8 @@ def test_metadata_names_the_architecture(save):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("ViT-L-15", "want an architecture of open_clip, got 'ViT-L-15'; it knows .*ViT-L-14"),
-        ("hf-hub:laion/CLIP", "want an architecture of open_clip"),
+        ("ViT-L-15", "expected an architecture of open_clip, got 'ViT-L-15'; it knows .*ViT-L-14"),
+        ("hf-hub:laion/CLIP", "expected an architecture of open_clip"),
         ("ViT-B-16-SigLIP", "not supported"),
         ("roberta-ViT-B-32", "from a hub"),
         ("ViT-H-14-CLIPA", "not supported"),
@@ -284,7 +287,7 @@ def test_metadata_names_the_architecture(save):
         (MODEL | {"colour": 1}, r"not known \['colour'\]"),
         (MODEL | {"vision_cfg": 3}, "as mappings"),
         (MODEL | {"vision_cfg": {"depth": 3}}, "open_clip cannot build"),
-        (MODEL | {"text_cfg": {"vocab_size": 100}}, "want vocab_size 49408"),
+        (MODEL | {"text_cfg": {"vocab_size": 100}}, "expected vocab_size 49408"),
         (
             MODEL | {"vision_cfg": {"timm_model_name": "resnet50", "timm_model_pretrained": True}},
             "from a hub",

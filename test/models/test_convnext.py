@@ -133,8 +133,8 @@ def test_a_preset_states_the_side(folder):
     [
         (VIT, {"classifier": "pooled"}, "take the classifier clip, or .*ConvNeXt"),
         ({**VIT, "pooled_side": 96}, {}, "pooled_side is for a CLIP with a ConvNeXt.*leave it out"),
-        ({**CONVNEXT, "pooled_side": 0}, {}, "want pooled_side as a whole number"),
-        ({**CONVNEXT, "pooled_side": "large"}, {}, "want pooled_side as a whole number"),
+        ({**CONVNEXT, "pooled_side": 0}, {}, "expected pooled_side as a whole number"),
+        ({**CONVNEXT, "pooled_side": "large"}, {}, "expected pooled_side as a whole number"),
     ],
 )
 def test_what_does_not_go_together_is_refused(folder, encoder, options, message):

@@ -214,4 +214,4 @@ def test_export_keeps_what_the_next_start_takes(tmp_path, monkeypatch, capsys):
     assert main(["export", "mini", "--runtime", "tensorrt"]) == 1
     assert "image tower: torch" in capsys.readouterr().out
     assert main(["export", "mini", "--size", "640"]) == 2
-    assert "want --size WxH" in capsys.readouterr().err
+    assert "expected --size WxH" in capsys.readouterr().err

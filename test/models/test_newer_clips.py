@@ -212,10 +212,10 @@ def test_the_file_gives_what_open_clips_tokenizer_gives(folder):
 def test_what_is_no_tokenizer_of_siglip_2_is_refused(folder, tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(
-        WeightsError, match=r"cannot be read as a tokenizer.*want the tokenizer.json that lies beside"
+        WeightsError, match=r"cannot be read as a tokenizer.*expected the tokenizer.json that lies beside"
     ):
         FileTokenizer(tmp_path / "tokenizer.json", 8, 64)
-    with pytest.raises(WeightsError, match="is another model's: want <pad>, <eos> and at most 20 tokens"):
+    with pytest.raises(WeightsError, match="is another model's: expected <pad>, <eos> and at most 20 tokens"):
         FileTokenizer(folder / "tokenizer.json", 8, 20)
     path = folder / f"{SIGLIP2}.safetensors"
     with pytest.raises(ConfigError, match=r"say tokenizer: siglip2_tokenizer.json"):
@@ -241,7 +241,7 @@ def test_weights_that_do_not_agree_on_a_normalisation_are_refused(monkeypatch):
         {"mean": [0, 0], "std": [1, 1]},
         {"mean": [0, 0, 0], "std": [1, 1, 0]},
     ):
-        with pytest.raises(ConfigError, match="want preprocess_cfg as mean and std of three numbers"):
+        with pytest.raises(ConfigError, match="expected preprocess_cfg as mean and std of three numbers"):
             normalisation_of({"preprocess_cfg": wrong}, "some")
 
 

@@ -67,7 +67,7 @@ def test_bundled_presets_are_well_formed():
 def test_unknown_preset_lists_the_known(tmp_path):
     for wrong in ("vitb99", tmp_path / "absent.yaml", ""):
         known = ", ".join(presets.list_presets())
-        with pytest.raises(ConfigError, match=rf"want a preset name \({known}\) or the path"):
+        with pytest.raises(ConfigError, match=rf"expected a preset name \({known}\) or the path"):
             presets.load_preset(wrong)
 
 
@@ -99,45 +99,45 @@ def test_own_logit_scale_stays_without_override(tmp_path, built):
             r"the preset does not know colour; it knows calibration, description, encoder",
         ),
         (GOOD + "options: {treshold: 0.5}", r"does not know treshold; it knows background, .*threshold"),
-        (GOOD + "options: {threshold: high}", r"want threshold as float, got 'high'"),
-        (GOOD + "options: {threshold: true}", r"want threshold as float, got True"),
-        (GOOD + "options: {threshold: 1.5}", r"want threshold in \[0, 1\], got 1.5"),
-        (GOOD + "options: {max_masks: 2.5}", r"want max_masks as int, got 2.5"),
-        (GOOD + "options: {background: wall}", r"want background as list, got 'wall'"),
+        (GOOD + "options: {threshold: high}", r"expected threshold as float, got 'high'"),
+        (GOOD + "options: {threshold: true}", r"expected threshold as float, got True"),
+        (GOOD + "options: {threshold: 1.5}", r"expected threshold in \[0, 1\], got 1.5"),
+        (GOOD + "options: {max_masks: 2.5}", r"expected max_masks as int, got 2.5"),
+        (GOOD + "options: {background: wall}", r"expected background as list, got 'wall'"),
         (
             GOOD + "options: {templates: vilt}",
-            r"want templates one of bare, single, vild, imagenet, got 'vilt'",
+            r"expected templates one of bare, single, vild, imagenet, got 'vilt'",
         ),
-        (GOOD + "options: {fill: pink}", r"want fill one of .*got 'pink'"),
-        (GOOD + "options: [1]", r"want options as key: value pairs"),
-        (GOOD + "logit_scale: -1", r"want logit_scale > 0, got -1"),
-        (GOOD + "logit_scale: much", r"want logit_scale > 0, got 'much'"),
-        ("proposer: {kind: depth_clusters}", "want a 'encoder' part"),
-        ("encoder: {kind: mini}", "want a 'proposer' part"),
-        ("- 1", "want the preset as key: value pairs"),
+        (GOOD + "options: {fill: pink}", r"expected fill one of .*got 'pink'"),
+        (GOOD + "options: [1]", r"expected options as key: value pairs"),
+        (GOOD + "logit_scale: -1", r"expected logit_scale > 0, got -1"),
+        (GOOD + "logit_scale: much", r"expected logit_scale > 0, got 'much'"),
+        ("proposer: {kind: depth_clusters}", "expected a 'encoder' part"),
+        ("encoder: {kind: mini}", "expected a 'proposer' part"),
+        ("- 1", "expected the preset as key: value pairs"),
         ("a: [", "is not YAML"),
         ("encoder: &a {kind: *a}", r"line 1: \*a stands inside"),
-        ("logit_scale: .inf", "want a finite number"),
-        (encoder("{kind: maxi}"), "want encoder kind one of clip, lite, mini, owlv2, sam3, got 'maxi'"),
+        ("logit_scale: .inf", "expected a finite number"),
+        (encoder("{kind: maxi}"), "expected encoder kind one of clip, lite, mini, owlv2, sam3, got 'maxi'"),
         (encoder("{kind: mini, wights: x}"), "encoder mini does not know wights"),
-        (encoder("mini"), "want encoder as key: value pairs, got 'mini'"),
+        (encoder("mini"), "expected encoder as key: value pairs, got 'mini'"),
         (encoder("{kind: clip, model: ViT-B-16}"), "encoder clip needs weights"),
         (encoder("{kind: clip, weights: a.safetensors}"), "encoder clip needs model"),
-        (proposer("{kind: magic}"), "want proposer kind one of colour_masks, .*union, got 'magic'"),
-        (proposer("{kind: [sam]}"), "want proposer kind one of"),
+        (proposer("{kind: magic}"), "expected proposer kind one of colour_masks, .*union, got 'magic'"),
+        (proposer("{kind: [sam]}"), "expected proposer kind one of"),
         (proposer("{kind: sam, model: vit_b}"), "proposer sam needs weights"),
         (proposer("{kind: sam, weights: a.pth}"), "proposer sam needs model"),
-        (proposer("{kind: sam, model: vit_b, weights: [a]}"), "want weights as a file name, got"),
+        (proposer("{kind: sam, model: vit_b, weights: [a]}"), "expected weights as a file name, got"),
         (sam("{point_grid: 3}"), "does not know point_grid"),
-        (sam("[3]"), "want options as key: value pairs"),
+        (sam("[3]"), "expected options as key: value pairs"),
         (sam("{points_per_side: 0}"), "points_per_side"),
-        (sam("{points_per_side: null}"), "want points_per_side as int, got None"),
+        (sam("{points_per_side: null}"), "expected points_per_side as int, got None"),
         (proposer("{kind: ovseg_maskformer, model: r101c, weights: a}"), "ovseg_maskformer needs non_object"),
         (proposer("{kind: maskformer, weights: a, options: {mask_threshold: 2.0}}"), "mask_threshold"),
         (proposer("{kind: union}"), "union needs members"),
-        (proposer("{kind: union, members: []}"), "want members as a list of proposers"),
-        (proposer("{kind: union, members: sam}"), "want members as a list of proposers"),
-        (proposer("{kind: union, members: [{kind: saw}]}"), "want union member kind one of .* got 'saw'"),
+        (proposer("{kind: union, members: []}"), "expected members as a list of proposers"),
+        (proposer("{kind: union, members: sam}"), "expected members as a list of proposers"),
+        (proposer("{kind: union, members: [{kind: saw}]}"), "expected union member kind one of .* got 'saw'"),
     ],
 )
 def test_what_is_wrong_is_named_before_anything_is_loaded(tmp_path, text, message):
@@ -213,7 +213,7 @@ def test_without_weights_the_cure_is_named(tmp_path, monkeypatch, name):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     forbid_network(monkeypatch)  # offline means offline
     with pytest.raises(
-        WeightsError, match=r"want the weights file .*(ovseg download|convert-checkpoint)"
+        WeightsError, match=r"expected the weights file .*(ovseg download|convert-checkpoint)"
     ) as error:
         presets.load_preset(name, weights_dir=tmp_path / "mine")
     assert str(tmp_path / "mine") in str(error.value)
@@ -241,7 +241,7 @@ def test_proposals_that_do_not_classify_leave_it_to_clip(tmp_path, built, caplog
 def test_members_are_checked_and_their_weights_named(tmp_path):
     part = "{kind: owlv2, weights: w.safetensors, members: [{kind: sam, model: vit_b, weights: s.pth}]}"
     assert presets.preset_weights(write(tmp_path, proposer(part))) == ("w.safetensors", "s.pth")
-    for wrong, told in (("[]", "want members as a list"), ("[{kind: nil}]", "owlv2 member kind one of")):
+    for wrong, told in (("[]", "expected members as a list"), ("[{kind: nil}]", "owlv2 member kind one of")):
         path = write(tmp_path, proposer(f"{{kind: owlv2, weights: w.safetensors, members: {wrong}}}"))
         with pytest.raises(ConfigError, match=told):
             presets.read_preset(path)

@@ -115,7 +115,7 @@ def test_a_missing_file_says_where_to_get_it(tmp_path):
     [
         ("vit_g", "vit_b, vit_l, vit_h"),
         ({**TINY_SAM, "width": 3}, "does not know width"),
-        ({"embed_dim": 32, "heads": 2}, "want depth, global_attn_indexes"),
+        ({"embed_dim": 32, "heads": 2}, "expected depth, global_attn_indexes"),
         ({**TINY_SAM, "global_attn_indexes": 1}, "as a list"),
         ({**TINY_SAM, "global_attn_indexes": [2]}, "from 0 to 1"),
         ({**TINY_SAM, "image_size": 100}, "divisible by 16"),

@@ -185,13 +185,13 @@ def test_files_that_do_not_fit_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (None, WeightsError, "want .*config.json beside the weights, or model: one of tiny, small"),
-        ("[1]", WeightsError, "want a mapping"),
+        (None, WeightsError, "expected .*config.json beside the weights, or model: one of tiny, small"),
+        ("[1]", WeightsError, "expected a mapping"),
         ("{", WeightsError, "as JSON"),
         ({"model_type": "sam"}, ConfigError, "model_type of sam2, sam2_video, edgetam.*got 'sam'"),
         ({"vision_config": {"backbone_config": {"model_type": "swin"}}}, ConfigError, "with 'swin'"),
         ({"vision_config": 3}, ConfigError, "with None"),
-        ({"mask_decoder_config": {"hidden_size": "many"}}, ConfigError, "want a configuration of sam2"),
+        ({"mask_decoder_config": {"hidden_size": "many"}}, ConfigError, "expected a configuration of sam2"),
     ],
 )
 def test_bad_configurations_are_refused(tmp_path, change, error, message):
@@ -237,7 +237,7 @@ def test_a_preset_builds_it_on_another_generators_boxes(tmp_path, monkeypatch):
     frame = Frame(np.full((60, 80, 3), 128, np.uint8))
     assert built.propose(frame).masks.shape[1:] == (60, 80)
     path.write_text(text.replace("{kind: depth_clusters}", "{kind: depth_blusters}"), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"want union member kind one of"):
+    with pytest.raises(ConfigError, match=r"expected union member kind one of"):
         read_preset(path)
     path.write_text(text.replace("boxes_from: {", "boxes_from: {colour: red, "), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"colour"):
@@ -257,7 +257,7 @@ def test_what_a_part_with_another_inside_says_of_itself(tmp_path):
     assert uses_sam({**boxed, "boxes_from": sam})
     assert uses_sam({"kind": "sam2", "weights": "b"}), "a grid on a CPU"
     assert weights_named({**boxed, "boxes_from": sam}, PROPOSERS) == ("b/model.safetensors", "a.pth")
-    with pytest.raises(ConfigError, match=r"want boxes_from as key: value pairs"):
+    with pytest.raises(ConfigError, match=r"expected boxes_from as key: value pairs"):
         check_part(tmp_path, "proposer", {**boxed, "boxes_from": "depth_clusters"}, PROPOSERS)
 
 

@@ -129,7 +129,7 @@ def test_mini_brings_its_own_past():
 @pytest.mark.parametrize(
     ("tensors", "said"),
     [
-        ({"embeddings": torch.ones(3, 5)}, r"want embeddings \(M,4\).*\(3, 5\)"),
+        ({"embeddings": torch.ones(3, 5)}, r"expected embeddings \(M,4\).*\(3, 5\)"),
         ({"embeddings": torch.ones(1, 4)}, r"\(1, 4\)"),
         ({"rows": torch.ones(3, 4)}, "rows"),
         ({"embeddings": torch.full((3, 4), torch.nan)}, "NaN or infinity"),

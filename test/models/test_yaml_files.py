@@ -27,10 +27,10 @@ def test_words_for_true_and_false_still_do(text: str, value: bool) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"blur": "maybe"}, "want blur as bool, got 'maybe'"),
-        ({"blur": [True]}, "want blur as bool"),
-        ({"scale": True}, "want scale as float"),
-        ({"names": "a" * 5000}, "want names as list, got 'aaa"),
+        ({"blur": "maybe"}, "expected blur as bool, got 'maybe'"),
+        ({"blur": [True]}, "expected blur as bool"),
+        ({"scale": True}, "expected scale as float"),
+        ({"names": "a" * 5000}, "expected names as list, got 'aaa"),
         ([[1]], "as key: value pairs"),
         ({"colour": 1}, "does not know colour"),
     ],
@@ -44,13 +44,13 @@ def test_values_of_another_kind_are_refused_in_short(given, words: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("threshold", "want --set KEY=VALUE, got 'threshold'"),
-        ("=3", "want --set KEY=VALUE"),
+        ("threshold", "expected --set KEY=VALUE, got 'threshold'"),
+        ("=3", "expected --set KEY=VALUE"),
         ("a=[", "--set a is not YAML"),
         ("a=&x [*x]", "--set a, line 1: .*stands inside"),
         ("a=" + "[" * 50_000, "nests deeper"),
-        ("a=.nan", "want a finite number, got .nan"),
-        ("a=1e999", "want a finite number, got 1e999"),
+        ("a=.nan", "expected a finite number, got .nan"),
+        ("a=1e999", "expected a finite number, got 1e999"),
         ("a={b: 1, b: 2}", "stands twice"),
         ("a=1\n---\n2", "is not YAML"),
     ],

@@ -83,7 +83,7 @@ def set_up(checkout: Path, environment: dict[str, str]) -> subprocess.CompletedP
 def test_setup_refuses_another_python(checkout: Path, tmp_path: Path, version: str) -> None:
     done = set_up(checkout, bare_machine(tmp_path, python3=f"echo {version}"))
     assert done.returncode == 1
-    assert f"Python {version}, want 3.10 to 3.13" in done.stderr
+    assert f"Python {version}, expected 3.10 to 3.13" in done.stderr
     assert not (checkout / ".venv").exists()
 
 
@@ -200,7 +200,7 @@ def test_repair_forgets_what_is_not_whole(tmp_path: Path, monkeypatch: pytest.Mo
 def test_another_ros_is_refused_by_name(checkout: Path, tmp_path: Path) -> None:
     done = set_up(checkout, {**bare_machine(tmp_path), "ROS": "humble"})
     assert done.returncode == 2
-    assert "want ROS=jazzy or ROS=kilted, got humble" in done.stderr
+    assert "expected ROS=jazzy or ROS=kilted, got humble" in done.stderr
 
 
 def test_env_takes_the_distribution_that_was_set_up(checkout: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_mask_of_its_size_takes_the_place_of_a_box() -> None:
     nothing = FixedProposer(torch.zeros(0, *SIZE_HW, dtype=torch.bool))
     assert torch.equal(BoxProposals(FakeDetector(THREE), cutter=nothing).propose(FRAME).masks, plain.masks)
     wrong = FixedProposer(torch.ones(1, 4, 4, dtype=torch.bool))
-    with pytest.raises(InvalidInputError, match="want proposals of size"):
+    with pytest.raises(InvalidInputError, match="expected proposals of size"):
         BoxProposals(FakeDetector(THREE), cutter=wrong).propose(FRAME)
 
 
@@ -190,7 +190,7 @@ def test_a_union_keeps_scales_where_all_have_them() -> None:
 )
 def test_scales_that_fit_nothing_are_refused(odds: torch.Tensor) -> None:
     mask = torch.ones(1, 4, 4, dtype=torch.bool)
-    with pytest.raises(InvalidInputError, match=r"want scale_shift \(1,2\) beside class_embeddings"):
+    with pytest.raises(InvalidInputError, match=r"expected scale_shift \(1,2\) beside class_embeddings"):
         Proposals(mask, torch.ones(1), None, torch.ones(1, 3), None, odds)
     with pytest.raises(InvalidInputError, match="beside None"):
         Proposals(mask, torch.ones(1), scale_shift=torch.ones(1, 2))
@@ -199,7 +199,7 @@ def test_scales_that_fit_nothing_are_refused(odds: torch.Tensor) -> None:
 def test_what_is_not_finite_is_refused() -> None:
     detector = FakeDetector(THREE)
     detector.boxes[0, 0] = torch.nan
-    with pytest.raises(ConfigError, match="want finite boxes and embeddings"):
+    with pytest.raises(ConfigError, match="expected finite boxes and embeddings"):
         BoxProposals(detector).propose(FRAME)
     mask = torch.ones(1, *SIZE_HW, dtype=torch.bool)
     given = FixedProposer(mask)
@@ -214,10 +214,10 @@ def test_what_is_not_finite_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_boxes": 0}, "want max_boxes >= 1"),
-        ({"nms_iou": 0.0}, r"want nms_iou in \(0, 1\]"),
-        ({"mask_iou": 1.5}, r"want mask_iou in \(0, 1\]"),
-        ({"precision": "int4"}, "want precision one of auto, fp32"),
+        ({"max_boxes": 0}, "expected max_boxes >= 1"),
+        ({"nms_iou": 0.0}, r"expected nms_iou in \(0, 1\]"),
+        ({"mask_iou": 1.5}, r"expected mask_iou in \(0, 1\]"),
+        ({"precision": "int4"}, "expected precision one of auto, fp32"),
     ],
 )
 def test_options_out_of_range(options: dict, message: str) -> None:

@@ -152,7 +152,9 @@ def test_settled_masks_stay_whatever_is_asked() -> None:
         assert torch.equal(result.masks, embedded.masks)
         assert float(result.probs.max()) == pytest.approx(best)
     assert named(segmenter.label(embedded, words("zebra", "pot"))) == [("", 0.0), ("pot", 0.7)]
-    with pytest.raises(InvalidInputError, match=r"want words that the masks were found by, got \['shelf'\]"):
+    with pytest.raises(
+        InvalidInputError, match=r"expected words that the masks were found by, got " r"\['shelf'\]"
+    ):
         segmenter.label(embedded, words("shelf"))
     other = OpenVocabularySegmenter(ConceptProposals(FakeNetwork()), FakeWords(), OPEN).embed(FRAME)
     assert segmenter.settled(dataclasses.replace(other, scene=None), ("cup",)).scene is None
@@ -246,9 +248,9 @@ def test_what_is_not_finite_is_refused(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"min_score": 1.0}, r"want min_score in \[0, 1\)"),
-        ({"duplicate_iou": 0.0}, r"want duplicate_iou in \(0, 1\]"),
-        ({"precision": "int4"}, "want precision one of auto, fp32"),
+        ({"min_score": 1.0}, r"expected min_score in \[0, 1\)"),
+        ({"duplicate_iou": 0.0}, r"expected duplicate_iou in \(0, 1\]"),
+        ({"precision": "int4"}, "expected precision one of auto, fp32"),
     ],
 )
 def test_options_out_of_range(options: dict, message: str) -> None:

@@ -235,5 +235,5 @@ def test_a_network_is_set_to_work() -> None:
     ],
 )
 def test_options_out_of_range_are_refused(wrong: dict) -> None:
-    with pytest.raises(ConfigError, match=f"want {list(wrong)[-1]}"):
+    with pytest.raises(ConfigError, match=f"expected {list(wrong)[-1]}"):
         MaskFormerOptions(**wrong)

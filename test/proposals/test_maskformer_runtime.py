@@ -137,7 +137,7 @@ def test_it_gives_what_torch_gives(build, runtime):
 
 
 def test_options_that_cannot_be():
-    with pytest.raises(ConfigError, match="want runtime one of auto, torch"):
+    with pytest.raises(ConfigError, match="expected runtime one of auto, torch"):
         MaskFormerOptions(runtime="onnx")
     with pytest.raises(ConfigError, match="min_agreement"):
         MaskFormerOptions(min_agreement=1.1)

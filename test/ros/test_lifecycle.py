@@ -153,10 +153,10 @@ def test_parameters_live_and_refused(make_bench):
     assert bench.set(vocabulary=["green"]).successful
     for values, reason in [
         ({"threshold": 2.0}, "0 to 1"),
-        ({"threshold": "x"}, "want double"),
+        ({"threshold": "x"}, "expected double"),
         ({"image_transport": "theora"}, "raw, compressed"),
         ({"vocabulary": ["y" * 200]}, "128 bytes"),
-        ({"vocabulary": None}, "want string array"),  # ROS would forget the parameter
+        ({"vocabulary": None}, "expected string array"),  # ROS would forget the parameter
         ({"autostart": False}, ""),
     ]:
         result = bench.set(**values)
@@ -363,7 +363,7 @@ def test_a_signal_ends_the_process_with_status_0(moment, end, times):
     ("parameter", "reason"),
     [
         ("preset:=broken", "run: ovseg download mini"),
-        ("threshold:=3.0", "want 0 to 1"),
+        ("threshold:=3.0", "expected 0 to 1"),
         ("offline:=7", "offline"),
         ("image_transport:=theora", "raw, compressed"),
     ],

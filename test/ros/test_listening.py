@@ -88,7 +88,10 @@ def test_depth_of_another_frame_in_another_unit_and_stamps_of_the_future_are_tol
 
     with publishing(send) as domain:
         checks = judged(domain)
-    assert (checks["depth"].level, "want the frame of the image" in checks["depth"].found) == ("WARN", True)
+    assert (checks["depth"].level, "expected the frame of the image" in checks["depth"].found) == (
+        "WARN",
+        True,
+    )
     assert checks["stamps"].level == "ERROR"
     assert "ahead of the node's clock" in checks["stamps"].found
 

@@ -494,7 +494,7 @@ def test_a_preset_that_needs_depth_says_so(bench):
 
 
 def test_a_proposer_that_wants_depth_unannounced_is_no_invalid_query(bench):
-    bench.proposer.error = InvalidInputError("want depth, got none")
+    bench.proposer.error = InvalidInputError("expected depth, got none")
     bench.show()
     assert bench.find("red", timeout=0.1).code == ResultCode.NO_DEPTH
     bench.show_with_depth(np.ones((24, 32), np.float32))

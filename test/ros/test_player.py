@@ -221,7 +221,7 @@ def test_what_cannot_be_played_is_said(recording, tmp_path, capsys):
     assert player.main([str(recording), "--repeat", "0"]) == 1
     assert "repeat" in capsys.readouterr().err
     assert player.main([str(recording), "--ros-args", "-p", "rate:=fast"]) == 1
-    assert "player: rate: want a number of Hz above 0 and up to 1000" in capsys.readouterr().err
+    assert "player: rate: expected a number of Hz above 0 and up to 1000" in capsys.readouterr().err
     (tmp_path / "metadata.yaml").write_text("nonsense: [", encoding="utf-8")
     with pytest.raises(InvalidInputError):
         player.read_moments(tmp_path)

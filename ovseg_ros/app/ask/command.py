@@ -83,7 +83,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Asks; the exit status is 0 for found, 1 for not found, 2 where that could not be told."""
     if options.max < 0:
-        raise ConfigError(f"want --max of 0 or more, got {options.max}")
+        raise ConfigError(f"expected --max of 0 or more, got {options.max}")
     if options.watch and options.save:
         raise ConfigError("--save keeps one answer, and --watch has many: leave one of them out")
     if options.watch and (options.memory or options.recall):

@@ -114,7 +114,7 @@ class Baseline:
         words = [*labels, *(word for word in self.background if word not in labels)]
         if not self.is_clip:
             if anew:
-                raise ConfigError(f"want a CLIP to encode words anew, got {type(self.clip).__name__}")
+                raise ConfigError(f"expected a CLIP to encode words anew, got {type(self.clip).__name__}")
             return self.clip.encode_text(words, self.templates)  # type: ignore[no-any-return]
         for word in words:
             if anew or word not in self._words:

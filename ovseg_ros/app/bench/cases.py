@@ -214,6 +214,6 @@ def _read(options: argparse.Namespace) -> tuple[list[Frame], list[str]]:
         return Panorama(options.size_hw, options.frames or PANORAMA_FRAMES).frames, list(WORDS)
     recorded = list(itertools.islice(read_frames(recording_folder(options.recording)), options.frames))
     if not recorded:
-        raise InvalidInputError(f"want a recording with frames, {options.recording} has none")
+        raise InvalidInputError(f"expected a recording with frames, {options.recording} has none")
     names = sorted({name for one in recorded for name in one.names.values()})
     return [one.frame for one in recorded], names or ["thing"]

@@ -117,13 +117,13 @@ def _check(options: argparse.Namespace) -> None:
     from ovseg_ros.core.words import MAX_LABELS
 
     if unknown := [name for name in options.cases if name not in CASES]:
-        raise ConfigError(f"want cases of {', '.join(CASES)}, got {', '.join(unknown)}")
+        raise ConfigError(f"expected cases of {', '.join(CASES)}, got {', '.join(unknown)}")
     for name in ("threads", "rounds", "masks", "labels", "frames"):
         value = getattr(options, name)
         if value is not None and value < 1:
-            raise ConfigError(f"want {name} at least 1, got {value}")
+            raise ConfigError(f"expected {name} at least 1, got {value}")
     if options.labels > MAX_LABELS:
-        raise ConfigError(f"want labels at most {MAX_LABELS}, got {options.labels}")
+        raise ConfigError(f"expected labels at most {MAX_LABELS}, got {options.labels}")
 
 
 def _size_hw(text: str) -> tuple[int, int]:
@@ -133,5 +133,5 @@ def _size_hw(text: str) -> tuple[int, int]:
     except ValueError:
         width = height = 0
     if min(width, height) < 1:
-        raise argparse.ArgumentTypeError(f"want WIDTHxHEIGHT such as 640x480, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 640x480, got {text!r}")
     return height, width

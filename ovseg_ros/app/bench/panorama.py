@@ -48,7 +48,7 @@ class Panorama:
         room = (picture.shape[1] - size_hw[1]) // step + 1
         if room < 1:
             raise ConfigError(
-                f"want frames at most {picture.shape[1] / size_hw[0]:.1f} times as wide as high"
+                f"expected frames at most {picture.shape[1] / size_hw[0]:.1f} times as wide as high"
             )
         self._left = {PERIOD_NS * (n + 1): step * (n % room) for n in range(count)}
         self.frames = [

@@ -168,7 +168,7 @@ def _topics(options: argparse.Namespace) -> dict[str, str] | None:
         return None
     topics = {name: TOPICS[name] if topic is None else topic for name, topic in given.items()}
     if not topics["image"]:
-        raise ConfigError("want a topic of images, got --image-topic ''; leave it out for the default")
+        raise ConfigError("expected a topic of images, got --image-topic ''; leave it out for the default")
     return topics
 
 

@@ -196,17 +196,19 @@ def _check(folder: Path) -> int:
 
 def _check_options(options: argparse.Namespace) -> None:
     if options.out is None:
-        raise ConfigError("want --out DIR, where the pairs go")
+        raise ConfigError("expected --out DIR, where the pairs go")
     for name in ("limit", "every", "captions_per_image", "pairs_per_shard", "sheet_pairs"):
         value = getattr(options, name)
         if value is not None and value < 1:
-            raise ConfigError(f"want --{name.replace('_', '-')} at least 1, got {value}")
+            raise ConfigError(f"expected --{name.replace('_', '-')} at least 1, got {value}")
     if options.depth_scale is not None:
         from ovseg_ros.core.camera import check_depth_scale
 
         check_depth_scale(options.depth_scale)
     if not options.images.exists():
-        raise InvalidInputError(f"want --images as a folder or a recording, {options.images} is not there")
+        raise InvalidInputError(
+            f"expected --images as a folder or a recording, {options.images} is not there"
+        )
 
 
 def _finish(

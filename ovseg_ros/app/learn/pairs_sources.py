@@ -125,7 +125,7 @@ def depth_beside(images: Path, options: argparse.Namespace) -> tuple[Path | None
         InvalidInputError: no such depth, or a camera file of another form.
     """
     if options.depth is not None and not options.depth.exists():
-        raise InvalidInputError(f"want --depth as a file or a folder, {options.depth} is not there")
+        raise InvalidInputError(f"expected --depth as a file or a folder, {options.depth} is not there")
     camera = None if options.intrinsics is None else read_camera(options.intrinsics)
     depth: Path | None = options.depth
     images = images.resolve()
@@ -163,7 +163,7 @@ def frame_loader(
 def _open_recording(path: Path, options: argparse.Namespace, *, needs_depth: bool) -> RecordedCaptions:
     if options.captions is not None:
         raise InvalidInputError(
-            "want captions from a topic of the recording, --caption-topic TOPIC, not from --captions"
+            "expected captions from a topic of the recording, --caption-topic TOPIC, not from --captions"
         )
     bag = open_recording(path)
     chosen, count = find_topics(
@@ -194,7 +194,7 @@ def _spoken(bag: Bag, image_topic: str, topic: str | None) -> tuple[str, list[tu
     if len(named) != 1:
         names = ", ".join(sorted(texts)) or "none"
         raise InvalidInputError(
-            f"want --caption-topic with a {STRING} topic of {bag.path} ({names}), got {topic or 'none'}"
+            f"expected --caption-topic with a {STRING} topic of {bag.path} ({names}), got {topic or 'none'}"
         )
     captions: list[tuple[int, str]] = []
     index = 0

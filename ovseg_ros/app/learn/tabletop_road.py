@@ -122,16 +122,16 @@ def run(options: argparse.Namespace, steps: Steps | None = None) -> int:
     """
     if not (options.benchmark / "classes.txt").is_file():
         raise InvalidInputError(
-            f"want the tabletop benchmark, {options.benchmark / 'classes.txt'} is not there; run: "
+            f"expected the tabletop benchmark, {options.benchmark / 'classes.txt'} is not there; run: "
             "python -m ovseg_ros.learn.tabletop.benchmark"
         )
     for file in options.plain:
         if not file.is_file():
             raise InvalidInputError(
-                f"want a plain CLIP, {file} is not there; docs/learning.md says how to train one"
+                f"expected a plain CLIP, {file} is not there; docs/learning.md says how to train one"
             )
     if options.seeds is not None and options.seeds < 1:
-        raise InvalidInputError(f"want --seeds of at least 1, got {options.seeds}")
+        raise InvalidInputError(f"expected --seeds of at least 1, got {options.seeds}")
     done = steps or RealSteps(options)
     measured: list[dict[str, dict[str, Any]]] = []
     for n in range(len(options.plain) if options.seeds is None else options.seeds):

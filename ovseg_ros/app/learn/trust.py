@@ -67,7 +67,7 @@ def true_frames(data: Path, *, complete: bool = True, fold: tuple[int, int] = (0
     words = tuple(dict.fromkeys(name for one in recorded for name in one.names.values()))
     for one in recorded:
         if one.instances is None:
-            raise InvalidInputError(f"want a recording with ground truth, {data} has none")
+            raise InvalidInputError(f"expected a recording with ground truth, {data} has none")
         shown = [i for i in np.unique(one.instances).tolist() if i in one.names]
         masks = np.stack([one.mask(i) for i in shown]) if shown else np.zeros((0, *one.frame.size_hw), bool)
         names = tuple(frozenset((one.names[i], *one.synonyms.get(i, ()))) for i in shown)
@@ -130,7 +130,7 @@ def _rows(frames: Sequence[SeenFrame], most: int) -> torch.Tensor:
     rows = rows[rows.norm(dim=1) > 0]  # of masks that the encoder has seen
     if len(rows) < 2:
         raise InvalidInputError(
-            f"want at least two masks seen before, got {len(rows)}: give more DATA, or --seen-before"
+            f"expected at least two masks seen before, got {len(rows)}: give more DATA, or --seen-before"
         )
     return rows[torch.from_numpy(np.random.default_rng(0).permutation(len(rows))[:most])]
 

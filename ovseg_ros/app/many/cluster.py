@@ -52,12 +52,15 @@ class _Worker:
     def _opened(self, job: list[Any]) -> Work:
         if self._work is None:  # the first time, and after a restart
             if __version__ != self._version:
-                raise ConfigError(f"want ovseg_ros {self._version} on every machine, one has {__version__}")
+                raise ConfigError(
+                    f"expected ovseg_ros {self._version} on every machine, one has {__version__}"
+                )
             try:
                 os.chdir(self._folder)  # relative paths mean what they mean where the command was typed
             except OSError as error:
                 raise ConfigError(
-                    f"want the folder {self._folder} on every machine, one has none: --ray reads its inputs "
+                    f"expected the folder {self._folder} on every machine, one has none: --ray reads its "
+                    f"inputs "
                     "from storage that all machines share under the same path"
                 ) from error
             self._work = _fetched(job)()
@@ -86,9 +89,9 @@ class Cluster:
             ConfigError: no Ray, no such cluster, a device that Ray does not hand out, no worker.
         """
         if ":" in device:
-            raise ConfigError(f"--ray hands out the GPUs: want --device auto, cpu or cuda, got {device}")
+            raise ConfigError(f"--ray hands out the GPUs: expected --device auto, cpu or cuda, got {device}")
         if workers is not None and workers < 1:
-            raise ConfigError(f"want --ray-workers at least 1, got {workers}")
+            raise ConfigError(f"expected --ray-workers at least 1, got {workers}")
         ray = self._ray = connected(address)
         self.workers, share = _shares(ray.cluster_resources(), workers, device)
         actor = ray.remote(_Worker).options(max_restarts=-1, max_task_retries=TRIES, **share)
@@ -243,7 +246,8 @@ def connected(address: str) -> Any:
         return ray
     if "://" in address:
         raise ConfigError(
-            f"want --ray auto or HOST:PORT, got {address}: run the command on a machine of the cluster, as "
+            f"expected --ray auto or HOST:PORT, got {address}: run the command on a machine of the "
+            f"cluster, as "
             "`ray job submit` does"
         )
     where = {} if address == "auto" else {"address": address}
@@ -262,7 +266,7 @@ def _shares(there: dict[str, float], wanted: int | None, device: str) -> tuple[i
     """
     gpus = 0 if device == "cpu" else int(there.get("GPU", 0))
     if device == "cuda" and not gpus:
-        raise ConfigError("want --device cuda on a cluster with GPUs, Ray knows of none")
+        raise ConfigError("expected --device cuda on a cluster with GPUs, Ray knows of none")
     workers = wanted or gpus or int(there.get("CPU", 0))
     if not workers:
         raise ConfigError("the Ray cluster has no processor to work on")

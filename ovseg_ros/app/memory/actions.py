@@ -124,7 +124,7 @@ def export_things(options: argparse.Namespace) -> int:
 
     ending = options.file.suffix.lower()
     if ending not in exporting.ENDINGS:
-        raise ConfigError(f"want a file that ends in .json or .csv, got {options.file}")
+        raise ConfigError(f"expected a file that ends in .json or .csv, got {options.file}")
     with open_memory(options.memory) as store:
         where = where_of(options, options.words, store)
         entries = store.load(where, crops=ending == ".json")
@@ -145,7 +145,7 @@ def forget_things(options: argparse.Namespace) -> int:
     from ovseg_ros.memory import Where
 
     if options.all == bool(options.keys):
-        raise ConfigError("want keys of what to forget (`ovseg memory list` shows them), or --all")
+        raise ConfigError("expected keys of what to forget (`ovseg memory list` shows them), or --all")
     with open_memory(options.memory) as store:
         if options.all:
             count = store.count()
@@ -180,7 +180,7 @@ def _draw(path: Path | None, entries: Sequence[Entry], now_s: float, marked: Ent
     from ovseg_ros.app.memory.top_view import draw_top_view
 
     if path.suffix.lower() != ".png":
-        raise ConfigError(f"want --map as a file that ends in .png, got {path}")
+        raise ConfigError(f"expected --map as a file that ends in .png, got {path}")
     if not entries:
         raise ConfigError("nothing fits, so there is nothing to draw: leave out --map or ask for more")
     from ovseg_ros.app.memory.exporting import write_file

@@ -24,7 +24,7 @@ def write_picture(path: Path, jpeg: bytes) -> None:
         write_file(path, jpeg)
         return
     if ending != ".png":
-        raise ConfigError(f"want --picture as a file that ends in .jpg or .png, got {path}")
+        raise ConfigError(f"expected --picture as a file that ends in .jpg or .png, got {path}")
     pixels = pixels_of(jpeg)
     if pixels is None:
         raise ConfigError("the picture that is kept cannot be read: leave out --picture")

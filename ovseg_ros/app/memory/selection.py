@@ -60,7 +60,7 @@ def time_of(text: str, now_s: float | None = None) -> float:
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError) as error:
-        raise ConfigError(f"want a time as {_TIMES}, got {text!r}") from error
+        raise ConfigError(f"expected a time as {_TIMES}, got {text!r}") from error
 
 
 def where_of(options: argparse.Namespace, words: Sequence[str], store: Store) -> Where:
@@ -78,7 +78,7 @@ def where_of(options: argparse.Namespace, words: Sequence[str], store: Store) ->
         raise ConfigError("--since is later than --until: exchange them")
     low, high = (None if value is None else tuple(value) for value in (options.low, options.high))
     if low and high and not all(a <= b for a, b in zip(low, high, strict=True)):
-        raise ConfigError(f"want --low below --high in x, y and z, got {low} and {high}")
+        raise ConfigError(f"expected --low below --high in x, y and z, got {low} and {high}")
     where = Where(
         words=_words_of(words, getattr(options, "kind", None), store),
         frame_id=options.frame,

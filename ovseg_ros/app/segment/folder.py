@@ -53,7 +53,8 @@ def check_folder(path: Path, settings: Mapping[str, Any], *, overwrite: bool, re
             check_same(path, settings)
         elif not overwrite:
             raise ConfigError(
-                f"want an empty folder, {path} holds files; --resume goes on where an earlier run stopped, "
+                f"expected an empty folder, {path} holds files; --resume goes on where an earlier run "
+                f"stopped, "
                 "--overwrite starts again, another --out keeps both"
             )
 

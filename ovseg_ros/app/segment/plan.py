@@ -51,7 +51,7 @@ def _files(path: Path, options: InputOptions) -> Iterator[tuple[type[Source], Pa
     """(kind, file, its path below the folder it was found in) of each file that one input stands for."""
     suffix = path.suffix.lower()
     if not path.exists():
-        raise InvalidInputError(f"want a picture, a folder, a video or a recording, {path} is not there")
+        raise InvalidInputError(f"expected a picture, a folder, a video or a recording, {path} is not there")
     if path.is_file() and (said := refusal(path)):
         raise InvalidInputError(said)
     if is_recording(path):

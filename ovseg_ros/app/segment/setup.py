@@ -122,7 +122,7 @@ def vocabulary_of(labels: str, refuse: Refuse | None = None) -> tuple[Vocabulary
     vocabulary, rejected = Vocabulary.empty().replace(parse_query(labels), refuse=refuse)
     if not vocabulary:
         reasons = "; ".join(f"{word.name!r}: {word.reason}" for word in rejected) or "got none"
-        raise InvalidInputError(f'want a word to look for, as in --labels "teapot, red mug"; {reasons}')
+        raise InvalidInputError(f'expected a word to look for, as in --labels "teapot, red mug"; {reasons}')
     return vocabulary, rejected
 
 
@@ -175,7 +175,7 @@ def input_options(options: argparse.Namespace, out: Path, depth_is_needed: bool)
     for name, least in (("every", 1), ("max_frames", 1), ("max_pixels", 1e-6), ("depth_tolerance", 0)):
         value = getattr(options, name)
         if value is not None and not least <= value < math.inf:
-            raise ConfigError(f"want --{name.replace('_', '-')} at least {least}, got {value}")
+            raise ConfigError(f"expected --{name.replace('_', '-')} at least {least}, got {value}")
     intrinsics = None if options.intrinsics is None else read_camera(options.intrinsics)
     scale = options.depth_scale
     if scale is not None:
@@ -183,7 +183,7 @@ def input_options(options: argparse.Namespace, out: Path, depth_is_needed: bool)
     elif intrinsics is not None:
         scale = intrinsics.depth_scale
     if options.depth is not None and not options.depth.exists():
-        raise InvalidInputError(f"want --depth as a file or a folder, {options.depth} is not there")
+        raise InvalidInputError(f"expected --depth as a file or a folder, {options.depth} is not there")
     if options.depth is not None and options.intrinsics is None:
         raise InvalidInputError("--depth needs the camera's intrinsics; give them with --intrinsics")
     return InputOptions(

@@ -78,12 +78,12 @@ def checked_event(body: bytes, real: Callable[[object], Path]) -> bytes:
     given = _read(body)
     values = given.get("data")
     if not isinstance(values, list) or len(values) > MAX_VALUES:
-        raise InvalidInputError(f"want data, a list of at most {MAX_VALUES} values")
+        raise InvalidInputError(f"expected data, a list of at most {MAX_VALUES} values")
     event: dict[str, Any] = {"data": [_value(value, real) for value in values]}
     for key in ("fn_index", "trigger_id"):
         number = given.get(key)
         if number is not None and (type(number) is not int or not 0 <= number < 10_000):
-            raise InvalidInputError(f"want {key} as a small whole number")
+            raise InvalidInputError(f"expected {key} as a small whole number")
         event[key] = number
     event["session_hash"] = _name(given.get("session_hash"))
     if given.get("event_data") is not None:
@@ -96,7 +96,7 @@ def checked_cancel(body: bytes) -> bytes:
     given = _read(body)
     number = given.get("fn_index")
     if type(number) is not int:
-        raise InvalidInputError("want fn_index as a small whole number")
+        raise InvalidInputError("expected fn_index as a small whole number")
     names = {key: _name(given.get(key)) for key in ("session_hash", "event_id")}
     return json.dumps({"fn_index": number, **names}).encode()
 
@@ -105,15 +105,15 @@ def _read(body: bytes) -> dict[str, Any]:
     try:
         given = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise InvalidInputError("want JSON") from error
+        raise InvalidInputError("expected JSON") from error
     if not isinstance(given, dict):
-        raise InvalidInputError("want a JSON object")
+        raise InvalidInputError("expected a JSON object")
     return given
 
 
 def _name(value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise InvalidInputError("want a name of at most 64 letters and digits")
+        raise InvalidInputError("expected a name of at most 64 letters and digits")
     return value
 
 
@@ -123,7 +123,7 @@ def _click(given: object) -> dict[str, Any] | None:
     if not isinstance(index, list) or len(index) != 2:
         return None
     if any(type(number) is not int or not 0 <= number <= MAX_SIDE for number in index):
-        raise InvalidInputError(f"want a click as two whole numbers from 0 to {MAX_SIDE}")
+        raise InvalidInputError(f"expected a click as two whole numbers from 0 to {MAX_SIDE}")
     return {"index": index, "value": None}
 
 
@@ -133,16 +133,16 @@ def _value(value: object, real: Callable[[object], Path]) -> Any:
         return value
     if isinstance(value, int | float):
         if not abs(value) <= MAX_NUMBER:  # NaN is not, nor a whole number too long for a float
-            raise InvalidInputError(f"want numbers within {MAX_NUMBER:g}")
+            raise InvalidInputError(f"expected numbers within {MAX_NUMBER:g}")
         return value
     if isinstance(value, str):
         if len(value) > MAX_TEXT:
-            raise InvalidInputError(f"want at most {MAX_TEXT} characters in a field")
+            raise InvalidInputError(f"expected at most {MAX_TEXT} characters in a field")
         return value
     if isinstance(value, dict):
         path = real(value.get("path"))
         return {"path": str(path), "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}
-    raise InvalidInputError(f"want text, numbers and uploaded files, got {type(value).__name__}")
+    raise InvalidInputError(f"expected text, numbers and uploaded files, got {type(value).__name__}")
 
 
 def hidden(text: bytes, folder: Path) -> bytes:
@@ -186,7 +186,7 @@ class Body:
         self._over = method != "POST"
         declared = headers.get(b"content-length", b"0")
         if self._over and (declared != b"0" or b"transfer-encoding" in headers):
-            raise RefusedError(400, "want no body in a request of this kind")
+            raise RefusedError(400, "expected no body in a request of this kind")
         self._declared = int(declared) if declared.isdigit() and len(declared) < 20 else 10**20
         self._handed: list[Message] = []
         self._read, self._start = 0, asyncio.get_running_loop().time()
@@ -201,14 +201,14 @@ class Body:
         left = self.total_s - (asyncio.get_running_loop().time() - self._start)
         try:
             if self._declared > self.max_bytes:
-                raise RefusedError(413, f"want at most {self.max_bytes:,} bytes")
+                raise RefusedError(413, f"expected at most {self.max_bytes:,} bytes")
             message = await asyncio.wait_for(self._receive(), max(min(self._idle_s, left), 0.0))
         except asyncio.TimeoutError as error:
             raise RefusedError(408, "the request took too long to come") from error
         self._read += len(message.get("body", b""))
         self._over = not message.get("more_body", False)
         if self._read > self.max_bytes:
-            raise RefusedError(413, f"want at most {self.max_bytes:,} bytes")
+            raise RefusedError(413, f"expected at most {self.max_bytes:,} bytes")
         return message
 
     async def whole_json(self) -> bytes:

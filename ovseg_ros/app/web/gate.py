@@ -75,7 +75,7 @@ class Hosts:
         """
         allowed = [_bare(name) for name in more]
         if "" in allowed:
-            raise ConfigError("want --allow-host as the name of a machine, for example robot.example.org")
+            raise ConfigError("expected --allow-host as the name of a machine, for example robot.example.org")
         self._names = {*_LOCAL_NAMES, *allowed}
         self._everywhere = host in ("", "0.0.0.0", "::")
         if self._everywhere:

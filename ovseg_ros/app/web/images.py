@@ -29,7 +29,7 @@ MAX_LONG_SIDE = 1280
 DEFAULT_FIELD_OF_VIEW_DEG = 60.0
 
 _CAMERA_CURE = (
-    "want four numbers, fx, fy, cx, cy in pixels of the uploaded image, for example 580, 580, 320, 240"
+    "expected four numbers, fx, fy, cx, cy in pixels of the uploaded image, for example 580, 580, 320, 240"
 )
 
 
@@ -92,11 +92,12 @@ def read_picture(path: Path, depth_path: Path | None = None) -> tuple[npt.NDArra
         mode, (width, height), transparent = picture.mode, picture.size, picture.has_transparency_data
         if min(width, height) < MIN_SIDE:
             raise InvalidInputError(
-                f"the image is too small, {width}x{height}: want at least {MIN_SIDE} pixels each way"
+                f"the image is too small, {width}x{height}: expected at least {MIN_SIDE} pixels each way"
             )
         if mode == "F":
             raise InvalidInputError(
-                "want an image of 8 or 16 bits per channel, got floating-point numbers; save it as PNG or "
+                "expected an image of 8 or 16 bits per channel, got floating-point numbers; save it as "
+                "PNG or "
                 "JPEG"
             )
         pixels = to_rgb("the image", picture, grid_hw=grid_hw)
@@ -125,7 +126,7 @@ def split_scale(camera: str) -> tuple[str, float | None]:
         depth_scale = float(found[1])
     except ValueError as error:
         raise InvalidInputError(
-            f"want depth_scale and a number, metres per unit, got {found[1]!r:.60}"
+            f"expected depth_scale and a number, metres per unit, got {found[1]!r:.60}"
         ) from error
     check_depth_scale(depth_scale)
     return camera[: found.start()], depth_scale
@@ -151,10 +152,12 @@ def read_registered_depth(
     if depth_m.shape != size_hw:
         raise InvalidInputError(
             f"the depth image is {depth_m.shape[1]}x{depth_m.shape[0]}, the image {size_hw[1]}x{size_hw[0]}; "
-            "want depth registered to the image, pixel by pixel"
+            "expected depth registered to the image, pixel by pixel"
         )
     if not (np.isfinite(depth_m) & (depth_m > 0)).any():
-        raise InvalidInputError("no distance is known in the depth image: want millimetres, 0 where unknown")
+        raise InvalidInputError(
+            "no distance is known in the depth image: expected millimetres, 0 where unknown"
+        )
     return depth_m
 
 
@@ -176,7 +179,7 @@ def read_camera(text: str, field_of_view_deg: float | None, width: int, height: 
     if not (text or "").strip():
         degrees = DEFAULT_FIELD_OF_VIEW_DEG if field_of_view_deg is None else float(field_of_view_deg)
         if not 10.0 <= degrees <= 170.0:
-            raise InvalidInputError(f"want a field of view of 10 to 170 degrees, got {degrees:g}")
+            raise InvalidInputError(f"expected a field of view of 10 to 170 degrees, got {degrees:g}")
         focal = width / (2.0 * math.tan(math.radians(degrees) / 2.0))
         return CameraIntrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
     try:

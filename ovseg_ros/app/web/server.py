@@ -28,7 +28,7 @@ def listen(host: str, port: int) -> socket.socket:
         ConfigError: no such address here, or the port is in use.
     """
     if not 0 <= port <= 65535:
-        raise ConfigError(f"want --port in 0 to 65535, got {port}")
+        raise ConfigError(f"expected --port in 0 to 65535, got {port}")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=128)

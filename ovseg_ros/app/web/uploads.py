@@ -94,7 +94,7 @@ class Files:
             InvalidInputError: anything else, whether it is there or not.
         """
         refused = InvalidInputError(
-            "want a file that was uploaded to this page and is still here; upload it again"
+            "expected a file that was uploaded to this page and is still here; upload it again"
         )
         if not isinstance(public, str) or not public.startswith(f"{PUBLIC}/"):
             raise refused
@@ -198,7 +198,7 @@ class Files:
         from starlette.responses import JSONResponse, PlainTextResponse
 
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            return PlainTextResponse("want one file as multipart/form-data", 400)
+            return PlainTextResponse("expected one file as multipart/form-data", 400)
         if self._under_way >= MAX_AT_ONCE:
             return PlainTextResponse("others are uploading; try again in a moment", 503)
         self._under_way += 1
@@ -206,10 +206,10 @@ class Files:
             async with request.form(max_files=1, max_fields=0) as form:
                 uploads: list[Any] = [value for value in form.getlist("files") if not isinstance(value, str)]
                 if len(uploads) != 1:
-                    return PlainTextResponse("want one file, as files", 400)
+                    return PlainTextResponse("expected one file, as files", 400)
                 (upload,) = uploads
                 if upload.size > MAX_UPLOAD_BYTES:
-                    return PlainTextResponse(f"want at most {MAX_UPLOAD_BYTES:,} bytes", 413)
+                    return PlainTextResponse(f"expected at most {MAX_UPLOAD_BYTES:,} bytes", 413)
                 name = upload.filename or ""
                 return JSONResponse([await asyncio.to_thread(self.store, name, upload.file, upload.size)])
         except FullError as error:

@@ -60,7 +60,9 @@ def fetch_presets(
     if list_only and not presets:
         print(_table(known_files(), _Places(weights_dir)))
     elif not presets:
-        raise ConfigError(f"want the name of a preset ({', '.join(list_presets())}), or --list, got neither")
+        raise ConfigError(
+            f"expected the name of a preset ({', '.join(list_presets())}), or --list, got neither"
+        )
     complete = True
     needed = {preset: _needed(preset) for preset in dict.fromkeys(presets)}
     for preset, files in needed.items():

@@ -86,5 +86,5 @@ def _within(proposer: Any) -> Iterator[Any]:
 def _size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if found is None:
-        raise ConfigError(f"want --size WxH, such as 1280x720, got {text!r}")
+        raise ConfigError(f"expected --size WxH, such as 1280x720, got {text!r}")
     return int(found[1]), int(found[2])

@@ -92,7 +92,8 @@ def camera_info_intrinsics(
         return CameraIntrinsics(*numbers, *size)
     how = "" if sent == full else f" ({width}x{height} by its roi and binning)"
     raise InvalidInputError(
-        f"want intrinsics of the image's shape, {size[0]}x{size[1]}, got {sent.width}x{sent.height}{how}; "
+        f"expected intrinsics of the image's shape, {size[0]}x{size[1]}, got "
+        f"{sent.width}x{sent.height}{how}; "
         "take the camera_info of the image's own camera"
     )
 
@@ -122,7 +123,7 @@ def _matrix(message: Any, rectified: bool) -> tuple[float, float, float, float]:
     if not any(k):
         raise InvalidInputError(f"{NEVER_CALIBRATED}; {_CURE}")
     raise InvalidInputError(
-        f"want focal lengths > 0 in K, got fx={k[0]}, fy={k[1]}, cx={k[2]}, cy={k[3]}; is the camera "
+        f"expected focal lengths > 0 in K, got fx={k[0]}, fy={k[1]}, cx={k[2]}, cy={k[3]}; is the camera "
         "calibrated?"
     )
 

@@ -61,11 +61,11 @@ def check_pixels(width: int, height: int, most: int = MAX_PIXELS, *, name: str =
     """
     if width < 1 or height < 1:
         raise InvalidInputError(
-            f"want an image with pixels, {f'{name} is' if name else 'got'} {width}x{height}"
+            f"expected an image with pixels, {f'{name} is' if name else 'got'} {width}x{height}"
         )
     if width * height > most:
         raise InvalidInputError(
-            f"want at most {most / 1e6:g} million pixels, {f'{name} has' if name else 'got'} "
+            f"expected at most {most / 1e6:g} million pixels, {f'{name} has' if name else 'got'} "
             f"{width * height / 1e6:.1f} million ({width}x{height}){f'; {cure}' if cure else ''}"
         )
 
@@ -81,10 +81,11 @@ def _size_wh(data: npt.NDArray[np.uint8]) -> tuple[int, int]:
         with Image.open(io.BytesIO(data.data), formats=_FORMATS) as image:
             return image.size
     except Image.DecompressionBombError as error:  # Pillow's own limit, which lies above ours
-        raise InvalidInputError(f"want at most {MAX_PIXELS / 1e6:g} million pixels, got more") from error
+        raise InvalidInputError(f"expected at most {MAX_PIXELS / 1e6:g} million pixels, got more") from error
 
 
 def _unreadable(data: npt.NDArray[np.uint8], kind: str) -> InvalidInputError:
     return InvalidInputError(
-        f"want a compressed image OpenCV can read (jpeg, png), got {data.size} bytes of format {short(kind)}"
+        f"expected a compressed image OpenCV can read (jpeg, png), got {data.size} bytes of format "
+        f"{short(kind)}"
     )

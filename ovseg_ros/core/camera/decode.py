@@ -58,7 +58,7 @@ COLOUR_ENCODINGS: dict[str, ColourLayout] = {
 DEPTH_ENCODINGS: dict[str, npt.DTypeLike] = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
 """What `depth.decode_depth` reads."""
 
-WANTED_COLOUR = f"want a colour image ({', '.join(COLOUR_ENCODINGS)})"
+WANTED_COLOUR = f"expected a colour image ({', '.join(COLOUR_ENCODINGS)})"
 
 
 def is_compressed(message: Any) -> bool:
@@ -91,10 +91,10 @@ def decode_colour(message: Any, *, copy: bool = True) -> npt.NDArray[np.uint8]:
     bayer, yuv = encoding.startswith("bayer"), layout.channels == 2
     if bayer and min(message.height, message.width) < 3:  # OpenCV makes black of them
         raise InvalidInputError(
-            f"want at least 3x3 pixels for {encoding}, got {message.width}x{message.height}"
+            f"expected at least 3x3 pixels for {encoding}, got {message.width}x{message.height}"
         )
     if yuv and message.width % 2:
-        raise InvalidInputError(f"want an even width for {encoding}, got {message.width}")
+        raise InvalidInputError(f"expected an even width for {encoding}, got {message.width}")
     pixels = pixels_of(message, np.dtype(f"u{layout.size}"), layout.channels)
     if bayer:  # neighbours are averaged before 16 bit is rounded
         return _to_8_bit(_converted(pixels, layout.conversion))
@@ -113,17 +113,17 @@ def pixels_of(message: Any, dtype: np.dtype[Any], channels: int) -> npt.NDArray[
     """
     height, width, step = int(message.height), int(message.width), int(message.step)
     if height < 1 or width < 1:
-        raise InvalidInputError(f"want an image with pixels, got {width}x{height}")
+        raise InvalidInputError(f"expected an image with pixels, got {width}x{height}")
     row_bytes = width * channels * dtype.itemsize
     if step < row_bytes:
         raise InvalidInputError(
-            f"want step >= {row_bytes} bytes for {width} pixels of {message.encoding}, got {step}"
+            f"expected step >= {row_bytes} bytes for {width} pixels of {message.encoding}, got {step}"
         )
     data = bytes_of(message)
     # The last row may come without its padding.
     if not step * (height - 1) + row_bytes <= data.size <= step * height:
         raise InvalidInputError(
-            f"want {step * height} bytes of data (step {step} x height {height}), got {data.size}"
+            f"expected {step * height} bytes of data (step {step} x height {height}), got {data.size}"
         )
     axes = 2 if channels == 1 else 3
     view: npt.NDArray[Any] = np.ndarray(

@@ -42,7 +42,7 @@ def decode_depth(message: Any, *, depth_scale: float | None = None) -> npt.NDArr
         return _compressed(bytes_of(message), message.format, depth_scale)
     if message.encoding not in DEPTH_ENCODINGS:
         raise InvalidInputError(
-            f"want depth as 16UC1 (mm) or 32FC1 (m), got encoding {short(message.encoding)}"
+            f"expected depth as 16UC1 (mm) or 32FC1 (m), got encoding {short(message.encoding)}"
         )
     return metres(pixels_of(message, np.dtype(DEPTH_ENCODINGS[message.encoding]), 1), depth_scale)
 
@@ -54,7 +54,7 @@ def decode_integers(message: Any) -> npt.NDArray[np.uint16]:
         InvalidInputError: another encoding than 16UC1 or mono16, or sizes that contradict each other.
     """
     if message.encoding not in ("16UC1", "mono16"):
-        raise InvalidInputError(f"want encoding 16UC1, got {short(message.encoding)}")
+        raise InvalidInputError(f"expected encoding 16UC1, got {short(message.encoding)}")
     return np.array(pixels_of(message, np.dtype(np.uint16), 1))
 
 
@@ -85,7 +85,7 @@ def check_depth_scale(depth_scale: object) -> None:
     hint = "for example 0.001 for millimetres, 0.0001 for tenths of them"
     if number and _LARGEST_SCALE <= depth_scale < math.inf:  # type: ignore[operator]
         hint = f"{depth_scale:g} units per metre are {1 / depth_scale:g}"  # type: ignore[operator]
-    raise InvalidInputError(f"want a depth scale > 0, metres per unit, got {depth_scale!r}; {hint}")
+    raise InvalidInputError(f"expected a depth scale > 0, metres per unit, got {depth_scale!r}; {hint}")
 
 
 def _compressed(data: npt.NDArray[np.uint8], kind: str, depth_scale: float | None) -> npt.NDArray[np.float32]:
@@ -105,7 +105,7 @@ def _compressed(data: npt.NDArray[np.uint8], kind: str, depth_scale: float | Non
     if numbers.ndim != 2 or numbers.dtype not in (np.uint16, np.float32):
         jpeg = "; a JPEG never holds depth: take the topic that ends in /compressedDepth, or the raw one"
         raise InvalidInputError(
-            f"want depth (H,W) of 16 bit or float, got {numbers.shape} {numbers.dtype}"
+            f"expected depth (H,W) of 16 bit or float, got {numbers.shape} {numbers.dtype}"
             f"{jpeg if said.codec == 'jpeg' else ''}"
         )
     if not (transport and said.encoding == "32FC1"):

@@ -32,7 +32,7 @@ def decode_rvl(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
         InvalidInputError: cut off, damaged, or of a size that no camera has.
     """
     if data.size < _SIZE.size:
-        raise InvalidInputError(f"want depth in RVL, got {data.size} bytes")
+        raise InvalidInputError(f"expected depth in RVL, got {data.size} bytes")
     width, height = _SIZE.unpack_from(data.data)
     check_pixels(width, height)
     total = width * height

@@ -40,20 +40,22 @@ class Limits:
         for name, (least, most) in (("distance", self.distance_m), ("size", self.size_m)):
             if not (math.isfinite(least) and math.isfinite(most) and least >= 0 and most >= 0):
                 raise InvalidInputError(
-                    f"want the limits of {name} finite and at least 0, got {least:g}, {most:g}"
+                    f"expected the limits of {name} finite and at least 0, got {least:g}, {most:g}"
                 )
             if most and least > most:
                 raise InvalidInputError(
-                    f"want the least {name} not above the most, got {least:g} and {most:g} m; 0 is no limit"
+                    f"expected the least {name} not above the most, got {least:g} and {most:g} m; 0 is no "
+                    f"limit"
                 )
         if min(self.region) < 0:
-            raise InvalidInputError(f"want a region of numbers from 0 up, got {self.region}")
+            raise InvalidInputError(f"expected a region of numbers from 0 up, got {self.region}")
         if not all(math.isfinite(value) for corner in self.box_m for value in corner):
-            raise InvalidInputError(f"want finite corners of the box, got {self.box_m}")
+            raise InvalidInputError(f"expected finite corners of the box, got {self.box_m}")
         flat = [axis for axis, a, b in zip("xyz", *self.box_m, strict=True) if a == b]
         if flat and self._has_box:
             raise InvalidInputError(
-                f"want two opposite corners of a box with room in it, got {self.box_m}: flat along {flat[0]}"
+                f"expected two opposite corners of a box with room in it, got {self.box_m}: flat along "
+                f"{flat[0]}"
             )
 
     @property

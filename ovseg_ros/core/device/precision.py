@@ -38,9 +38,11 @@ def check_device(precision: str, device: torch.device) -> Precision:
             return "bf16"
         return "fp16" if device.type == "cuda" else "fp32"
     if precision not in PRECISIONS:
-        raise ConfigError(f"want precision one of {', '.join(PRECISIONS)}, got {precision!r}")
+        raise ConfigError(f"expected precision one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "fp16" and device.type == "cpu":
-        raise ConfigError("want precision fp32 or bf16 on a CPU, got fp16; say precision: bf16, or use a GPU")
+        raise ConfigError(
+            "expected precision fp32 or bf16 on a CPU, got fp16; say precision: bf16, or use a GPU"
+        )
     if precision == "bf16" and device.type == "cuda" and not _has_bf16(device):
         raise ConfigError(f"{torch.cuda.get_device_name(device)} cannot do bf16; say precision: fp16 or fp32")
     return precision

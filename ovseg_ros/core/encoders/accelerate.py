@@ -77,14 +77,16 @@ class AccelerateOptions:
     def __post_init__(self) -> None:
         words = ("auto", *PRECISIONS)
         if self.precision not in words:
-            raise ConfigError(f"want precision one of {', '.join(words)}, got {self.precision!r}")
+            raise ConfigError(f"expected precision one of {', '.join(words)}, got {self.precision!r}")
         check_runtime(self.runtime)
         if self.runtime != "torch" and self.compile:
-            raise ConfigError(f"want runtime torch with compile, got {self.runtime!r}: leave one of them out")
+            raise ConfigError(
+                f"expected runtime torch with compile, got {self.runtime!r}: leave one of them out"
+            )
         if self.check_regions < 0:
-            raise ConfigError(f"want check_regions >= 0, got {self.check_regions}")
+            raise ConfigError(f"expected check_regions >= 0, got {self.check_regions}")
         if not 0 <= self.min_agreement <= 1:
-            raise ConfigError(f"want min_agreement in [0, 1], got {self.min_agreement}")
+            raise ConfigError(f"expected min_agreement in [0, 1], got {self.min_agreement}")
 
 
 def accelerate(

@@ -56,7 +56,7 @@ class AgreementReport:
     def __str__(self) -> str:
         verdict = "agrees" if self.agrees else "does not agree"
         return (
-            f"{self.precision} {verdict} with fp32: {100 * self.agreement:.2f} % of labels agree (want "
+            f"{self.precision} {verdict} with fp32: {100 * self.agreement:.2f} % of labels agree (expected "
             f"{100 * self.least:g} %), {100 * self.same:.2f} % without counting ties, cosine of embeddings "
             f">= {self.cosine:.5f}" + ("" if self.finite else ", not finite")
         )

@@ -41,7 +41,7 @@ class AttentionPooledClip(OnePass, MaskPromptedClip):
         """
         if not attends_to_pool(getattr(clip_model, "visual", None)):
             raise ConfigError(
-                "want an image tower of timm's with attention pooling, such as ViT-B-16-SigLIP2-256's"
+                "expected an image tower of timm's with attention pooling, such as ViT-B-16-SigLIP2-256's"
             )
         super().__init__(clip_model, tokenizer, mask_prompts, **others)
         self.pooled_mean, self.pooled_std = self.mean, self.std

@@ -115,10 +115,10 @@ class MaskPromptedClip(nn.Module):
         """
         side = self.size
         if pixels.ndim != 4 or pixels.shape[1:] != (3, side, side):
-            raise InvalidInputError(f"want pixels (N,3,{side},{side}), got {tuple(pixels.shape)}")
+            raise InvalidInputError(f"expected pixels (N,3,{side},{side}), got {tuple(pixels.shape)}")
         if region_masks is not None and region_masks.shape != (pixels.shape[0], 1, side, side):
             raise InvalidInputError(
-                f"want region_masks ({pixels.shape[0]},1,{side},{side}), got {tuple(region_masks.shape)}"
+                f"expected region_masks ({pixels.shape[0]},1,{side},{side}), got {tuple(region_masks.shape)}"
             )
         weight = _first_parameter(self.clip_model.visual)
         if pixels.shape[0] == 0:
@@ -180,7 +180,7 @@ def new_mask_prompts(
     """
     blocks, patches, width = _prompt_shape(clip_model)
     if not 1 <= depth <= blocks:
-        raise ConfigError(f"want depth in 1…{blocks}, got {depth}")
+        raise ConfigError(f"expected depth in 1…{blocks}, got {depth}")
     return PROMPT_STD * torch.randn(depth, patches, width, generator=generator)
 
 
@@ -202,7 +202,7 @@ def _check_prompts(clip_model: nn.Module, prompts: torch.Tensor) -> None:
     blocks, patches, width = _prompt_shape(clip_model)
     if prompts.ndim != 3 or not 1 <= prompts.shape[0] <= blocks or prompts.shape[1:] != (patches, width):
         raise ConfigError(
-            f"want mask_prompts (1…{blocks},{patches},{width}) for this tower, got {tuple(prompts.shape)}"
+            f"expected mask_prompts (1…{blocks},{patches},{width}) for this tower, got {tuple(prompts.shape)}"
         )
 
 
@@ -216,7 +216,7 @@ def _input_side(clip_model: nn.Module) -> int:
         return side
     if isinstance(side, (tuple, list)) and len(side) == 2 and side[0] == side[1]:
         return int(side[0])
-    raise ConfigError(f"want a square input, got image_size {side}; give size")
+    raise ConfigError(f"expected a square input, got image_size {side}; give size")
 
 
 def _own_logit_scale(clip_model: Any) -> float:

@@ -79,10 +79,13 @@ class OnePass(ABC):
             InvalidInputError: shapes or dtypes are not as above.
         """
         if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
-            raise InvalidInputError(f"want image_rgb (H,W,3) uint8, got {image_rgb.shape} {image_rgb.dtype}")
+            raise InvalidInputError(
+                f"expected image_rgb (H,W,3) uint8, got {image_rgb.shape} {image_rgb.dtype}"
+            )
         if masks.ndim != 3 or masks.dtype != torch.bool or masks.shape[1:] != image_rgb.shape[:2]:
             raise InvalidInputError(
-                f"want masks (N,{image_rgb.shape[0]},{image_rgb.shape[1]}) bool, got {tuple(masks.shape)} "
+                f"expected masks (N,{image_rgb.shape[0]},{image_rgb.shape[1]}) bool, got "
+                f"{tuple(masks.shape)} "
                 f"{masks.dtype}"
             )
         device = self._pooled_weight().device
@@ -140,7 +143,7 @@ class MaskPooling(OnePass):
     @pooled_side.setter
     def pooled_side(self, side: int) -> None:
         if isinstance(side, bool) or not isinstance(side, int) or side < 1:
-            raise ConfigError(f"want pooled_side as a whole number of pixels >= 1, got {side!r}")
+            raise ConfigError(f"expected pooled_side as a whole number of pixels >= 1, got {side!r}")
         self._pooled_side = side
 
     def dense_features(self, image_rgb: npt.NDArray[np.uint8]) -> torch.Tensor:

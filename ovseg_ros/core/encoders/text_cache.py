@@ -58,9 +58,9 @@ class TextCache:
             NotFiniteError: the tower gave NaN or infinity; no word of this call is kept then.
         """
         if isinstance(labels, str) or isinstance(templates, str):
-            raise InvalidInputError("want lists of labels and of templates, got a single string")
+            raise InvalidInputError("expected lists of labels and of templates, got a single string")
         if not templates or any("{}" not in template for template in templates):
-            raise InvalidInputError(f"want templates with {{}} in each, got {list(templates)}")
+            raise InvalidInputError(f"expected templates with {{}} in each, got {list(templates)}")
         if not labels:
             return torch.zeros((0, 0))
         sentences = tuple(templates)

@@ -27,7 +27,7 @@ def check_runtime(runtime: str) -> None:
         ConfigError: not one of `RUNTIMES`.
     """
     if runtime not in RUNTIMES:
-        raise ConfigError(f"want runtime one of {', '.join(RUNTIMES)}, got {runtime!r}")
+        raise ConfigError(f"expected runtime one of {', '.join(RUNTIMES)}, got {runtime!r}")
 
 
 def has_openvino() -> bool:

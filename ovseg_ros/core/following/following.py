@@ -59,12 +59,12 @@ class FollowOptions:
     def __post_init__(self) -> None:
         for name in ("lost_after_s", "colour", "margin", "near_m", "speed_m_s", "reach", "reach_per_s"):
             if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"want {name} above 0, got {getattr(self, name)}")
+                raise ConfigError(f"expected {name} above 0, got {getattr(self, name)}")
         if not 0 <= self.same <= self.again <= 1:
-            raise ConfigError(f"want 0 <= same <= again <= 1, got {self.same}, {self.again}")
+            raise ConfigError(f"expected 0 <= same <= again <= 1, got {self.same}, {self.again}")
         if not 0 < self.apart < 1 or self.confirm < 1:
             raise ConfigError(
-                f"want apart in (0, 1) and confirm at least 1, got {self.apart}, {self.confirm}"
+                f"expected apart in (0, 1) and confirm at least 1, got {self.apart}, {self.confirm}"
             )
 
 

@@ -32,7 +32,7 @@ def semantic_map(mask_probs: torch.Tensor, class_probs: torch.Tensor) -> torch.T
     """
     if mask_probs.ndim != 3 or class_probs.ndim != 2 or len(mask_probs) != len(class_probs):
         raise InvalidInputError(
-            f"want masks (N,H,W) and class_probs (N,K), got {tuple(mask_probs.shape)} and "
+            f"expected masks (N,H,W) and class_probs (N,K), got {tuple(mask_probs.shape)} and "
             f"{tuple(class_probs.shape)}"
         )
     return torch.einsum("nk,nhw->khw", class_probs, mask_probs.to(class_probs.dtype))
@@ -96,7 +96,7 @@ def soft_label_map(mask_probs: torch.Tensor, class_probs: torch.Tensor, label_id
     """
     if mask_probs.ndim != 3 or class_probs.shape != (mask_probs.shape[0], len(label_ids)):
         raise InvalidInputError(
-            f"want masks (N,H,W) and class_probs (N,{len(label_ids)}), got {tuple(mask_probs.shape)} and "
+            f"expected masks (N,H,W) and class_probs (N,{len(label_ids)}), got {tuple(mask_probs.shape)} and "
             f"{tuple(class_probs.shape)}"
         )
     weights = mask_probs.flatten(1)  # (N,HW)
@@ -130,7 +130,7 @@ def instance_map(masks: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         InvalidInputError: N differs.
     """
     if scores.shape != masks.shape[:1]:
-        raise InvalidInputError(f"want scores ({masks.shape[0]},), got {tuple(scores.shape)}")
+        raise InvalidInputError(f"expected scores ({masks.shape[0]},), got {tuple(scores.shape)}")
     instances = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
     best_first = scores.argsort(descending=True, stable=True).tolist()
     for i in reversed(best_first):
@@ -161,7 +161,7 @@ def select_by_granularity(class_probs: torch.Tensor, granularity: float) -> torc
         tensor([ True,  True, False])
     """
     if not 0.0 <= granularity <= 1.0:
-        raise ConfigError(f"want granularity in [0, 1], got {granularity}")
+        raise ConfigError(f"expected granularity in [0, 1], got {granularity}")
     count, labels = class_probs.shape
     if count == 0 or labels == 0:
         return torch.zeros(count, dtype=torch.bool, device=class_probs.device)

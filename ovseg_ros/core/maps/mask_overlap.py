@@ -69,7 +69,7 @@ def boxed_masks(masks: DenseMasks) -> list[BoxedMask]:
     """
     whole = masks.numpy() if isinstance(masks, torch.Tensor) else masks
     if whole.ndim != 3 or whole.dtype != np.bool_:
-        raise InvalidInputError(f"want masks (N,H,W) bool, got {whole.shape} {whole.dtype}")
+        raise InvalidInputError(f"expected masks (N,H,W) bool, got {whole.shape} {whole.dtype}")
     boxes = mask_boxes(torch.from_numpy(whole))[0].tolist()
     crops = [mask[y0:y1, x0:x1].copy() for mask, (x0, y0, x1, y1) in zip(whole, boxes, strict=True)]
     return [
@@ -98,7 +98,7 @@ def mask_iou(
     """
     sizes = {masks.shape[1:] for masks in (ours, theirs) if isinstance(masks, torch.Tensor | np.ndarray)}
     if len(sizes) > 1:
-        raise InvalidInputError(f"want masks of one size, got {sorted(map(tuple, sizes))}")
+        raise InvalidInputError(f"expected masks of one size, got {sorted(map(tuple, sizes))}")
     ours, theirs = (
         boxed_masks(masks) if isinstance(masks, torch.Tensor | np.ndarray) else masks
         for masks in (ours, theirs)

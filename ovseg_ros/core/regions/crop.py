@@ -214,13 +214,14 @@ def _check(image: torch.Tensor, masks: torch.Tensor, size: int, fill: str, expan
         or not (image.is_floating_point() or image.dtype == torch.uint8)
     ):
         raise InvalidInputError(
-            f"want image (3,H,W) float or uint8 in [0,255], got {tuple(image.shape)} {image.dtype}"
+            f"expected image (3,H,W) float or uint8 in [0,255], got {tuple(image.shape)} {image.dtype}"
         )
     if masks.ndim != 3 or masks.dtype != torch.bool or masks.shape[1:] != image.shape[1:]:
         raise InvalidInputError(
-            f"want masks (N,{image.shape[1]},{image.shape[2]}) bool, got {tuple(masks.shape)} {masks.dtype}"
+            f"expected masks (N,{image.shape[1]},{image.shape[2]}) bool, got {tuple(masks.shape)} "
+            f"{masks.dtype}"
         )
     if fill not in FILLS:
-        raise ConfigError(f"want fill one of {', '.join(FILLS)}, got {fill!r}")
+        raise ConfigError(f"expected fill one of {', '.join(FILLS)}, got {fill!r}")
     if size < 1 or not expand_ratio >= 1.0:
-        raise ConfigError(f"want size >= 1 and expand_ratio >= 1, got {size} and {expand_ratio}")
+        raise ConfigError(f"expected size >= 1 and expand_ratio >= 1, got {size} and {expand_ratio}")

@@ -95,7 +95,7 @@ def _direction(up: npt.ArrayLike) -> Floats:
     vector = np.asarray(up, np.float64)
     length = float(np.linalg.norm(vector)) if vector.shape == (3,) else 0.0
     if not (0 < length < math.inf):
-        raise InvalidInputError(f"want up as a direction (3,) in the camera's frame, got {up!r}")
+        raise InvalidInputError(f"expected up as a direction (3,) in the camera's frame, got {up!r}")
     unit: Floats = vector / length
     return unit
 

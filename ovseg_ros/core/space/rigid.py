@@ -22,7 +22,7 @@ def _kept(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> Floats:
     """A float64 copy of this shape that cannot be written to."""
     array = np.array(values, np.float64)
     if array.shape != shape or not np.isfinite(array).all():
-        raise InvalidInputError(f"want {name} of shape {shape}, all finite, got {array.tolist()}")
+        raise InvalidInputError(f"expected {name} of shape {shape}, all finite, got {array.tolist()}")
     array.flags.writeable = False
     return array
 
@@ -32,7 +32,7 @@ def _check_rotation(rotation: Floats) -> None:
     volume = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
     if volume < 0 or np.abs(rotation @ rotation.T - _UNIT).max() > _ORTHOGONAL:
         raise InvalidInputError(
-            f"want a rotation matrix (3, 3), orthonormal with determinant 1, got {rotation.tolist()}"
+            f"expected a rotation matrix (3, 3), orthonormal with determinant 1, got {rotation.tolist()}"
         )
 
 

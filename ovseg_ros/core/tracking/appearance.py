@@ -41,10 +41,10 @@ class ChangeLimits:
     def __post_init__(self) -> None:
         for name in ("levels", "shape"):
             if not getattr(self, name) > 0:
-                raise ConfigError(f"want {name} above 0, got {getattr(self, name)}")
+                raise ConfigError(f"expected {name} above 0, got {getattr(self, name)}")
         for name in ("stretch", "zoom", "gain"):
             if not getattr(self, name) > 1:
-                raise ConfigError(f"want {name} above 1, got {getattr(self, name)}")
+                raise ConfigError(f"expected {name} above 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

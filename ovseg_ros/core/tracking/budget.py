@@ -23,9 +23,9 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.new_embeddings is not None and self.new_embeddings < 0:
-            raise ConfigError(f"want new_embeddings at least 0, got {self.new_embeddings}")
+            raise ConfigError(f"expected new_embeddings at least 0, got {self.new_embeddings}")
         if self.points_per_side is not None and self.points_per_side < 1:
-            raise ConfigError(f"want points_per_side at least 1, got {self.points_per_side}")
+            raise ConfigError(f"expected points_per_side at least 1, got {self.points_per_side}")
 
     @property
     def most_encoded(self) -> int | None:

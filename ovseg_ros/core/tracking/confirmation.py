@@ -56,7 +56,7 @@ class Confirmation:
             ConfigError: it is not 1 <= k <= n.
         """
         if not 1 <= wanted <= of:
-            raise ConfigError(f"want 1 <= k <= n frames that agree, got k={wanted}, n={of}")
+            raise ConfigError(f"expected 1 <= k <= n frames that agree, got k={wanted}, n={of}")
         self.wanted, self.of = wanted, of
         self.frames = 0
         self.best = 0

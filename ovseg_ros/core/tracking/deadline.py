@@ -55,9 +55,9 @@ class Deadline:
             ConfigError: a period that is not above 0, or a grid without points.
         """
         if not 0 < period_s < math.inf:
-            raise ConfigError(f"want a period above 0 s, got {period_s}")
+            raise ConfigError(f"expected a period above 0 s, got {period_s}")
         if points_per_side is not None and points_per_side < 1:
-            raise ConfigError(f"want points_per_side at least 1, got {points_per_side}")
+            raise ConfigError(f"expected points_per_side at least 1, got {points_per_side}")
         self.period_s = period_s
         self._levels = _levels(points_per_side)
         self._level = 0

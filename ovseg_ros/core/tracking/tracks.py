@@ -64,21 +64,22 @@ class TrackOptions:
     def __post_init__(self) -> None:
         for name in _POSITIVE:
             if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"want {name} above 0, got {getattr(self, name)}")
+                raise ConfigError(f"expected {name} above 0, got {getattr(self, name)}")
         for name in _NOT_NEGATIVE:
             if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"want {name} at least 0, got {getattr(self, name)}")
+                raise ConfigError(f"expected {name} at least 0, got {getattr(self, name)}")
         for name in _UNIT:
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"want {name} in [0, 1], got {getattr(self, name)}")
+                raise ConfigError(f"expected {name} in [0, 1], got {getattr(self, name)}")
         if not -1 <= self.scene_cut <= 1:
-            raise ConfigError(f"want scene_cut in [-1, 1], got {self.scene_cut}")
+            raise ConfigError(f"expected scene_cut in [-1, 1], got {self.scene_cut}")
         if self.refresh < 0 or self.max_cameras < 1:
             raise ConfigError(
-                f"want refresh at least 0 and max_cameras at least 1, got {self.refresh}, {self.max_cameras}"
+                f"expected refresh at least 0 and max_cameras at least 1, got {self.refresh}, "
+                f"{self.max_cameras}"
             )
         if not self.iou_weight > 0 or not self.embedding_weight + self.motion_weight > 0:
-            raise ConfigError("want iou_weight above 0, and embedding_weight or motion_weight too")
+            raise ConfigError("expected iou_weight above 0, and embedding_weight or motion_weight too")
 
 
 @dataclass

@@ -49,16 +49,19 @@ class Calibration:
     def __post_init__(self) -> None:
         for name in ("bias", "odds", "past", "mask", "hub", "usual_masks", "prior"):
             if not math.isfinite(getattr(self, name)):
-                raise ConfigError(f"want a number for {name} of the calibration, got {getattr(self, name)}")
+                raise ConfigError(
+                    f"expected a number for {name} of the calibration, got {getattr(self, name)}"
+                )
         if min(self.odds, self.past, self.mask) < 0:
             raise ConfigError(
-                f"want odds, past and mask of the calibration at least 0, got {self.odds}, {self.past} and "
+                f"expected odds, past and mask of the calibration at least 0, got {self.odds}, "
+                f"{self.past} and "
                 f"{self.mask}: what speaks for an answer must not count against it"
             )
         if not 0 <= self.hub <= 1:
-            raise ConfigError(f"want hub of the calibration in [0, 1], got {self.hub}")
+            raise ConfigError(f"expected hub of the calibration in [0, 1], got {self.hub}")
         if not self.usual_masks > 0:
-            raise ConfigError(f"want usual_masks of the calibration above 0, got {self.usual_masks}")
+            raise ConfigError(f"expected usual_masks of the calibration above 0, got {self.usual_masks}")
 
     def probability(
         self, odds: torch.Tensor, past: torch.Tensor, masks: int, mask_odds: torch.Tensor | float = 0.0

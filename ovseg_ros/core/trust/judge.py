@@ -98,10 +98,10 @@ class TrustModel:
 
     def __post_init__(self) -> None:
         if isinstance(self.rivals, str) or not self.rivals:
-            raise ConfigError("want words that compete, got none: a word without a rival is always found")
+            raise ConfigError("expected words that compete, got none: a word without a rival is always found")
         if self.reference is not None and (self.reference.ndim != 2 or len(self.reference) < 2):
             raise ConfigError(
-                f"want the rows of at least two masks seen before, got {tuple(self.reference.shape)}"
+                f"expected the rows of at least two masks seen before, got {tuple(self.reference.shape)}"
             )
 
     def prepare(

@@ -53,7 +53,7 @@ def past_of(text: torch.Tensor, reference: torch.Tensor) -> Past:
     """
     if reference.ndim != 2 or len(reference) < 2 or reference.shape[1] != text.shape[1]:
         raise InvalidInputError(
-            f"want at least two masks seen before, as wide as the words' {text.shape[1]}, got "
+            f"expected at least two masks seen before, as wide as the words' {text.shape[1]}, got "
             f"{tuple(reference.shape)}: the reference is another encoder's"
         )
     cosines = text.float() @ reference.to(text).float().T  # (W,R)

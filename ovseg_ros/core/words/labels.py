@@ -95,14 +95,14 @@ def clean_label(text: str) -> str:
         ('red mug', 'crayon (red)')
     """
     if not isinstance(text, str):
-        raise InvalidInputError(f"want a label as text, got {type(text).__name__}")
+        raise InvalidInputError(f"expected a label as text, got {type(text).__name__}")
     if is_too_long(text):
-        raise InvalidInputError(f"want at most {MAX_LABEL_BYTES} bytes, got more than {MAX_RAW_BYTES}")
+        raise InvalidInputError(f"expected at most {MAX_LABEL_BYTES} bytes, got more than {MAX_RAW_BYTES}")
     label = tidy_text(text)
     if not label:
         raise InvalidInputError("no word in it")
     if len(label.encode()) > MAX_LABEL_BYTES:
-        raise InvalidInputError(f"want at most {MAX_LABEL_BYTES} bytes, got {len(label.encode())}")
+        raise InvalidInputError(f"expected at most {MAX_LABEL_BYTES} bytes, got {len(label.encode())}")
     return label
 
 
@@ -152,7 +152,7 @@ def checked_threshold(threshold: float | None) -> float | None:
     if threshold is None or math.isnan(threshold):
         return None
     if not 0.0 <= threshold <= 1.0:
-        raise InvalidInputError(f"want a threshold in [0, 1], got {threshold}")
+        raise InvalidInputError(f"expected a threshold in [0, 1], got {threshold}")
     return float(threshold)
 
 

@@ -126,10 +126,10 @@ def checked_query(text: str) -> str:
         InvalidInputError: no text, or too long.
     """
     if not isinstance(text, str):
-        raise InvalidInputError(f"want a query as text, got {type(text).__name__}")
+        raise InvalidInputError(f"expected a query as text, got {type(text).__name__}")
     size = len(text.encode(errors="surrogatepass"))
     if size > MAX_QUERY_BYTES:
-        raise InvalidInputError(f"want a query of at most {MAX_QUERY_BYTES} bytes, got {size}")
+        raise InvalidInputError(f"expected a query of at most {MAX_QUERY_BYTES} bytes, got {size}")
     return text
 
 
@@ -260,7 +260,9 @@ def as_vocabulary(words: str | Iterable[str], refuse: Refuse | None = None) -> V
     if isinstance(words, str):
         names = list(parse_query(words))
     elif isinstance(words, bytes | Mapping) or not isinstance(words, Iterable):
-        raise InvalidInputError(f'want words as a list or as text such as "cup, spoon", got {words!r:.60}')
+        raise InvalidInputError(
+            f'expected words as a list or as text such as "cup, spoon", got {words!r:.60}'
+        )
     else:
         names = list(words)
     if not names:
@@ -275,5 +277,5 @@ def as_vocabulary(words: str | Iterable[str], refuse: Refuse | None = None) -> V
             raise InvalidInputError(f"{short} cannot be looked for: {error}") from error
     vocabulary, rejected = Vocabulary.empty().replace(names)
     if any(word.name not in vocabulary for word in rejected):
-        raise InvalidInputError(f"want at most {MAX_LABELS} words, got {len(names)}")
+        raise InvalidInputError(f"expected at most {MAX_LABELS} words, got {len(names)}")
     return vocabulary

@@ -168,11 +168,11 @@ class Vocabulary:
     ) -> tuple[Vocabulary, list[Rejected]]:
         if isinstance(names, str):
             raise InvalidInputError(
-                f"want a list of names, got the one string {names[:60]!r}; see parse_query"
+                f"expected a list of names, got the one string {names[:60]!r}; see parse_query"
             )
         wanted = [None] * len(names) if thresholds is None else list(thresholds)
         if len(wanted) != len(names):
-            raise InvalidInputError(f"want one threshold per name ({len(names)}), got {len(wanted)}")
+            raise InvalidInputError(f"expected one threshold per name ({len(names)}), got {len(wanted)}")
         texts = list(zip(names, wanted, strict=True))
         read = [_read(text, threshold, refuse) for text, threshold in texts]
         wanted_keys = {key_of(word.name) for word in read if isinstance(word, _Word)}

@@ -37,7 +37,7 @@ def read_values(path: Path) -> npt.NDArray[Any]:
     if values.dtype == np.bool_:
         values = values.astype(np.uint8)
     if values.dtype.kind not in "ui":
-        raise InvalidInputError(f"want whole numbers in the label image {path}, got {values.dtype}")
+        raise InvalidInputError(f"expected whole numbers in the label image {path}, got {values.dtype}")
     return values
 
 
@@ -60,7 +60,8 @@ def lookup(meaning: Mapping[int, int], *, others: int | None = None) -> Decoder:
     def decode(values: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
         if values.ndim != 2:
             raise InvalidInputError(
-                f"want one number per pixel in a label image, got the shape {values.shape}: is it a picture "
+                f"expected one number per pixel in a label image, got the shape {values.shape}: is it a "
+                f"picture "
                 "in colours?"
             )
         truth: npt.NDArray[np.uint16] = table[np.clip(values.astype(np.int64), -1, size)]  # -1: the last

@@ -48,7 +48,7 @@ def decode_ade20k_colours(
         InvalidInputError: not an image in colours.
     """
     if values.ndim != 3 or values.shape[2] < 3:
-        raise InvalidInputError(f"want a *_seg.png in colours, got the shape {values.shape}")
+        raise InvalidInputError(f"expected a *_seg.png in colours, got the shape {values.shape}")
     return by_number(values[..., 0].astype(np.int32) // 10 * 256 + values[..., 1])
 
 

@@ -105,7 +105,7 @@ def expected_trees(kind: str) -> str:
             ]
         )
     if kind not in BENCHMARKS:
-        raise InvalidInputError(f"want a kind of {', '.join((*BENCHMARKS, FOLDER))}, got {kind!r}")
+        raise InvalidInputError(f"expected a kind of {', '.join((*BENCHMARKS, FOLDER))}, got {kind!r}")
     benchmark = BENCHMARKS[kind]
     parts = [f"{benchmark.title}; {benchmark.source}"]
     for layout in benchmark.layouts(Path()):

@@ -48,7 +48,7 @@ def read_class_file(path: Path) -> ClassList:
     Raises:
         InvalidInputError: not there, not text, no class, a class without a name or the same name twice.
     """
-    what = f"want class names, one a line, in {path}"
+    what = f"expected class names, one a line, in {path}"
     lines = lines_of(read_text(path, refuse=lambda problem: InvalidInputError(f"{what}: {problem}")))
     synonyms: list[tuple[str, ...]] = []
     codes: list[int] = []
@@ -58,7 +58,7 @@ def read_class_file(path: Path) -> ClassList:
         code, tab, text = line.rpartition("\t")
         if tab:
             if not code.strip().isdecimal():
-                raise InvalidInputError(f"want a number before the tab in line {number} of {path}")
+                raise InvalidInputError(f"expected a number before the tab in line {number} of {path}")
             codes.append(int(code))
         names = tuple(
             dict.fromkeys(" ".join(part.split()) for part in _SYNONYM.findall(text) if part.strip())
@@ -72,9 +72,9 @@ def read_class_file(path: Path) -> ClassList:
 
 def _check(path: Path, synonyms: list[tuple[str, ...]], codes: list[int]) -> None:
     if not synonyms:
-        raise InvalidInputError(f"want class names, one a line, {path} has none")
+        raise InvalidInputError(f"expected class names, one a line, {path} has none")
     if codes and len(codes) != len(synonyms):
-        raise InvalidInputError(f"want a number before each name in {path} or before none")
+        raise InvalidInputError(f"expected a number before each name in {path} or before none")
     firsts = [names[0] for names in synonyms]
     if len(set(firsts)) != len(firsts):
         twice = sorted({name for name in firsts if firsts.count(name) > 1})
@@ -90,5 +90,5 @@ def shipped(name: str, count: int) -> ClassList:
     """
     classes = read_class_file(CLASS_LISTS / f"{name}.txt")
     if len(classes) != count:
-        raise InvalidInputError(f"want {count} classes in {name}.txt, got {len(classes)}: install again")
+        raise InvalidInputError(f"expected {count} classes in {name}.txt, got {len(classes)}: install again")
     return classes

@@ -164,7 +164,7 @@ class SegmentationDataset:
         """
         items = self.items[indices]
         if not items:
-            raise InvalidInputError(f"want some of the {len(self)} pictures of {self.name}, got none")
+            raise InvalidInputError(f"expected some of the {len(self)} pictures of {self.name}, got none")
         return replace(self, items=items)
 
     def sha256(self) -> str:
@@ -199,9 +199,9 @@ def open_dataset(
     """
     folder = Path(folder)
     if kind not in KINDS:
-        raise InvalidInputError(f"want a kind of data set of {', '.join(KINDS)}, got {kind!r}")
+        raise InvalidInputError(f"expected a kind of data set of {', '.join(KINDS)}, got {kind!r}")
     if not folder.is_dir():
-        raise InvalidInputError(f"want the folder of {kind}, {folder} is not there")
+        raise InvalidInputError(f"expected the folder of {kind}, {folder} is not there")
     if kind == FOLDER:
         return _open_folder(folder, split, classes)
     benchmark = BENCHMARKS[kind]
@@ -226,12 +226,12 @@ def find_layout(benchmark: Benchmark, folder: Path, split: str, name: str | None
     layouts = benchmark.layouts(folder)
     if name is not None and name not in [layout.name for layout in layouts]:
         raise InvalidInputError(
-            f"want a layout of {', '.join(layout.name for layout in layouts)}, got {name!r}"
+            f"expected a layout of {', '.join(layout.name for layout in layouts)}, got {name!r}"
         )
     asked = [layout for layout in layouts if name in (None, layout.name) and split in layout.splits]
     if not asked:
         splits = dict.fromkeys(s for one in layouts if name in (None, one.name) for s in one.splits)
-        raise InvalidInputError(f"want a split of {', '.join(splits)}, got {split!r}")
+        raise InvalidInputError(f"expected a split of {', '.join(splits)}, got {split!r}")
     there = [layout for layout in asked if not layout.absent(folder, split)]
     for layout in there:
         if layout.automatic or name is not None:
@@ -289,7 +289,7 @@ def _class_list(given: Path | None, own: ClassList) -> ClassList:
         return own
     names = read_class_file(given)
     if len(names) != len(own):
-        raise InvalidInputError(f"want {len(own)} classes in {given}, got {len(names)}")
+        raise InvalidInputError(f"expected {len(own)} classes in {given}, got {len(names)}")
     return names
 
 

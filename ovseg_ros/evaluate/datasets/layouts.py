@@ -78,7 +78,7 @@ class Layout:
             InvalidInputError: no such split.
         """
         if split not in self.splits:
-            raise InvalidInputError(f"want a split of {', '.join(self.splits)}, got {split!r}")
+            raise InvalidInputError(f"expected a split of {', '.join(self.splits)}, got {split!r}")
         return folder / part.format(split=self.splits[split])
 
     def absent(self, folder: Path, split: str) -> list[str]:
@@ -117,7 +117,7 @@ class Layout:
             return Item(name, image, annotation)
         near = images.near(name)
         there = f"; {', '.join(near)} is there, of a kind that is not read" if near else ""
-        refusal = f"want a picture, {wanted} is not there, nor one of another kind{there}"
+        refusal = f"expected a picture, {wanted} is not there, nor one of another kind{there}"
         return Item(name, wanted, annotation, refusal)
 
     def unlabelled(self, folder: Path, split: str) -> list[str]:
@@ -146,7 +146,7 @@ class Layout:
 
     @staticmethod
     def _listed(listing: Path) -> list[str]:
-        what = f"want a list of names, one a line, in {listing}"
+        what = f"expected a list of names, one a line, in {listing}"
         text = read_text(listing, refuse=lambda problem: InvalidInputError(f"{what}: {problem}"))
         return [line.strip() for line in lines_of(text) if line.strip()]
 

@@ -103,6 +103,6 @@ def refuse_unwritable(out: Path) -> None:
     """
     there = next(path for path in (out, *out.absolute().parents) if path.exists() or path.is_symlink())
     if not there.is_dir():
-        raise InvalidInputError(f"want --out as a folder, {there} is a file")
+        raise InvalidInputError(f"expected --out as a folder, {there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise InvalidInputError(f"want --out as a folder that can be written, {there} cannot")
+        raise InvalidInputError(f"expected --out as a folder that can be written, {there} cannot")

@@ -193,7 +193,7 @@ def _propose(propose: Callable[[Frame], Proposals], frame: Frame) -> _Proposed:
     proposals.check_size(frame, propose)
     scores = proposals.scores.detach().cpu().double().numpy()  # (N,)
     if not np.isfinite(scores).all():
-        raise InvalidInputError("want finite scores of masks, got nan or inf: they cannot be ranked")
+        raise InvalidInputError("expected finite scores of masks, got nan or inf: they cannot be ranked")
     best = np.argsort(-scores, kind="stable")[: max(LIMITS)]
     rles = [coco_mask.encode(np.asfortranarray(all_masks[i].view(np.uint8))) for i in best]
     return _Proposed(rles, scores[best].tolist(), len(all_masks), seconds)

@@ -71,10 +71,10 @@ def calibration(scores: Sequence[float], right: Sequence[bool], bins: int = BINS
     values, hits = np.asarray(scores, np.float64), np.asarray(right, np.bool_)
     if values.shape != hits.shape or values.ndim != 1:
         raise InvalidInputError(
-            f"want as many scores as answers, got {len(values)} scores and {len(hits)} answers"
+            f"expected as many scores as answers, got {len(values)} scores and {len(hits)} answers"
         )
     if not ((values >= 0) & (values <= 1)).all():
-        raise InvalidInputError("want scores in [0, 1] to compare with shares, got some outside or nan")
+        raise InvalidInputError("expected scores in [0, 1] to compare with shares, got some outside or nan")
     place = np.minimum((values * bins).astype(np.int64), bins - 1)  # 1.0 belongs to the last bin
     found, error = [], 0.0
     for k in range(bins):

@@ -54,10 +54,10 @@ def precision_recall_curve(
     things = np.arange(len(values)) if finds is None else np.asarray(finds, np.int64)
     if not len(values) == len(hits) == len(things):
         raise InvalidInputError(
-            f"want as many scores as answers, got {len(values)}, {len(hits)} and {len(things)}"
+            f"expected as many scores as answers, got {len(values)}, {len(hits)} and {len(things)}"
         )
     if np.isnan(values).any():
-        raise InvalidInputError("want scores that can be ranked, got nan")
+        raise InvalidInputError("expected scores that can be ranked, got nan")
     if not to_find or not len(values):
         return Curve((), (), (), 0.0 if to_find else None)
     order = np.argsort(-values, kind="stable")

@@ -57,9 +57,9 @@ class PhotoOptions:
     def __post_init__(self) -> None:
         for name, choices in (("masks", MASK_KINDS), ("words", WORD_KINDS)):
             if getattr(self, name) not in choices:
-                raise ConfigError(f"want {name} one of {', '.join(choices)}, got {getattr(self, name)!r}")
+                raise ConfigError(f"expected {name} one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if self.min_pixels < 1:
-            raise ConfigError(f"want at least 1 pixel an object, got {self.min_pixels}")
+            raise ConfigError(f"expected at least 1 pixel an object, got {self.min_pixels}")
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def score_photos(
     )
     if not counted.objects:
         raise InvalidInputError(
-            f"no object of {dataset.name} has {chosen.min_pixels} pixels; want fewer with --min-pixels"
+            f"no object of {dataset.name} has {chosen.min_pixels} pixels; expected fewer with --min-pixels"
         )
     return PhotoScores(
         dataset=dataset.name,
@@ -186,7 +186,7 @@ def _check(segmenter: OpenVocabularySegmenter, dataset: InstanceDataset, options
     """Refuses what concerns every picture."""
     if not dataset.categories:
         raise InvalidInputError(
-            f"want categories with names in {dataset.name}, as COCO's files have: they are the words"
+            f"expected categories with names in {dataset.name}, as COCO's files have: they are the words"
         )
     if options.words == "all" and len(dataset.categories) > MAX_LABELS:
         raise InvalidInputError(

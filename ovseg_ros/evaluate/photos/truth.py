@@ -89,7 +89,7 @@ def embed_given(
     """
     chosen = segmenter.options if options is None else options
     if not masks.any(axis=(1, 2)).all():
-        raise InvalidInputError("want masks with at least one pixel each, got an empty one")
+        raise InvalidInputError("expected masks with at least one pixel each, got an empty one")
     given = torch.from_numpy(np.ascontiguousarray(masks))
     timings: dict[str, float] = {}
     return EmbeddedFrame(

@@ -165,7 +165,7 @@ class _Truth:
 
     def __init__(self, one: RecordedFrame, embedded: EmbeddedFrame) -> None:
         if one.instances is None:
-            raise InvalidInputError("want a recording with ground truth, got a frame without instances")
+            raise InvalidInputError("expected a recording with ground truth, got a frame without instances")
         self._names, self._masks = one.names, embedded.masks
         values, areas = np.unique(one.instances, return_counts=True)
         areas_of = {int(v): int(a) for v, a in zip(values, areas, strict=True) if int(v) in one.names}

@@ -158,7 +158,9 @@ def read_objects(folder: Path) -> TrueObjects | None:
         }
         views = {view["stamp_ns"]: _view_of(view) for view in content["frames"]}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInputError(f"want the truth in space as in demo/tabletop, {path}: {error!r}") from error
+        raise InvalidInputError(
+            f"expected the truth in space as in demo/tabletop, {path}: {error!r}"
+        ) from error
     return TrueObjects(things, views)
 
 

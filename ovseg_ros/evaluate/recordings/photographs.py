@@ -35,7 +35,9 @@ def read_photographs(folder: Path) -> Iterator[RecordedFrame]:
     before = 0
     for number, sample in enumerate(dataset):
         if sample.instances is None:
-            raise InvalidInputError(f"want the things of each picture in {folder / 'instances'}, found none")
+            raise InvalidInputError(
+                f"expected the things of each picture in {folder / 'instances'}, found none"
+            )
         things = [int(i) for i in np.unique(sample.instances) if i]
         classes = {i: _class_of(sample, sample.instances == i) for i in things}
         words = {i + before: dataset.classes.synonyms[k] for i, k in classes.items()}

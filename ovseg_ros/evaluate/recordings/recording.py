@@ -73,7 +73,7 @@ class RecordedFrame:
             return
         if instances.shape != self.frame.size_hw or instances.dtype != np.uint16:
             raise InvalidInputError(
-                f"want instances {self.frame.size_hw} uint16, got {instances.shape} {instances.dtype}"
+                f"expected instances {self.frame.size_hw} uint16, got {instances.shape} {instances.dtype}"
             )
 
     def mask(self, instance_id: int) -> np.ndarray:
@@ -100,7 +100,7 @@ def read_recording(path: Path, *, depth_scale: float | None = None) -> Iterator[
     bag = open_recording(path)
     if not any(channel.topic == COLOR_TOPIC and channel.count for channel in bag.channels):
         raise InvalidInputError(
-            f"want messages on {COLOR_TOPIC}, {path} has none{''.join(f'; {r}' for r in bag.remarks)}"
+            f"expected messages on {COLOR_TOPIC}, {path} has none{''.join(f'; {r}' for r in bag.remarks)}"
         )
     names: dict[int, str] = {}
     synonyms: dict[int, tuple[str, ...]] = {}
@@ -136,7 +136,7 @@ def _parse_names(text: str) -> tuple[dict[int, str], dict[int, tuple[str, ...]]]
         names = {key: str(entry["name"]) for key, entry in entries.items()}
         return names, {key: tuple(entry.get("synonyms", ())) for key, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InvalidInputError(f"want names as JSON, got {text[:80]!r}: {error!r}") from error
+        raise InvalidInputError(f"expected names as JSON, got {text[:80]!r}: {error!r}") from error
 
 
 def _moments(bag: Bag) -> Iterator[dict[str, Any]]:

@@ -70,7 +70,7 @@ def write_recording(
                 bag = _BagWriter(path, transforms)
                 bag.write_static(stamp)
             if stamp <= last_stamp:
-                raise InvalidInputError(f"want increasing times, got {stamp} ns after {last_stamp} ns")
+                raise InvalidInputError(f"expected increasing times, got {stamp} ns after {last_stamp} ns")
             bag.write_tf(stamp)
             names = names_json(recorded)
             if names != last_names:
@@ -83,7 +83,7 @@ def write_recording(
         if bag is not None:
             bag.close()
     if not count:
-        raise InvalidInputError("want at least one frame to record, got none")
+        raise InvalidInputError("expected at least one frame to record, got none")
     return count
 
 
@@ -175,7 +175,7 @@ def _qos(*, latched: bool) -> Qos:
 def _write_frame(bag: _BagWriter, recorded: RecordedFrame, jpeg_quality: int) -> None:
     frame = recorded.frame
     if frame.intrinsics is None:
-        raise InvalidInputError("want frames with intrinsics, got None")
+        raise InvalidInputError("expected frames with intrinsics, got None")
     header = bag.header(frame.stamp_ns, frame.frame_id or FRAME_ID)
     encoded, jpeg = cv2.imencode(
         ".jpg", cv2.cvtColor(frame.image_rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]

@@ -115,9 +115,11 @@ def check_variants(dataset: SegmentationDataset, regions: str, masks: str) -> No
         ConfigError: other regions or masks, or instances where there are none.
     """
     if masks not in MASKS:
-        raise ConfigError(f"want masks of {', '.join(MASKS)}, got {masks!r}")
+        raise ConfigError(f"expected masks of {', '.join(MASKS)}, got {masks!r}")
     if regions not in REGIONS or (regions == "instance" and dataset.instances is None):
-        raise ConfigError(f"want regions of {', '.join(REGIONS)}, the latter with instances, got {regions!r}")
+        raise ConfigError(
+            f"expected regions of {', '.join(REGIONS)}, the latter with instances, got {regions!r}"
+        )
 
 
 def oracle_regions(sample: Sample, regions: str = "class") -> Proposals:

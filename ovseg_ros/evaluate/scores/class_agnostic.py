@@ -67,14 +67,16 @@ def count_masks(
         InvalidInputError: masks and things are of two image sizes, or a thing is empty.
     """
     if masks.shape[1:] != things.shape[1:]:
-        raise InvalidInputError(f"want masks of the truth's size {things.shape[1:]}, got {masks.shape[1:]}")
+        raise InvalidInputError(
+            f"expected masks of the truth's size {things.shape[1:]}, got {masks.shape[1:]}"
+        )
     pixels = masks.shape[1] * masks.shape[2]
     ours = masks.reshape(len(masks), pixels).astype(np.float32)
     theirs = things.reshape(len(things), pixels).astype(np.float32)
     shared = (ours @ theirs.T).astype(np.float64)  # (N, G) pixels
     areas, sizes = ours.sum(axis=1, dtype=np.float64), theirs.sum(axis=1, dtype=np.float64)
     if not sizes.all():
-        raise InvalidInputError("want true things of one pixel or more, got an empty one; leave it out")
+        raise InvalidInputError("expected true things of one pixel or more, got an empty one; leave it out")
     iou = shared / (areas[:, None] + sizes - shared)
     claimed = things.any(axis=0) if ignored is None else things.any(axis=0) | ignored
     on_things = ours @ claimed.reshape(-1).astype(np.float32)

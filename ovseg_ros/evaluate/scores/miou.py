@@ -41,7 +41,7 @@ class ConfusionMatrix:
             InvalidInputError: no class, or more than a truth image can tell apart.
         """
         if not 1 <= classes < IGNORE - 1:
-            raise InvalidInputError(f"want 1…{IGNORE - 2} classes, got {classes}")
+            raise InvalidInputError(f"expected 1…{IGNORE - 2} classes, got {classes}")
         self.counts: npt.NDArray[np.int64] = np.zeros((classes, classes + 1), np.int64)
 
     def __len__(self) -> int:
@@ -64,7 +64,7 @@ class ConfusionMatrix:
         """
         if truth.shape != predicted.shape:
             raise InvalidInputError(
-                f"want a prediction of the truth's size {truth.shape}, got {predicted.shape}"
+                f"expected a prediction of the truth's size {truth.shape}, got {predicted.shape}"
             )
         classes = len(self)
         counted = truth != IGNORE
@@ -74,7 +74,9 @@ class ConfusionMatrix:
         for what, values, top in (("truth", true, classes - 1), ("prediction", given, classes)):
             if values.size and not (values.min() >= 0 and values.max() <= top):
                 strange = np.unique(values[(values < 0) | (values > top)])[:8].tolist()
-                raise InvalidInputError(f"want class indices 0…{classes - 1} in the {what}, got {strange}")
+                raise InvalidInputError(
+                    f"expected class indices 0…{classes - 1} in the {what}, got {strange}"
+                )
         flat = np.bincount(true * (classes + 1) + given, minlength=self.counts.size)  # (K·(K+1),)
         return flat.reshape(self.counts.shape)
 
@@ -85,7 +87,7 @@ class ConfusionMatrix:
             InvalidInputError: another number of classes.
         """
         if other.counts.shape != self.counts.shape:
-            raise InvalidInputError(f"want {len(self)} classes, got {len(other)}")
+            raise InvalidInputError(f"expected {len(self)} classes, got {len(other)}")
         self.counts += other.counts
 
     def scores(self, names: Sequence[str], unseen: Collection[str] = ()) -> Scores:
@@ -99,7 +101,7 @@ class ConfusionMatrix:
             InvalidInputError: another number of names, an unseen name that is none, or no pixel counted.
         """
         if len(names) != len(self):
-            raise InvalidInputError(f"want {len(self)} names, got {len(names)}")
+            raise InvalidInputError(f"expected {len(self)} names, got {len(names)}")
         if strange := sorted(set(unseen) - set(names)):
             raise InvalidInputError(f"unseen classes that are none: {', '.join(strange)}")
         total = int(self.counts.sum())

@@ -72,7 +72,7 @@ def text_rows(
         ConfigError: `names` is neither "first" nor "average".
     """
     if names not in ("first", "average"):
-        raise ConfigError(f"want names first or average, got {names!r}")
+        raise ConfigError(f"expected names first or average, got {names!r}")
     used = [several if names == "average" else several[:1] for several in classes.synonyms]
 
     def encode(words: Sequence[str]) -> torch.Tensor:

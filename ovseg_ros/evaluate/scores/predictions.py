@@ -54,13 +54,15 @@ def score_predictions(
         InvalidInputError: no such file, not such JSON, a negative `first_id`, or no picture could be scored.
     """
     if first_id is not None and first_id < 0:
-        raise InvalidInputError(f"want the first class's number from 0, got {first_id}")
+        raise InvalidInputError(f"expected the first class's number from 0, got {first_id}")
     if predictions.is_dir():
         read = _label_images(predictions, dataset, first_id)
     elif predictions.is_file():
         read = _coco_results(predictions, dataset, first_id)
     else:
-        raise InvalidInputError(f"want a folder of label images or a JSON file, {predictions} is not there")
+        raise InvalidInputError(
+            f"expected a folder of label images or a JSON file, {predictions} is not there"
+        )
     return score_each(dataset, lambda sample: {"": read(sample)}, ("",), progress)[""]
 
 
@@ -72,7 +74,7 @@ def _label_images(folder: Path, dataset: SegmentationDataset, first_id: int | No
             raise InvalidInputError(f"{folder / name}.png is not there")
         values = read_values(path)
         if values.ndim != 2:
-            raise InvalidInputError(f"want one number per pixel in {path}, got the shape {values.shape}")
+            raise InvalidInputError(f"expected one number per pixel in {path}, got the shape {values.shape}")
         return path, values
 
     def counts_from_one() -> bool:
@@ -94,7 +96,7 @@ def _label_images(folder: Path, dataset: SegmentationDataset, first_id: int | No
         if strange.any():
             found = np.unique(values[strange])[:8].tolist()
             raise InvalidInputError(
-                f"want numbers {first}…{first + classes - 1} or {none} in {path}, got {found}"
+                f"expected numbers {first}…{first + classes - 1} or {none} in {path}, got {found}"
             )
         indices[missing] = NO_PREDICTION
         return indices.astype(np.int32)
@@ -152,10 +154,10 @@ def _painted(
     for row in sorted(rows, key=_score):
         rle = row["segmentation"]
         if not isinstance(rle, dict) or "counts" not in rle or "size" not in rle:
-            raise InvalidInputError("want masks as run lengths (RLE), got polygons or something else")
+            raise InvalidInputError("expected masks as run lengths (RLE), got polygons or something else")
         size_hw = (sample.truth.shape[0], sample.truth.shape[1])
         if rle["size"] != list(size_hw):
-            raise InvalidInputError(f"want a mask of {size_hw}, got {rle['size']!r:.60}")
+            raise InvalidInputError(f"expected a mask of {size_hw}, got {rle['size']!r:.60}")
         mask = coco_mask.decode(run_lengths(rle, size_hw, f"a mask of {sample.name}"))
         painted[mask > 0] = index_of[row["category_id"]]
     return painted
@@ -164,7 +166,7 @@ def _painted(
 def _score(row: Mapping[str, Any]) -> float:
     score = row.get("score", 0.0)
     if not isinstance(score, int | float) or not math.isfinite(score):
-        raise InvalidInputError(f"want the score of each mask as a number, got {score!r:.40}")
+        raise InvalidInputError(f"expected the score of each mask as a number, got {score!r:.40}")
     return score
 
 

@@ -56,10 +56,10 @@ def sweep(
         InvalidInputError: no picture could be scored.
     """
     if name not in DEFAULT_VALUES:
-        raise ConfigError(f"want an option of {', '.join(DEFAULT_VALUES)}, got {name!r}")
+        raise ConfigError(f"expected an option of {', '.join(DEFAULT_VALUES)}, got {name!r}")
     chosen = list(dict.fromkeys(DEFAULT_VALUES[name] if values is None else map(float, values)))
     if not chosen:
-        raise ConfigError(f"want values of {name}, got none")
+        raise ConfigError(f"expected values of {name}, got none")
     base = benchmark_options(segmenter.options) if options is None else options
     if name == "clip_weight":
         base = replace(base, classifier="ensemble")

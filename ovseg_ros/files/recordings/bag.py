@@ -60,9 +60,9 @@ def open_recording(path: str | Path) -> Bag:
     """
     path = Path(path).expanduser()
     if not path.exists():
-        raise InvalidInputError(f"want a recording, {path} is not there")
+        raise InvalidInputError(f"expected a recording, {path} is not there")
     if not (path.is_dir() or path.is_file()):
-        raise InvalidInputError(f"want a recording, {path} is neither a file nor a folder")
+        raise InvalidInputError(f"expected a recording, {path} is neither a file nor a folder")
     try:
         return Bag(path)
     except OSError as error:

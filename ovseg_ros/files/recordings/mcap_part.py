@@ -260,7 +260,7 @@ def _unpacked(content: bytes, *, cut: bool) -> bytes:
             f"packed with {chunk.compression!r}; `mcap compress --compression zstd` packs it anew"
         )
     if not cut and len(data) != size:
-        raise ValueError(f"want {size} bytes, got {len(data)}")
+        raise ValueError(f"expected {size} bytes, got {len(data)}")
     if not cut and chunk.uncompressed_crc and zlib.crc32(data) != chunk.uncompressed_crc:
         raise ValueError("its checksum does not match")
     return bytes(data)

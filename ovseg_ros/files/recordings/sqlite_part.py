@@ -158,7 +158,7 @@ def _topics_of(database: sqlite3.Connection, path: Path) -> dict[int, tuple[str,
     has_columns = {"id", "name", "type"} <= columns and {"topic_id", "timestamp", "data"} <= messages
     if not (has_columns and {"topics", "messages"} <= tables):
         raise InvalidInputError(
-            f"want a database with the tables topics and messages, {path} has "
+            f"expected a database with the tables topics and messages, {path} has "
             f"{', '.join(sorted(tables)) or 'none'}"
         )
     form = "serialization_format" if "serialization_format" in columns else "'cdr'"

@@ -247,4 +247,4 @@ def _no_storage(path: Path) -> str:
         return f"{path} is empty (0 bytes)"
     with path.open("rb") as file:
         first = file.read(8)
-    return f"want an MCAP or SQLite file, {path} begins with {first!r}"
+    return f"expected an MCAP or SQLite file, {path} begins with {first!r}"

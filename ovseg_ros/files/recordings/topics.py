@@ -136,7 +136,7 @@ def choose_topics(
     candidates = [topic for topic in images.values() if topic.holds_colour]
     colour = _named(images, image, "--image-topic") or _best(candidates, "--image-topic", _colour_rank)
     if colour is None:
-        raise InvalidInputError(f"want a recording with colour images, it holds {_listed(topics)}")
+        raise InvalidInputError(f"expected a recording with colour images, it holds {_listed(topics)}")
     chosen_depth, remarks = None, []
     if depth != NONE:
         chosen_depth = _named(images, depth, "--depth-topic") or _depth_of(colour, list(images.values()))

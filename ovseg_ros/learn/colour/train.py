@@ -92,7 +92,7 @@ def train(
         InvalidInputError: no batches, or a damaged one.
     """
     if not files:
-        raise InvalidInputError("want at least one prepared batch, got none")
+        raise InvalidInputError("expected at least one prepared batch, got none")
     where = torch.device(device)
     dtype = DTYPES[check_device("auto", where)]
     stored = torch.bfloat16 if dtype == torch.bfloat16 else torch.float32
@@ -217,7 +217,7 @@ def _prepare(asked: argparse.Namespace, folder: Path) -> None:
         file for path in asked.data for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])
     ]
     if not files:
-        raise InvalidInputError(f"want COCO instance files in {asked.data}, there are none")
+        raise InvalidInputError(f"expected COCO instance files in {asked.data}, there are none")
     sets = [read_pictures(file) for file in files]
     print(
         "pictures: " + ", ".join(f"{f.stem} {len(s)}" for f, s in zip(files, sets, strict=True)), flush=True
@@ -246,9 +246,9 @@ def _shares(given: Sequence[str], names: Sequence[str]) -> dict[str, float]:
         try:
             shares[name] = float(number)
         except ValueError:
-            raise ConfigError(f"want --share NAME=NUMBER, got {pair!r}") from None
+            raise ConfigError(f"expected --share NAME=NUMBER, got {pair!r}") from None
         if name not in names or not shares[name] > 0:
-            raise ConfigError(f"want --share of {', '.join(names)} with a number above 0, got {pair!r}")
+            raise ConfigError(f"expected --share of {', '.join(names)} with a number above 0, got {pair!r}")
     return shares
 
 

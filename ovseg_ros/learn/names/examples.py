@@ -100,7 +100,9 @@ def examples_of(
         parts = [_of_picture(encoder, data.name, one, blanked, least_pixels) for one in data.pictures]
         parts = [part for part in parts if part is not None]
         if not parts:
-            raise InvalidInputError(f"want masks of at least {least_pixels} pixels in {path}, there are none")
+            raise InvalidInputError(
+                f"expected masks of at least {least_pixels} pixels in {path}, there are none"
+            )
         found = Examples.join(parts)
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)

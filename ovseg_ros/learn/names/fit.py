@@ -52,9 +52,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if min(self.features, self.rank, self.steps) < 1:
-            raise ConfigError("want features, rank and steps of at least 1")
+            raise ConfigError("expected features, rank and steps of at least 1")
         if not self.sharpness > 0 or self.decay < 0 or not 0 <= self.strength <= 1:
-            raise ConfigError("want sharpness > 0, decay >= 0 and strength in [0, 1]")
+            raise ConfigError("expected sharpness > 0, decay >= 0 and strength in [0, 1]")
 
 
 def fit_map(encoder: AdaptedClassifier, examples: Examples, recipe: Recipe | None = None) -> NamesMap:
@@ -71,7 +71,7 @@ def fit_map(encoder: AdaptedClassifier, examples: Examples, recipe: Recipe | Non
     recipe = Recipe() if recipe is None else recipe
     names = sorted(set(examples.words))
     if len(names) < 2:
-        raise InvalidInputError(f"want masks of two names or more, got {len(examples)} of {names}")
+        raise InvalidInputError(f"expected masks of two names or more, got {len(examples)} of {names}")
     torch.manual_seed(recipe.seed)
     rows = encoder.embed_sentences(names)
     text_mean, text = _text_space(encoder, recipe.rank)

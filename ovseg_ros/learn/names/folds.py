@@ -61,7 +61,7 @@ def held_out_names(names: Sequence[str], seed: int, count: int = HELD_OUT) -> tu
     """
     able = [name for name in names if name != COMMONEST]
     if not 0 < count <= len(able):
-        raise ConfigError(f"want 1 to {len(able)} names to keep out, got {count}")
+        raise ConfigError(f"expected 1 to {len(able)} names to keep out, got {count}")
     order = torch.randperm(len(able), generator=torch.Generator().manual_seed(seed))
     return tuple(sorted(able[i] for i in order[:count].tolist()))
 

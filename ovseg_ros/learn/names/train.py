@@ -55,7 +55,7 @@ def read_all(encoder: AdaptedClassifier, asked: argparse.Namespace) -> list[Exam
     for pair in asked.rename:
         name, equals, word = pair.partition("=")
         if not (name and equals and word):
-            raise ConfigError(f"want --rename NAME=WORD, got {pair!r}")
+            raise ConfigError(f"expected --rename NAME=WORD, got {pair!r}")
         renamed[name] = word
     return [
         examples_of(encoder, path, blanked=not asked.not_blanked, renamed=renamed, cache=asked.cache)
@@ -84,7 +84,7 @@ def chosen(
     if leave_out is not None:
         fold, slash, folds = leave_out.partition("/")
         if not (slash and fold.isdigit() and folds.isdigit() and int(fold) < int(folds)):
-            raise ConfigError(f"want --leave-out K/N with K below N, such as 0/2, got {leave_out!r}")
+            raise ConfigError(f"expected --leave-out K/N with K below N, such as 0/2, got {leave_out!r}")
         keep &= ~in_fold(examples, int(fold), int(folds))
     kept_out: tuple[str, ...] = ()
     if held_out_seed is not None:

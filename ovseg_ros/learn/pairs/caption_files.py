@@ -60,7 +60,7 @@ def read_json_captions(path: Path, remarks: list[str]) -> dict[str, list[str]]:
             found.add(name_in(name) or "", value, f"the entry {shown(name)}")
     else:
         raise InvalidInputError(
-            f"want captions in {path} as COCO has them, or objects with {WANTED}; got {_keys(content)}"
+            f"expected captions in {path} as COCO has them, or objects with {WANTED}; got {_keys(content)}"
         )
     return found.finish()
 
@@ -94,7 +94,9 @@ def read_sidecars(
         captions += filter(None, map(caption_in, lines))
         left_out += len(lines) - len(captions)
     if found and not any(found.values()):
-        raise InvalidInputError(f"want NAME.txt with a caption for the images in {images}, {texts} has none")
+        raise InvalidInputError(
+            f"expected NAME.txt with a caption for the images in {images}, {texts} has none"
+        )
     remarks += said[:_SAID]
     if len(said) > _SAID:
         remarks.append(f"{len(said) - _SAID} more text files are like this")
@@ -120,7 +122,7 @@ def _coco(content: Mapping[str, Any], found: Found, remarks: list[str]) -> None:
                 found.add(owner, caption, f"annotation {annotation.get('id', place)}")
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidInputError(
-            f"want COCO captions in {path}: images with id and file_name, annotations with image_id and "
+            f"expected COCO captions in {path}: images with id and file_name, annotations with image_id and "
             f"caption; got {error!r:.200}"
         ) from error
     if unknown:
@@ -150,7 +152,7 @@ def _objects(
             found.add(name, None if key is None else keyed[key], where)
     if damaged and len(damaged) == len(entries):
         raise InvalidInputError(
-            f"want {what} in {found.path} that are objects with {WANTED}; got {_keys(damaged[0])}"
+            f"expected {what} in {found.path} that are objects with {WANTED}; got {_keys(damaged[0])}"
         )
     if damaged:
         remarks.append(f"{len(damaged)} {what} of {found.path.name} {lack}: left out")

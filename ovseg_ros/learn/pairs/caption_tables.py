@@ -128,7 +128,8 @@ def _form(path: Path, first: str) -> _Form:
         seen = max(seen, [cell.strip() for cell in cells], key=len)
     separated = ", ".join(SEPARATORS.values())
     raise InvalidInputError(
-        f"want a header with {WANTED} in {path}, or rows that begin with the name of an image, separated by "
+        f"expected a header with {WANTED} in {path}, or rows that begin with the name of an image, "
+        f"separated by "
         f"one of {separated}; got the columns {', '.join(seen)[:200]!r}"
     )
 

@@ -105,7 +105,7 @@ class CaptionedFiles:
     def _load(self, name: str) -> Frame:
         path = (self.names or FileNames(self.folder)).find(name, what="image")
         if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise InvalidInputError(f"want an image below {self.folder}, got {name}")
+            raise InvalidInputError(f"expected an image below {self.folder}, got {name}")
         return self.load_frame(path)
 
 
@@ -132,7 +132,7 @@ def open_captions(
     """
     if not folder.is_dir():
         raise InvalidInputError(
-            f"want a folder of images, {folder} is {'a file' if folder.exists() else 'not there'}"
+            f"expected a folder of images, {folder} is {'a file' if folder.exists() else 'not there'}"
         )
     if captions is None:
         captions = next((folder / name for name in _TABLES if (folder / name).is_file()), folder)
@@ -143,14 +143,14 @@ def open_captions(
         found = read(captions, remarks)
     else:
         raise InvalidInputError(
-            f"want captions as .json, .jsonl, .csv, .tsv, .txt or a folder of .txt files, got {captions}"
+            f"expected captions as .json, .jsonl, .csv, .tsv, .txt or a folder of .txt files, got {captions}"
         )
     names = FileNames(folder)
     merged: dict[str, list[str]] = {}
     for name, texts in found.items():
         merged.setdefault(_own_name(names, name, tuple(suffixes)), []).extend(texts)
     if not merged:
-        raise InvalidInputError(f"want images with captions, {captions} names none")
+        raise InvalidInputError(f"expected images with captions, {captions} names none")
     about = {"images_in": folder.name, "captions": captions.name}
     chosen = {name: tuple(texts[:per_image]) for name, texts in merged.items()}
     return CaptionedFiles(folder, chosen, load_frame, about, remarks, names)

@@ -69,9 +69,9 @@ class PairOptions:
         for name, low, high in (("min_score", -1, 1), ("min_area", 0, 1), ("max_overlap", 0, 1)):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise ConfigError(f"want {name} in [{low}, {high}] or none, got {value}")
+                raise ConfigError(f"expected {name} in [{low}, {high}] or none, got {value}")
         if self.crop_size < 8:
-            raise ConfigError(f"want crop_size at least 8, got {self.crop_size}")
+            raise ConfigError(f"expected crop_size at least 8, got {self.crop_size}")
         self.of_segmenter()
 
     def of_segmenter(self) -> SegmenterOptions:

@@ -43,7 +43,7 @@ def make_pair(frame: Frame, mask: npt.NDArray[np.bool_], meta: dict[str, Any], c
         InvalidInputError: the mask is empty.
     """
     if not mask.any():
-        raise InvalidInputError(f"want a mask with pixels for {meta['noun']!r}, got an empty one")
+        raise InvalidInputError(f"expected a mask with pixels for {meta['noun']!r}, got an empty one")
     x0, y0, x1, y1 = mask_box(mask, _EXPAND_RATIO)
     crop, inside = frame.image_rgb[y0:y1, x0:x1], mask[y0:y1, x0:x1]
     scale = crop_size / max(inside.shape)

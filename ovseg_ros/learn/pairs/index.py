@@ -125,18 +125,18 @@ def open_pairs(folder: Path, most_shards: int | None = None) -> PairIndex:
     manifest = read_manifest(folder)
     listed = manifest.get("shards")
     if not isinstance(listed, list) or not all(isinstance(e, dict) and "file" in e for e in listed):
-        raise InvalidInputError(f"want a list of shards in {folder / MANIFEST}; {CURE} again")
+        raise InvalidInputError(f"expected a list of shards in {folder / MANIFEST}; {CURE} again")
     gone = [str(entry["file"]) for entry in listed if not (folder / str(entry["file"])).is_file()]
     if gone:
         raise InvalidInputError(
-            f"want the shards that {folder / MANIFEST} lists, {', '.join(gone[:10])} "
+            f"expected the shards that {folder / MANIFEST} lists, {', '.join(gone[:10])} "
             f"{'is' if len(gone) == 1 else 'are'} missing; restore them, or {CURE} again"
         )
     if most_shards is not None and len(listed) > most_shards:
         listed = [listed[i * len(listed) // most_shards] for i in range(most_shards)]
     index = _index(folder, manifest, listed)
     if not len(index):
-        raise InvalidInputError(f"want mask-category pairs in {folder}, there are none; {CURE}")
+        raise InvalidInputError(f"expected mask-category pairs in {folder}, there are none; {CURE}")
     return index
 
 
@@ -203,7 +203,7 @@ def _index(folder: Path, manifest: Mapping[str, Any], listed: Sequence[Mapping[s
         found = _scan(path, problems)
         wanted = entry.get("pairs")
         if isinstance(wanted, int) and len(found) != wanted:
-            problems[path.name] = f"want {wanted} pairs, {len(found)} are whole"
+            problems[path.name] = f"expected {wanted} pairs, {len(found)} are whole"
         for stem, members in found.items():
             stems.append(stem.encode())
             places.append(members)

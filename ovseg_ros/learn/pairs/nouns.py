@@ -55,11 +55,11 @@ class NounOptions:
         owner: dict[str, str] = {}
         for name, words in self.synonyms.items():
             if isinstance(words, str):
-                raise ConfigError(f"want a list of synonyms of {name!r}, got the text {words!r}")
+                raise ConfigError(f"expected a list of synonyms of {name!r}, got the text {words!r}")
             for word in words:
                 if owner.setdefault(word, name) != name:
                     raise ConfigError(
-                        f"want one class per word, {word!r} stands for {owner[word]!r} and {name!r}"
+                        f"expected one class per word, {word!r} stands for {owner[word]!r} and {name!r}"
                     )
 
 
@@ -245,12 +245,12 @@ def read_synonyms(path: Path) -> dict[str, tuple[str, ...]]:
     else:
         table = read_json(path) if kind == ".json" else read_yaml(path)
     if not isinstance(table, Mapping):
-        raise InvalidInputError(f"want {{class: [word, …]}} in {path}, got {type(table).__name__}")
+        raise InvalidInputError(f"expected {{class: [word, …]}} in {path}, got {type(table).__name__}")
     checked = {}
     for name, words in table.items():
         words = [words] if isinstance(words, str) else words
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise InvalidInputError(f"want a list of words for {name!r} in {path}, got {words!r}")
+            raise InvalidInputError(f"expected a list of words for {name!r} in {path}, got {words!r}")
         checked[str(name)] = tuple(words)
     return checked
 

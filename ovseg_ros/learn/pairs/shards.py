@@ -70,14 +70,14 @@ def read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidInputError(
-            f"want pairs in {path}, {file.name} cannot be read: {error.strerror}; "
+            f"expected pairs in {path}, {file.name} cannot be read: {error.strerror}; "
             "`ovseg learn pairs` makes it"
         ) from error
     except ValueError as error:
         raise InvalidInputError(f"{file} is damaged: {error}") from error
     found = (manifest.get("format"), manifest.get("version")) if isinstance(manifest, dict) else None
     if found != (FORMAT, VERSION):
-        raise InvalidInputError(f"want a manifest of format {FORMAT} {VERSION}, {file} is none")
+        raise InvalidInputError(f"expected a manifest of format {FORMAT} {VERSION}, {file} is none")
     return manifest
 
 

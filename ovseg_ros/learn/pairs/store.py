@@ -72,7 +72,7 @@ class PairWriter:
             OvsegError: it cannot be written.
         """
         if pairs_per_shard < 1:
-            raise ConfigError(f"want at least 1 pair per shard, got {pairs_per_shard}")
+            raise ConfigError(f"expected at least 1 pair per shard, got {pairs_per_shard}")
         self.path = path
         self._settings = json.loads(json.dumps({**settings, "pairs_per_shard": pairs_per_shard}))
         self._per_shard = pairs_per_shard
@@ -123,9 +123,9 @@ class PairWriter:
     ) -> None:
         """The same with pairs as `encoded_pairs` gives them."""
         if image in self._done:
-            raise InvalidInputError(f"want each image once, got {image!r} again")
+            raise InvalidInputError(f"expected each image once, got {image!r} again")
         if not image or any(c in image for c in "./\\\0\n"):
-            raise InvalidInputError(f"want an image id without dots and slashes, got {image!r}")
+            raise InvalidInputError(f"expected an image id without dots and slashes, got {image!r}")
         with _writing(self.path):
             for _, members in pairs:
                 if self._tar is None:
@@ -188,7 +188,7 @@ class PairWriter:
         option = "--overwrite" if overwrite else "--resume"
         if used and not (resume or overwrite):
             raise ConfigError(
-                f"want an empty folder, {self.path} holds files; --resume goes on where an earlier run "
+                f"expected an empty folder, {self.path} holds files; --resume goes on where an earlier run "
                 "stopped, --overwrite starts again"
             )
         if used and not (self.path / JOURNAL).is_file():

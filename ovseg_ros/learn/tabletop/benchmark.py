@@ -126,7 +126,7 @@ def finish(folder: Path) -> None:
             captions = json.dumps({"images": images, "annotations": notes})
             write_whole(folder / "captions_training.json", captions)
     if not camera:
-        raise ConfigError(f"no scene in {folder}; want --scenes or --validation above 0")
+        raise ConfigError(f"no scene in {folder}; expected --scenes or --validation above 0")
     write_whole(folder / "camera.json", json.dumps(camera))
     write_whole(folder / "classes.txt", "\n".join(class_names()) + "\n")
     write_whole(folder / "unseen.txt", "\n".join(unseen_names()) + "\n")
@@ -150,7 +150,7 @@ class Scenes:
         file = folder / f"things_{split}.json"
         if not file.is_file():
             raise ConfigError(
-                f"want the tabletop benchmark in {folder}, {file.name} is not there; run: "
+                f"expected the tabletop benchmark in {folder}, {file.name} is not there; run: "
                 "python -m ovseg_ros.learn.tabletop.benchmark"
             )
         records = json.loads(file.read_text(encoding="utf-8"))

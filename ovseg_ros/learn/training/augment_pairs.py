@@ -51,18 +51,18 @@ class Augment:
     def __post_init__(self) -> None:
         for name in ("flip", "colour", "edges", "coarse", "scale"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"want augment.{name} as a probability, got {getattr(self, name)}")
+                raise ConfigError(f"expected augment.{name} as a probability, got {getattr(self, name)}")
         if len(self.crop) != 2 or not 0 < self.crop[0] <= self.crop[1] <= 1:
-            raise ConfigError(f"want augment.crop as two rising shares in (0, 1], got {self.crop}")
+            raise ConfigError(f"expected augment.crop as two rising shares in (0, 1], got {self.crop}")
         if not 0 < self.smallest <= 1 or not 0 <= self.colour_strength <= 3:
-            raise ConfigError("want augment.smallest in (0, 1] and augment.colour_strength in [0, 3]")
+            raise ConfigError("expected augment.smallest in (0, 1] and augment.colour_strength in [0, 3]")
         if not 1 <= self.expand_ratio <= 1.5:
-            raise ConfigError(f"want augment.expand_ratio in [1, 1.5], got {self.expand_ratio}")
+            raise ConfigError(f"expected augment.expand_ratio in [1, 1.5], got {self.expand_ratio}")
         bad = [name for name in self.fills if name not in FILLS]
         weights = list(self.fills.values())
         if bad or not all(isinstance(w, (int, float)) and w >= 0 for w in weights) or not sum(weights) > 0:
             raise ConfigError(
-                f"want augment.fills as {{one of {', '.join(FILLS)}: how often}}, got {self.fills}"
+                f"expected augment.fills as {{one of {', '.join(FILLS)}: how often}}, got {self.fills}"
             )
 
     @property

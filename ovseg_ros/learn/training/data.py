@@ -79,7 +79,8 @@ class PairDataset(Dataset):
                 number = int(rng.integers(len(self.index)))
         name, reason = next(iter(skipped.items()))
         raise InvalidInputError(
-            f"want pairs that can be read in {self.index.folder}, {TRIES} tried at random cannot, such as "
+            f"expected pairs that can be read in {self.index.folder}, {TRIES} tried at random cannot, "
+            f"such as "
             f"{name}: {reason}; make the data set again"
         )
 
@@ -112,9 +113,9 @@ class PairOrder(Sampler):
             ConfigError: a batch that is larger than the data set, or that the ranks cannot share equally.
         """
         if not 1 <= batch <= len(shard):
-            raise ConfigError(f"want batch in 1…{len(shard)}, the pairs there are, got {batch}")
+            raise ConfigError(f"expected batch in 1…{len(shard)}, the pairs there are, got {batch}")
         if batch % ranks:
-            raise ConfigError(f"want a batch that {ranks} processes can share equally, got {batch}")
+            raise ConfigError(f"expected a batch that {ranks} processes can share equally, got {batch}")
         self._shard, self.batch, self._seed, self._buffer = shard, batch, seed, buffer
         self._rank, self._share = rank, batch // ranks
         self.epoch = self.first = 0

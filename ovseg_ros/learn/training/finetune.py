@@ -50,7 +50,7 @@ def checkpoint_blocks(model: Any, on: bool) -> None:
         model.visual.set_grad_checkpointing(on)
     elif on:
         raise ConfigError(
-            f"want gradient_checkpointing false for the tower {type(model.visual).__name__}, got true"
+            f"expected gradient_checkpointing false for the tower {type(model.visual).__name__}, got true"
         )
 
 

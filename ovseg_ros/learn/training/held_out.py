@@ -51,7 +51,7 @@ class HeldOut:
                 self.skipped[problem.name] = problem.reason
         if not found:
             raise InvalidInputError(
-                f"want pairs to measure on in {index.folder}, none of {len(index)} can be read; "
+                f"expected pairs to measure on in {index.folder}, none of {len(index)} can be read; "
                 "give a held-out data set, a larger share, or 0 for none"
             )
         self.nouns = sorted(set(found.values()))

@@ -64,7 +64,8 @@ def read_start(preset: str | Path, *, weights_dir: str | Path | None = None, off
     kind = content["encoder"]["kind"]
     if kind not in KINDS:
         raise ConfigError(
-            f"want a preset whose encoder is {' or '.join(KINDS)}, got {kind} in {path.name}; its encoder "
+            f"expected a preset whose encoder is {' or '.join(KINDS)}, got {kind} in {path.name}; its "
+            f"encoder "
             "has no image tower to train"
         )
     folder = None if weights_dir is None else Path(weights_dir).expanduser()

@@ -45,7 +45,7 @@ class Processes:
             raise ConfigError(f"training needs Accelerate; {install_cure('learn')}") from error
         kind = torch.device(device)
         if kind.type not in ("cpu", "cuda"):
-            raise ConfigError(f"want to train on cpu or cuda, got {device!r}")
+            raise ConfigError(f"expected cpu or cuda to train on, got {device!r}")
         if kind.type == "cuda" and not torch.cuda.is_available():
             raise ConfigError(f"device {device!r} cannot be used: torch sees no GPU; try cpu")
         alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
@@ -140,7 +140,7 @@ class Processes:
 def _precision(device: torch.device, asked: str) -> str:
     """What "auto" comes to on a device."""
     if asked == "fp16" and device.type == "cpu":
-        raise ConfigError("want precision fp32 or bf16 on a CPU, got fp16")
+        raise ConfigError("expected precision fp32 or bf16 on a CPU, got fp16")
     if asked != "auto":
         return asked
     if device.type == "cuda":

@@ -95,21 +95,21 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
-                raise ConfigError(f"want {name} one of {', '.join(known)}, got {getattr(self, name)!r}")
+                raise ConfigError(f"expected {name} one of {', '.join(known)}, got {getattr(self, name)!r}")
         for name in ("epochs", "batch", "save_every", "keep_checkpoints", "log_every", "shuffle_buffer"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"want {name} >= 1, got {getattr(self, name)}")
+                raise ConfigError(f"expected {name} >= 1, got {getattr(self, name)}")
         for name in ("warmup_steps", "workers", "held_out_pairs", "weight_decay", "distance", "seed"):
             if not getattr(self, name) >= 0:
-                raise ConfigError(f"want {name} >= 0, got {getattr(self, name)}")
+                raise ConfigError(f"expected {name} >= 0, got {getattr(self, name)}")
         if self.max_steps is not None and (type(self.max_steps) is not int or self.max_steps < 1):
-            raise ConfigError(f"want max_steps >= 1 or null, got {self.max_steps!r}")
+            raise ConfigError(f"expected max_steps >= 1 or null, got {self.max_steps!r}")
         if not self.learning_rate > 0 or not self.epsilon > 0 or not self.clip_gradient_norm >= 0:
-            raise ConfigError("want learning_rate > 0, epsilon > 0 and clip_gradient_norm >= 0")
+            raise ConfigError("expected learning_rate > 0, epsilon > 0 and clip_gradient_norm >= 0")
         if not 0 <= self.average < 1 or not 0 <= self.held_out < 1:
-            raise ConfigError(f"want average and held_out in [0, 1), got {self.average}, {self.held_out}")
+            raise ConfigError(f"expected average and held_out in [0, 1), got {self.average}, {self.held_out}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"want two betas in [0, 1), got {self.betas}")
+            raise ConfigError(f"expected two betas in [0, 1), got {self.betas}")
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class FinetuneRecipe(Recipe):
         super().__post_init__()
         _check_scale(self.logit_scale)
         if not self.max_logit_scale > 1:
-            raise ConfigError(f"want max_logit_scale > 1, got {self.max_logit_scale}")
+            raise ConfigError(f"expected max_logit_scale > 1, got {self.max_logit_scale}")
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,9 @@ class PromptsRecipe(Recipe):
         super().__post_init__()
         _check_scale(self.logit_scale)
         if self.depth < 1:
-            raise ConfigError(f"want depth >= 1, got {self.depth}")
+            raise ConfigError(f"expected depth >= 1, got {self.depth}")
         if self.start not in ("fresh", "preset"):
-            raise ConfigError(f"want start fresh or preset, got {self.start!r}")
+            raise ConfigError(f"expected start fresh or preset, got {self.start!r}")
 
 
 _KINDS: Mapping[str, type[Recipe]] = {"finetune": FinetuneRecipe, "prompts": PromptsRecipe}
@@ -185,7 +185,9 @@ def load_recipe(name_or_path: str | Path, stage: str, changes: Sequence[str] = (
     check_keys(path, "the recipe", content, {"description", *STAGES})
     values = content.get(stage)
     if values is None:
-        raise ConfigError(f"{path}: want a part {stage!r}, it has {', '.join(sorted(content)) or 'nothing'}")
+        raise ConfigError(
+            f"{path}: expected a part {stage!r}, it has {', '.join(sorted(content)) or 'nothing'}"
+        )
     return recipe_from(values, stage, changes, path)
 
 
@@ -206,7 +208,7 @@ def recipe_from(
         else:
             flat[key] = value
     if "augment" in flat:
-        raise ConfigError("want what is inside augment as augment.flip=0.5 and so on")
+        raise ConfigError("expected what is inside augment as augment.flip=0.5 and so on")
     flat["augment"] = from_mapping(path, Augment, inner)
     return from_mapping(path, kind, flat)
 
@@ -232,4 +234,4 @@ def save_recipe(path: Path, stage: str, recipe: Recipe) -> None:
 
 def _check_scale(scale: float | None) -> None:
     if scale is not None and not (isinstance(scale, (int, float)) and scale > 0):
-        raise ConfigError(f"want logit_scale > 0 or null, got {scale!r}")
+        raise ConfigError(f"expected logit_scale > 0 or null, got {scale!r}")

@@ -67,7 +67,8 @@ class Checkpoints:
             reasons.append(f"{path.name}: not of this program")
         if reasons:
             raise WeightsError(
-                f"want a checkpoint in {self.folder}, none can be read ({'; '.join(reasons)}); delete the "
+                f"expected a checkpoint in {self.folder}, none can be read ({'; '.join(reasons)}); delete "
+                f"the "
                 "folder to begin anew"
             )
         return None

@@ -32,7 +32,8 @@ def prompts_task(start: Start, recipe: PromptsRecipe) -> Task:
         if clip.mask_prompts is None or len(clip.mask_prompts) != recipe.depth:
             got = "none" if clip.mask_prompts is None else f"depth {len(clip.mask_prompts)}"
             raise ConfigError(
-                f"want mask prompts of depth {recipe.depth} in preset {start.context.preset.stem} to start "
+                f"expected mask prompts of depth {recipe.depth} in preset {start.context.preset.stem} to "
+                f"start "
                 f"from, got {got}; set start to fresh, or depth to what it has"
             )
     else:

@@ -102,7 +102,7 @@ class _Columns:
     def joined(self) -> Answers:
         """All of them; each kind of question has the same weight."""
         if not self.odds:
-            raise InvalidInputError("want frames with masks to calibrate on, got none")
+            raise InvalidInputError("expected frames with masks to calibrate on, got none")
         count = Counter(self.kinds)
         share = len(self.kinds) / len(count)
         weight = torch.tensor([share / count[kind] for kind in self.kinds], dtype=torch.float64)

@@ -109,12 +109,12 @@ class AdaptedClassifier(MaskPooling, nn.Module):
         """
         super().__init__()
         if not temperature > 0 or rim < 0:
-            raise ConfigError(f"want temperature > 0 and rim >= 0, got {temperature} and {rim}")
+            raise ConfigError(f"expected temperature > 0 and rim >= 0, got {temperature} and {rim}")
         if not all(class_names):
-            raise ConfigError("want at least one name for every class")
+            raise ConfigError("expected at least one name for every class")
         if not (hasattr(classifier, "forward_features") and hasattr(classifier, "forward_head")):
             raise ConfigError(
-                "want a classifier with forward_features and forward_head, as timm's convolutional ones "
+                "expected a classifier with forward_features and forward_head, as timm's convolutional ones "
                 f"have, got {type(classifier).__name__}"
             )
         self.classifier, self.text_tower, self.tokenizer = classifier, text_tower, tokenizer
@@ -133,7 +133,7 @@ class AdaptedClassifier(MaskPooling, nn.Module):
         rows = TextCache(len(flat)).encode(flat, BARE_TEMPLATE, self.embed_sentences)
         if adapted.text.shape[0] != rows.shape[1]:
             raise ConfigError(
-                f"want a map for words of {rows.shape[1]} dimensions, got {adapted.text.shape[0]}"
+                f"expected a map for words of {rows.shape[1]} dimensions, got {adapted.text.shape[0]}"
             )
         self.sets = ClassSets(class_words, class_names, rows)
         self.adapt(adapted)
@@ -184,10 +184,10 @@ class AdaptedClassifier(MaskPooling, nn.Module):
     def _check(self, pixels: torch.Tensor, region_masks: torch.Tensor | None) -> None:
         side = self.size
         if pixels.ndim != 4 or pixels.shape[1:] != (3, side, side):
-            raise InvalidInputError(f"want pixels (N,3,{side},{side}), got {tuple(pixels.shape)}")
+            raise InvalidInputError(f"expected pixels (N,3,{side},{side}), got {tuple(pixels.shape)}")
         if region_masks is not None and region_masks.shape != (pixels.shape[0], 1, side, side):
             raise InvalidInputError(
-                f"want region_masks ({pixels.shape[0]},1,{side},{side}), got {tuple(region_masks.shape)}"
+                f"expected region_masks ({pixels.shape[0]},1,{side},{side}), got {tuple(region_masks.shape)}"
             )
 
     def probabilities(self, features: torch.Tensor) -> torch.Tensor:

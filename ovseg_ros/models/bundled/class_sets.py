@@ -104,7 +104,7 @@ def read_words(path: Path) -> dict[str, list[list[int]]]:
     try:
         words: dict[str, list[list[int]]] = json.loads(path.read_text(encoding="utf-8"))["words"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"want ImageNet's words in {path}: {error!r}; {CURE}") from error
+        raise WeightsError(f"expected ImageNet's words in {path}: {error!r}; {CURE}") from error
     return words
 
 

@@ -120,13 +120,13 @@ def in_order(source: dict[str, torch.Tensor], target: dict[str, torch.Tensor]) -
         WeightsError: another number of tensors, or one whose shape or kind does not fit.
     """
     if len(source) != len(target):
-        raise WeightsError(f"want {len(target)} tensors, got {len(source)}; {CURE}")
+        raise WeightsError(f"expected {len(target)} tensors, got {len(source)}; {CURE}")
     renamed = {}
     for (name, value), (wanted, like) in zip(source.items(), target.items(), strict=True):
         last_parts_differ = name.rsplit(".", 1)[-1] != wanted.rsplit(".", 1)[-1]  # weight, bias, running_mean
         if value.shape != like.shape or value.dtype != like.dtype or last_parts_differ:
             raise WeightsError(
-                f"want {wanted} {tuple(like.shape)} {like.dtype}, got {name} {tuple(value.shape)} "
+                f"expected {wanted} {tuple(like.shape)} {like.dtype}, got {name} {tuple(value.shape)} "
                 f"{value.dtype}; {CURE}"
             )
         renamed[wanted] = value

@@ -48,7 +48,7 @@ class MiniConfig:
         if self.image_size % self.patch_size or self.width % self.heads:
             raise WeightsError(f"patches must tile the image and heads divide the width, got {self}")
         if self.embed_dim != EMBEDDING_DIM:
-            raise WeightsError(f"want the text tower's embed_dim {EMBEDDING_DIM}, got {self.embed_dim}")
+            raise WeightsError(f"expected the text tower's embed_dim {EMBEDDING_DIM}, got {self.embed_dim}")
 
 
 def build_mini_clip(config: MiniConfig) -> tuple[CustomTextCLIP, MiniLmTokenizer]:
@@ -141,7 +141,7 @@ def load_mini(
 
 def _read_config(path: Path) -> tuple[MiniConfig, str]:
     if not path.is_file():
-        raise WeightsError(f"want the description {path}, it does not exist; {CURE}")
+        raise WeightsError(f"expected the description {path}, it does not exist; {CURE}")
     record = read_json(path, refuse=lambda problem: WeightsError(f"{problem}; {CURE}"))
     try:
         sha256 = record.pop("sha256")

@@ -112,7 +112,7 @@ def load_text_tower(model_dir: Path | None = None) -> tuple[MiniLmTextTower, Min
 def _build(model_dir: Path, weights: Path) -> tuple[MiniLmTextTower, MiniLmTokenizer]:
     for name in ("config.json", "tokenizer.json"):
         if not (model_dir / name).is_file():
-            raise WeightsError(f"want {model_dir / name}, it does not exist; {CURE}")
+            raise WeightsError(f"expected {model_dir / name}, it does not exist; {CURE}")
     try:
         config = BertConfig(**json.loads((model_dir / "config.json").read_text(encoding="utf-8")))
         tower = MiniLmTextTower(config)

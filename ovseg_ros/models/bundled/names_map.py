@@ -92,7 +92,7 @@ def load_names_map(path: Path = WEIGHTS_FOLDER / FILE) -> NamesMap:
     wanted = {field.name for field in fields(NamesMap)}
     if set(state) != wanted:
         raise WeightsError(
-            f"want {', '.join(sorted(wanted))} in {path}, got {', '.join(sorted(state))}; {CURE}"
+            f"expected {', '.join(sorted(wanted))} in {path}, got {', '.join(sorted(state))}; {CURE}"
         )
     made = NamesMap(**{name: value.float() for name, value in state.items()})
     sizes = {name: tuple(getattr(made, name).shape) for name in wanted}

@@ -56,7 +56,7 @@ class WordNetNouns:
         self._found: dict[str, tuple[tuple[int, ...], int]] = {}
         self._begin = self._data.find(b"\n0") + 1  # the licence comes first, its lines begin with spaces
         if not self._data[self._begin :].startswith(b"%08d " % self._begin):
-            raise ValueError(f"want the first sense at its offset {self._begin} in data.noun")
+            raise ValueError(f"expected the first sense at its offset {self._begin} in data.noun")
 
     def senses_of(self, lemma: str) -> tuple[tuple[int, ...], int]:
         """See `core.words.Dictionary`."""

@@ -66,9 +66,9 @@ def read_weights(
     """
     path, cure = Path(path), cure or DEFAULT_CURE
     if path.is_dir():
-        raise WeightsError(f"want the weights file {path}, it is a folder; name a file in it")
+        raise WeightsError(f"expected the weights file {path}, it is a folder; name a file in it")
     if not path.is_file():
-        raise WeightsError(f"want the weights file {path}, it does not exist; {cure}")
+        raise WeightsError(f"expected the weights file {path}, it does not exist; {cure}")
     if sha256 is not None:
         verified_file(path, sha256.lower(), cure)
     with path.open("rb") as file:
@@ -175,7 +175,7 @@ def _is_any(key: str, patterns: Collection[str]) -> bool:
 
 def _refuse_bad(bad: list[str], path: Path, cure: str) -> None:
     if bad:
-        raise WeightsError(f"want finite weights in {path}, got NaN or infinity in {listed(bad)}; {cure}")
+        raise WeightsError(f"expected finite weights in {path}, got NaN or infinity in {listed(bad)}; {cure}")
 
 
 def listed(keys: Collection[str]) -> str:
@@ -200,7 +200,7 @@ def _read_torch(path: Path, start: bytes, cure: str) -> dict[str, torch.Tensor]:
         return _state_dict(read_torchscript(path, cure), path, cure)
     if not is_zip and not start.startswith(_OLD_TORCH):
         raise WeightsError(
-            f"want weights (.safetensors, or .pth, .pt, .bin of torch) in {path}, "
+            f"expected weights (.safetensors, or .pth, .pt, .bin of torch) in {path}, "
             f"got {_guess(start) or 'another kind of file'}; {cure}"
         )
     try:
@@ -218,11 +218,12 @@ def _is_torchscript(path: Path, cure: str) -> bool:
             names = [name.partition("/")[2] for name in archive.namelist()]
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise WeightsError(
-            f"want a whole file, {path} ends too early (a zip archive without its table); {cure}"
+            f"expected a whole file, {path} ends too early (a zip archive without its table); {cure}"
         ) from error
     if "data.pkl" not in names:
         raise WeightsError(
-            f"want a state dict in {path}, got a zip archive that torch did not write (no data.pkl); {cure}"
+            f"expected a state dict in {path}, got a zip archive that torch did not write (no data.pkl); "
+            f"{cure}"
         )
     return "constants.pkl" in names
 
@@ -232,12 +233,12 @@ def _unreadable(path: Path, error: Exception, cure: str) -> WeightsError:
     telling = ("GLOBAL", "module", "NumPy")
     if isinstance(error, pickle.UnpicklingError) and any(word in text for word in telling):
         return WeightsError(
-            f"want only tensors in {path}, it holds code or objects other than tensors and is refused "
+            f"expected only tensors in {path}, it holds code or objects other than tensors and is refused "
             f"({_reason(text)}); {cure}; if you trust it, run on a machine where that is safe: "
             f"{RESAVE.format(name=path.name, stem=path.stem)}"
         )
     return WeightsError(
-        f"want a whole weights file, {path} is damaged or truncated ({_reason(text)}); {cure}"
+        f"expected a whole weights file, {path} is damaged or truncated ({_reason(text)}); {cure}"
     )
 
 
@@ -256,11 +257,11 @@ def _state_dict(content: Any, path: Path, cure: str) -> dict[str, torch.Tensor]:
             break
         content = inner[0]
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
-        raise WeightsError(f"want a state dict (name: tensor) in {path}, got {_kind(content)}; {cure}")
+        raise WeightsError(f"expected a state dict (name: tensor) in {path}, got {_kind(content)}; {cure}")
     others = [f"{key} ({_kind(value)})" for key, value in content.items() if not _is_value(value)]
     if others or not content:
         got = f"values that are no tensors: {listed(others)}" if others else "an empty one"
-        raise WeightsError(f"want a state dict (name: tensor) in {path}, got {got}; {cure}")
+        raise WeightsError(f"expected a state dict (name: tensor) in {path}, got {got}; {cure}")
     return {
         key: value.detach() if isinstance(value, torch.Tensor) else torch.tensor(value)
         for key, value in content.items()

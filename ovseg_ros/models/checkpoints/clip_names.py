@@ -118,7 +118,9 @@ def _from_transformers(state: Mapping[str, torch.Tensor], path: Path) -> dict[st
         if ".self_attn.q_proj." in key:
             parts = [renamed.get(key.replace(".q_proj.", f".{part}_proj.")) for part in "qkv"]
             if any(part is None for part in parts):
-                raise WeightsError(f"want queries, keys and values beside {key} in {path}, some are missing")
+                raise WeightsError(
+                    f"expected queries, keys and values beside {key} in {path}, some are missing"
+                )
             into = key.replace(".self_attn.q_proj.", ".attn.in_proj_")
             joined[into] = torch.cat([part for part in parts if part is not None])  # (3W,W) or (3W,)
     return joined
@@ -139,7 +141,8 @@ def _from_timm(state: Mapping[str, torch.Tensor], before: str, path: Path) -> di
         elif name == "head.bias":
             if value.count_nonzero():
                 raise WeightsError(
-                    f"want a projection without bias in {path}, got {key} that is not zero: a classifier's "
+                    f"expected a projection without bias in {path}, got {key} that is not zero: a "
+                    f"classifier's "
                     "head, not CLIP's; name a file of a CLIP's image tower"
                 )
         else:

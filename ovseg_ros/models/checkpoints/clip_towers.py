@@ -21,7 +21,8 @@ def check_whole(state: Mapping[str, torch.Tensor], weights: Path, name: str) -> 
     """A file with an image tower alone deserves its own message."""
     if "visual.class_embedding" in state and not any("token_embedding." in key for key in state):
         raise WeightsError(
-            f"{weights} holds an image tower alone, want CLIP {name} with its text tower; name the file of "
+            f"{weights} holds an image tower alone, expected CLIP {name} with its text tower; name the "
+            f"file of "
             "the whole CLIP as weights, and this one as image_weights"
         )
 
@@ -50,7 +51,7 @@ def check_grid(network: Any, state: Mapping[str, torch.Tensor], weights: Path, n
         want_side, got_side = (round((rows - 1) ** 0.5) for rows in (own.shape[0], got.shape[0]))
         patch = network.visual.patch_size[0]
         raise WeightsError(
-            f"{weights} does not hold CLIP {name}: want positional embeddings of {want_side}x{want_side} "
+            f"{weights} does not hold CLIP {name}: expected positional embeddings of {want_side}x{want_side} "
             f"patches ({want_side * patch} pixels), got {got_side}x{got_side} ({got_side * patch} pixels); "
             f"name the architecture of that input size, or: {DEFAULT_CURE}"
         )

@@ -106,7 +106,9 @@ def read_metadata(path: Path) -> dict[str, str]:
         WeightsError: no file there, or a damaged one.
     """
     if not Path(path).is_file():
-        raise WeightsError(f"want the weights file {path}, it does not exist; run `ovseg convert-checkpoint`")
+        raise WeightsError(
+            f"expected the weights file {path}, it does not exist; run `ovseg convert-checkpoint`"
+        )
     if Path(path).suffix != ".safetensors":
         return {}
     try:
@@ -125,7 +127,8 @@ def _compare_md5(source: Path, md5: str, report: Callable[[str], None], warn: Ca
             return
     if source.name in released:
         warn(
-            f"want {source.name} with an MD5 that begins {released[source.name]}, as published, got {md5}: "
+            f"expected {source.name} with an MD5 that begins {released[source.name]}, as published, got "
+            f"{md5}: "
             "saved anew, or not the released file"
         )
     else:
@@ -157,7 +160,8 @@ def _write_all(
     in_the_way = [str(paths[part]) for part in paths if part in there - same]
     if in_the_way and not force:
         raise WeightsError(
-            f"want to write {', '.join(in_the_way)}, there are files with other content; name another folder "
+            f"cannot write {', '.join(in_the_way)}, there are files with other content; name another "
+            f"folder "
             "with --out, or overwrite them with --force"
         )
     wanted = [part for part in paths if part not in same]
@@ -219,7 +223,7 @@ def _check_space(folder: Path, needed: int) -> None:
         raise WeightsError(f"cannot make the folder {folder}: {error}; name another with --out") from error
     if needed and free < needed + _SPARE_BYTES:
         raise WeightsError(
-            f"want {needed / 1e9:.1f} GB of space in {folder}, there are {free / 1e9:.1f}; name another "
+            f"expected {needed / 1e9:.1f} GB of space in {folder}, there are {free / 1e9:.1f}; name another "
             "folder with --out"
         )
 

@@ -44,7 +44,9 @@ def _scalar(kind: Any, content: Any = b"") -> bool | int | float:
     dtype = _FORMATS.get(kind.code) if isinstance(kind, _DType) else None
     content = content.encode("latin1") if isinstance(content, str) else content
     if dtype is None or not isinstance(content, bytes) or len(content) != dtype.itemsize:
-        raise pickle.UnpicklingError(f"want a number in a NumPy scalar, got {getattr(kind, 'code', kind)!r}")
+        raise pickle.UnpicklingError(
+            f"expected a number in a NumPy scalar, got {getattr(kind, 'code', kind)!r}"
+        )
     ordered = content[::-1] if kind.order == ">" else content
     value: bool | int | float = torch.frombuffer(bytearray(ordered), dtype=dtype).item()
     return value

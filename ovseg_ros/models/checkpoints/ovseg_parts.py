@@ -73,7 +73,7 @@ def take_apart(tensors: Mapping[str, torch.Tensor], source: Path, *, activation:
         WeightsError: names that do not belong there, or a part that is incomplete; lists them.
     """
     if activation not in ("auto", *ACTIVATIONS):
-        raise ConfigError(f"want activation auto, gelu or quick_gelu, got {activation!r}")
+        raise ConfigError(f"expected activation auto, gelu or quick_gelu, got {activation!r}")
     rest = unwrapped(tensors, _TELLING)
     _take_constants(rest, source)
     proposals = {key: rest.pop(key) for key in list(rest) if key.startswith(_PROPOSALS)}
@@ -120,7 +120,8 @@ def _take_constants(rest: dict[str, torch.Tensor], source: Path) -> None:
             and torch.allclose(got.flatten().double(), torch.tensor(values).double(), rtol=1e-3)
         ):
             raise WeightsError(
-                f"want {key} {[round(v, 3) for v in values]} in {source}, got {got.flatten().tolist()[:6]}: "
+                f"expected {key} {[round(v, 3) for v in values]} in {source}, got "
+                f"{got.flatten().tolist()[:6]}: "
                 f"trained on images normalised otherwise, which is not supported; {CURE}"
             )
 
@@ -148,7 +149,7 @@ def _check_proposals(state: Mapping[str, torch.Tensor], source: Path) -> str:
     classes = state.get("sem_seg_head.predictor.class_embed.layers.1.weight")
     if (swin is None) == (stem is None) or classes is None:
         raise WeightsError(
-            f"want MaskFormer with Swin or ResNet under backbone. and sem_seg_head. in {source}, got "
+            f"expected MaskFormer with Swin or ResNet under backbone. and sem_seg_head. in {source}, got "
             f"{listed(sorted(state))}; {CURE}"
         )
     first = stem if swin is None else swin
@@ -171,7 +172,7 @@ def _check_clip(state: dict[str, torch.Tensor], source: Path) -> str:
         state.pop(key, None)
     lacking = [key for key in _CLIP_SIZES if key not in state]
     if lacking:
-        raise WeightsError(f"want CLIP with a ViT in {source}, missing {lacking}; {CURE}")
+        raise WeightsError(f"expected CLIP with a ViT in {source}, missing {lacking}; {CURE}")
     for name in _CLIP_NAMES:
         with torch.device("meta"):
             own = build_network(open_clip.get_model_config(name), name).state_dict()
@@ -185,11 +186,12 @@ def _check_prompts(prompts: torch.Tensor, clip: Mapping[str, torch.Tensor], sour
     rows, width = clip["visual.positional_embedding"].shape
     if prompts.ndim != 3 or tuple(prompts.shape[1:]) != (rows - 1, width):
         raise WeightsError(
-            f"want mask prompts (depth,{rows - 1},{width}) in {source}, got {tuple(prompts.shape)}; {CURE}"
+            f"expected mask prompts (depth,{rows - 1},{width}) in {source}, got {tuple(prompts.shape)}; "
+            f"{CURE}"
         )
 
 
 def _check_non_object(row: torch.Tensor, clip: Mapping[str, torch.Tensor], source: Path) -> None:
     width = clip["text_projection"].shape[1] if clip else row.shape[-1]
     if tuple(row.shape) != (1, width):
-        raise WeightsError(f"want {_NON_OBJECT} (1,{width}) in {source}, got {tuple(row.shape)}; {CURE}")
+        raise WeightsError(f"expected {_NON_OBJECT} (1,{width}) in {source}, got {tuple(row.shape)}; {CURE}")

@@ -51,10 +51,10 @@ def read_torchscript(path: Path, cure: str) -> dict[str, torch.Tensor]:
                 root = _Unpickler(file, archive, tree.partition("/")[0]).load()
         _collect(root, "", tensors, set())
     except WeightsError as error:
-        raise WeightsError(f"want only tensors in {path}, got {error}; {cure}") from error
+        raise WeightsError(f"expected only tensors in {path}, got {error}; {cure}") from error
     except Exception as error:  # a damaged pickle can raise anything
         raise WeightsError(
-            f"want a whole TorchScript archive, {path} is damaged ({error}); {cure}"
+            f"expected a whole TorchScript archive, {path} is damaged ({error}); {cure}"
         ) from error
     return tensors
 

@@ -59,6 +59,7 @@ def refuse_page(start: bytes, file: KnownFile, folder: Path) -> None:
     """
     if start.lstrip().lower().startswith(_PAGE):
         raise WeightsError(
-            f"want {file.name} from {file.url}, got a web page: a log-in page of this network or of a proxy, "
+            f"expected {file.name} from {file.url}, got a web page: a log-in page of this network or of a "
+            f"proxy, "
             f"or an error page; open the address in a browser, then try again, or {cure(file, folder)}"
         )

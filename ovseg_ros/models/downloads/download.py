@@ -72,11 +72,13 @@ def resolve_file(
     if file is None:
         looked = ", ".join(str(folder) for folder in weights_folders(weights_dir, beside))
         raise WeightsError(
-            f"want the weights file {name}, it is in none of {looked}; put it into one of them"
+            f"expected the weights file {name}, it is in none of {looked}; put it into one of them"
         )
     folder = weights_folders(weights_dir)[0]
     if offline or file.url is None:
-        raise WeightsError(f"want the weights file {name}, it is not on this machine; {cure(file, folder)}")
+        raise WeightsError(
+            f"expected the weights file {name}, it is not on this machine; {cure(file, folder)}"
+        )
     return download(file, folder)
 
 
@@ -99,7 +101,7 @@ def download(file: KnownFile, folder: Path, *, offline: bool = False, progress: 
         return verify(target, file)
     if offline:
         raise WeightsError(
-            f"want {target}, it is not there and offline forbids fetching it; {cure(file, folder)}"
+            f"expected {target}, it is not there and offline forbids fetching it; {cure(file, folder)}"
         )
     if file.url is None:
         raise WeightsError(f"{file.name} cannot be fetched by a program; {cure(file, folder)}")
@@ -216,7 +218,7 @@ def _check_address(url: str) -> None:
 
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _THIS_MACHINE):
-        raise httpx2.InvalidURL(f"want an https address, got {url}")
+        raise httpx2.InvalidURL(f"expected an https address, got {url}")
 
 
 def _stated(file: KnownFile, url: str, folder: Path) -> tuple[str | None, int | None]:
@@ -273,12 +275,12 @@ def _check_length(file: KnownFile, have: int, to_come: int, part: Path) -> None:
     if file.size not in (None, have + to_come):
         part.unlink()
         raise WeightsError(
-            f"want {file.name} with {file.size} bytes, {file.url} offers {have + to_come}: another file; "
+            f"expected {file.name} with {file.size} bytes, {file.url} offers {have + to_come}: another file; "
             f"{cure(file, part.parents[file.name.count('/')])}"
         )
     needed, free = to_come + _SPARE_BYTES, shutil.disk_usage(part.parent).free
     if free < needed:
         raise WeightsError(
-            f"want {needed / 1e6:.0f} MB free in {part.parent} for {file.name}, got {free / 1e6:.0f} MB; "
+            f"expected {needed / 1e6:.0f} MB free in {part.parent} for {file.name}, got {free / 1e6:.0f} MB; "
             "make room, or choose another folder with --weights-dir"
         )

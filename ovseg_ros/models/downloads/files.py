@@ -95,7 +95,7 @@ def read_table(path: Path) -> tuple[KnownFile, ...]:
     rows = read_yaml(path)["files"]
     by_name = {str(row.get("name")): row for row in rows}
     if len(by_name) != len(rows):
-        raise ConfigError(f"{path}: want each name once, got {len(rows)} rows with {len(by_name)} names")
+        raise ConfigError(f"{path}: expected each name once, got {len(rows)} rows with {len(by_name)} names")
     return tuple(_row(path, row, by_name) for row in rows)
 
 
@@ -108,7 +108,7 @@ def _row(path: Path, row: Mapping[str, Any], by_name: Mapping[str, Mapping[str, 
         raise ConfigError(f"{where} does not know {', '.join(unknown)}")
     parts = PurePosixPath(name).parts
     if not name or name.startswith("/") or ".." in parts or len(parts) > 2:
-        raise ConfigError(f"{where}: want a file name, at most one folder deep")
+        raise ConfigError(f"{where}: expected a file name, at most one folder deep")
     source = values.get("converted_from")
     if source is not None:
         if source not in by_name:
@@ -119,11 +119,11 @@ def _row(path: Path, row: Mapping[str, Any], by_name: Mapping[str, Mapping[str, 
             values["activation"] = None
     for key, pattern in (("sha256", "[0-9a-f]{64}"), ("md5_prefix", "[0-9a-f]{6,32}")):
         if values.get(key) is not None and not re.fullmatch(pattern, str(values[key])):
-            raise ConfigError(f"{where}: want {key} as {pattern}, got {values[key]!r}")
+            raise ConfigError(f"{where}: expected {key} as {pattern}, got {values[key]!r}")
     if values.get("activation") not in (None, "gelu", "quick_gelu"):
-        raise ConfigError(f"{where}: want activation gelu or quick_gelu, got {values['activation']!r}")
+        raise ConfigError(f"{where}: expected activation gelu or quick_gelu, got {values['activation']!r}")
     if not values.get("licence") or not values.get("source_page"):
-        raise ConfigError(f"{where}: want a licence and a source_page")
+        raise ConfigError(f"{where}: expected a licence and a source_page")
     values["presets"] = tuple(values.get("presets") or ())
     limited = "-NC" in values["licence"] or values["licence"] == "Apple-AMLR"
     return KnownFile(**values, non_commercial=limited)
@@ -229,7 +229,7 @@ def check_content(
     called = called or path
     size = path.stat().st_size
     if file.size is not None and size != file.size:
-        raise WeightsError(f"want {called} with {file.size} bytes, got {size}; {advice}")
+        raise WeightsError(f"expected {called} with {file.size} bytes, got {size}; {advice}")
     if sha256 is not None:
         check_digest(called, "SHA-256", sha256, sha256_of(path), advice)
     if file.md5_prefix is not None:
@@ -252,5 +252,7 @@ def recorded_sha256(path: Path) -> str | None:
         return None
     words = record.read_text(encoding="utf-8", errors="replace").split()
     if not words or not re.fullmatch("[0-9a-fA-F]{64}", words[0]):
-        raise WeightsError(f"want a SHA-256 in {record}, got {words[:1]}; delete it if you trust {path.name}")
+        raise WeightsError(
+            f"expected a SHA-256 in {record}, got {words[:1]}; delete it if you trust {path.name}"
+        )
     return words[0].lower()

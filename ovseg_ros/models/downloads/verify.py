@@ -26,7 +26,7 @@ def package_folder(module: str, cure: str) -> Path:
     """
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
-        raise WeightsError(f"want the package {module!r} with its weights, it is not installed; {cure}")
+        raise WeightsError(f"expected the package {module!r} with its weights, it is not installed; {cure}")
     return Path(next(iter(spec.submodule_search_locations)))
 
 
@@ -53,7 +53,7 @@ def check_digest(path: Path, kind: str, expected: str, got: str, advice: str) ->
     if not got.startswith(expected):
         begins = "beginning " if len(expected) < len(got) else ""
         raise WeightsError(
-            f"want {path} with {kind} {begins}{expected}, got {got}: damaged or another file; {advice}"
+            f"expected {path} with {kind} {begins}{expected}, got {got}: damaged or another file; {advice}"
         )
 
 
@@ -69,7 +69,7 @@ def described_sha256(path: Path, cure: str) -> str | None:
     record = read_json(described, refuse=lambda problem: WeightsError(f"{problem}; {cure}"))
     sha256 = record.get("sha256") if isinstance(record, Mapping) else None
     if not isinstance(sha256, str):
-        raise WeightsError(f"want the sha256 of {path.name} in {described}, got {sha256!r:.80}; {cure}")
+        raise WeightsError(f"expected the sha256 of {path.name} in {described}, got {sha256!r:.80}; {cure}")
     return sha256
 
 
@@ -81,6 +81,6 @@ def verified_file(path: Path, sha256: str, cure: str) -> Path:
             the cure.
     """
     if not path.is_file():
-        raise WeightsError(f"want the weights file {path}, it does not exist; {cure}")
+        raise WeightsError(f"expected the weights file {path}, it does not exist; {cure}")
     check_digest(path, "SHA-256", sha256, sha256_of(path), cure)
     return path

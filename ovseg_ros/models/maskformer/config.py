@@ -33,7 +33,7 @@ class SwinConfig:
             c % h for c, h in zip(self.channels, self.num_heads)
         ):
             raise ConfigError(
-                f"want as many num_heads as depths, each dividing {self.channels}, got {self.num_heads}"
+                f"expected as many num_heads as depths, each dividing {self.channels}, got {self.num_heads}"
             )
 
     @property
@@ -63,7 +63,8 @@ class ResNetConfig:
     def __post_init__(self) -> None:
         if self.stem % 2 or not self.depths or len(self.multi_grid) != self.depths[-1]:
             raise ConfigError(
-                f"want an even stem and one multi_grid dilation for each block of the last stage, got stem "
+                f"expected an even stem and one multi_grid dilation for each block of the last stage, got "
+                f"stem "
                 f"{self.stem}, multi_grid {self.multi_grid}, depths {self.depths}"
             )
 
@@ -113,7 +114,7 @@ class OvsegMaskFormerConfig:
     def __post_init__(self) -> None:
         if self.hidden_dim % 4 or self.hidden_dim % self.heads or self.conv_dim % 32:
             raise ConfigError(
-                "want hidden_dim a multiple of 4 and of heads, and conv_dim a multiple of 32, got "
+                "expected hidden_dim a multiple of 4 and of heads, and conv_dim a multiple of 32, got "
                 f"hidden_dim {self.hidden_dim}, heads {self.heads}, conv_dim {self.conv_dim}"
             )
 
@@ -130,12 +131,12 @@ class OvsegMaskFormerConfig:
         fields = dict(values)
         given = fields.pop("backbone", {})
         if not isinstance(given, Mapping):
-            raise ConfigError(f"want backbone as a mapping with kind, got {given!r:.80}")
+            raise ConfigError(f"expected backbone as a mapping with kind, got {given!r:.80}")
         backbone = dict(given)
         kinds = {"swin": SwinConfig, "resnet": ResNetConfig}
         kind = backbone.pop("kind", None)
         if not isinstance(kind, str) or kind not in kinds:
-            raise ConfigError(f"want backbone with kind of {sorted(kinds)}, got {kind!r}")
+            raise ConfigError(f"expected backbone with kind of {sorted(kinds)}, got {kind!r}")
         body = sizes_from(kinds[kind], backbone, f"the {kind} backbone")
         return sizes_from(cls, {**fields, "backbone": body}, "OVSeg's MaskFormer")
 

@@ -117,7 +117,7 @@ def _config(backbone: str | Mapping[str, Any] | OvsegMaskFormerConfig) -> OvsegM
     if isinstance(backbone, Mapping):
         return OvsegMaskFormerConfig.from_mapping(backbone)
     if not isinstance(backbone, str) or backbone not in CONFIGS:
-        raise ConfigError(f"want backbone of {sorted(CONFIGS)} or a mapping of sizes, got {backbone!r}")
+        raise ConfigError(f"expected backbone of {sorted(CONFIGS)} or a mapping of sizes, got {backbone!r}")
     return CONFIGS[backbone]
 
 
@@ -139,8 +139,10 @@ def _read_non_object(path: Path, width: int) -> torch.Tensor:
     row = state.get(NON_OBJECT_KEY)
     if row is None or len(state) != 1 or tuple(row.shape) != (1, width):
         got = {key: tuple(value.shape) for key, value in list(state.items())[:3]}
-        raise WeightsError(f"want {path} with {NON_OBJECT_KEY} {(1, width)} alone, got {got}; {CURE}")
+        raise WeightsError(f"expected {path} with {NON_OBJECT_KEY} {(1, width)} alone, got {got}; {CURE}")
     row = row.float()
     if not 0 < float(row.norm()) < float("inf"):
-        raise WeightsError(f"want {NON_OBJECT_KEY} in {path} finite and not zero, got {row.norm()}; {CURE}")
+        raise WeightsError(
+            f"expected {NON_OBJECT_KEY} in {path} finite and not zero, got {row.norm()}; {CURE}"
+        )
     return row

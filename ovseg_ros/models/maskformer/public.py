@@ -119,7 +119,7 @@ def _build(
     kind, body = settings.get("model_type"), (settings.get("backbone_config") or {}).get("model_type")
     if kind not in kinds or body not in BACKBONES:  # others would fetch a backbone from the network
         raise WeightsError(
-            f"want {config_file} with model_type of {sorted(kinds)} and a backbone_config of "
+            f"expected {config_file} with model_type of {sorted(kinds)} and a backbone_config of "
             f"{list(BACKBONES)}, got {kind!r} with {body!r}; {CURE}"
         )
     if kind == "maskformer":  # predictions of earlier layers serve training, and transformers trips over them
@@ -131,7 +131,7 @@ def _build(
             None, config=config, state_dict=state, output_loading_info=True, ignore_mismatched_sizes=True
         )
     except Exception as error:  # a configuration that contradicts itself can raise anything in there
-        raise WeightsError(f"want a {kind} described by {config_file}, got: {error}; {CURE}") from error
+        raise WeightsError(f"expected a {kind} described by {config_file}, got: {error}; {CURE}") from error
     problems = [
         f"{name} {listed(keys)}"
         for name, keys in (
@@ -160,7 +160,7 @@ def _three(values: Any, scale: float) -> tuple[float, float, float]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    content = read_json(path, refuse=lambda text: WeightsError(f"want {path} as JSON: {text}; {CURE}"))
+    content = read_json(path, refuse=lambda text: WeightsError(f"expected {path} as JSON: {text}; {CURE}"))
     if not isinstance(content, dict):
-        raise WeightsError(f"want a mapping in {path}, got a {type(content).__name__}; {CURE}")
+        raise WeightsError(f"expected a mapping in {path}, got a {type(content).__name__}; {CURE}")
     return content

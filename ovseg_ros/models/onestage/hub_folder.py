@@ -31,11 +31,11 @@ def settings_of(weights: Path, kinds: Sequence[str], cure: str) -> dict[str, Any
     """
     path = weights.parent / "config.json"
     if not path.is_file():
-        raise WeightsError(f"want {path} beside {weights.name}, it does not exist; {cure}")
-    found = read_json(path, refuse=lambda text: WeightsError(f"want {path} as JSON: {text}; {cure}"))
+        raise WeightsError(f"expected {path} beside {weights.name}, it does not exist; {cure}")
+    found = read_json(path, refuse=lambda text: WeightsError(f"expected {path} as JSON: {text}; {cure}"))
     if not isinstance(found, dict) or found.get("model_type") not in kinds:
         got = found.get("model_type") if isinstance(found, dict) else type(found).__name__
-        raise WeightsError(f"want {path} with model_type of {list(kinds)}, got {got!r}; {cure}")
+        raise WeightsError(f"expected {path} with model_type of {list(kinds)}, got {got!r}; {cure}")
     return found
 
 
@@ -61,11 +61,11 @@ def chosen_settings(
     """
     if model is None:
         if not weights.is_file():
-            raise WeightsError(f"want the weights file {weights}, it does not exist; {cure}")
+            raise WeightsError(f"expected the weights file {weights}, it does not exist; {cure}")
         return settings_of(weights, kinds, cure)
     if isinstance(model, str) and model not in sizes:
         raise ConfigError(
-            f"want model one of {', '.join(sizes)}, or settings as in config.json, got {model!r}"
+            f"expected model one of {', '.join(sizes)}, or settings as in config.json, got {model!r}"
         )
     return sizes[model] if isinstance(model, str) else model
 
@@ -129,7 +129,9 @@ def build_whole(
             None, config=config, state_dict=state, output_loading_info=True, ignore_mismatched_sizes=True
         )
     except Exception as error:  # a configuration that contradicts itself can raise anything in there
-        raise WeightsError(f"want weights for {model_type.__name__} in {weights}: {error}; {cure}") from error
+        raise WeightsError(
+            f"expected weights for {model_type.__name__} in {weights}: {error}; {cure}"
+        ) from error
     wrong = {
         "missing": sorted(told["missing_keys"]),
         "unexpected": sorted(key for key in told["unexpected_keys"] if not key.endswith(_COUNTED)),

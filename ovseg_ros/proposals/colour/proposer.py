@@ -70,20 +70,24 @@ class ColourMasksOptions:
 
     def __post_init__(self) -> None:
         if self.short_side < _STRIDE:
-            raise ConfigError(f"want short_side >= {_STRIDE} pixels, got {self.short_side}")
+            raise ConfigError(f"expected short_side >= {_STRIDE} pixels, got {self.short_side}")
         if not 0 <= self.min_score <= 1:
-            raise ConfigError(f"want min_score in [0, 1], got {self.min_score}")
+            raise ConfigError(f"expected min_score in [0, 1], got {self.min_score}")
         if not 1 <= self.max_masks <= self.candidates:
-            raise ConfigError(f"want 1 <= max_masks <= candidates, got {self.max_masks}, {self.candidates}")
+            raise ConfigError(
+                f"expected 1 <= max_masks <= candidates, got {self.max_masks}, {self.candidates}"
+            )
         if not 0 < self.duplicate_iou <= 1:
-            raise ConfigError(f"want duplicate_iou in (0, 1], got {self.duplicate_iou}")
+            raise ConfigError(f"expected duplicate_iou in (0, 1], got {self.duplicate_iou}")
         if self.precision not in ("auto", *PRECISIONS):
-            raise ConfigError(f"want precision one of auto, {', '.join(PRECISIONS)}, got {self.precision!r}")
+            raise ConfigError(
+                f"expected precision one of auto, {', '.join(PRECISIONS)}, got {self.precision!r}"
+            )
         check_runtime(self.runtime)
         if not 0 <= self.min_agreement <= 1:
-            raise ConfigError(f"want min_agreement in [0, 1], got {self.min_agreement}")
+            raise ConfigError(f"expected min_agreement in [0, 1], got {self.min_agreement}")
         if self.max_mask_pixels < 1:
-            raise ConfigError(f"want max_mask_pixels >= 1, got {self.max_mask_pixels}")
+            raise ConfigError(f"expected max_mask_pixels >= 1, got {self.max_mask_pixels}")
 
 
 class ColourMasks:
@@ -159,7 +163,7 @@ class ColourMasks:
         height, width = frame.size_hw
         if self.options.max_masks * height * width > self.options.max_mask_pixels:
             raise InvalidInputError(
-                f"want {self.options.max_masks} masks of at most {self.options.max_mask_pixels} pixels "
+                f"expected {self.options.max_masks} masks of at most {self.options.max_mask_pixels} pixels "
                 f"together, got an image of {width} x {height}; scale it down, or lower max_masks"
             )
         cells = self.cells(frame.image_rgb)

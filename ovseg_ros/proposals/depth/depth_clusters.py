@@ -82,18 +82,18 @@ class DepthClustersOptions:
         for name in ("plane_tolerance_m", "min_height_m", "jump_m", "max_depth_m"):
             value = getattr(self, name)
             if not (0 < value < float("inf")):
-                raise ConfigError(f"want {name} > 0 metres, got {value}")
+                raise ConfigError(f"expected {name} > 0 metres, got {value}")
         for name in ("plane_min_support", "max_area"):
             if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"want {name} in (0, 1], got {getattr(self, name)}")
+                raise ConfigError(f"expected {name} in (0, 1], got {getattr(self, name)}")
         if not 0 <= self.min_area < self.max_area:
-            raise ConfigError(f"want 0 <= min_area < max_area, got {self.min_area}, {self.max_area}")
+            raise ConfigError(f"expected 0 <= min_area < max_area, got {self.min_area}, {self.max_area}")
         if not 0 <= self.overhang_m < float("inf"):
-            raise ConfigError(f"want overhang_m >= 0 metres, got {self.overhang_m}")
+            raise ConfigError(f"expected overhang_m >= 0 metres, got {self.overhang_m}")
         if not 0 <= self.refine_px <= 20:
-            raise ConfigError(f"want refine_px in [0, 20], got {self.refine_px}")
+            raise ConfigError(f"expected refine_px in [0, 20], got {self.refine_px}")
         if self.seed < 0:
-            raise ConfigError(f"want seed >= 0, got {self.seed}")
+            raise ConfigError(f"expected seed >= 0, got {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class DepthClusters:
             )
         if (frame.intrinsics.height, frame.intrinsics.width) != frame.depth_m.shape:
             raise InvalidInputError(
-                f"want intrinsics of the image, {frame.depth_m.shape[1]}x{frame.depth_m.shape[0]}, got "
+                f"expected intrinsics of the image, {frame.depth_m.shape[1]}x{frame.depth_m.shape[0]}, got "
                 f"{frame.intrinsics.width}x{frame.intrinsics.height}; use the colour camera's"
             )
         known = (frame.depth_m > 0) & (frame.depth_m < self.options.max_depth_m)  # NaN and inf fail both

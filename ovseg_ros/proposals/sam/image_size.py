@@ -33,7 +33,7 @@ def at_image_size(sam: Sam, side: int | None) -> Sam:
     if side is None or side == sam.image_encoder.img_size:
         return sam
     if side < PATCH or side % PATCH:
-        raise ConfigError(f"want image_size as a multiple of {PATCH}, at least {PATCH}, got {side}")
+        raise ConfigError(f"expected image_size as a multiple of {PATCH}, at least {PATCH}, got {side}")
     grid = side // PATCH
     encoder = copy.copy(sam.image_encoder)
     position = encoder.pos_embed.detach().permute(0, 3, 1, 2)  # (1,C,h,w)

@@ -95,26 +95,26 @@ class SamOptions:
             if name in _MAY_BE_NONE and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(f"want {name} as a whole number >= {least}, got {value!r}")
+                raise ConfigError(f"expected {name} as a whole number >= {least}, got {value!r}")
         if self.image_size is not None and self.image_size % 16:
-            raise ConfigError(f"want image_size as a multiple of 16, got {self.image_size}")
+            raise ConfigError(f"expected image_size as a multiple of 16, got {self.image_size}")
         if not 0 < self.video_duplicate_iou <= 1:
-            raise ConfigError(f"want video_duplicate_iou in (0, 1], got {self.video_duplicate_iou}")
+            raise ConfigError(f"expected video_duplicate_iou in (0, 1], got {self.video_duplicate_iou}")
         for name in _SHARES:
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"want {name} in [0, 1], got {getattr(self, name)}")
+                raise ConfigError(f"expected {name} in [0, 1], got {getattr(self, name)}")
         if not 0 < self.stability_score_offset < math.inf:
-            raise ConfigError(f"want stability_score_offset > 0, got {self.stability_score_offset}")
+            raise ConfigError(f"expected stability_score_offset > 0, got {self.stability_score_offset}")
         if not 0 <= self.crop_overlap_ratio < 1:
-            raise ConfigError(f"want crop_overlap_ratio in [0, 1), got {self.crop_overlap_ratio}")
+            raise ConfigError(f"expected crop_overlap_ratio in [0, 1), got {self.crop_overlap_ratio}")
         if self.points_per_side < self.crop_n_points_downscale_factor**self.crop_n_layers:
             raise ConfigError(
-                "want at least one point per side in the last crop layer, got points_per_side "
+                "expected at least one point per side in the last crop layer, got points_per_side "
                 f"{self.points_per_side} over {self.crop_n_points_downscale_factor}**{self.crop_n_layers}"
             )
         words = ("auto", *PRECISIONS)
         if self.precision not in words:
-            raise ConfigError(f"want precision one of {', '.join(words)}, got {self.precision!r}")
+            raise ConfigError(f"expected precision one of {', '.join(words)}, got {self.precision!r}")
         if not 0 <= self.precision_tolerance < math.inf:
-            raise ConfigError(f"want precision_tolerance >= 0, got {self.precision_tolerance}")
+            raise ConfigError(f"expected precision_tolerance >= 0, got {self.precision_tolerance}")
         check_runtime(self.runtime)

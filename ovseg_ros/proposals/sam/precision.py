@@ -221,7 +221,7 @@ def compared(
         ConfigError: the tolerance is negative.
     """
     if not tolerance >= 0:
-        raise ConfigError(f"want tolerance >= 0, got {tolerance}")
+        raise ConfigError(f"expected tolerance >= 0, got {tolerance}")
     best = exact[1].argmax(dim=1)
     rows = torch.arange(len(best), device=best.device)
     exact_logits, short_logits = exact[0][rows, best], short[0][rows, best]  # (P,h,w)

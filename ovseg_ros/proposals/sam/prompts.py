@@ -58,16 +58,17 @@ def read_prompts(
             finite, other labels, or boxes and points that do not lie on the image; says which.
     """
     if boxes_xyxy is None and points_xy is None:
-        raise InvalidInputError("want boxes_xyxy, points_xy or both, got neither")
+        raise InvalidInputError("expected boxes_xyxy, points_xy or both, got neither")
     boxes = None if boxes_xyxy is None else _boxes(_numbers(boxes_xyxy, "boxes_xyxy"), size_hw)
     if points_xy is None:
         if point_labels is not None:
-            raise InvalidInputError("want point_labels beside points_xy, got them alone")
+            raise InvalidInputError("expected point_labels beside points_xy, got them alone")
         return Prompts(boxes, None, None)
     points, labels = _points(_numbers(points_xy, "points_xy"), point_labels, size_hw)
     if boxes is not None and len(boxes) != len(points):
         raise InvalidInputError(
-            f"want as many boxes as prompts of points (box i and points i are one prompt), got {len(boxes)} "
+            f"expected as many boxes as prompts of points (box i and points i are one prompt), got "
+            f"{len(boxes)} "
             f"and {len(points)}"
         )
     return Prompts(boxes, points, labels)
@@ -79,9 +80,9 @@ def _numbers(values: ArrayLike, name: str) -> npt.NDArray[np.float64]:
             values = values.detach().cpu().double().numpy()
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"want {name} as an array of numbers, got {error}") from error
+        raise InvalidInputError(f"expected {name} as an array of numbers, got {error}") from error
     if not np.isfinite(array).all():
-        raise InvalidInputError(f"want finite {name}, got NaN or infinity")
+        raise InvalidInputError(f"expected finite {name}, got NaN or infinity")
     return array
 
 
@@ -90,14 +91,16 @@ def _boxes(boxes: npt.NDArray[np.float64], size_hw: tuple[int, int]) -> npt.NDAr
     if boxes.size == 0 and boxes.ndim <= 2:
         return boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise InvalidInputError(f"want boxes_xyxy (N,4), got {boxes.shape}; one box is [[x0, y0, x1, y1]]")
+        raise InvalidInputError(
+            f"expected boxes_xyxy (N,4), got {boxes.shape}; one box is [[x0, y0, x1, y1]]"
+        )
     height, width = size_hw
     left, top, right, bottom = boxes.T
     bad = (left < 0) | (top < 0) | (right > width) | (bottom > height) | (left >= right) | (top >= bottom)
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         raise InvalidInputError(
-            f"want boxes with 0 <= x0 < x1 <= {width} and 0 <= y0 < y1 <= {height}, got box {first}: "
+            f"expected boxes with 0 <= x0 < x1 <= {width} and 0 <= y0 < y1 <= {height}, got box {first}: "
             f"{boxes[first].tolist()}{_more(bad)}; clip boxes to the image and drop what is empty then"
         )
     return boxes
@@ -110,14 +113,18 @@ def _points(
     if points.size == 0 and points.ndim <= 2:
         points = points.reshape(0, 2)
     if points.ndim not in (2, 3) or points.shape[-1] != 2 or (points.ndim == 3 and 0 in points.shape[1:]):
-        raise InvalidInputError(f"want points_xy (N,2) or (N,P,2), got {points.shape}; one point is [[x, y]]")
+        raise InvalidInputError(
+            f"expected points_xy (N,2) or (N,P,2), got {points.shape}; one point is [[x, y]]"
+        )
     given = np.ones(points.shape[:-1]) if labels is None else _numbers(labels, "point_labels")
     if given.size == 0 and points.size == 0:
         given = given.reshape(points.shape[:-1])
     if given.shape != points.shape[:-1]:
-        raise InvalidInputError(f"want point_labels {points.shape[:-1]}, one per point, got {given.shape}")
+        raise InvalidInputError(
+            f"expected point_labels {points.shape[:-1]}, one per point, got {given.shape}"
+        )
     if not np.isin(given, (-1, 0, 1)).all():
-        raise InvalidInputError("want point_labels of 1 (on the thing), 0 (off it) and -1 (padding)")
+        raise InvalidInputError("expected point_labels of 1 (on the thing), 0 (off it) and -1 (padding)")
     if points.ndim == 2:
         points, given = points[:, None], given[:, None]
     height, width = size_hw
@@ -126,7 +133,7 @@ def _points(
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         raise InvalidInputError(
-            f"want points with 0 <= x < {width} and 0 <= y < {height}, got prompt {first}: "
+            f"expected points with 0 <= x < {width} and 0 <= y < {height}, got prompt {first}: "
             f"{points[first].tolist()}{_more(bad)}"
         )
     return points, given.astype(np.int64)

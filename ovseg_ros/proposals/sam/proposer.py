@@ -263,7 +263,7 @@ class SamProposals:
         """
         if multimask not in get_args(Multimask):
             raise InvalidInputError(
-                f"want multimask one of {', '.join(get_args(Multimask))}, got {multimask!r}"
+                f"expected multimask one of {', '.join(get_args(Multimask))}, got {multimask!r}"
             )
         prompts = read_prompts(frame.size_hw, boxes_xyxy, points_xy, point_labels)
         if len(prompts) == 0:
@@ -316,4 +316,6 @@ class SamProposals:
 
 def _check_points(points_per_side: int, least: int) -> None:
     if isinstance(points_per_side, bool) or not isinstance(points_per_side, int) or points_per_side < least:
-        raise InvalidInputError(f"want points_per_side as a whole number >= {least}, got {points_per_side!r}")
+        raise InvalidInputError(
+            f"expected points_per_side as a whole number >= {least}, got {points_per_side!r}"
+        )

@@ -44,7 +44,7 @@ def boxes_on_image(boxes_xyxy: torch.Tensor, size_hw: tuple[int, int]) -> torch.
         InvalidInputError: another shape.
     """
     if boxes_xyxy.ndim != 2 or boxes_xyxy.shape[1] != 4:
-        raise InvalidInputError(f"want boxes_xyxy (M,4), got {tuple(boxes_xyxy.shape)}")
+        raise InvalidInputError(f"expected boxes_xyxy (M,4), got {tuple(boxes_xyxy.shape)}")
     boxes = boxes_xyxy.detach().cpu().double()
     boxes = boxes[torch.isfinite(boxes).all(dim=1)]
     height, width = size_hw

@@ -90,21 +90,23 @@ class Sam2Options:
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(f"want {name} as a whole number >= {least}, got {value!r}")
+                raise ConfigError(f"expected {name} as a whole number >= {least}, got {value!r}")
         if not isinstance(self.video_memory, bool):
-            raise ConfigError(f"want video_memory true or false, got {self.video_memory!r}")
+            raise ConfigError(f"expected video_memory true or false, got {self.video_memory!r}")
         side = self.image_size
         if side is not None and (type(side) is not int or side < SIDE_STEP or side % SIDE_STEP):
-            raise ConfigError(f"want image_size as a multiple of {SIDE_STEP}, got {side!r}")
+            raise ConfigError(f"expected image_size as a multiple of {SIDE_STEP}, got {side!r}")
         for name in (*_SHARES, "unrated_trust"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"want {name} in [0, 1], got {getattr(self, name)}")
+                raise ConfigError(f"expected {name} in [0, 1], got {getattr(self, name)}")
         if not 0 < self.duplicate_iou <= 1:
-            raise ConfigError(f"want duplicate_iou in (0, 1], got {self.duplicate_iou}")
+            raise ConfigError(f"expected duplicate_iou in (0, 1], got {self.duplicate_iou}")
         if not 0 < self.stability_score_offset < math.inf:
-            raise ConfigError(f"want stability_score_offset > 0, got {self.stability_score_offset}")
+            raise ConfigError(f"expected stability_score_offset > 0, got {self.stability_score_offset}")
         if self.precision not in ("auto", *PRECISIONS):
-            raise ConfigError(f"want precision one of auto, {', '.join(PRECISIONS)}, got {self.precision!r}")
+            raise ConfigError(
+                f"expected precision one of auto, {', '.join(PRECISIONS)}, got {self.precision!r}"
+            )
         if not 0 <= self.precision_tolerance < math.inf:
-            raise ConfigError(f"want precision_tolerance >= 0, got {self.precision_tolerance}")
+            raise ConfigError(f"expected precision_tolerance >= 0, got {self.precision_tolerance}")
         check_runtime(self.runtime)

@@ -86,7 +86,7 @@ class Sam2Proposals:
         self.options = Sam2Options() if options is None else options
         self.device = torch.device(device)
         if boxes_from is None and not self.options.points_per_side:
-            raise ConfigError("want points_per_side >= 1 or boxes_from another generator, got neither")
+            raise ConfigError("expected points_per_side >= 1 or boxes_from another generator, got neither")
         self.boxes_from = None if boxes_from is None else as_proposer(boxes_from)
         self._boxes_are_rated = bool(getattr(boxes_from, "scores_are_iou", True))
         model = model.to(self.device).eval()
@@ -102,7 +102,8 @@ class Sam2Proposals:
             self.network.encode_by(program)
         if self.options.video_memory and self.network.video is None:
             raise ConfigError(
-                f"want a whole network for video beside video_memory, got a {type(model).__name__}; load it "
+                f"expected a whole network for video beside video_memory, got a {type(model).__name__}; "
+                f"load it "
                 "with memory=True, or leave video_memory out"
             )
         self._limits = Limits(self.options.max_mask_pixels)
@@ -203,7 +204,7 @@ class Sam2Proposals:
         """(P, 2) x, y in (0, 1), or None where the grid is not asked."""
         asked = hints.points_per_side
         if asked is not None and (type(asked) is not int or asked < 0):
-            raise InvalidInputError(f"want points_per_side as a whole number >= 0, got {asked!r}")
+            raise InvalidInputError(f"expected points_per_side as a whole number >= 0, got {asked!r}")
         on_video = self.boxes_from is None and has_tracks
         if self.boxes_from is not None and has_boxes:
             return None
@@ -271,7 +272,7 @@ class Sam2Proposals:
         """
         if multimask not in get_args(Multimask):
             raise InvalidInputError(
-                f"want multimask one of {', '.join(get_args(Multimask))}, got {multimask!r}"
+                f"expected multimask one of {', '.join(get_args(Multimask))}, got {multimask!r}"
             )
         prompts = read_prompts(frame.size_hw, boxes_xyxy, points_xy, point_labels)
         if not len(prompts):

@@ -48,9 +48,9 @@ class UnionOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.duplicate_iou <= 1:
-            raise ConfigError(f"want duplicate_iou in (0, 1], got {self.duplicate_iou}")
+            raise ConfigError(f"expected duplicate_iou in (0, 1], got {self.duplicate_iou}")
         if not 0 <= self.unrated_trust <= 1:
-            raise ConfigError(f"want unrated_trust in [0, 1], got {self.unrated_trust}")
+            raise ConfigError(f"expected unrated_trust in [0, 1], got {self.unrated_trust}")
 
 
 class UnionProposals:
@@ -71,7 +71,7 @@ class UnionProposals:
             ConfigError: no members.
         """
         if not members:
-            raise ConfigError("want at least one generator in a union, got none")
+            raise ConfigError("expected at least one generator in a union, got none")
         self.members = tuple(members)
         self.options = UnionOptions() if options is None else options
         self._had_depth, self._warned_s = False, -math.inf

@@ -161,7 +161,9 @@ class Asking:
             InvalidInputError: neither or both of `query` and `track_id` are given.
         """
         if bool(query) == bool(track_id):
-            raise InvalidInputError(f"want a query or a track_id, got query={query!r}, track_id={track_id}")
+            raise InvalidInputError(
+                f"expected a query or a track_id, got query={query!r}, track_id={track_id}"
+            )
         if self._follow is None:
             qos = QoSProfile(depth=KEPT_SIGHTINGS)
             self._follow = self._connection.action(

@@ -45,7 +45,7 @@ class NodeClient(Asking, Recalling, Teaching):
             InvalidInputError: the node's name is not a full one.
         """
         if not node_name.startswith("/") or node_name.endswith("/"):
-            raise InvalidInputError(f'want the full name of a node, such as "/ovseg", got {node_name!r}')
+            raise InvalidInputError(f'expected the full name of a node, such as "/ovseg", got {node_name!r}')
         connection = Connection(domain_id=domain_id, node_name=node_name)
         Asking.__init__(self, connection)
         Recalling.__init__(self, connection)
@@ -122,7 +122,7 @@ class NodeClient(Asking, Recalling, Teaching):
             InvalidInputError: an operation that there is not.
         """
         if operation not in _OPERATIONS:
-            raise InvalidInputError(f"want the operation {', '.join(_OPERATIONS)}, got {operation!r}")
+            raise InvalidInputError(f"expected the operation {', '.join(_OPERATIONS)}, got {operation!r}")
         request = SetVocabulary.Request(operation=_OPERATIONS[operation], labels=as_words(words))
         request.thresholds = [float(threshold) for threshold in thresholds]
         reply = self._connection.call(self._set_vocabulary, request, "~/set_vocabulary", timeout_s)

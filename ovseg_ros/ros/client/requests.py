@@ -37,7 +37,7 @@ def duration(seconds: float) -> Duration:
         InvalidInputError: they are no number of seconds from 0 to a ROS duration's 2**31.
     """
     if not 0 <= seconds < 2**31:
-        raise InvalidInputError(f"want seconds from 0 to {2**31}, got {seconds}")
+        raise InvalidInputError(f"expected seconds from 0 to {2**31}, got {seconds}")
     full, rest = divmod(seconds, 1.0)
     return Duration(sec=int(full), nanosec=int(rest * 1e9))
 
@@ -49,7 +49,7 @@ def text(value: str, name: str) -> str:
         InvalidInputError: it is none.
     """
     if not isinstance(value, str):
-        raise InvalidInputError(f"want {name} as text, got {value!r}")
+        raise InvalidInputError(f"expected {name} as text, got {value!r}")
     return value
 
 
@@ -60,7 +60,7 @@ def whole(number: int, name: str) -> int:
         InvalidInputError: it is none.
     """
     if int(number) != number or not 0 <= number < 2**32:
-        raise InvalidInputError(f"want {name} as a whole number, 0 or more, got {number}")
+        raise InvalidInputError(f"expected {name} as a whole number, 0 or more, got {number}")
     return int(number)
 
 
@@ -76,7 +76,7 @@ def image_message(image_rgb: np.ndarray | None) -> Image:
         return Image()
     pixels = np.asarray(image_rgb)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-        raise InvalidInputError(f"want an image (H, W, 3) uint8 RGB, got {pixels.shape} {pixels.dtype}")
+        raise InvalidInputError(f"expected an image (H, W, 3) uint8 RGB, got {pixels.shape} {pixels.dtype}")
     return _message(pixels, "rgb8")
 
 
@@ -87,7 +87,8 @@ def depth_message(depth: np.ndarray | None) -> Image:
     pixels = np.asarray(depth)
     if pixels.ndim != 2 or (pixels.dtype != np.uint16 and pixels.dtype.kind != "f"):
         raise InvalidInputError(
-            f"want depth (H, W), floats in metres or uint16 in millimetres, got {pixels.shape} {pixels.dtype}"
+            f"expected depth (H, W), floats in metres or uint16 in millimetres, got {pixels.shape} "
+            f"{pixels.dtype}"
         )
     if pixels.dtype == np.uint16:
         return _message(pixels.astype("<u2"), "16UC1")
@@ -100,7 +101,7 @@ def mask_message(mask: np.ndarray | None) -> Image:
         return Image()
     pixels = np.asarray(mask)
     if pixels.ndim != 2 or pixels.dtype != bool:
-        raise InvalidInputError(f"want a mask (H, W) bool, got {pixels.shape} {pixels.dtype}")
+        raise InvalidInputError(f"expected a mask (H, W) bool, got {pixels.shape} {pixels.dtype}")
     return _message(pixels.astype(np.uint8) * 255, "mono8")
 
 

@@ -158,7 +158,7 @@ class Engine:
         """
         frame, problems = self.reader.of_messages(image, depth, camera_info)
         if depth is not None and camera_info is None:
-            problems["camera_info"] = "want camera_info with depth, got none"
+            problems["camera_info"] = "expected camera_info with depth, got none"
         if self.source.needs_depth and depth is None:
             raise RequestError(
                 ResultCode.NO_DEPTH, f"the preset {self.model} needs depth and intrinsics with the image"

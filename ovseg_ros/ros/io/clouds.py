@@ -52,12 +52,13 @@ def read_xyz(message: PointCloud2) -> np.ndarray:
     kinds = {field.name: field.datatype for field in message.fields}
     if not all(kinds.get(name) in _FLOATS for name in "xyz"):
         raise InvalidInputError(
-            f"want a cloud with the floating-point fields x, y and z, got {', '.join(kinds) or 'no fields'}"
+            f"expected a cloud with the floating-point fields x, y and z, got "
+            f"{', '.join(kinds) or 'no fields'}"
         )
     count = message.width * message.height
     if len(message.data) < count * message.point_step:
         raise InvalidInputError(
-            f"want {count} points of {message.point_step} bytes, got {len(message.data)} bytes in all"
+            f"expected {count} points of {message.point_step} bytes, got {len(message.data)} bytes in all"
         )
     if point_cloud2 is not None:
         points = point_cloud2.read_points(message, field_names=list("xyz"))

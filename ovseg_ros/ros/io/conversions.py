@@ -66,12 +66,12 @@ def _registered_depth(
     if depth_m.shape != size_hw:
         height, width = depth_m.shape
         raise InvalidInputError(
-            f"want the size of the image, {size_hw[1]}x{size_hw[0]}, got {width}x{height}; "
+            f"expected the size of the image, {size_hw[1]}x{size_hw[0]}, got {width}x{height}; "
             "use the depth topic that is registered to colour"
         )
     if depth.header.frame_id and image.header.frame_id and depth.header.frame_id != image.header.frame_id:
         raise InvalidInputError(
-            f"want the frame of the image, {image.header.frame_id!r}, got {depth.header.frame_id!r}; "
+            f"expected the frame of the image, {image.header.frame_id!r}, got {depth.header.frame_id!r}; "
             "use the depth topic that is registered to colour"
         )
     return depth_m

@@ -204,7 +204,7 @@ class Inputs:
         if len(kinds) and all(info.topic_type != want for info in publishers):
             compressed = kinds == ["sensor_msgs/msg/CompressedImage"] and transport not in ("", "raw")
             hint = f" (or its base name, and {switch})" if compressed else ""
-            return f"want {want} there, got {', '.join(kinds)}; name the topic that carries it{hint}"
+            return f"expected {want} there, got {', '.join(kinds)}; name the topic that carries it{hint}"
         ours = one.subscription.qos_profile
         if not any(_fits(info.qos_profile, ours) for info in publishers):
             why = qos_check_compatible(publishers[0].qos_profile, ours)[1].rstrip("; ")

@@ -189,7 +189,8 @@ def _rigid_of(transform: Any, source: str, target: str) -> Rigid | Missing:
     length = math.hypot(*quaternion)
     if not (abs(length - 1.0) <= UNIT_TOLERANCE and all(map(math.isfinite, translation))):
         return Missing(
-            f"TF's transform from {source!r} to {target!r} cannot be used: want a unit quaternion and finite "
+            f"TF's transform from {source!r} to {target!r} cannot be used: expected a unit quaternion and "
+            f"finite "
             f"metres, got {quaternion} and {translation}; look at who publishes it"
         )
     return Rigid(Rotation.from_quat(quaternion).as_matrix(), np.array(translation, np.float64))

@@ -65,13 +65,14 @@ def check_camera_names(names: Sequence[str]) -> None:
     for name, times in Counter(names).items():
         if not TOKEN.fullmatch(name) or len(name) > MAX_LENGTH:
             raise ConfigError(
-                "parameter cameras: want names of letters, digits and _, not beginning with a digit, of at "
+                "parameter cameras: expected names of letters, digits and _, not beginning with a digit, "
+                "of at "
                 f"most {MAX_LENGTH} characters, got {name!r}; remap <name>/image to any topic"
             )
         if times > 1:
-            raise ConfigError(f"parameter cameras: want each name once, got {name!r} {times} times")
+            raise ConfigError(f"parameter cameras: expected each name once, got {name!r} {times} times")
         if name in INPUTS | OUTPUTS | SHARED:
             raise ConfigError(
-                "parameter cameras: want a name that is no topic, service or action of the node's, got "
+                "parameter cameras: expected a name that is no topic, service or action of the node's, got "
                 f"{name!r}; call it {name}_camera"
             )

@@ -334,7 +334,7 @@ class Settings:
         check_camera_names(self.camera_names)
         if self.find_confirm > self.find_confirm_of:
             raise ConfigError(
-                f"parameter find_confirm: want at most find_confirm_of, got {self.find_confirm} of "
+                f"parameter find_confirm: expected at most find_confirm_of, got {self.find_confirm} of "
                 f"{self.find_confirm_of}; set both together"
             )
 
@@ -377,16 +377,18 @@ def coerce(row: dataclasses.Field[Any], value: Any) -> Any:
         if isinstance(items, array.array) and not items:  # an empty list has no type of its own
             items = ()
         if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
-            raise ConfigError(f"parameter {row.name}: want {want}, got {value!r}")
+            raise ConfigError(f"parameter {row.name}: expected {want}, got {value!r}")
         return tuple(item.strip() for item in items)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(default):
-        raise ConfigError(f"parameter {row.name}: want {want}, got {value!r}")
+        raise ConfigError(f"parameter {row.name}: expected {want}, got {value!r}")
     if meta["low"] is not None and not meta["low"] <= value <= meta["high"]:
-        raise ConfigError(f"parameter {row.name}: want {meta['low']} to {meta['high']}, got {value}")
+        raise ConfigError(f"parameter {row.name}: expected {meta['low']} to {meta['high']}, got {value}")
     if meta["choices"] and value not in meta["choices"]:
-        raise ConfigError(f"parameter {row.name}: want one of {', '.join(meta['choices'])}, got {value!r}")
+        raise ConfigError(
+            f"parameter {row.name}: expected one of {', '.join(meta['choices'])}, got {value!r}"
+        )
     return value
 
 

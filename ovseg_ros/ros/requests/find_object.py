@@ -238,7 +238,7 @@ class FindObjectServer:
         timeout_s = request.timeout.sec + request.timeout.nanosec * 1e-9
         if not 0 <= timeout_s <= MAX_TIMEOUT_S:
             raise RequestError(
-                ResultCode.INVALID_QUERY, f"want a timeout of 0 to {MAX_TIMEOUT_S:g} s, got {timeout_s:g}"
+                ResultCode.INVALID_QUERY, f"expected a timeout of 0 to {MAX_TIMEOUT_S:g} s, got {timeout_s:g}"
             )
         settings = self._node.settings
         limit = settings.max_pending

@@ -89,7 +89,7 @@ class FollowObjectServer:
         names = names_of(asked)
         if bool(names) == bool(request.track_id):
             got = "both" if names else "neither"
-            raise RequestError(ResultCode.INVALID_QUERY, f"want a query or a track_id, got {got}")
+            raise RequestError(ResultCode.INVALID_QUERY, f"expected a query or a track_id, got {got}")
         vocabulary = None
         if names:
             vocabulary, rejected = words_vocabulary(names, request.threshold, node.refusal)
@@ -103,14 +103,14 @@ class FollowObjectServer:
         if vocabulary is None and not limits.are_none:
             raise RequestError(
                 ResultCode.INVALID_QUERY,
-                "a track_id says which one is meant: want `where` with a query",
+                "a track_id says which one is meant: expected `where` with a query",
             )
         lost_after = request.lost_after
         lost_after_s = lost_after.sec + lost_after.nanosec * 1e-9 or LOST_AFTER_S
         if not 0 < lost_after_s <= MAX_TIMEOUT_S:
             raise RequestError(
                 ResultCode.INVALID_QUERY,
-                f"want lost_after of 0 to {MAX_TIMEOUT_S:g} s, got {lost_after_s:g}",
+                f"expected lost_after of 0 to {MAX_TIMEOUT_S:g} s, got {lost_after_s:g}",
             )
         limit = settings.max_pending
         if self._running > limit:

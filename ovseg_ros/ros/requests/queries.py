@@ -61,7 +61,7 @@ def reasons_of(rejected: Sequence[Any]) -> str:
 
 def _check_threshold(threshold: float) -> None:
     if not (math.isfinite(threshold) and 0 <= threshold <= 1):
-        raise RequestError(ResultCode.INVALID_QUERY, f"want a threshold from 0 to 1, got {threshold}")
+        raise RequestError(ResultCode.INVALID_QUERY, f"expected a threshold from 0 to 1, got {threshold}")
 
 
 class Queries:
@@ -179,7 +179,7 @@ class Queries:
         engine = self._node.ready_cameras()[0].engine
         if not 1 <= len(request.labels) <= MAX_TEXTS:
             raise RequestError(
-                ResultCode.INVALID_QUERY, f"want 1 to {MAX_TEXTS} labels, got {len(request.labels)}"
+                ResultCode.INVALID_QUERY, f"expected 1 to {MAX_TEXTS} labels, got {len(request.labels)}"
             )
         texts = [checked_text(label) for label in request.labels]
 
@@ -204,7 +204,7 @@ def checked_text(text: str) -> str:
     """
     if len(text) > 128 or not text.strip() or len(text.encode()) > 128:
         raise RequestError(
-            ResultCode.INVALID_QUERY, f"want texts of 1 to 128 bytes, got {len(text.encode())}"
+            ResultCode.INVALID_QUERY, f"expected texts of 1 to 128 bytes, got {len(text.encode())}"
         )
     return text
 
@@ -223,4 +223,4 @@ def _changed(vocabulary: Vocabulary, request: Any, refuse: Refuse) -> tuple[Voca
         return vocabulary.add(request.labels, thresholds, now_s=now_s, refuse=refuse)
     if request.operation == SetVocabulary.Request.REMOVE:
         return vocabulary.remove(request.labels, now_s=now_s)
-    raise InvalidInputError(f"want operation REPLACE (0), ADD (1) or REMOVE (2), got {request.operation}")
+    raise InvalidInputError(f"expected operation REPLACE (0), ADD (1) or REMOVE (2), got {request.operation}")

@@ -190,11 +190,11 @@ def test_quick_run_measures_everything(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["warm"], "want cases of cold, query, video, colour, colour_video, got warm"),
-        (["cold", "--rounds", "0"], "want rounds at least 1, got 0"),
+        (["warm"], "expected cases of cold, query, video, colour, colour_video, got warm"),
+        (["cold", "--rounds", "0"], "expected rounds at least 1, got 0"),
         (["cold", "--device", "cuda:77"], "device 'cuda:77' cannot be used"),
-        (["cold", "--model", "ViT-Z-9"], "want an architecture of open_clip"),
-        (["cold", "--labels", "256"], "want labels at most 255, got 256"),
+        (["cold", "--model", "ViT-Z-9"], "expected an architecture of open_clip"),
+        (["cold", "--labels", "256"], "expected labels at most 255, got 256"),
     ],
 )
 def test_what_cannot_be_measured_is_said(arguments, said, capsys, tmp_path):
@@ -206,7 +206,7 @@ def test_what_cannot_be_measured_is_said(arguments, said, capsys, tmp_path):
 def test_a_size_that_is_none_is_refused(size, capsys):
     with pytest.raises(SystemExit):
         main(["bench", "--size", size])
-    assert f"want WIDTHxHEIGHT such as 640x480, got '{size}'" in capsys.readouterr().err
+    assert f"expected WIDTHxHEIGHT such as 640x480, got '{size}'" in capsys.readouterr().err
 
 
 def test_the_baseline_of_lite_embeds_as_its_crops_are():
@@ -220,7 +220,7 @@ def test_the_baseline_of_lite_embeds_as_its_crops_are():
     assert least_cosine(found.embeddings, ours.embed(frame).embeddings) > 0.9999
     assert found.probs.shape == (3, 2)
     assert "encode" in stages
-    with pytest.raises(ConfigError, match="want a CLIP to encode words anew"):
+    with pytest.raises(ConfigError, match="expected a CLIP to encode words anew"):
         baseline.frame(frame, ["mug"], words_anew=True)
 
 

@@ -56,7 +56,7 @@ def test_torch():
     assert check_torch(CPU, "").found == "2.14.1+cpu (no CUDA)"
     missing = check_torch(None, "cannot be imported: OSError: libcudss.so.0: cannot open shared object file")
     assert (missing.level, "libcudss" in missing.found) == (ERROR, True)
-    other = check_torch(CU130, "want torchvision as built for it, got 0.1; install both anew")
+    other = check_torch(CU130, "expected torchvision as built for it, got 0.1; install both anew")
     assert (other.level, other.cure) == (ERROR, "install both anew")
 
 
@@ -156,7 +156,7 @@ def test_memory():
 def test_weights():
     gone = Weights("sam.pth", problem="it is not here", cure="run `ovseg download vitb16`")
     checks = check_weights(
-        [gone, Weights("clip.bin", 375_042_383)], {"encoder lite": "want a; run b", "c": ""}
+        [gone, Weights("clip.bin", 375_042_383)], {"encoder lite": "expected a; run b", "c": ""}
     )
     assert [(check.name, check.level) for check in checks] == [
         ("sam.pth", ERROR),
@@ -253,11 +253,11 @@ def test_a_camera_that_is_well():
         ),
         (
             instead(
-                image=Heard(state("image", problem="want 3 channels, got 5; set another encoding"), 15.0)
+                image=Heard(state("image", problem="expected 3 channels, got 5; set another encoding"), 15.0)
             ),
             "image",
             ERROR,
-            "want 3 channels",
+            "expected 3 channels",
             "set another encoding",
         ),
         (
@@ -268,10 +268,12 @@ def test_a_camera_that_is_well():
             "raise the camera's",
         ),
         (
-            instead(depth=Heard(state("depth", problem="want the size of the image; use the other"), 15.0)),
+            instead(
+                depth=Heard(state("depth", problem="expected the size of the image; use the other"), 15.0)
+            ),
             "depth",
             WARN,
-            "want the size of the image",
+            "expected the size of the image",
             "use the other",
         ),
         (

@@ -114,7 +114,7 @@ def test_a_camera_is_listened_to_on_the_topics_that_are_named(capsys, monkeypatc
 def test_slips_of_the_pen_are_said_before_anything_is_looked_at(options, capsys):
     assert main(["doctor", *options]) == 2
     out, err = capsys.readouterr()
-    assert (out, err.startswith("ovseg: want ")) == ("", True)
+    assert (out, err.startswith("ovseg: expected ")) == ("", True)
 
 
 def test_the_profiles_and_topics_are_those_of_the_launch_files():

@@ -172,7 +172,7 @@ def test_all_words_are_asked_in_every_fold(tmp_path):
 def test_data_without_truth_is_refused(tmp_path):
     plain = RecordedFrame(recorded(0).frame)
     write_recording(tmp_path / "plain", [plain])
-    with pytest.raises(InvalidInputError, match="want a recording with ground truth"):
+    with pytest.raises(InvalidInputError, match="expected a recording with ground truth"):
         list(true_frames(tmp_path / "plain"))
     for name in ("nothing.json", "nothing"):
         with pytest.raises(InvalidInputError, match=name):
@@ -317,9 +317,9 @@ def test_options_that_need_others_are_refused_first(tmp_path, calibrate, capsys)
 
 
 def test_errors_are_one_line(tmp_path, calibrate):
-    assert "error: want a COCO instance file" in refused(calibrate, tmp_path / "none.json")
+    assert "error: expected a COCO instance file" in refused(calibrate, tmp_path / "none.json")
     data, file = numbered_photos(tmp_path, 1), tmp_path / "r.safetensors"
     said = refused(calibrate, data, "--write-reference", file)
-    assert said == "error: want at least two masks seen before, got 0: give more DATA, or --seen-before"
+    assert said == "error: expected at least two masks seen before, got 0: give more DATA, or --seen-before"
     assert not file.exists()
     assert str(file) in refused(calibrate, data, "--reference", file)

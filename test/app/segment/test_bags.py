@@ -69,7 +69,7 @@ def test_segment_reads_recordings_of_both_kinds_whole_or_as_a_file(tmp_path, plu
         out = tmp_path / f"out{number}"
         segmenter = blob_segmenter(needs_depth=True)
         assert ovseg_segment(path, *WORDS, "--out", out, segmenter=segmenter) == 1
-        assert f"{path}#2: want a colour image" in capsys.readouterr().err
+        assert f"{path}#2: expected a colour image" in capsys.readouterr().err
         assert {n.split("/")[1] for n in files_in(out / "labels")} == {f"00000{i}.png" for i in (0, 1, 3)}
         frame = segmenter.proposer.frames[0]
         assert frame.depth_m[0, 0] == 1.25
@@ -94,7 +94,7 @@ def test_segment_names_what_depth_lacks(tmp_path):
     with pytest.raises(
         InvalidInputError,
         match=r"camera_info: there is no such topic; name its topic with --camera-info-topic, or give them "
-        r"with --intrinsics \(3 frames\); want a colour",
+        r"with --intrinsics \(3 frames\); expected a colour",
     ):
         ovseg_segment(bag, *WORDS, "--out", tmp_path / "b", *no_camera, segmenter=segmenter)
     messages = [(COLOUR, i, shot(9, i + 1)) for i in range(2)] + [(DEPTH, 3, depth_shot(1, 1))]

@@ -38,17 +38,17 @@ DEPTH = ("a.png", "--depth", "depth.png", "--intrinsics", "70,70,40,30")
 BLOBS = ("--preset", str(BLOBS_PRESET))
 MINI = ("--preset", "mini")
 WRONG = {  # arguments -> what is said; the words are "teapot" where none are given
-    (TABLETOP, "-l", " "): 'want a word to look for, as in --labels "teapot, red mug"; got none',
+    (TABLETOP, "-l", " "): 'expected a word to look for, as in --labels "teapot, red mug"; got none',
     (TABLETOP, "-l", "find the"): "say for example 'find teapot'",
     (TABLETOP, "-l", "x" * 200): "at most 128 bytes",
     (TABLETOP, "--preset", "lit"): "did you mean 'lite'?",
     (TABLETOP, "--preset", "nowhere.yaml"): "which is not there",
-    (TABLETOP, "--preset", "text.yaml"): "want the preset as key: value pairs",
+    (TABLETOP, "--preset", "text.yaml"): "expected the preset as key: value pairs",
     (TABLETOP, "--preset", "vitb16"): "run `ovseg download vitb16`",
     (TABLETOP, "--proposals-from", "vitb16"): "run `ovseg download vitb16`",
-    (TABLETOP, "--threshold", "2"): "want threshold in [0, 1]",
+    (TABLETOP, "--threshold", "2"): "expected threshold in [0, 1]",
     (TABLETOP, "--set", "colour=1"): "does not know colour; it knows",
-    (TABLETOP, "--set", "max_masks=many"): "want max_masks as int",
+    (TABLETOP, "--set", "max_masks=many"): "expected max_masks as int",
     (TABLETOP, "--set", "max_masks"): "KEY=VALUE",
     (TABLETOP, "--set", "fill=[1"): "YAML",
     (TABLETOP, "--every", "0"): "--every at least 1",
@@ -84,7 +84,7 @@ WRONG = {  # arguments -> what is said; the words are "teapot" where none are gi
         "nowhere.png",
         "text.yaml",
         *BLOBS,
-    ): "nowhere.png is not there; want a picture, text.yaml is in no format",
+    ): "nowhere.png is not there; expected a picture, text.yaml is in no format",
     ("text.yaml", *BLOBS): "text.yaml is in no format that is read here",
     ("cut.png", *BLOBS): "damaged or cut off",
     ("cut.png", "text.yaml", *BLOBS): "text.yaml is in no format",
@@ -98,7 +98,7 @@ WRONG = {  # arguments -> what is said; the words are "teapot" where none are gi
     ("a.png", *BLOBS, "--depth-scale", "0.001"): "--depth-scale is for depth, and no input has any",
     (*DEPTH, "--depth", "small.png"): "80x60, got 8x6 in small.png",
     (*DEPTH, "--depth", "full"): "none of a.png, a.npy, a.tif, a.tiff is there",
-    (*DEPTH, "--depth", "a.png"): "want depth (H,W)",
+    (*DEPTH, "--depth", "a.png"): "expected depth (H,W)",
 }
 
 

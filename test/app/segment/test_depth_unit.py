@@ -86,7 +86,7 @@ def test_a_scale_of_nothing_is_refused(tmp_path):
 
 @pytest.mark.parametrize("scale", ["0", "-0.001", "nan", "inf", "1000"])
 def test_no_scale_is_said_at_once(tmp_path, scale):
-    with pytest.raises(InvalidInputError, match=r"want a depth scale > 0, metres per unit, got"):
+    with pytest.raises(InvalidInputError, match=r"expected a depth scale > 0, metres per unit, got"):
         ovseg_segment(
             save(tmp_path / "a.png"), "-l", "red", "--out", tmp_path / "out", "--depth-scale", scale
         )

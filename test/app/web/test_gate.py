@@ -78,7 +78,7 @@ def test_which_names_are_ours():
         assert not far.allows(host, "192.0.2.7"), host
     assert Hosts("192.0.2.7").allows("192.0.2.7:7860", "192.0.2.7")
     assert Hosts("2001:db8::7").allows("[2001:db8::7]:7860", "2001:db8::7")
-    with pytest.raises(ConfigError, match="want --allow-host as the name of a machine"):
+    with pytest.raises(ConfigError, match="expected --allow-host as the name of a machine"):
         Hosts("127.0.0.1", ["not a name"])
 
 
@@ -309,7 +309,7 @@ def test_requests_that_the_page_would_not_send_are_refused_unread(client, body):
     for way in ("queue/join", "run/predict"):
         reply = client.post(f"/gradio_api/{way}", content=body, headers={"Content-Type": "application/json"})
         assert reply.status_code == 400, reply.text
-        assert reply.text.startswith("want ")
+        assert reply.text.startswith("expected ")
 
 
 def test_a_field_too_many_is_dropped(client):

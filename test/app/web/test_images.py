@@ -37,7 +37,7 @@ def test_each_kind_of_picture_is_taken_and_said(tmp_path, pixels, remark):
 @pytest.mark.parametrize("size", [(1, 1), (31, 400), (400, 31)])
 def test_too_small(tmp_path, size):
     path = save(tmp_path / "a.png", np.zeros((*size, 3), np.uint8))
-    with pytest.raises(InvalidInputError, match=rf"too small, {size[1]}x{size[0]}: want at least 32"):
+    with pytest.raises(InvalidInputError, match=rf"too small, {size[1]}x{size[0]}: expected at least 32"):
         read_picture(path)
 
 
@@ -58,8 +58,8 @@ def test_what_is_no_picture(tmp_path):
     Image.fromarray(np.ones((64, 64), np.float32)).save(tmp_path / "float.tiff")
     for name, part in (
         ("cut.png", "the image cannot be read, it is damaged"),
-        ("text.png", "want a picture"),
-        ("empty.png", "want a picture"),
+        ("text.png", "expected a picture"),
+        ("empty.png", "expected a picture"),
         ("float.tiff", "floating-point"),
     ):
         with pytest.raises(InvalidInputError, match=part) as caught:
@@ -147,7 +147,7 @@ def test_depth_in_another_unit(tmp_path, camera):
 @pytest.mark.parametrize("scale", ["", "mm", "0", "1000"])
 def test_no_scale_of_depth(tmp_path, scale):
     image, depth = save(tmp_path / "a.png", colours()), save(tmp_path / "d.png", GREY * 0 + 8000)
-    with pytest.raises(InvalidInputError, match=r"want depth_scale and|want a depth scale > 0"):
+    with pytest.raises(InvalidInputError, match=r"expected depth_scale and|expected a depth scale > 0"):
         read_frame(image, depth, None, f"50,50,31.5,23.5 depth_scale {scale}")
 
 

@@ -267,7 +267,7 @@ def test_words_that_are_refused_are_named_and_the_rest_is_used():
     vocabulary, remarks = read_words(f"Teapot, {'y' * 129}, mug,  MUG")
     assert vocabulary.names == ("mug", "teapot")
     assert len(remarks) == 1
-    assert "was not taken: want at most 128 bytes" in remarks[0]
+    assert "was not taken: expected at most 128 bytes" in remarks[0]
 
 
 def test_the_sliders_change_nothing_but_themselves():

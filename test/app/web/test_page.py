@@ -208,7 +208,7 @@ def test_without_gradio_the_cure_is_named(monkeypatch, capsys):
 
 @pytest.mark.parametrize("port", ["-1", "65536"])
 def test_ports_that_are_none(port):
-    with pytest.raises(ConfigError, match="want --port in 0 to 65535"):
+    with pytest.raises(ConfigError, match="expected --port in 0 to 65535"):
         web.run(options("--port", port))
 
 

@@ -132,7 +132,7 @@ def test_what_a_visitor_may_name(tmp_path):
         7,
     ]
     for name in refused:
-        with pytest.raises(InvalidInputError, match="want a file that was uploaded"):
+        with pytest.raises(InvalidInputError, match="expected a file that was uploaded"):
             files.real(name)
 
 

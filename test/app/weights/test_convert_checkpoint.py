@@ -29,7 +29,7 @@ def test_converts_and_says_so(checkpoint, tmp_path, capsys):
     assert "NON-COMMERCIAL USE ONLY" in err
     assert "CC-BY-NC 4.0" in err
     assert f"reading {checkpoint}" in err
-    assert "WARNING: want ovseg_swinbase_vitL14_ft_mpt.pth with an MD5 that begins 526080" in err
+    assert "WARNING: expected ovseg_swinbase_vitL14_ft_mpt.pth with an MD5 that begins 526080" in err
 
 
 def test_the_cache_folder_is_the_default(checkpoint, tmp_path, monkeypatch, capsys):
@@ -52,7 +52,7 @@ def test_refusals_exit_2_with_one_line(checkpoint, tmp_path, capsys):
     assert main(["convert-checkpoint", str(checkpoint), "--out", parts]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines()[-1].startswith("ovseg: want to write ")
+    assert err.splitlines()[-1].startswith("ovseg: cannot write ")
     assert "--force" in err
     assert "Traceback" not in err
     assert main(["convert-checkpoint", str(checkpoint), "--out", parts, "--force"]) == 0

@@ -98,7 +98,7 @@ def test_offline_checks_what_is_there_and_opens_no_socket(no_network, cache, cap
     (cache / SAM).write_bytes(CONTENT)
     assert main(["download", "vitb16", "--offline"]) == 2
     err = capsys.readouterr().err
-    assert f"want {cache / SAM} with 375042383 bytes, got {len(CONTENT)}" in err
+    assert f"expected {cache / SAM} with 375042383 bytes, got {len(CONTENT)}" in err
     assert err.count("ovseg: ") == 1
 
 

@@ -151,11 +151,11 @@ def test_rectified_images_are_known_by_their_topic(topic, said):
 def test_a_number_that_is_no_longer_finite_where_the_image_is_resized():
     message = info(64, 48, k=(525.0, 525.0, 31.5, 1e308))
     assert camera_info_intrinsics(message, (48, 64)).cy == 1e308
-    with pytest.raises(InvalidInputError, match=r"want finite intrinsics, got .*cy=inf"):
+    with pytest.raises(InvalidInputError, match=r"expected finite intrinsics, got .*cy=inf"):
         camera_info_intrinsics(message, (96, 128))
 
 
 @pytest.mark.parametrize("cx", [np.inf, np.nan])
 def test_intrinsics_are_finite(cx):
-    with pytest.raises(InvalidInputError, match=r"want finite intrinsics, got fx=500\.0"):
+    with pytest.raises(InvalidInputError, match=r"expected finite intrinsics, got fx=500\.0"):
         CameraIntrinsics(500.0, 500.0, cx, 24.0, 64, 48)

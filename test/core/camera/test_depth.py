@@ -130,7 +130,7 @@ def test_damaged_rvl_is_refused_or_of_the_size_it_says():
     ("size_wh", "stream", "reason"),
     [
         ((2**32 - 1, 2**32 - 1), b"", "at most 100 million pixels"),
-        ((0, 4), b"", "want an image with pixels, got 0x4"),
+        ((0, 4), b"", "expected an image with pixels, got 0x4"),
         ((4, 4), b"\xff" * 400, "ends after 0 of 16 pixels"),  # a number that never ends
         ((40, 40), b"\xff\xff\xff\xff" * 3 + b"\x00" * 4000, "more than 32 bits"),
         ((4, 4), b"\x00" * 4000, "ends after 0 of 16"),  # runs of nothing
@@ -183,10 +183,12 @@ def test_a_jpeg_is_never_depth():
 
 @pytest.mark.parametrize("scale", [0, -0.001, math.nan, math.inf, -math.inf, "mm", True, None])
 def test_no_scale(scale):
-    with pytest.raises(InvalidInputError, match=r"want a depth scale > 0, metres per unit, got .*; for ex"):
+    with pytest.raises(
+        InvalidInputError, match=r"expected a depth scale > 0, metres per unit, got .*; " r"for ex"
+    ):
         check_depth_scale(scale)
     if scale is not None:
-        with pytest.raises(InvalidInputError, match="want a depth scale"):
+        with pytest.raises(InvalidInputError, match="expected a depth scale"):
             decode_depth(image(MM, "16UC1"), depth_scale=scale)
 
 

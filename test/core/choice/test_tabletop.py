@@ -103,7 +103,7 @@ def test_what_is_meant_on_the_tabletop(frames, with_depth, least):
         assert choice.decided_from in ("", "depth" if with_depth else "image")
         got = tuple(names[i] for i in choice.indices)
         if sorted(got) != sorted(answer):
-            wrong.append(f"{number}: {text}: want {answer}, got {got} ({choice.reason})")
+            wrong.append(f"{number}: {text}: expected {answer}, got {got} ({choice.reason})")
     right = len(ASKED) - len(wrong)
     print(f"{right} of {len(ASKED)} right", *wrong, sep="\n")
     assert right >= least, "\n".join(wrong)

@@ -246,7 +246,7 @@ def test_without_a_compiler_it_goes_on(clip, monkeypatch, caplog):
     ],
 )
 def test_options_refuse(change):
-    with pytest.raises(ConfigError, match="want"):
+    with pytest.raises(ConfigError, match="expected"):
         dataclasses.replace(AccelerateOptions(), **change)
 
 

@@ -169,7 +169,7 @@ def test_refuses(pixels, region_masks):
         (16, TINY_WIDTH),
         (0, 16, TINY_WIDTH),
     ]:
-        with pytest.raises(ConfigError, match="want mask_prompts"):
+        with pytest.raises(ConfigError, match="expected mask_prompts"):
             MaskPromptedClip(model, tiny_tokenizer, torch.zeros(shape))
     with pytest.raises(ConfigError, match="depth"):
         new_mask_prompts(model, TINY_LAYERS + 1)
@@ -249,7 +249,7 @@ def test_names_of_data_sets_are_spoken_as_texts_have_them():
 def test_cache_refuses_what_is_no_template():
     cache = TextCache()
     for labels, templates in [(["a"], ()), (["a"], ("photo",)), ("a", BARE_TEMPLATE), (["a"], "{}")]:
-        with pytest.raises(InvalidInputError, match="want"):
+        with pytest.raises(InvalidInputError, match="expected"):
             cache.encode(labels, templates, lambda texts: torch.ones(len(texts), 2))
 
 

@@ -216,19 +216,19 @@ def test_half_precision_is_near(clip):
     ],
 )
 def test_wrong_masks_are_refused(clip, masks):
-    with pytest.raises(InvalidInputError, match="want masks"):
+    with pytest.raises(InvalidInputError, match="expected masks"):
         clip.encode_pooled(picture(64, 64), masks)
 
 
 @pytest.mark.parametrize("image", [np.zeros((64, 64), np.uint8), np.zeros((64, 64, 3), np.float32)])
 def test_wrong_images_are_refused(clip, image):
-    with pytest.raises(InvalidInputError, match="want image_rgb"):
+    with pytest.raises(InvalidInputError, match="expected image_rgb"):
         clip.encode_pooled(image, torch.ones(1, 64, 64, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("side", [0, -1, 2.5, True, "640"])
 def test_wrong_sides_are_refused(side):
-    with pytest.raises(ConfigError, match="want pooled_side"):
+    with pytest.raises(ConfigError, match="expected pooled_side"):
         tiny_pooled(side=side)
 
 

@@ -367,7 +367,7 @@ def test_a_view_of_a_labelled_frame():
     ],
 )
 def test_options_out_of_range(options):
-    with pytest.raises(ConfigError, match="want "):
+    with pytest.raises(ConfigError, match="expected "):
         FollowOptions(**options)
 
 

@@ -126,13 +126,13 @@ def test_granularity_ties_and_nothing():
 
 def test_refuses():
     for weights, probs in ((torch.ones(2, 4, 5), torch.ones(3, 2)), (torch.ones(3, 4, 5), torch.ones(3, 1))):
-        with pytest.raises(InvalidInputError, match="want masks"):
+        with pytest.raises(InvalidInputError, match="expected masks"):
             soft_label_map(weights, probs, np.zeros(2, np.uint8))
     for call in (
         lambda: semantic_map(torch.ones(2, 4, 5), torch.ones(3, 2)),
         lambda: instance_map(torch.ones(2, 4, 5, dtype=torch.bool), torch.zeros(3)),
     ):
-        with pytest.raises(InvalidInputError, match="want"):
+        with pytest.raises(InvalidInputError, match="expected"):
             call()
     for granularity in (-0.1, 1.1, float("nan")):
         with pytest.raises(ConfigError, match="granularity"):

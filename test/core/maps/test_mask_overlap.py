@@ -81,5 +81,5 @@ def test_two_thousand_masks():
     ],
 )
 def test_what_are_no_masks_of_one_image_is_refused(a, b):
-    with pytest.raises(InvalidInputError, match="want masks"):
+    with pytest.raises(InvalidInputError, match="expected masks"):
         mask_iou(a, b)

@@ -189,5 +189,5 @@ def test_boxes(scene):
 )
 def test_refuses(scene, change, error):
     arguments = {"image": scene[0], "masks": scene[1], "size": 12} | change
-    with pytest.raises(error, match="want"):
+    with pytest.raises(error, match="expected"):
         crop_regions(arguments.pop("image"), arguments.pop("masks"), **arguments)

@@ -236,7 +236,7 @@ def test_nothing_is_known_without_depth():
 def test_up_must_be_a_direction():
     mask = np.ones((240, 320), bool)
     for wrong in ((0, 0, 0), (0, 1), (np.nan, 0, 1)):
-        with pytest.raises(InvalidInputError, match="want up as a direction"):
+        with pytest.raises(InvalidInputError, match="expected up as a direction"):
             objects_3d(np.ones((240, 320), np.float32), CAMERA, [mask], parts_of([mask]), up=wrong)
 
 

@@ -82,7 +82,7 @@ def test_what_is_known_cannot_be_written_to():
     ],
 )
 def test_other_shapes_are_refused(field, value):
-    with pytest.raises(InvalidInputError, match=f"want {field} of shape"):
+    with pytest.raises(InvalidInputError, match=f"expected {field} of shape"):
         thing(**{field: value})
 
 
@@ -93,7 +93,7 @@ def test_what_is_no_rotation_is_refused(wrong):
         lambda: Rigid(wrong, np.zeros(3)),
         lambda: quaternion_xyzw(wrong),
     ):
-        with pytest.raises(InvalidInputError, match="want a rotation matrix"):
+        with pytest.raises(InvalidInputError, match="expected a rotation matrix"):
             make()
 
 

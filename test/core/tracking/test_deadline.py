@@ -125,5 +125,5 @@ def test_small_grids_have_levels_too(full):
 
 @pytest.mark.parametrize(("period", "points"), [(0.0, None), (-1.0, 8), (float("inf"), 8), (0.1, 0)])
 def test_nonsense_is_refused(period, points):
-    with pytest.raises(ConfigError, match="want"):
+    with pytest.raises(ConfigError, match="expected"):
         Deadline(period, points)

@@ -169,7 +169,7 @@ def test_looks_of_nothing():
     "wrong", [{"levels": 0}, {"shape": -1}, {"stretch": 1}, {"zoom": 0.5}, {"gain": float("nan")}]
 )
 def test_bad_limits(wrong):
-    with pytest.raises(ConfigError, match="want"):
+    with pytest.raises(ConfigError, match="expected"):
         ChangeLimits(**wrong)
 
 
@@ -371,7 +371,7 @@ def test_how_certain_a_label_is():
     ],
 )
 def test_bad_options(wrong):
-    with pytest.raises(ConfigError, match="want"):
+    with pytest.raises(ConfigError, match="expected"):
         TrackOptions(**wrong)
 
 
@@ -380,7 +380,7 @@ def test_budgets():
     assert Budget(0).most_encoded == 1
     assert Budget(5).most_encoded == 5
     for wrong in ({"new_embeddings": -1}, {"points_per_side": 0}):
-        with pytest.raises(ConfigError, match="want"):
+        with pytest.raises(ConfigError, match="expected"):
             Budget(**wrong)
 
 

@@ -216,7 +216,7 @@ def test_what_is_not_understood_is_told(text, why):
 
 
 def test_a_request_is_text():
-    with pytest.raises(InvalidInputError, match="want a query as text"):
+    with pytest.raises(InvalidInputError, match="expected a query as text"):
         parse_request(7)
 
 
@@ -234,11 +234,11 @@ def test_words_in_any_form_are_asked_for():
     ("words", "why"),
     [
         (["cup", "another mug"], "'another mug' cannot be looked for: 'another' depends on"),
-        (["cup", 3], "3 cannot be looked for: want a label as text"),
+        (["cup", 3], "3 cannot be looked for: expected a label as text"),
         ([], "name at least one thing"),
-        (b"cup", "want words as a list or as text"),
+        (b"cup", "expected words as a list or as text"),
         ("the mug left of the ключ", "'ключ' cannot be looked for: not English"),
-        ("the mug left of the " + "x" * 200, "want at most 128 bytes"),
+        ("the mug left of the " + "x" * 200, "expected at most 128 bytes"),
     ],
 )
 def test_what_cannot_be_asked_for_is_told(words, why):

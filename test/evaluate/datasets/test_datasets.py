@@ -200,7 +200,7 @@ def test_shipped_lists_are_listed_with_their_sources() -> None:
     text = (CLASS_LISTS / "README.md").read_text()
     for path in CLASS_LISTS.glob("*.txt"):
         assert f"`{path.name}` | {path.stem.rsplit('_', 1)[1]} |" in text, path.name
-    with pytest.raises(InvalidInputError, match=r"want 21 classes in voc_20\.txt, got 20"):
+    with pytest.raises(InvalidInputError, match=r"expected 21 classes in voc_20\.txt, got 20"):
         shipped("voc_20", 21)
 
 
@@ -268,7 +268,7 @@ class TestFolder:
         assert dataset.class_names == ("rouge", "vert", "bleu")
         assert dataset.unseen == ("bleu",)
         (tmp_path / "names.txt").write_text("rouge\n")
-        with pytest.raises(InvalidInputError, match=r"want 3 classes in .*, got 1"):
+        with pytest.raises(InvalidInputError, match=r"expected 3 classes in .*, got 1"):
             open_dataset("folder", folder, classes=tmp_path / "names.txt")
 
     def test_the_hash_knows_the_list(self, tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ class TestBadInput:
             (TRUTH, values((1, 2, 4, 200)), r"a\.png: .* has: 4 \(64 pixels\), 200 \(64 pixels\)"),
             (TRUTH, quarters(("red",) * 4), "is it a picture in colours"),
             ("unseen.txt", "purple\n", "names no class: purple"),
-            ("camera.json", '{"fx": 1}', "want fx, fy"),
+            ("camera.json", '{"fx": 1}', "expected fx, fy"),
         ],
     )
     def test_what_does_not_fit(self, folder: Path, path: str, content, message: str) -> None:
@@ -399,7 +399,7 @@ class TestBadInput:
 
     def test_numbers_that_are_not_whole(self, folder: Path) -> None:
         write_image(folder / "f.tif", values((1, 2, 3, 0)).astype(np.float32))
-        with pytest.raises(InvalidInputError, match="want whole numbers"):
+        with pytest.raises(InvalidInputError, match="expected whole numbers"):
             read_values(folder / "f.tif")
 
     def test_damaged_files(self, folder: Path) -> None:
@@ -412,7 +412,7 @@ class TestBadInput:
             path.write_bytes(good)
 
     def test_an_empty_split_and_missing_folders(self, folder: Path) -> None:
-        with pytest.raises(InvalidInputError, match="want a split of training, validation"):
+        with pytest.raises(InvalidInputError, match="expected a split of training, validation"):
             open_dataset("folder", folder, "test")
         with pytest.raises(InvalidInputError, match="lacks images/training, annotations/training"):
             open_dataset("folder", folder, "training")
@@ -428,9 +428,9 @@ class TestBadInput:
         with pytest.raises(InvalidInputError, match="is not there"):
             open_dataset("folder", folder / "nowhere")
         assert not check_dataset("folder", folder / "nowhere").ok
-        with pytest.raises(InvalidInputError, match="want a kind"):
+        with pytest.raises(InvalidInputError, match="expected a kind"):
             open_dataset("ade", folder)
-        with pytest.raises(InvalidInputError, match="want a kind"):
+        with pytest.raises(InvalidInputError, match="expected a kind"):
             check_dataset("ade", folder)
 
     def test_a_truth_of_nothing(self, tmp_path: Path) -> None:
@@ -444,7 +444,7 @@ class TestBadInput:
             ("red\n ,\n", "line 2 of .* has no name"),
             ("red\ngreen\nred\n", "classes of one name"),
             ("1\tred\ngreen\n", "before none"),
-            ("x\tred\n", "want a number before the tab in line 1"),
+            ("x\tred\n", "expected a number before the tab in line 1"),
         ],
     )
     def test_class_files(self, text: str, message: str, tmp_path: Path) -> None:
@@ -465,7 +465,7 @@ class TestBadInput:
     def test_layouts(self, tmp_path: Path) -> None:
         case = CASES[0]
         plant(tmp_path, case)
-        with pytest.raises(InvalidInputError, match="want a layout of as-distributed, got 'x'"):
+        with pytest.raises(InvalidInputError, match="expected a layout of as-distributed, got 'x'"):
             open_dataset("ade20k-150", tmp_path, layout="x")
         with pytest.raises(InvalidInputError, match=r"holds no voc-20: .* lacks annotations_pascal20/val"):
             open_dataset("voc-20", tmp_path)
@@ -473,7 +473,7 @@ class TestBadInput:
         assert any(
             "layout as-distributed (VOC2012) lacks JPEGImages, Seg" in line for line in report.problems
         )
-        with pytest.raises(InvalidInputError, match="want a split of validation, got 'training'"):
+        with pytest.raises(InvalidInputError, match="expected a split of validation, got 'training'"):
             open_dataset("pascal-context-59", tmp_path, "training", layout="ovseg")
 
     def test_a_number_beyond_the_table(self) -> None:

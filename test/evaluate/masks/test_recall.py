@@ -137,7 +137,7 @@ def test_errors(dataset: InstanceDataset) -> None:
     def wrong(frame: Frame) -> Proposals:
         return Proposals.empty(3, 3)
 
-    with pytest.raises(InvalidInputError, match=r"none of the 4 pictures .* want proposals of size"):
+    with pytest.raises(InvalidInputError, match=r"none of the 4 pictures .* expected proposals of size"):
         score_masks(dataset, wrong)
 
     def unranked(frame: Frame) -> Proposals:

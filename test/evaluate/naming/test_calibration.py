@@ -39,5 +39,5 @@ def test_no_answers_have_no_error():
 
 @pytest.mark.parametrize("scores", [[1.5], [-0.1], [float("nan")], [0.5, 0.5]])
 def test_no_scores(scores):
-    with pytest.raises(InvalidInputError, match="want"):
+    with pytest.raises(InvalidInputError, match="expected"):
         calibration(scores, [True])

@@ -95,7 +95,7 @@ def test_truncated_file_is_refused(tmp_path):
     write_recording(tmp_path / "bag", [recorded(0, {})])
     (mcap,) = (tmp_path / "bag").glob("*.mcap")
     mcap.write_bytes(mcap.read_bytes()[:300])
-    with pytest.raises(InvalidInputError, match=r"want messages on .* has none; .* breaks off"):
+    with pytest.raises(InvalidInputError, match=r"expected messages on .* has none; .* breaks off"):
         list(read_recording(tmp_path / "bag"))
 
 

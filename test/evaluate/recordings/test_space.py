@@ -108,7 +108,7 @@ def test_the_file_comes_back_as_it_was_written(tmp_path):
     assert read_objects(tmp_path / "nowhere") is None
     for wrong in ("[]", '{"things": {"a": 1}}', "{"):
         (tmp_path / "objects.json").write_text(wrong)
-        with pytest.raises(InvalidInputError, match="want the truth in space"):
+        with pytest.raises(InvalidInputError, match="expected the truth in space"):
             read_objects(tmp_path)
 
 

@@ -150,7 +150,7 @@ def test_instances_as_oracle_regions(tmp_path: Path) -> None:
     write_image(folder / "instances/validation/a.png", values((1, 2, 3, 0), dtype=np.uint16))
     results = bottleneck(segmenter(), open_dataset("folder", folder), regions="instance")
     assert results["oracle masks"].miou == 1.0
-    with pytest.raises(ConfigError, match="want regions of class, instance"):
+    with pytest.raises(ConfigError, match="expected regions of class, instance"):
         bottleneck(segmenter(), open_dataset("folder", folder), regions="pixel")
 
 
@@ -205,9 +205,9 @@ def test_the_mask_threshold_proposes_anew(tmp_path: Path) -> None:
 def test_sweeps_that_cannot_be(tmp_path: Path) -> None:
     dataset = open_dataset("folder", write_folder(tmp_path, {"a": (("red",) * 4, (1, 1, 1, 1))}))
     for name, chosen, message in (
-        ("fill", None, "want an option of"),
-        ("threshold", [], "want values of threshold, got none"),
-        ("threshold", [1.5], "want threshold in"),
+        ("fill", None, "expected an option of"),
+        ("threshold", [], "expected values of threshold, got none"),
+        ("threshold", [1.5], "expected threshold in"),
         ("clip_weight", [0.5], "class embedding"),
         ("mask_threshold", [0.5], "QuarterProposer has no mask_threshold"),
     ):

@@ -127,7 +127,7 @@ def test_counts_hold_more_than_32_bits() -> None:
 @pytest.mark.parametrize(
     ("truth", "predicted", "message"),
     [
-        (np.zeros((2, 2), np.uint16), np.zeros((2, 3), int), "want a prediction of the truth's size"),
+        (np.zeros((2, 2), np.uint16), np.zeros((2, 3), int), "expected a prediction of the truth's size"),
         (np.full((1, 1), 3, np.uint16), np.zeros((1, 1), int), r"0…2 in the truth, got \[3\]"),
         (np.zeros((1, 1), np.uint16), np.full((1, 1), 4), r"in the prediction, got \[4\]"),
         (np.zeros((1, 1), np.uint16), np.full((1, 1), -2), r"in the prediction, got \[-2\]"),
@@ -145,12 +145,12 @@ def test_other_bad_input() -> None:
         with pytest.raises(InvalidInputError, match="classes"):
             ConfusionMatrix(classes)
     matrix = ConfusionMatrix(2)
-    with pytest.raises(InvalidInputError, match="want 2 classes, got 3"):
+    with pytest.raises(InvalidInputError, match="expected 2 classes, got 3"):
         matrix.merge(ConfusionMatrix(3))
     with pytest.raises(InvalidInputError, match="nothing to score"):
         matrix.scores(("a", "b"))
     matrix.counts[0, 0] = 1
-    with pytest.raises(InvalidInputError, match="want 2 names"):
+    with pytest.raises(InvalidInputError, match="expected 2 names"):
         matrix.scores(("a",))
     with pytest.raises(InvalidInputError, match="unseen classes that are none: c"):
         matrix.scores(("a", "b"), unseen=("c",))

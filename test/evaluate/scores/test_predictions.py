@@ -127,10 +127,10 @@ def test_a_coco_data_set_is_matched_by_name(dataset, tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("none.json", None, "is not there"),
-        ("bad.json", "{", "want a COCO file"),
-        ("a.json", "3", "want a list of results"),
-        ("b.json", "[3]", "want category_id, segmentation in each"),
-        ("c.json", "{}", "want a list of images"),
+        ("bad.json", "{", "expected a COCO file"),
+        ("a.json", "3", "expected a list of results"),
+        ("b.json", "[3]", "expected category_id, segmentation in each"),
+        ("c.json", "{}", "expected a list of images"),
         ("e.json", '[{"image_id": 7, "category_id": [0], "segmentation": []}]', "category_id as a number"),
         ("f.json", "[" * 100_000, "too deep"),
         ("d.json", '{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "x"}]}',
@@ -150,15 +150,15 @@ def test_files_that_are_no_predictions(dataset, tmp_path: Path, name: str, conte
         ([result(12, 0, (1, 0, 0, 0))], "says nothing of"),
         ([result(7, 5, (1, 0, 0, 0))], "categories that are no class of the data set: 5"),
         ([{"image_id": 7, "category_id": 0, "segmentation": [[0, 0, 1, 1]]}], "run lengths"),
-        ([result(7, 0, (1, 0, 0, 0), score=float("nan"))], "want the score"),
-        ([result(7, 0, (1, 0, 0, 0), score="high")], "want the score"),
+        ([result(7, 0, (1, 0, 0, 0), score=float("nan"))], "expected the score"),
+        ([result(7, 0, (1, 0, 0, 0), score="high")], "expected the score"),
         (
             [{"image_id": 7, "category_id": 0, "segmentation": {"size": [16, 16], "counts": [5]}}],
             "that fill 16x16 pixels",
         ),
         (
             [{"image_id": 7, "category_id": 0, "segmentation": {"size": [8, 8], "counts": [64]}}],
-            "want a mask of",
+            "expected a mask of",
         ),
     ],
 )
@@ -174,7 +174,7 @@ def test_pictures_whose_masks_cannot_be_used_are_named(dataset, tmp_path: Path, 
 def test_label_images_that_cannot_be_used_are_named(dataset, tmp_path: Path) -> None:
     folder = tmp_path / "p"
     write_image(folder / f"{NAMES[0]}.png", values((0, 1, 7, 0)))
-    with pytest.raises(InvalidInputError, match=r"want numbers 0…2 or 255 in .*, got \[7\]"):
+    with pytest.raises(InvalidInputError, match=r"expected numbers 0…2 or 255 in .*, got \[7\]"):
         score_predictions(dataset, folder)
     write_image(folder / f"{NAMES[0]}.png", values((0, 1, 2, 0)))
     ((name, reason),) = score_predictions(dataset, folder).failed

@@ -304,5 +304,5 @@ def test_a_view_in_place_of_the_messages_is_not_asked(tmp_path):
         database.execute("ALTER TABLE messages RENAME TO others")
         database.execute("CREATE VIEW messages AS SELECT * FROM others")
     database.close()
-    with pytest.raises(InvalidInputError, match="want a database with the tables topics and messages"):
+    with pytest.raises(InvalidInputError, match="expected a database with the tables topics and messages"):
         open_recording(path)

@@ -164,5 +164,5 @@ def test_the_messages_are_looked_into(tmp_path):
     path = write_bag(tmp_path / "headed", [("/c", 0, image(rgb, "rgb8")), ("/d", 0, headed)])
     assert find_topics(path)[0].depth.encoding == "16UC1; compressedDepth png"
     odd = write_bag(tmp_path / "odd", [("/c", 0, image(rgb, "unheard of"))])
-    with pytest.raises(InvalidInputError, match=r"odd: want .*/c \(.*/Image, unheard of, 1 mess"):
+    with pytest.raises(InvalidInputError, match=r"odd: expected .*/c \(.*/Image, unheard of, 1 mess"):
         find_topics(odd)

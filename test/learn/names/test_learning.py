@@ -98,7 +98,7 @@ def test_names_kept_out_never_hold_the_commonest():
     assert all(len(set(draw)) == 16 and "person" not in draw for draw in draws)
     assert len(set(draws)) > 10
     assert held_out_names(names, 3) == draws[3]
-    with pytest.raises(ConfigError, match="want 1 to 2 names"):
+    with pytest.raises(ConfigError, match="expected 1 to 2 names"):
         held_out_names(["person", "a", "b"], 0)
 
 
@@ -108,7 +108,7 @@ def test_left_out_pictures_and_names_are_not_trained_on():
     assert kept_out == ()
     assert {fold_of(name, 2) for name in taken.pictures} == {1}
     for wrong in ("2/2", "half", "1"):
-        with pytest.raises(ConfigError, match="want --leave-out K/N"):
+        with pytest.raises(ConfigError, match="expected --leave-out K/N"):
             train.chosen(examples, leave_out=wrong, held_out_seed=None)
     many = [*WORDS, *(f"name {n}" for n in range(14))]
     taken, kept_out = train.chosen(examples, leave_out=None, held_out_seed=0, names=many)
@@ -182,7 +182,7 @@ def test_the_command_writes_a_map_that_says_how_it_was_made(dataset, tmp_path, m
     assert notes["names"] == {"asked": 2, "dull": 1}
     assert notes["masks"] == {"set": 3}
     monkeypatch.setattr("sys.argv", [*command, "--rename", "nothing"])
-    with pytest.raises(SystemExit, match="want --rename NAME=WORD"):
+    with pytest.raises(SystemExit, match="expected --rename NAME=WORD"):
         train.main()
 
 

@@ -80,7 +80,7 @@ def test_tables(tmp_path: Path) -> None:
     assert said(opened(tmp_path, tmp_path / "c.tsv")) == {"a": ("A mug, red.",)}
     (tmp_path / "c.csv").write_text("a,b\n")
     with pytest.raises(
-        InvalidInputError, match=r"want a header with .*file_name.*caption.*got the columns 'a, b'"
+        InvalidInputError, match=r"expected a header with .*file_name.*caption.*got the columns 'a, b'"
     ):
         opened(tmp_path, tmp_path / "c.csv")
 
@@ -200,7 +200,7 @@ def test_text_files_beside_images(tmp_path: Path) -> None:
     assert list(said(source).values()) == [("A mug.", "A bowl."), ()]
     assert "UTF-8" in source.remarks[0]
     (tmp_path / "a.txt").unlink()
-    with pytest.raises(InvalidInputError, match=r"want NAME\.txt"):
+    with pytest.raises(InvalidInputError, match=r"expected NAME\.txt"):
         opened(tmp_path)
 
 
@@ -209,7 +209,7 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
         opened(tmp_path / "none")
     with pytest.raises(InvalidInputError, match="names none"):
         opened(tmp_path)
-    with pytest.raises(InvalidInputError, match="want captions as"):
+    with pytest.raises(InvalidInputError, match="expected captions as"):
         opened(tmp_path, tmp_path / "c.xml")
     with pytest.raises(InvalidInputError, match="cannot be read"):
         opened(tmp_path, tmp_path / "c.json")
@@ -331,7 +331,7 @@ def test_depth_lies_beside_the_images(tmp_path: Path) -> None:
     (tmp_path / "camera.json").write_text("{}")
     with pytest.raises(InvalidInputError, match=r"camera\.json"):
         open_source(options, needs_depth=True)
-    with pytest.raises(InvalidInputError, match="want --depth"):
+    with pytest.raises(InvalidInputError, match="expected --depth"):
         open_source(Options(options.images, captions=file, depth=tmp_path / "no"), needs_depth=True)
 
 

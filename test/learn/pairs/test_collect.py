@@ -161,7 +161,7 @@ def test_crops_are_scaled_down_with_their_mask_and_never_lose_it() -> None:
     "changes", [{"min_score": 2}, {"min_area": -1}, {"max_overlap": 1.5}, {"crop_size": 4}, {"batch_size": 0}]
 )
 def test_options_out_of_range_are_refused(changes: dict) -> None:
-    with pytest.raises(ConfigError, match=f"want {next(iter(changes))}"):
+    with pytest.raises(ConfigError, match=f"expected {next(iter(changes))}"):
         PairOptions(**changes)
 
 
@@ -330,7 +330,7 @@ def test_a_resumed_run_must_be_the_same(tmp_path: Path) -> None:
     folder = boxes(tmp_path / "in", 2)
     arguments = ["--images", folder, "--out", tmp_path / "o"]
     assert ovseg_pairs(*arguments) == 0
-    with pytest.raises(ConfigError, match="want an empty folder"):
+    with pytest.raises(ConfigError, match="expected an empty folder"):
         ovseg_pairs(*arguments)
     for changes in (["--min-score", "0.1"], ["--keep-adjectives"], ["--crop-size", "64"]):
         with pytest.raises(ConfigError, match="other settings"):

@@ -191,7 +191,7 @@ def test_phrases_are_kept_together(finder: NounFinder) -> None:
 def test_a_synonym_has_one_class() -> None:
     with pytest.raises(ConfigError, match="'mug' stands for 'cup' and 'beaker'"):
         NounOptions(synonyms={"cup": ("mug",), "beaker": ("mug",)})
-    with pytest.raises(ConfigError, match="want a list"):
+    with pytest.raises(ConfigError, match="expected a list"):
         NounOptions(synonyms={"cup": "mug"})
 
 

@@ -202,7 +202,7 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path: Path) -> None:
 def test_ids_that_would_not_come_back_are_refused(tmp_path: Path, image: str) -> None:
     with PairWriter(tmp_path, SETTINGS) as writer:
         writer.add("i1", pairs_of(1))
-        with pytest.raises(InvalidInputError, match="want"):
+        with pytest.raises(InvalidInputError, match="expected"):
             writer.add(image, pairs_of(1))
 
 
@@ -241,7 +241,7 @@ def miscount(folder: Path) -> None:
         (lambda d: (d / "shard-00007.tar").write_bytes(b""), "shard-00007.tar is not in the manifest"),
         (lambda d: (d / "manifest.json").unlink(), "manifest.json cannot be read"),
         (lambda d: (d / "manifest.json").write_text("{"), "manifest.json is damaged"),
-        (lambda d: (d / "manifest.json").write_text("[]"), "want a manifest of format"),
+        (lambda d: (d / "manifest.json").write_text("[]"), "expected a manifest of format"),
         (miscount, "the manifest counts 12 pairs, the shards hold 13"),
     ],
 )

@@ -141,7 +141,7 @@ def test_nothing_readable_is_an_error(tmp_path, monkeypatch):
     [
         (30, lambda folder: (folder / "shard-00001.tar").unlink(), r"shard-00001\.tar is missing"),
         (3, lambda folder: (folder / "manifest.json").unlink(), r"manifest\.json cannot be read"),
-        (3, lambda folder: rewrite_manifest(folder, shards={"file": "x"}), "want a list of shards"),
+        (3, lambda folder: rewrite_manifest(folder, shards={"file": "x"}), "expected a list of shards"),
         (0, lambda folder: None, "there are none"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_cut_off_shard_gives_its_whole_pairs_and_says_so(tmp_path):
     index = open_pairs(tmp_path)
     assert len(index) == 19
     assert written[9][0] not in [stem.decode() for stem in index.stems]
-    assert index.problems["shard-00000.tar"] == "want 10 pairs, 9 are whole"
+    assert index.problems["shard-00000.tar"] == "expected 10 pairs, 9 are whole"
     assert f"shard-00000.tar:{written[9][0]}" in index.problems
 
 

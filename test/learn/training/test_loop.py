@@ -274,9 +274,9 @@ def test_gradient_checkpointing_changes_no_gradient(preset):
 @pytest.mark.parametrize(
     ("encoder", "values", "device", "message"),
     [
-        (None, {}, "meta", "want to train on cpu or cuda, got 'meta'"),
+        (None, {}, "meta", "expected cpu or cuda to train on, got 'meta'"),
         (None, {"precision": "fp16"}, "cpu", "fp32 or bf16 on a CPU"),
-        ("lite", {}, "cpu", "want a preset whose encoder is mini or clip, got lite"),
+        ("lite", {}, "cpu", "expected a preset whose encoder is mini or clip, got lite"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(pairs, preset, tmp_path, encoder, values, device, message):

@@ -73,22 +73,22 @@ def test_a_recipe_is_read_back_as_it_was_saved(tmp_path, stage):
         ("augment={flip: 1}", "augment.flip=0.5"),
         ("epochs", "KEY=VALUE"),
         ("epochs=[", "--set epochs is not YAML"),
-        ("epochs=many", "want epochs as int"),
+        ("epochs=many", "expected epochs as int"),
         ("epochs=0", "epochs >= 1"),
         ("batch=0", "batch >= 1"),
         ("learning_rate=-1", "learning_rate > 0"),
-        ("learning_rate=fast", "want learning_rate as float"),
+        ("learning_rate=fast", "expected learning_rate as float"),
         ("weight_decay=-1", "weight_decay >= 0"),
         ("max_steps=0", "max_steps >= 1"),
         ("average=1.0", "average and held_out"),
         ("held_out=1.0", "average and held_out"),
         ("betas=[0.9]", "two betas"),
-        ("same_noun=both", "want same_noun one of negative, positive"),
-        ("precision=int8", "want precision one of"),
-        ("schedule=linear", "want schedule one of"),
-        ("templates=mine", "want templates one of"),
-        ("logit_scale=-3", "want logit_scale > 0"),
-        ("max_logit_scale=0.5", "want max_logit_scale > 1"),
+        ("same_noun=both", "expected same_noun one of negative, positive"),
+        ("precision=int8", "expected precision one of"),
+        ("schedule=linear", "expected schedule one of"),
+        ("templates=mine", "expected templates one of"),
+        ("logit_scale=-3", "expected logit_scale > 0"),
+        ("max_logit_scale=0.5", "expected max_logit_scale > 1"),
         ("augment.flip=2", "augment.flip"),
         ("prompts: depth=0", "depth >= 1"),
         ("prompts: start=old", "start fresh or preset"),
@@ -102,15 +102,15 @@ def test_what_cannot_be_is_refused(change, message):
 
 
 def test_files_that_are_none_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"want a recipe .*mini.*paper_vitl14"):
+    with pytest.raises(ConfigError, match=r"expected a recipe .*mini.*paper_vitl14"):
         load_recipe("nobody", "finetune")
     path = tmp_path / "r.yaml"
     for text, message in (
         ("a: [", "is not YAML"),
         ("finetun: {}", "does not know finetun"),
-        ("prompts: {depth: 2}", "want a part 'finetune', it has prompts"),
-        ("finetune: 3", "want finetune as key: value pairs"),
-        ("finetune: {augment: 3}", "want augment as key: value pairs"),
+        ("prompts: {depth: 2}", "expected a part 'finetune', it has prompts"),
+        ("finetune: 3", "expected finetune as key: value pairs"),
+        ("finetune: {augment: 3}", "expected augment as key: value pairs"),
     ):
         path.write_text(text)
         with pytest.raises(ConfigError, match=message):

@@ -181,7 +181,7 @@ def test_a_mini_takes_prompts_from_a_file_of_their_own(pairs, tmp_path, own):
 def test_prompts_of_another_tower_are_refused_by_a_mini(tmp_path):
     write_mini_preset(tmp_path, None)
     save_file({"mask_prompts": torch.zeros(1, 9, 32)}, tmp_path / "p.safetensors")
-    with pytest.raises(WeightsError, match=r"p\.safetensors does not fit .*want mask_prompts"):
+    with pytest.raises(WeightsError, match=r"p\.safetensors does not fit .*expected mask_prompts"):
         load_mini(tmp_path / "model.safetensors", prompts=tmp_path / "p.safetensors")
     save_file({"mask_prompts": torch.full((1, 16, 32), float("nan"))}, tmp_path / "p.safetensors")
     with pytest.raises(WeightsError, match="NaN"):

@@ -153,14 +153,14 @@ def test_another_map_forgets_the_words_of_the_one_before():
 
 
 def test_refusals():
-    with pytest.raises(InvalidInputError, match=r"want pixels \(N,3,8,8\), got \(1, 3, 9, 8\)"):
+    with pytest.raises(InvalidInputError, match=r"expected pixels \(N,3,8,8\), got \(1, 3, 9, 8\)"):
         new_adapted().encode_regions(torch.zeros(1, 3, 9, 8))
-    with pytest.raises(InvalidInputError, match=r"want region_masks \(1,1,8,8\), got \(2, 1, 8, 8\)"):
+    with pytest.raises(InvalidInputError, match=r"expected region_masks \(1,1,8,8\), got \(2, 1, 8, 8\)"):
         new_adapted().encode_regions(torch.zeros(1, 3, 8, 8), torch.zeros(2, 1, 8, 8))
     for wrong in ({"temperature": 0.0}, {"rim": -1}):
-        with pytest.raises(ConfigError, match="want temperature > 0 and rim >= 0"):
+        with pytest.raises(ConfigError, match="expected temperature > 0 and rim >= 0"):
             new_adapted(**wrong)
-    with pytest.raises(ConfigError, match="want pooled_side"):
+    with pytest.raises(ConfigError, match="expected pooled_side"):
         new_adapted(0)
     settings = {"size": 8, "logit_scale": 1.0, "pooled_side": 16, "stride": 4}
     with pytest.raises(ConfigError, match=r"forward_features and forward_head.*got Linear"):
@@ -286,5 +286,5 @@ def test_the_table_of_words(tmp_path):
     assert read_words(path) == {"dog": [[1, 2], []]}
     for text in ("{}", "nothing"):
         path.write_text(text)
-        with pytest.raises(WeightsError, match=r"want ImageNet's words .*restore"):
+        with pytest.raises(WeightsError, match=r"expected ImageNet's words .*restore"):
             read_words(path)

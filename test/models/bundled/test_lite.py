@@ -175,7 +175,7 @@ def test_a_preset_of_ones_own_says_at_which_side_it_pools(tmp_path, monkeypatch,
         path.write_text(text % given)
         assert load_preset(path).clip.pooled_side == side
     path.write_text(text % ", pooled_side: wide")
-    with pytest.raises(ConfigError, match="want pooled_side as a whole number"):
+    with pytest.raises(ConfigError, match="expected pooled_side as a whole number"):
         load_preset(path)
 
 
@@ -219,10 +219,10 @@ def test_tensors_in_order():
     target = {"conv.weight": torch.zeros(2, 3), "bn.bias": torch.zeros(2)}
     source = {"_conv.weight": torch.ones(2, 3), "_bn.bias": torch.ones(2)}
     assert list(lite.in_order(source, target)) == ["conv.weight", "bn.bias"]
-    with pytest.raises(WeightsError, match="want 2 tensors, got 1"):
+    with pytest.raises(WeightsError, match="expected 2 tensors, got 1"):
         lite.in_order({"_conv.weight": torch.ones(2, 3)}, target)
     for wrong in (torch.ones(3), torch.ones(2, dtype=torch.int64)):
-        with pytest.raises(WeightsError, match=r"want bn.bias \(2,\)"):
+        with pytest.raises(WeightsError, match=r"expected bn.bias \(2,\)"):
             lite.in_order({**source, "_bn.bias": wrong}, target)
     with pytest.raises(WeightsError, match=r"got _bn.weight"):
         lite.in_order({"_conv.weight": torch.ones(2, 3), "_bn.weight": torch.ones(2)}, target)

@@ -81,7 +81,7 @@ def test_without_prompts(model_and_prompts, tmp_path):
         ),
         (
             lambda state: state.update({"mask_prompts": torch.zeros(1, 5, 64).half()}),
-            r"want mask_prompts \(1…2,16,64\).*got \(1, 5, 64\)",
+            r"expected mask_prompts \(1…2,16,64\).*got \(1, 5, 64\)",
         ),
         (
             lambda state: state.update({"mask_prompts": torch.full((1, 16, 64), torch.nan).half()}),

@@ -125,7 +125,7 @@ def test_other_weights_are_refused_with_file_and_cure(model_dir, tmp_path):
     target = tmp_path / "model.safetensors"
     shutil.copy(model_dir / "model.safetensors", target)
     (tmp_path / "config.json").unlink()
-    with pytest.raises(WeightsError, match=r"want .*config\.json, it does not exist"):
+    with pytest.raises(WeightsError, match=r"expected .*config\.json, it does not exist"):
         minilm.load_text_tower(tmp_path)
     content = target.read_bytes()
     target.write_bytes(content[:-100])

@@ -114,7 +114,7 @@ def test_torchscript_with_code_in_its_tree_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
         archive.writestr("m/data.pkl", pickle.dumps({"a": Evil(tmp_path / "made")}, protocol=2))
         archive.writestr("m/constants.pkl", pickle.dumps(()))
-    refused(tmp_path / "m.pt", "want only tensors in", "code or objects other than tensors, posix.mkdir")
+    refused(tmp_path / "m.pt", "expected only tensors in", "code or objects other than tensors, posix.mkdir")
     assert not (tmp_path / "made").exists()
 
 
@@ -127,7 +127,7 @@ def shells(depth, inside=b"N"):
     ("tree", "words"),
     [
         (shells(100_000), ("is damaged",)),  # deeper than any program can follow
-        (shells(3, b"I5\n"), ("want a state dict", "an empty one")),
+        (shells(3, b"I5\n"), ("expected a state dict", "an empty one")),
         (shells(1, b"(X\x01\x00\x00\x00xI3\ntQ"), ("is damaged",)),  # a storage that is none
         (b"\x80\x02]q\x00.", ("an empty one",)),
     ],
@@ -146,7 +146,7 @@ def test_damaged_torchscript_is_refused(tmp_path):
             for name in old.namelist():
                 if not name.endswith(missing):
                     new.writestr(name, old.read(name))
-        refused(tmp_path / "n.pt", "want a")
+        refused(tmp_path / "n.pt", "expected a")
     with zipfile.ZipFile(tmp_path / "m.pt") as old, zipfile.ZipFile(tmp_path / "n.pt", "w") as new:
         for name in old.namelist():
             new.writestr(name, old.read(name)[: 8 if name.endswith("data/0") else None])
@@ -231,11 +231,11 @@ def test_truncated_files(tmp_path, share):
     for name in ("x.safetensors", "x.pth", "old.pth"):
         path = tmp_path / name
         path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-        refused(path, "want" if name.endswith(".pth") else "is not a safetensors file, or not all of one")
+        refused(path, "expected" if name.endswith(".pth") else "is not a safetensors file, or not all of one")
 
 
 def test_missing_files_and_folders(tmp_path):
-    refused(tmp_path / "none.pth", "want the weights file", "does not exist")
+    refused(tmp_path / "none.pth", "expected the weights file", "does not exist")
     with pytest.raises(WeightsError, match="it is a folder; name a file in it"):
         read_weights(tmp_path)
 
@@ -252,7 +252,7 @@ def test_missing_files_and_folders(tmp_path):
 )
 def test_what_was_saved_in_place_of_weights_is_named(tmp_path, content, word):
     (tmp_path / "x.pth").write_bytes(content)
-    refused(tmp_path / "x.pth", word, "want weights")
+    refused(tmp_path / "x.pth", word, "expected weights")
     (tmp_path / "x.safetensors").write_bytes(content)
     refused(tmp_path / "x.safetensors", "is not a safetensors file", word if word[:3] != "ano" else "")
 
@@ -283,7 +283,7 @@ def test_zip_without_a_state_dict(tmp_path):
 )
 def test_what_is_no_state_dict(tmp_path, content, words):
     torch.save(content, tmp_path / "x.pth")
-    refused(tmp_path / "x.pth", "want a state dict (name: tensor)", *words)
+    refused(tmp_path / "x.pth", "expected a state dict (name: tensor)", *words)
 
 
 def test_another_sha256(tmp_path):

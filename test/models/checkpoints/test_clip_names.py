@@ -184,7 +184,7 @@ def test_an_image_tower_that_does_not_fit(tmp_path, change, message):
 def test_a_tower_of_transformers_without_its_keys(tmp_path):
     state = tiny(transformers.CLIPModel, 8).state_dict()
     del state["vision_model.encoder.layers.1.self_attn.k_proj.bias"]
-    with pytest.raises(WeightsError, match="want queries, keys and values"):
+    with pytest.raises(WeightsError, match="expected queries, keys and values"):
         load_clip(MODEL, saved(state, tmp_path / "model.safetensors"), activation="quick_gelu")
 
 

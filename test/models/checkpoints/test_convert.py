@@ -158,7 +158,7 @@ def test_a_plain_clip_has_to_show_that_it_is_ovsegs(tmp_path, said):
     assert read_metadata(clip)["activation"] == "quick_gelu"
     with pytest.raises(WeightsError, match=r"finetuned from OpenAI's weights with QuickGELU, got gelu"):
         said(tmp_path / "ovseg_clip_l_9a1909.pth", tmp_path, activation="gelu")
-    with pytest.raises(ConfigError, match="want activation auto, gelu or quick_gelu, got 'relu'"):
+    with pytest.raises(ConfigError, match="expected activation auto, gelu or quick_gelu, got 'relu'"):
         said(tmp_path / "ovseg_clip_l_9a1909.pth", tmp_path, activation="relu")
 
 
@@ -181,13 +181,13 @@ def test_parts_that_are_missing_are_named_with_what_still_works(tmp_path, said):
     [
         ({"surprise.weight": torch.zeros(1)}, r"unexpected \['surprise.weight'\]; name one of the files"),
         ({f"extra.{i}": torch.zeros(1) for i in range(13)}, r"'extra.6'\] and 3 more"),
-        ({"clip_adapter.pixel_mean": torch.full((1, 3, 1, 1), 127.5)}, r"want clip_adapter.pixel_mean \[122"),
-        ({"clip_adapter.pixel_std": torch.ones(4)}, r"want clip_adapter.pixel_std \[68.501"),
+        ({"clip_adapter.pixel_mean": torch.full((1, 3, 1, 1), 127.5)}, r"expected clip_adapter.pixel_mean"),
+        ({"clip_adapter.pixel_std": torch.ones(4)}, r"expected clip_adapter.pixel_std \[68.501"),
         ({"clip_adapter.non_object_embedding": torch.zeros(1, 5)}, r"embedding \(1,12\) in .* got \(1, 5\)"),
         ({f"{CLIP}visual.mask_embedding": torch.zeros(3, 9, 16)}, r"prompts \(depth,16,16\) .*\(3, 9, 16\)"),
         ({f"{CLIP}visual.proj": torch.full((16, 12), torch.nan)}, r"NaN or infinity in \['visual.proj'\]"),
-        ({"backbone.stem.conv3.weight": torch.zeros(8, 8, 3, 3)}, "want MaskFormer with Swin or ResNet"),
-        ({f"{CLIP}text_projection": None}, r"want CLIP with a ViT in .*missing \['text_projection'\]"),
+        ({"backbone.stem.conv3.weight": torch.zeros(8, 8, 3, 3)}, "expected MaskFormer with Swin or ResNet"),
+        ({f"{CLIP}text_projection": None}, r"expected CLIP with a ViT in .*missing \['text_projection'\]"),
     ],
 )  # fmt: skip
 def test_what_does_not_belong_there_is_refused(change, message, tmp_path, said):
@@ -261,7 +261,8 @@ def test_md5_as_published_or_a_warning(source, tmp_path, said, monkeypatch):
     source = source.rename(tmp_path / released)
     said(source, tmp_path / "b")
     assert said.warnings == [
-        f"want {released} with an MD5 that begins 526080, as published, got {md5}: saved anew, or not the "
+        f"expected {released} with an MD5 that begins 526080, as published, got {md5}: saved anew, or not "
+        f"the "
         "released file"
     ]
     rows = (KnownFile(released, md5_prefix=md5[:6]),)

@@ -209,7 +209,7 @@ def test_what_is_not_the_file_is_deleted_and_said(server, tmp_path, part, conten
 
 
 def test_another_size_is_refused_before_it_is_fetched(server, tmp_path):
-    with pytest.raises(WeightsError, match=f"want net.safetensors with 7 bytes.*offers {len(CONTENT)}"):
+    with pytest.raises(WeightsError, match=f"expected net.safetensors with 7 bytes.*offers {len(CONTENT)}"):
         fetch(weights(server, size=7), tmp_path)
     assert leftovers(tmp_path) == []
 
@@ -328,7 +328,7 @@ def test_a_server_that_does_not_say_that_it_was_cut(server, tmp_path, stated):
 
 def test_a_server_that_sends_more_than_the_file(server, tmp_path):
     server.lengths, server.content = False, CONTENT + b"more"
-    with pytest.raises(WeightsError, match=f"want net.safetensors with {len(CONTENT)} bytes"):
+    with pytest.raises(WeightsError, match=f"expected net.safetensors with {len(CONTENT)} bytes"):
         fetch(weights(server), tmp_path)
     assert leftovers(tmp_path) == []
 
@@ -396,9 +396,9 @@ def test_a_silent_server_is_left(server, tmp_path, monkeypatch):
     [
         ("https://nowhere.invalid/net", r"no connection \(.+\)"),
         ("http://127.0.0.1:9/net", r"no connection \(.+\)"),
-        ("http://example.org/net", "want an https address"),
-        ("ftp://example.org/net", "want an https address"),
-        ("file:///etc/passwd", "want an https address"),
+        ("http://example.org/net", "expected an https address"),
+        ("ftp://example.org/net", "expected an https address"),
+        ("file:///etc/passwd", "expected an https address"),
     ],
 )
 def test_addresses_that_nothing_comes_from(server, tmp_path, url, message):
@@ -415,14 +415,14 @@ def test_a_proxy_that_cannot_be_used_is_said(server, tmp_path, monkeypatch):
 
 def test_nothing_is_taken_from_a_redirect_to_plain_http(server, tmp_path, monkeypatch):
     monkeypatch.setattr(fetching, "_THIS_MACHINE", ("127.0.0.1",))
-    with pytest.raises(WeightsError, match=r"want an https address.*put it at"):
+    with pytest.raises(WeightsError, match=r"expected an https address.*put it at"):
         fetch(on_hub(server), tmp_path)
     assert leftovers(tmp_path) == []
 
 
 def test_no_room(server, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=60_000_000))
-    with pytest.raises(WeightsError, match=r"want 67 MB free in .*net.safetensors, got 60 MB.*make room"):
+    with pytest.raises(WeightsError, match=r"expected 67 MB free in .*net.safetensors, got 60 MB.*make room"):
         fetch(weights(server), tmp_path)
 
 

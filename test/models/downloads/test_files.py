@@ -148,11 +148,11 @@ def test_files_are_known_by_content_too():
         ([{"name": "../a.pth"}], "one folder deep"),
         ([{"name": "a/b/c.pth"}], "one folder deep"),
         ([{"name": None}], "one folder deep"),
-        ([{"sha256": "ABC"}], "want sha256 as"),
-        ([{"md5_prefix": "12"}], "want md5_prefix as"),
+        ([{"sha256": "ABC"}], "expected sha256 as"),
+        ([{"md5_prefix": "12"}], "expected md5_prefix as"),
         ([{"activation": "relu"}], "gelu or quick_gelu"),
-        ([{"licence": None}], "want a licence"),
-        ([{"source_page": None}], "want a licence and a source_page"),
+        ([{"licence": None}], "expected a licence"),
+        ([{"source_page": None}], "expected a licence and a source_page"),
         ([{"converted_from": "b.pth"}], "not in the table"),
     ],
 )
@@ -290,7 +290,7 @@ def test_a_recorded_hash_holds_for_files_the_table_has_no_hash_of(tmp_path):
         verify(path, known)  # what the table says counts more
     for nonsense in ("", "not a hash"):
         sha256_record(path).write_text(nonsense)
-        with pytest.raises(WeightsError, match=r"want a SHA-256 in .*own\.pth\.sha256"):
+        with pytest.raises(WeightsError, match=r"expected a SHA-256 in .*own\.pth\.sha256"):
             verify(path)
 
 

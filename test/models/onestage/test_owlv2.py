@@ -231,11 +231,11 @@ def test_settings_come_from_the_preset_or_from_the_folder(weights, tmp_path) -> 
     alone = tmp_path / "w.safetensors"
     alone.write_bytes(weights.read_bytes())
     with pytest.raises(
-        WeightsError, match=r"want .*config.json beside w.safetensors, it does not exist; put mod"
+        WeightsError, match=r"expected .*config.json beside w.safetensors, it does not exist; put mod"
     ):
         load_owlv2_words(alone)
     assert load_owlv2_words(alone, SETTINGS).embedding_dim == DIM
-    with pytest.raises(ConfigError, match=r"want model one of base, or settings .*, got 'huge'"):
+    with pytest.raises(ConfigError, match=r"expected model one of base, or settings .*, got 'huge'"):
         load_owlv2_words(alone, "huge")
     with pytest.raises(WeightsError, match=r"does not hold this Owlv2ForObjectDetection: .*other shape"):
         load_owlv2_words(alone, SETTINGS | {"projection_dim": 8})
@@ -243,7 +243,7 @@ def test_settings_come_from_the_preset_or_from_the_folder(weights, tmp_path) -> 
 
 def test_a_folder_that_is_not_whole_is_refused(weights, tmp_path) -> None:
     with pytest.raises(
-        WeightsError, match=r"want the weights file .*model.safetensors, it does not exist; put"
+        WeightsError, match=r"expected the weights file .*model.safetensors, it does not exist; put"
     ):
         load_owlv2_boxes(tmp_path / "model.safetensors")
     tensors = load_file(weights)

@@ -150,7 +150,7 @@ def test_the_published_file_holds_a_tracker_too(weights, tmp_path) -> None:
 
 def test_a_folder_that_is_not_whole_is_refused(weights, tmp_path) -> None:
     alone = tmp_path / "model.safetensors"
-    with pytest.raises(WeightsError, match=r"want the weights file .*does not exist; ask for access at"):
+    with pytest.raises(WeightsError, match=r"expected the weights file .*does not exist; ask for access at"):
         load_sam3_words(alone)
     tensors = load_file(weights)
     tensors.pop("text_projection.bias")
@@ -159,7 +159,7 @@ def test_a_folder_that_is_not_whole_is_refused(weights, tmp_path) -> None:
         load_sam3_words(alone)
     with pytest.raises(WeightsError, match=r"missing .*text_projection.bias"):
         load_sam3_words(alone, SETTINGS)
-    with pytest.raises(ConfigError, match="want model one of base"):
+    with pytest.raises(ConfigError, match="expected model one of base"):
         load_sam3_words(alone, "huge")
 
 

@@ -110,7 +110,7 @@ def test_what_is_not_finite_does_not_agree(parts):
 
 
 def test_options_that_cannot_be():
-    with pytest.raises(ConfigError, match="want runtime one of auto, torch"):
+    with pytest.raises(ConfigError, match="expected runtime one of auto, torch"):
         ColourMasksOptions(runtime="onnx")
     with pytest.raises(ConfigError, match="min_agreement"):
         ColourMasksOptions(min_agreement=1.1)

@@ -76,7 +76,7 @@ def test_other_masks_give_way_to_torch(sam, frame, calls, caplog):
     (report,) = fast.programs.reports.values()
     assert report.agreement < 0.9
     assert f"Segment Anything's image encoder stays with torch: {report}" in caplog.text
-    assert f"{100 * report.agreement:.2f} % of labels agree (want 99.5 %)" in caplog.text
+    assert f"{100 * report.agreement:.2f} % of labels agree (expected 99.5 %)" in caplog.text
     count = calls.count
     assert torch.equal(fast.propose(frame).masks, SamProposals(sam, tiny_options()).propose(frame).masks)
     assert calls.count == count
@@ -155,7 +155,7 @@ def _counted(init):
 
 
 def test_options_that_cannot_be():
-    with pytest.raises(ConfigError, match="want runtime one of auto, torch"):
+    with pytest.raises(ConfigError, match="expected runtime one of auto, torch"):
         SamOptions(runtime="onnx")
     with pytest.raises(ConfigError, match="min_agreement"):
         SamOptions(min_agreement=1.1)

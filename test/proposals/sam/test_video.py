@@ -217,9 +217,9 @@ def test_a_budget_lowers_the_grid_and_never_raises_it(sam, frame, calls, points,
 
 @pytest.mark.parametrize("points", [-1, 1.5, True])
 def test_no_such_grid(sam, frame, points):
-    with pytest.raises(InvalidInputError, match="want points_per_side as a whole number >= 1"):
+    with pytest.raises(InvalidInputError, match="expected points_per_side as a whole number >= 1"):
         SamProposals(sam).propose(frame, Hints(points_per_side=points))
-    with pytest.raises(InvalidInputError, match="want points_per_side as a whole number >= 0"):
+    with pytest.raises(InvalidInputError, match="expected points_per_side as a whole number >= 0"):
         SamProposals(sam).propose_video(frame, BOXES, points_per_side=points)
 
 
@@ -250,7 +250,7 @@ def test_boxes_are_cut_to_the_image():
 
 @pytest.mark.parametrize("boxes", [torch.zeros(4), torch.zeros(2, 5), torch.zeros(1, 2, 4)])
 def test_boxes_of_another_shape_are_refused(sam, frame, boxes):
-    with pytest.raises(InvalidInputError, match=r"want boxes_xyxy \(M,4\)"):
+    with pytest.raises(InvalidInputError, match=r"expected boxes_xyxy \(M,4\)"):
         SamProposals(sam).propose_video(frame, boxes)
 
 

@@ -302,12 +302,12 @@ def test_16_bits_follow_too(kind):
 
 def test_a_network_without_memory_is_refused_with_the_cure():
     with pytest.raises(
-        ConfigError, match="want a whole network for video beside video_memory, got a Sam2Model"
+        ConfigError, match="expected a whole network for video beside video_memory, got a Sam2Model"
     ):
         Sam2Proposals(tiny_sam2(), tiny_options(video_memory=True))
-    with pytest.raises(ConfigError, match="want video_memory true or false, got 'yes'"):
+    with pytest.raises(ConfigError, match="expected video_memory true or false, got 'yes'"):
         tiny_options(video_memory="yes")
-    with pytest.raises(ConfigError, match="want memory_objects as a whole number >= 1, got 0"):
+    with pytest.raises(ConfigError, match="expected memory_objects as a whole number >= 1, got 0"):
         tiny_options(memory_objects=0)
     with pytest.raises(ConfigError, match="model_type of sam2_video, edgetam_video and"):
         build_sam2(CONFIGS["sam2"], memory=True)

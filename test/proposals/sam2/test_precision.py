@@ -25,7 +25,7 @@ def test_bf16_is_measured_against_fp32(kind):
     assert 0.5 < report.mask_iou <= 1
     same = check_precision(model, "fp32", picture(64, 64))
     assert (same.mask_iou, same.score_error, same.logit_error, same.changed_share) == (1, 0, 0, 0)
-    with pytest.raises(ConfigError, match="want tolerance >= 0"):
+    with pytest.raises(ConfigError, match="expected tolerance >= 0"):
         check_precision(model, "bf16", picture(64, 64), tolerance=-1)
 
 

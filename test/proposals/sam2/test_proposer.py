@@ -272,12 +272,12 @@ def test_tiny_and_narrow_images(size_hw):
 def test_bad_input_is_refused():
     frame = Frame(picture())
     proposals = tiny_proposals()
-    with pytest.raises(InvalidInputError, match=r"want boxes_xyxy \(M,4\)"):
+    with pytest.raises(InvalidInputError, match=r"expected boxes_xyxy \(M,4\)"):
         proposals.propose(frame, Hints(boxes_xyxy=torch.zeros(3, 5)))
     for points in (-1, 2.5, True):
-        with pytest.raises(InvalidInputError, match="want points_per_side as a whole number >= 0"):
+        with pytest.raises(InvalidInputError, match="expected points_per_side as a whole number >= 0"):
             proposals.propose(frame, Hints(points_per_side=points))
-    with pytest.raises(InvalidInputError, match="want multimask one of best, all, single"):
+    with pytest.raises(InvalidInputError, match="expected multimask one of best, all, single"):
         proposals.propose_at(frame, boxes_xyxy=BOXES, multimask="two")
     with pytest.raises(InvalidInputError, match="got neither"):
         proposals.propose_at(frame)
@@ -292,7 +292,7 @@ def test_bad_input_is_refused():
         def propose(self, frame, hints=None):
             return Proposals.empty(5, 5)
 
-    with pytest.raises(InvalidInputError, match="want proposals of size"):
+    with pytest.raises(InvalidInputError, match="expected proposals of size"):
         tiny_proposals("sam2", Wrong()).propose(frame)
 
 

@@ -93,7 +93,7 @@ def test_features_are_those_of_torch(kind, runtime):
 
 
 def test_options_that_cannot_be():
-    with pytest.raises(ConfigError, match="want runtime one of auto, torch"):
+    with pytest.raises(ConfigError, match="expected runtime one of auto, torch"):
         Sam2Options(runtime="onnx")
     with pytest.raises(ConfigError, match="min_agreement"):
         Sam2Options(min_agreement=-0.1)

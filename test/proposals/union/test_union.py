@@ -30,7 +30,7 @@ class Fixed:
     def propose(self, frame):
         self.calls += 1
         if self.needs_depth and frame.depth_m is None:
-            raise InvalidInputError("want depth, got none")
+            raise InvalidInputError("expected depth, got none")
         return self.proposals
 
 
@@ -159,7 +159,7 @@ def test_numbers_of_objects_are_kept_where_one_member_alone_has_them():
     assert concatenated([part(), part([5, 0])]).object_ids.tolist() == [0, 0, 5, 0]
     assert concatenated([part()]).object_ids is None
     assert concatenated([part([1, 2]), part([1, 2])]).object_ids is None, "two members' would be mixed up"
-    with pytest.raises(InvalidInputError, match=r"want object_ids \(2,\), got \(3,\)"):
+    with pytest.raises(InvalidInputError, match=r"expected object_ids \(2,\), got \(3,\)"):
         part([1, 2, 3])
 
 
@@ -223,7 +223,7 @@ def test_a_frame_without_depth_is_refused_where_that_is_wanted():
     members = [Fixed(boxes((0, 0, 4, 4))), Fixed(boxes((6, 6, 9, 9)), needs_depth=True)]
     union = UnionProposals(members, UnionOptions(skip_without_depth=False))
     assert union.needs_depth
-    with pytest.raises(InvalidInputError, match="want depth"):
+    with pytest.raises(InvalidInputError, match="expected depth"):
         union.propose(FRAME)
 
 
@@ -239,7 +239,7 @@ def test_another_complaint_of_a_member_goes_through():
     """Only missing depth is a reason to leave a member out."""
     wrong = CameraIntrinsics(20.0, 20.0, 8.0, 6.0, WIDTH + 1, HEIGHT)
     union = UnionProposals([Fixed(boxes((0, 0, 4, 4))), DepthClusters()])
-    with pytest.raises(InvalidInputError, match="want intrinsics of the image"):
+    with pytest.raises(InvalidInputError, match="expected intrinsics of the image"):
         union.propose(Frame(IMAGE, WITH_DEPTH.depth_m, wrong))
 
 

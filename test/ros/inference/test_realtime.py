@@ -246,8 +246,13 @@ def test_what_failed_holds_no_memory():
 
 
 def test_an_error_kept_for_later_is_the_same_error():
-    kept = without_traceback(RequestError(ResultCode.NO_DEPTH, "want depth"))
-    assert (type(kept), kept.code, kept.message, str(kept)) == (RequestError, 7, "want depth", "want depth")
+    kept = without_traceback(RequestError(ResultCode.NO_DEPTH, "expected depth"))
+    assert (type(kept), kept.code, kept.message, str(kept)) == (
+        RequestError,
+        7,
+        "expected depth",
+        "expected depth",
+    )
     assert str(without_traceback(KeyError("x"))) == "'x'"
     assert request_error_of(torch.OutOfMemoryError("full")).code == ResultCode.OUT_OF_MEMORY
     assert request_error_of(MemoryError()).code == ResultCode.OUT_OF_MEMORY

@@ -73,7 +73,7 @@ def test_other_fields_and_types_are_passed_over(with_theirs):
 @both
 def test_a_cloud_without_positions_is_refused(with_theirs):
     with pytest.raises(
-        InvalidInputError, match="want a cloud with the floating-point fields x, y and z, got no"
+        InvalidInputError, match="expected a cloud with the floating-point fields x, y and z, got no"
     ):
         clouds.read_xyz(PointCloud2(height=1, width=1))
     message = clouds.xyz_cloud(HEADER, POINTS)
@@ -82,7 +82,7 @@ def test_a_cloud_without_positions_is_refused(with_theirs):
         clouds.read_xyz(message)
     message = clouds.xyz_cloud(HEADER, POINTS)
     message.width = 4
-    with pytest.raises(InvalidInputError, match="want 4 points of 12 bytes, got 36 bytes in all"):
+    with pytest.raises(InvalidInputError, match="expected 4 points of 12 bytes, got 36 bytes in all"):
         clouds.read_xyz(message)
 
 

@@ -78,7 +78,7 @@ def test_what_is_no_colour_image_is_refused(monkeypatch):
         colour_from_message(CompressedImage(format="jpeg", data=b"not an image"))
     for encoding in ("", "nv21"):
         bad.encoding = encoding
-        with pytest.raises(InvalidInputError, match=rf"want a colour image.*{encoding}"):
+        with pytest.raises(InvalidInputError, match=rf"expected a colour image.*{encoding}"):
             colour_from_message(bad)
 
 

@@ -144,7 +144,7 @@ def test_compressed_depth_is_subscribed_to(make_bench):
     assert result.segments[0].centroid.z == pytest.approx(1.5)
     # A foreign size is said of a message that has no width.
     show_with_depth(bench, compressed_depth(np.full((12, 16), 1500, np.uint16), bench.now()))
-    assert "want the size of the image, 32x24, got 16x12" in bench.find("red", want_3d=True).message
+    assert "expected the size of the image, 32x24, got 16x12" in bench.find("red", want_3d=True).message
 
 
 def test_depth_scale_is_live_everywhere_and_an_implausible_unit_is_remarked(make_bench):
@@ -191,7 +191,7 @@ def test_intrinsics_are_read_as_image_geometry_does(make_bench):
     given.camera_info = CameraInfo(height=24, width=32)
     assert "never calibrated (K is 0)" in bench.call(bench.segment, given).message
     given.camera_info = CameraInfo()
-    assert "want camera_info with depth, got none" in bench.call(bench.segment, given).message
+    assert "expected camera_info with depth, got none" in bench.call(bench.segment, given).message
 
 
 # What is missing, in diagnostics, in replies and in the log
@@ -245,7 +245,7 @@ def test_an_image_topic_that_carries_another_type(make_bench):
         stranger.create_publisher(CompressedImage, "/image", RELIABLE)
         assert bench.transition("configure")
         assert bench.transition("activate")
-        what = "want sensor_msgs/msg/Image there, got sensor_msgs/msg/CompressedImage"
+        what = "expected sensor_msgs/msg/Image there, got sensor_msgs/msg/CompressedImage"
         bench.until(lambda: what in verdict(bench.node)[1])
         all_say(bench, ResultCode.NO_IMAGE, "image on /image (1 publisher)", what)
     finally:

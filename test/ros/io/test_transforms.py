@@ -151,7 +151,7 @@ def test_numbers_that_are_no_transform_are_told(told, move, quaternion):
     made, answers = told
     answers.append(transform("base_link", "camera", move, quaternion))
     missing = made.lookup("base_link", "camera", SECOND)
-    assert "want a unit quaternion and finite metres" in missing.reason
+    assert "expected a unit quaternion and finite metres" in missing.reason
     assert made.place(header(), "base_link").frame_id == ""
 
 

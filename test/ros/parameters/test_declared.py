@@ -78,10 +78,10 @@ def test_a_command_line_is_taken_as_people_write_it(argument, name, value):
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("threshold:=high", "parameter threshold: want double, got 'high'"),
-        ("threshold:=1.5", "parameter threshold: want 0 to 1, got 1.5"),
-        ("max_masks:=2.5", "parameter max_masks: want integer, got 2.5"),
-        ("vocabulary:=[1, 2]", "parameter vocabulary: want string array"),
+        ("threshold:=high", "parameter threshold: expected double, got 'high'"),
+        ("threshold:=1.5", "parameter threshold: expected 0 to 1, got 1.5"),
+        ("max_masks:=2.5", "parameter max_masks: expected integer, got 2.5"),
+        ("vocabulary:=[1, 2]", "parameter vocabulary: expected string array"),
     ],
 )
 def test_a_command_line_that_cannot_be_is_said_by_name(argument, said):

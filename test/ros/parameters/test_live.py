@@ -45,9 +45,9 @@ def test_a_service_call_is_coerced_to_the_type(bench, name, given, held):
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [
-        ("threshold", "high", "parameter threshold: want double, got 'high'"),
-        ("threshold", 2, "parameter threshold: want 0 to 1, got 2.0"),
-        ("max_masks", 1.0, "parameter max_masks: want integer, got 1.0"),
+        ("threshold", "high", "parameter threshold: expected double, got 'high'"),
+        ("threshold", 2, "parameter threshold: expected 0 to 1, got 2.0"),
+        ("max_masks", 1.0, "parameter max_masks: expected integer, got 1.0"),
     ],
 )
 def test_a_service_call_that_cannot_be_is_refused_by_name(bench, name, given, said):

@@ -45,14 +45,14 @@ def test_values_that_are_taken(name, given, taken):
     [
         ("threshold", 1.5, "0 to 1"),
         ("threshold", float("nan"), "0 to 1"),
-        ("threshold", "high", "want double"),
-        ("threshold", True, "want double"),
-        ("max_masks", 2.0, "want integer"),
+        ("threshold", "high", "expected double"),
+        ("threshold", True, "expected double"),
+        ("max_masks", 2.0, "expected integer"),
         ("max_pending", 0, "1 to 100"),
-        ("offline", 1, "want bool"),
+        ("offline", 1, "expected bool"),
         ("image_transport", "theora", "raw, compressed"),
-        ("vocabulary", [1, 2], "want string array"),
-        ("vocabulary", None, "want string array"),
+        ("vocabulary", [1, 2], "expected string array"),
+        ("vocabulary", None, "expected string array"),
     ],
 )
 def test_values_that_are_refused_with_a_reason(name, value, reason):
