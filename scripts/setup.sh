@@ -20,7 +20,7 @@ ros=${ROS:-$(cat "$venv/.ros" 2>/dev/null || echo jazzy)}
 case $ros in
     jazzy) ros_list=requirements/ros.txt ros_title=Jazzy ;;
     kilted) ros_list=requirements/ros_kilted.txt ros_title=Kilted ;;
-    *) echo "[setup] want ROS=jazzy or ROS=kilted, got $ros" >&2 && exit 2 ;;
+    *) echo "[setup] expected ROS=jazzy or ROS=kilted, got $ros" >&2 && exit 2 ;;
 esac
 render=${1:-}
 case $render in

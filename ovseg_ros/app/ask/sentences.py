@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ovseg_ros.memory.entry import age_text
-
 if TYPE_CHECKING:
     from ovseg_ros.ros.client import FoundSegment, Place, RecallReply, RememberedThing, Reply, Sighting
 
@@ -54,6 +52,8 @@ def thing(segment: FoundSegment, camera_frame: str) -> str:
 
 def remembered(one: RememberedThing) -> str:
     """One thing that is remembered: how long ago and where it was seen last, and how sure that is."""
+    from ovseg_ros.memory.entry import age_text  # NumPy comes with it
+
     x, y, z = one.pose.position_m
     parts = [
         f"Remembered, not seen now: {one.label or 'a thing without a name'}",

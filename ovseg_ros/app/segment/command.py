@@ -164,10 +164,11 @@ def _segment(options: argparse.Namespace, load: Load | None) -> tuple[int, dict[
     """Everything but what goes to stdout: the exit status, the summary, and what was found in one line."""
     from ovseg_ros.app.segment import setup
     from ovseg_ros.app.segment.inputs import readable
-    from ovseg_ros.app.segment.work import SegmentJob
 
     started = time.time()
     plan = setup.checked(options)
+    from ovseg_ros.app.segment.work import SegmentJob  # torch comes with it
+
     _say(f"loading {plan.chosen.preset}; {plan.chosen.reason}")
     job = SegmentJob(options, dataclasses.replace(plan, sources=[]), load)
     with crew_of(options, job) as crew:

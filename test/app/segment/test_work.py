@@ -24,7 +24,7 @@ from ovseg_ros.app.segment.work import End, Outcome, SegmentJob, SegmentWork, lo
 def a_work() -> SegmentWork:
     options = argparse.Namespace(labels="red, green, blue", preset="", device="cpu", weights_dir=None)
     options.download, options.proposals_from = False, None
-    return SegmentJob(options, SimpleNamespace(changes={}), lambda *_, **__: blob_segmenter())()
+    return SegmentJob(options, SimpleNamespace(changes={}, taught={}), lambda *_, **__: blob_segmenter())()
 
 
 def planned(*inputs: Path, **options):
