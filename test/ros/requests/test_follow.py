@@ -316,7 +316,8 @@ def test_nobody_is_worked_for_once_the_client_is_gone(bench, monkeypatch):
     finally:
         bench.follower = ActionClient(bench.client, FollowObject, "/ovseg/follow_object")
     follow = Follow(bench)
-    assert follow.stages(RED, RED) == [SEARCHING, FOLLOWING]
+    # What was seen just before may be known still, and then the first image is enough.
+    assert follow.stages(RED, RED)[-1] == FOLLOWING
     assert follow.cancel().code == ResultCode.FOUND
 
 
