@@ -42,8 +42,8 @@ HEAVIEST = (
     "learn/pairs/test_collect.py",
 )
 
-# Several processes on two busy processors, each with its own time limits: of more than a thousand such
-# tests one failed in every few runs, another each time. It is run once more; the summary names it (RERUN).
+# Several processes on a busy machine, each with its own time limits: one that fails is run once more, and the
+# summary names it (RERUN). Whoever sees one looks for its cause: two that came so were faults of their tests.
 ROS_RERUNS = 1
 
 NO_ROS = "rclpy and the built interfaces are not importable here (run `make test`, or source a ROS workspace)"
