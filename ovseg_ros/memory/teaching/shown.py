@@ -52,15 +52,13 @@ def region_in_box(embedded: EmbeddedFrame, box_xywh: Sequence[int]) -> tuple[int
     Returns:
         Its index, and the IoU of the two boxes, to be held against `FITS`; (-1, 0.0) without masks.
     """
+    from torchvision.ops import box_iou
+
     x, y, width, height = box_xywh
     if not len(embedded):
         return -1, 0.0
-    drawn = torch.tensor([x, y, x + width, y + height], dtype=torch.float64)
-    boxes = embedded.boxes_xyxy.double()  # (N,4)
-    shared = (torch.minimum(boxes[:, 2:], drawn[2:]) - torch.maximum(boxes[:, :2], drawn[:2])).clamp(min=0)
-    inside = shared.prod(dim=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) + (drawn[2:] - drawn[:2]).prod()
-    fit = inside / (areas - inside)
+    drawn = torch.tensor([[x, y, x + width, y + height]], dtype=torch.float64)
+    fit = box_iou(embedded.boxes_xyxy.double(), drawn)[:, 0]  # (N,)
     return int(fit.argmax()), float(fit.max())
 
 
