@@ -51,8 +51,7 @@ def _masks(options: argparse.Namespace) -> int:
     if proposer.needs_depth:
         raise ConfigError(
             f"the masks of {options.preset} need depth, which the pictures of a COCO file do not have; "
-            f"expected "
-            "a preset that takes colour alone (ovseg presets --json lists needs_depth)"
+            "expected a preset that takes colour alone (ovseg presets --json lists needs_depth)"
         )
     scores = score_masks(dataset, proposer.propose, progress=show_progress("picture"))
     print(table(scores))

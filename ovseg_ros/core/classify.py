@@ -260,8 +260,7 @@ def _generator_probabilities(embedded: EmbeddedFrame, words: torch.Tensor, class
     if own.shape[1] != words.shape[1]:
         raise ConfigError(
             f"expected class embeddings as wide as the text's {words.shape[1]}, got {own.shape[1]}: "
-            f"generator "
-            "and CLIP are not of one pair (Swin-B goes with ViT-L/14, R101c with ViT-B/16)"
+            "generator and CLIP are not of one pair (Swin-B goes with ViT-L/14, R101c with ViT-B/16)"
         )
     rows, odds = F.normalize(own.to(words), dim=-1), embedded.scale_shift
     if odds is None:

@@ -121,8 +121,7 @@ class Proposals:
         if odds is not None and (own is None or odds.shape != (len(self), 2)):
             raise InvalidInputError(
                 f"expected scale_shift ({len(self)},2) beside class_embeddings, got {tuple(odds.shape)} "
-                f"beside "
-                f"{None if own is None else tuple(own.shape)}"
+                f"beside {None if own is None else tuple(own.shape)}"
             )
 
     def __len__(self) -> int:

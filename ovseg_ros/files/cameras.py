@@ -164,8 +164,7 @@ def _read_file(path: Path) -> Camera:
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(
             f"expected fx, fy, cx, cy or a 3x3 camera matrix (k, or camera_matrix: data) in {path}, and "
-            f"whole "
-            f"numbers for sizes, binning and roi, got {reprlib.repr(k if p is None else (k, p))}"
+            f"whole numbers for sizes, binning and roi, got {reprlib.repr(k if p is None else (k, p))}"
         ) from error
     if (scale := content.get("depth_scale")) is not None:
         check_depth_scale(scale)

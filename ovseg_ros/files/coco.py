@@ -94,8 +94,7 @@ def run_lengths(segmentation: object, size_hw: tuple[int, int], where: str) -> R
         if counts is None or not isinstance(size, list | tuple) or tuple(size) != size_hw:
             raise InvalidInputError(
                 f"expected the run lengths of {where} with counts and a size of {list(size_hw)}, got the "
-                f"size "
-                f"{size!r:.60}"
+                f"size {size!r:.60}"
             )
         runs = _unpacked(counts) if isinstance(counts, str | bytes) else counts
         whole = isinstance(runs, list) and all(type(run) is int and run >= 0 for run in runs)

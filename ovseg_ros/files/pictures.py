@@ -155,8 +155,7 @@ def to_rgb(name: str, image: Image.Image, *, grid_hw: tuple[int, int] | None = N
     elif image.mode == "F":
         raise InvalidInputError(
             f"expected 8 or 16 bits per channel, {name} holds floating-point numbers; if that is depth, "
-            f"give it "
-            "beside the picture (--depth, depth=)"
+            "give it beside the picture (--depth, depth=)"
         )
     if image.has_transparency_data:
         rgba = image.convert("RGBA")

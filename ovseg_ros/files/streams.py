@@ -71,8 +71,7 @@ def open_stream(source: Any, intrinsics: Any = None, depth_scale: float | None =
     if path.is_dir():
         raise InvalidInputError(
             f"expected a recording, {str(path)!r} has no metadata.yaml and no .mcap or .db3 file; of a "
-            f"folder of "
-            "pictures pass the sorted list of their paths"
+            "folder of pictures pass the sorted list of their paths"
         )
     if depth_scale is not None:
         raise InvalidInputError("depth_scale= is for depth, and a video file has none")

@@ -270,8 +270,7 @@ def _decide(asked: str, stated: str | None, known: tuple[str, str] | None, weigh
     if wanted is None:
         raise WeightsError(
             f"expected to be told whether {weights} was trained with GELU or QuickGELU, nothing in it tells; "
-            f"say "
-            "activation quick_gelu (OpenAI's weights and what was finetuned from them, DFN, MetaCLIP) or "
+            "say activation quick_gelu (OpenAI's weights and what was finetuned from them, DFN, MetaCLIP) or "
             "gelu (most others of open_clip)"
         )
     return wanted
@@ -289,8 +288,7 @@ def _check_config(config: Mapping[str, Any], name: str) -> None:
     if unknown or missing:
         raise ConfigError(
             f"CLIP {name} is not supported: expected embed_dim, vision_cfg, text_cfg and at most "
-            f"quick_gelu and "
-            f"custom_text, missing {sorted(missing)}, not known {sorted(unknown)}"
+            f"quick_gelu and custom_text, missing {sorted(missing)}, not known {sorted(unknown)}"
         )
     if not isinstance(config["vision_cfg"], Mapping) or not isinstance(config["text_cfg"], Mapping):
         raise ConfigError("expected vision_cfg and text_cfg as mappings, see open_clip's model_configs")

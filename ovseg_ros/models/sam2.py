@@ -156,8 +156,7 @@ def _kind(settings: Mapping[str, Any], memory: bool) -> str:
     if kind is None or found != _BACKBONES[kind]:
         raise ConfigError(
             f"expected a configuration with model_type of {', '.join(kinds)} and the vision backbone that "
-            f"goes "
-            f"with it, got {settings.get('model_type')!r} with {found!r}"
+            f"goes with it, got {settings.get('model_type')!r} with {found!r}"
         )
     return kind
 

@@ -166,8 +166,7 @@ class BoxProposals:
         if not is_finite((output.boxes_xyxy, output.objectness, output.class_embeddings, output.scale_shift)):
             raise ConfigError(
                 f"expected finite boxes and embeddings, the network overflows in {self._dtype}; take "
-                f"precision "
-                "fp32, or look after its weights"
+                "precision fp32, or look after its weights"
             )
 
 

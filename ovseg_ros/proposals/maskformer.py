@@ -233,8 +233,7 @@ class MaskFormerProposals:
             side = math.isqrt(self.options.max_mask_pixels // max(count, 1))
             raise InvalidInputError(
                 f"expected {count} masks of at most {self.options.max_mask_pixels} pixels together, got "
-                f"an image "
-                f"of {size_hw[0]} x {size_hw[1]}; scale it down to about {side} x {side}, or raise "
+                f"an image of {size_hw[0]} x {size_hw[1]}; scale it down to about {side} x {side}, or raise "
                 "max_mask_pixels"
             )
 

@@ -60,8 +60,7 @@ class _Worker:
             except OSError as error:
                 raise ConfigError(
                     f"expected the folder {self._folder} on every machine, one has none: --ray reads its "
-                    f"inputs "
-                    "from storage that all machines share under the same path"
+                    "inputs from storage that all machines share under the same path"
                 ) from error
             self._work = _fetched(job)()
         return self._work

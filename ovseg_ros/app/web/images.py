@@ -97,8 +97,7 @@ def read_picture(path: Path, depth_path: Path | None = None) -> tuple[npt.NDArra
         if mode == "F":
             raise InvalidInputError(
                 "expected an image of 8 or 16 bits per channel, got floating-point numbers; save it as "
-                "PNG or "
-                "JPEG"
+                "PNG or JPEG"
             )
         pixels = to_rgb("the image", picture, grid_hw=grid_hw)
     remarks = []

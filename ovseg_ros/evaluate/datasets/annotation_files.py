@@ -61,8 +61,7 @@ def lookup(meaning: Mapping[int, int], *, others: int | None = None) -> Decoder:
         if values.ndim != 2:
             raise InvalidInputError(
                 f"expected one number per pixel in a label image, got the shape {values.shape}: is it a "
-                f"picture "
-                "in colours?"
+                "picture in colours?"
             )
         truth: npt.NDArray[np.uint16] = table[np.clip(values.astype(np.int64), -1, size)]  # -1: the last
         if others is None and (strange := truth == _UNKNOWN).any():

@@ -129,8 +129,7 @@ def _form(path: Path, first: str) -> _Form:
     separated = ", ".join(SEPARATORS.values())
     raise InvalidInputError(
         f"expected a header with {WANTED} in {path}, or rows that begin with the name of an image, "
-        f"separated by "
-        f"one of {separated}; got the columns {', '.join(seen)[:200]!r}"
+        f"separated by one of {separated}; got the columns {', '.join(seen)[:200]!r}"
     )
 
 

@@ -80,8 +80,7 @@ class PairDataset(Dataset):
         name, reason = next(iter(skipped.items()))
         raise InvalidInputError(
             f"expected pairs that can be read in {self.index.folder}, {TRIES} tried at random cannot, "
-            f"such as "
-            f"{name}: {reason}; make the data set again"
+            f"such as {name}: {reason}; make the data set again"
         )
 
 

@@ -65,8 +65,7 @@ def read_start(preset: str | Path, *, weights_dir: str | Path | None = None, off
     if kind not in KINDS:
         raise ConfigError(
             f"expected a preset whose encoder is {' or '.join(KINDS)}, got {kind} in {path.name}; its "
-            f"encoder "
-            "has no image tower to train"
+            "encoder has no image tower to train"
         )
     folder = None if weights_dir is None else Path(weights_dir).expanduser()
     context = LoadContext(path, torch.device("cpu"), folder, offline)

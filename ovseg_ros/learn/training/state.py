@@ -68,8 +68,7 @@ class Checkpoints:
         if reasons:
             raise WeightsError(
                 f"expected a checkpoint in {self.folder}, none can be read ({'; '.join(reasons)}); delete "
-                f"the "
-                "folder to begin anew"
+                "the folder to begin anew"
             )
         return None
 

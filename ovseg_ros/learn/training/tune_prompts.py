@@ -33,8 +33,7 @@ def prompts_task(start: Start, recipe: PromptsRecipe) -> Task:
             got = "none" if clip.mask_prompts is None else f"depth {len(clip.mask_prompts)}"
             raise ConfigError(
                 f"expected mask prompts of depth {recipe.depth} in preset {start.context.preset.stem} to "
-                f"start "
-                f"from, got {got}; set start to fresh, or depth to what it has"
+                f"start from, got {got}; set start to fresh, or depth to what it has"
             )
     else:
         generator = torch.Generator().manual_seed(recipe.seed)

@@ -22,8 +22,7 @@ def check_whole(state: Mapping[str, torch.Tensor], weights: Path, name: str) -> 
     if "visual.class_embedding" in state and not any("token_embedding." in key for key in state):
         raise WeightsError(
             f"{weights} holds an image tower alone, expected CLIP {name} with its text tower; name the "
-            f"file of "
-            "the whole CLIP as weights, and this one as image_weights"
+            "file of the whole CLIP as weights, and this one as image_weights"
         )
 
 

@@ -161,8 +161,7 @@ def _write_all(
     if in_the_way and not force:
         raise WeightsError(
             f"cannot write {', '.join(in_the_way)}, there are files with other content; name another "
-            f"folder "
-            "with --out, or overwrite them with --force"
+            "folder with --out, or overwrite them with --force"
         )
     wanted = [part for part in paths if part not in same]
     _check_space(folder, sum(_bytes(checkpoint.parts[part]) for part in wanted))

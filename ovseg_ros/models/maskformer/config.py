@@ -64,8 +64,7 @@ class ResNetConfig:
         if self.stem % 2 or not self.depths or len(self.multi_grid) != self.depths[-1]:
             raise ConfigError(
                 f"expected an even stem and one multi_grid dilation for each block of the last stage, got "
-                f"stem "
-                f"{self.stem}, multi_grid {self.multi_grid}, depths {self.depths}"
+                f"stem {self.stem}, multi_grid {self.multi_grid}, depths {self.depths}"
             )
 
     @property

@@ -103,8 +103,7 @@ class Sam2Proposals:
         if self.options.video_memory and self.network.video is None:
             raise ConfigError(
                 f"expected a whole network for video beside video_memory, got a {type(model).__name__}; "
-                f"load it "
-                "with memory=True, or leave video_memory out"
+                "load it with memory=True, or leave video_memory out"
             )
         self._limits = Limits(self.options.max_mask_pixels)
         self._asking = Asking(self.network, self.options, self._limits)

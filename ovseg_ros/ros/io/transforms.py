@@ -190,7 +190,6 @@ def _rigid_of(transform: Any, source: str, target: str) -> Rigid | Missing:
     if not (abs(length - 1.0) <= UNIT_TOLERANCE and all(map(math.isfinite, translation))):
         return Missing(
             f"TF's transform from {source!r} to {target!r} cannot be used: expected a unit quaternion and "
-            f"finite "
-            f"metres, got {quaternion} and {translation}; look at who publishes it"
+            f"finite metres, got {quaternion} and {translation}; look at who publishes it"
         )
     return Rigid(Rotation.from_quat(quaternion).as_matrix(), np.array(translation, np.float64))

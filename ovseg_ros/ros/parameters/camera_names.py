@@ -66,8 +66,7 @@ def check_camera_names(names: Sequence[str]) -> None:
         if not TOKEN.fullmatch(name) or len(name) > MAX_LENGTH:
             raise ConfigError(
                 "parameter cameras: expected names of letters, digits and _, not beginning with a digit, "
-                "of at "
-                f"most {MAX_LENGTH} characters, got {name!r}; remap <name>/image to any topic"
+                f"of at most {MAX_LENGTH} characters, got {name!r}; remap <name>/image to any topic"
             )
         if times > 1:
             raise ConfigError(f"parameter cameras: expected each name once, got {name!r} {times} times")
